@@ -1,0 +1,136 @@
+internal import Hummingbird
+internal import HummingbirdCore
+public import Logging
+internal import NIOCore
+internal import NIOPosix
+public import ServiceLifecycle
+
+/// The control listener: metrics, health and readiness over HTTP, apart from the public port.
+///
+/// It has a thread of its own, so that a scrape never waits for sockets nor sockets for a scrape. As the first service
+/// of a `ServiceGroup` it is the last one to be shut down, and answers all through a drain.
+public struct ControlPlane: Service {
+    /// Connections at once per address; more wait in the backlog.
+    static let maxConnections = 64
+    /// Bytes of all header lines of a request.
+    static let maxHeaderBytes = 16 * 1_024
+    /// Header lines of a request.
+    static let maxHeaders = 100
+
+    private let addresses: [ControlAddress]
+    private let metrics: @Sendable (_ openMetrics: Bool) -> String
+    private let readiness: @Sendable () -> Readiness
+    private let logger: Logger
+    private let onRunning: @Sendable (_ address: ControlAddress) -> Void
+    /// The longest time that one exchange may take, idle time before it included.
+    var exchangeLimit = TimeAmount.seconds(60)
+    /// The same while the listener shuts down.
+    var exchangeLimitInShutdown = TimeAmount.seconds(1)
+
+    /// Creates a listener that starts to listen in ``run()``.
+    ///
+    /// - Parameters:
+    ///   - metrics: the body of `/metrics`, in OpenMetrics or Prometheus text format; called from any thread.
+    ///   - readiness: the reading for `/readyz`; called from any thread.
+    ///   - onRunning: called once per address that listens, with the port that it got.
+    public init(
+        addresses: [ControlAddress],
+        metrics: @escaping @Sendable (_ openMetrics: Bool) -> String,
+        readiness: @escaping @Sendable () -> Readiness,
+        logger: Logger,
+        onRunning: @escaping @Sendable (_ address: ControlAddress) -> Void = { _ in }
+    ) {
+        self.addresses = addresses
+        self.metrics = metrics
+        self.readiness = readiness
+        self.logger = logger
+        self.onRunning = onRunning
+    }
+
+    /// Listens until it is shut down gracefully or cancelled.
+    ///
+    /// - Throws: the error of an address that could not be bound; the other addresses are closed then.
+    public func run() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                for address in self.addresses {
+                    let application = self.application(for: address, group: group)
+                    tasks.addTask { try await application.run() }
+                }
+                // Unlike `waitForAll`, this stops at the first error, which cancels the others.
+                while try await tasks.next() != nil {}
+            }
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try await group.shutdownGracefully()
+    }
+
+    private func application(
+        for address: ControlAddress,
+        group: MultiThreadedEventLoopGroup
+    ) -> Application<RouterResponder<BasicRequestContext>> {
+        let limit = self.exchangeLimit
+        let limitInShutdown = self.exchangeLimitInShutdown
+        let onRunning = self.onRunning
+        let logger = self.logger
+        return Application(
+            router: ControlRoutes.router(metrics: self.metrics, readiness: self.readiness),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [
+                        ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown)
+                    ],
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: Self.maxHeaderBytes,
+                        maxHeaderListSize: Self.maxHeaderBytes,
+                        maxHeaderFieldCount: Self.maxHeaders
+                    )
+                )
+            ),
+            configuration: ApplicationConfiguration(
+                address: address.bindAddress,
+                availableConnectionsDelegate: .maximum(Self.maxConnections, logger: logger)
+            ),
+            onServerRunning: { channel in
+                await Self.surviveAcceptErrors(channel, logger: logger)
+                onRunning(address.bound(to: channel.localAddress))
+            },
+            eventLoopGroupProvider: .shared(group),
+            logger: logger
+        )
+    }
+
+    /// Keeps the listener alive when `accept` fails, as it does while the process has no descriptor left.
+    ///
+    /// The server takes such an error for the end of its connections and stops, just when it is needed most.
+    private static func surviveAcceptErrors(_ channel: any Channel, logger: Logger) async {
+        do {
+            try await channel.eventLoop.submit {
+                try channel.pipeline.syncOperations.addHandler(
+                    AcceptBackoffHandler(shouldForwardIOErrorCaught: false) { _ in .milliseconds(200) },
+                    position: .first
+                )
+            }.get()
+        } catch {
+            logger.warning("control listener can't back off", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+extension ControlAddress {
+    fileprivate var bindAddress: BindAddress {
+        switch self {
+        case .tcp(let host, let port): .hostname(host, port: port)
+        case .unix(let path): .unixDomainSocket(path: path)
+        }
+    }
+
+    /// The same address with the port that the system chose.
+    fileprivate func bound(to address: SocketAddress?) -> ControlAddress {
+        guard case .tcp(let host, _) = self, let port = address?.port else { return self }
+        return .tcp(host: host, port: port)
+    }
+}

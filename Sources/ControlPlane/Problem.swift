@@ -1,0 +1,59 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+internal import NIOCore
+
+/// An error answer in the form of RFC 9457, problem details.
+enum Problem {
+    /// - Parameters:
+    ///   - detail: one plain sentence of ours, without anything from the request.
+    static func response(_ status: HTTPResponse.Status, detail: String, headers: HTTPFields = [:]) -> Response {
+        var headers = headers
+        headers[.contentType] = "application/problem+json"
+        headers[.cacheControl] = "no-store"
+        // Status phrases and details are constants of this program, so there is nothing to escape.
+        let json = """
+            {"type":"about:blank","title":"\(status.reasonPhrase)","status":\(status.code),"detail":"\(detail)"}
+
+            """
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: json)))
+    }
+}
+
+/// Turns whatever the router or a handler could not answer into problem details.
+struct ProblemMiddleware: RouterMiddleware {
+    typealias Context = BasicRequestContext
+
+    /// The methods of every path there is.
+    let allowedMethods: [String: [HTTPRequest.Method]]
+
+    func handle(
+        _ request: Request,
+        context: Context,
+        next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as HTTPError where error.status == .notFound {
+            return self.unknown(request)
+        } catch let error as any HTTPResponseError {
+            return Problem.response(error.status, detail: "The request could not be answered.")
+        } catch {
+            context.logger.error("control request failed", metadata: ["error": "\(error)"])
+            return Problem.response(.internalServerError, detail: "The request failed on our side.")
+        }
+    }
+
+    /// The router takes a known path with another method for an unknown one; HTTP doesn't.
+    private func unknown(_ request: Request) -> Response {
+        guard let methods = self.allowedMethods[request.uri.path] else {
+            return Problem.response(.notFound, detail: "There is nothing at this path.")
+        }
+        let allow = methods.map(\.rawValue).joined(separator: ", ")
+        return Problem.response(
+            .methodNotAllowed,
+            detail: "This path answers to \(allow) only.",
+            headers: [.allow: allow]
+        )
+    }
+}

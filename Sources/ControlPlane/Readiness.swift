@@ -1,0 +1,55 @@
+/// What `/readyz` tells: whether new connections are welcome, and how much room is left.
+public struct Readiness: Sendable, Equatable {
+    /// Whether the process is shutting down; then it is not ready.
+    public var draining: Bool
+    /// Whether the last exchange with the app worked; nil before the first one. It doesn't decide readiness: taking the
+    /// sidecar out of the balancer would not bring the app back.
+    public var appReachable: Bool?
+    /// WebSocket connections open now.
+    public var connections: Int
+    /// WebSocket connections it takes at most.
+    public var maxConnections: Int
+    /// Event requests that the app is working on.
+    public var inFlight: Int
+    /// Event requests to the app at once at most.
+    public var maxInFlight: Int
+    /// Bytes received from clients that the app has not answered.
+    public var pendingBytes: Int
+    /// Bytes that may be pending at most.
+    public var maxPendingBytes: Int
+
+    /// Creates a reading.
+    public init(
+        draining: Bool,
+        appReachable: Bool?,
+        connections: Int,
+        maxConnections: Int,
+        inFlight: Int,
+        maxInFlight: Int,
+        pendingBytes: Int,
+        maxPendingBytes: Int
+    ) {
+        self.draining = draining
+        self.appReachable = appReachable
+        self.connections = connections
+        self.maxConnections = maxConnections
+        self.inFlight = inFlight
+        self.maxInFlight = maxInFlight
+        self.pendingBytes = pendingBytes
+        self.maxPendingBytes = maxPendingBytes
+    }
+
+    /// The body of `/readyz`.
+    var json: String {
+        let status = self.draining ? "draining" : "ready"
+        let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
+        // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
+        return """
+            {"status":"\(status)","app":{"reachable":\(reachable)},"capacity":{\
+            "connections":\(self.connections),"maxConnections":\(self.maxConnections),\
+            "inFlight":\(self.inFlight),"maxInFlight":\(self.maxInFlight),\
+            "pendingBytes":\(self.pendingBytes),"maxPendingBytes":\(self.maxPendingBytes)}}
+
+            """
+    }
+}

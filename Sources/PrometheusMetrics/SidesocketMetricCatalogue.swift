@@ -1,0 +1,82 @@
+/// Every metric of Sidesocket: its name, kind, meaning and buckets. The same table for readers is docs/metrics.md.
+public enum SidesocketMetricCatalogue {
+    /// From a burst of short-lived sockets to a browser tab that stays open all day.
+    static let connectionBuckets: [Double] = [1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400]
+
+    /// From an app on the same host that answers at once to the longest usual timeouts.
+    static let requestBuckets: [Double] = [
+        0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+    ]
+
+    /// All of them; labels are named in docs/metrics.md.
+    public static let descriptions: [MetricDescription] =
+        connections + messages + webhook + requests + process + ProcessMetrics.descriptions
+
+    /// A registry that knows all of them, with those that it can fill by itself already there.
+    public static func makeRegistry(version: String) -> PrometheusRegistry {
+        let registry = PrometheusRegistry(descriptions: self.descriptions)
+        ProcessMetrics.register(in: registry)
+        registry.gauge("sidesocket_build_info", labels: [("version", version)]) { 1 }
+        registry.counter("sidesocket_metric_series_refused_total", labels: [("reason", "over_limit")]) {
+            [weak registry] in Double(registry?.refusedSeries.overLimit ?? 0)
+        }
+        registry.counter("sidesocket_metric_series_refused_total", labels: [("reason", "wrong_kind")]) {
+            [weak registry] in Double(registry?.refusedSeries.wrongKind ?? 0)
+        }
+        return registry
+    }
+
+    private static let connections: [MetricDescription] = [
+        .gauge("connections", "WebSocket connections open now."),
+        .counter("connections_opened_total", "WebSocket connections that were accepted."),
+        .counter("connections_closed_total", "WebSocket connections that ended, by close code and who ended them."),
+        .histogram("connection_duration_seconds", "How long WebSocket connections lasted.", connectionBuckets),
+        .counter("handshakes_total", "WebSocket handshakes, by how they ended."),
+        .counter("limited_total", "Times that a limit was applied, by limit and by what was done."),
+        .counter("slow_client_total", "Times that a client was too slow to take its messages, by what was done."),
+    ]
+
+    private static let messages: [MetricDescription] = [
+        .counter("messages_total", "WebSocket data messages, from clients (in) and to clients (out)."),
+        .counter("message_bytes_total", "Bytes of WebSocket data messages, on the wire and as payload."),
+        .counter("messages_dropped_total", "Messages that were received or due, and not delivered, by reason."),
+        .gauge("pending_bytes", "Bytes received from clients that the app has not answered yet."),
+        .gauge("send_buffer_bytes", "Bytes that wait to be sent to clients."),
+    ]
+
+    private static let webhook: [MetricDescription] = [
+        .counter("webhook_requests_total", "Event requests to the app, each attempt, by event and outcome."),
+        .histogram("webhook_request_duration_seconds", "How long the app took for an event.", requestBuckets),
+        .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
+        .gauge("webhook_in_flight", "Event requests that the app is working on now."),
+        .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),
+    ]
+
+    private static let requests: [MetricDescription] = [
+        .counter("proxy_requests_total", "HTTP requests passed through to the app, by class of the status code."),
+        .histogram("proxy_request_duration_seconds", "How long passed-through HTTP requests took.", requestBuckets),
+        .counter("http_refused_total", "HTTP requests that were answered without asking the app, by reason."),
+    ]
+
+    private static let process: [MetricDescription] = [
+        .gauge("draining", "1 while the process is shutting down, else 0."),
+        .gauge("build_info", "Always 1; the version is in its label."),
+        .counter("metric_series_refused_total", "Metric series that could not be had as asked, by reason."),
+    ]
+}
+
+extension MetricDescription {
+    private static let prefix = "sidesocket_"
+
+    fileprivate static func counter(_ name: String, _ help: String) -> Self {
+        Self(name: self.prefix + name, help: help, kind: .counter)
+    }
+
+    fileprivate static func gauge(_ name: String, _ help: String) -> Self {
+        Self(name: self.prefix + name, help: help, kind: .gauge)
+    }
+
+    fileprivate static func histogram(_ name: String, _ help: String, _ buckets: [Double]) -> Self {
+        Self(name: self.prefix + name, help: help, kind: .histogram(buckets: buckets))
+    }
+}

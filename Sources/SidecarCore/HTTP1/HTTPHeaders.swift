@@ -1,0 +1,140 @@
+internal import NIOCore
+
+/// Where one field line stands in the bytes of its head.
+struct HTTPFieldRange: Sendable {
+    private var nameStart: UInt32
+    private var nameEnd: UInt32
+    private var valueStart: UInt32
+    private var valueEnd: UInt32
+
+    /// A head never comes near 4 GiB, where the offsets would wrap: `ByteBuffer` itself ends there.
+    @inline(__always)
+    init(name: Range<Int>, value: Range<Int>) {
+        nameStart = UInt32(truncatingIfNeeded: name.lowerBound)
+        nameEnd = UInt32(truncatingIfNeeded: name.upperBound)
+        valueStart = UInt32(truncatingIfNeeded: value.lowerBound)
+        valueEnd = UInt32(truncatingIfNeeded: value.upperBound)
+    }
+
+    @inline(__always)
+    var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
+
+    @inline(__always)
+    var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
+}
+
+/// The fields of a head or of trailers, in the order and with the bytes in which they came.
+///
+/// They are ranges into the head's own bytes: no string is made for a field that nobody asks for. The bytes stay in
+/// the buffer that they were read into, so whoever keeps fields for long copies what it needs.
+public struct HTTPHeaders: Sendable {
+    private let bytes: ByteBuffer
+    private let fields: [HTTPFieldRange]
+
+    /// No fields at all.
+    public init() {
+        bytes = ByteBuffer()
+        fields = []
+    }
+
+    /// The ranges lie within the bytes: the field section has just read them there.
+    init(bytes: ByteBuffer, fields: [HTTPFieldRange]) {
+        self.bytes = bytes
+        self.fields = fields
+    }
+
+    /// How many field lines there are.
+    public var count: Int { fields.count }
+
+    /// Says whether there is none.
+    public var isEmpty: Bool { fields.isEmpty }
+
+    /// The values of all fields of this name in order, without the white space around them.
+    ///
+    /// Bytes that are no UTF-8 read as U+FFFD; `forEach` has them as they came.
+    public func values(of name: StaticString) -> [String] {
+        let span = bytes.readableBytesUInt8Span
+        var values: [String] = []
+        for field in fields where span.matches(field.name, name) { values.append(span.text(field.value)) }
+        return values
+    }
+
+    /// The value of the first field of this name, without the white space around it.
+    public func first(_ name: StaticString) -> String? {
+        let span = bytes.readableBytesUInt8Span
+        for field in fields where span.matches(field.name, name) { return span.text(field.value) }
+        return nil
+    }
+
+    /// Says whether there is a field of this name.
+    public func contains(_ name: StaticString) -> Bool {
+        let span = bytes.readableBytesUInt8Span
+        for field in fields where span.matches(field.name, name) { return true }
+        return false
+    }
+
+    /// How many fields of this name there are.
+    public func count(of name: StaticString) -> Int {
+        let span = bytes.readableBytesUInt8Span
+        var count = 0
+        for field in fields where span.matches(field.name, name) { count += 1 }
+        return count
+    }
+
+    /// Says whether the token stands in the comma list of any field of this name, regardless of case.
+    public func hasToken(_ token: StaticString, in name: StaticString) -> Bool {
+        let span = bytes.readableBytesUInt8Span
+        for field in fields where span.matches(field.name, name) {
+            if span.listHasToken(field.value, token) { return true }
+        }
+        return false
+    }
+
+    /// Says whether these bytes stand as a token in the comma list of any field of this name, regardless of case:
+    /// for asking whether `Connection` names a field that `forEach` has just shown.
+    public func hasToken(_ token: UnsafeRawBufferPointer, in name: StaticString) -> Bool {
+        let span = bytes.readableBytesUInt8Span
+        var found = false
+        for field in fields where !found && span.matches(field.name, name) {
+            span.forEachListElement(field.value) { element in
+                guard element.count == token.count else { return true }
+                found = zip(element, token).allSatisfy { HTTPField.equalFolded(span[$0], $1) }
+                return !found
+            }
+        }
+        return found
+    }
+
+    /// Calls `body` with the bytes of each name and trimmed value; the pointers are valid only during the call.
+    public func forEach(
+        _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws -> Void
+    ) rethrows {
+        try bytes.withUnsafeReadableBytes { pointer in
+            for field in fields {
+                try body(
+                    UnsafeRawBufferPointer(rebasing: pointer[field.name]),
+                    UnsafeRawBufferPointer(rebasing: pointer[field.value])
+                )
+            }
+        }
+    }
+
+    /// The name of the field at this place as it was sent, or an empty string beyond the last.
+    public func name(at index: Int) -> String {
+        guard fields.indices.contains(index) else { return "" }
+        return bytes.readableBytesUInt8Span.text(fields[index].name)
+    }
+
+    /// The trimmed value of the field at this place, or an empty string beyond the last.
+    public func value(at index: Int) -> String {
+        guard fields.indices.contains(index) else { return "" }
+        return bytes.readableBytesUInt8Span.text(fields[index].value)
+    }
+
+    /// The text of a range of the head that is no field: the reason of a status line.
+    func text(_ range: Range<Int>) -> String {
+        let span = bytes.readableBytesUInt8Span
+        guard range.upperBound <= span.count else { return "" }
+        return span.text(range)
+    }
+}

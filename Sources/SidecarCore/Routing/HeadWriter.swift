@@ -1,0 +1,48 @@
+import NIOCore
+
+extension ByteBuffer {
+    /// Appends `name: value CRLF`; the value must have been checked or encoded before.
+    mutating func writeField(_ name: StaticString, _ value: String) {
+        writeStaticString(name)
+        writeStaticString(": ")
+        writeString(value)
+        writeStaticString("\r\n")
+    }
+
+    /// Appends a field line from bytes that the parser has accepted.
+    mutating func writeField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        writeBytes(name)
+        writeStaticString(": ")
+        writeBytes(value)
+        writeStaticString("\r\n")
+    }
+
+    /// Appends a decimal number without making a string.
+    mutating func writeDecimal(_ value: UInt64) {
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { digits in
+            var start = 20
+            var rest = value
+            repeat {
+                start -= 1
+                digits[start] = UInt8(48 + rest % 10)
+                rest /= 10
+            } while rest > 0
+            writeBytes(UnsafeRawBufferPointer(rebasing: digits[start...]))
+        }
+    }
+
+    /// Appends text percent-encoded as the CloudEvents HTTP binding asks (§3.1.3.2): space, `"`, `%` and
+    /// everything outside U+0021–7E.
+    mutating func writePercentEncoded(_ text: String) {
+        for byte in text.utf8 {
+            if byte > 0x20, byte < 0x7F, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "%") {
+                writeInteger(byte)
+            } else {
+                let hex: StaticString = "0123456789ABCDEF"
+                writeInteger(UInt8(ascii: "%"))
+                writeInteger(hex.utf8Start[Int(byte >> 4)])
+                writeInteger(hex.utf8Start[Int(byte & 15)])
+            }
+        }
+    }
+}

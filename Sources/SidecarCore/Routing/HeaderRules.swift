@@ -1,0 +1,79 @@
+/// Which header fields travel on, and which only Sidesocket may write.
+///
+/// Three audiences differ: the app as receiver of an event (strict: nobody forges one), the app behind
+/// pass-through (transparent, but for forwarding fields), and the client that receives the app's answer.
+public enum HeaderRules {
+    /// Fields that concern one hop only (RFC 9110 §7.6.1); never forwarded.
+    static func isHopByHop(_ name: UnsafeRawBufferPointer) -> Bool {
+        switch name.count {
+        case 2: return HTTPField.equals(name, "te")
+        case 7: return HTTPField.equals(name, "upgrade")
+        case 10: return HTTPField.equals(name, "connection") || HTTPField.equals(name, "keep-alive")
+        case 16: return HTTPField.equals(name, "proxy-connection")
+        case 17: return HTTPField.equals(name, "transfer-encoding")
+        case 18: return HTTPField.equals(name, "proxy-authenticate")
+        case 19: return HTTPField.equals(name, "proxy-authorization")
+        default: return false
+        }
+    }
+
+    /// Fields by which a proxy names the client; ours replace them.
+    static func isForwarding(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.hasPrefix(name, "x-forwarded-") || HTTPField.equals(name, "forwarded")
+            || HTTPField.equals(name, "x-real-ip")
+    }
+
+    /// Fields that in an event come from Sidesocket alone.
+    static func isReservedInEvents(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.hasPrefix(name, "ce-") || HTTPField.hasPrefix(name, "webhook-") || isSidesocket(name)
+            || isForwarding(name)
+    }
+
+    /// `sidesocket-*`, which no client may send on.
+    static func isSidesocket(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.hasPrefix(name, "sidesocket-")
+    }
+
+    /// Fields of the WebSocket handshake that concern the client and us only (RFC 6455 §4.1).
+    static func isHandshakeOnly(_ name: UnsafeRawBufferPointer) -> Bool {
+        guard HTTPField.hasPrefix(name, "sec-websocket-") else { return false }
+        return !HTTPField.equals(name, "sec-websocket-protocol")
+    }
+
+    /// Fields that describe a body, of which an event has its own and a 101 has none.
+    static func describesBody(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.hasPrefix(name, "content-")
+    }
+
+    /// A name with `_` that a CGI-style app reads as one of ours: `Ce_Type`, `X_Forwarded_For`.
+    ///
+    /// Such apps turn `-` and `_` both into `_`, so the field would pass for one that only Sidesocket may write.
+    static func imitatesReserved(_ name: UnsafeRawBufferPointer) -> Bool {
+        guard name.contains(UInt8(ascii: "_")) else { return false }
+        return withUnsafeTemporaryAllocation(byteCount: min(name.count, 32), alignment: 1) { dashed in
+            for index in 0..<dashed.count {
+                dashed[index] = name[index] == UInt8(ascii: "_") ? UInt8(ascii: "-") : name[index]
+            }
+            // A longer name can only match by its prefix, which 32 bytes hold.
+            return isReservedInEvents(UnsafeRawBufferPointer(dashed))
+        }
+    }
+
+    /// The names that a message's own `Connection` field calls hop-by-hop.
+    ///
+    /// Fields that we write ourselves, and those that frame or address the message, cannot be named away.
+    static func namedByConnection(_ headers: HTTPHeaders) -> [String] {
+        guard headers.contains("connection") else { return [] }
+        var names: [String] = []
+        for value in headers.values(of: "connection") {
+            for part in value.split(separator: ",").prefix(64) {
+                let name = part.filter { $0 != " " && $0 != "\t" }.lowercased()
+                switch name {
+                case "", "close", "keep-alive", "upgrade", "host", "content-length": continue
+                default: names.append(name)
+                }
+            }
+        }
+        return names
+    }
+}

@@ -1,0 +1,163 @@
+/// An answer that Sidesocket gives itself, without asking the app.
+public struct Refusal: Error, Sendable, Equatable {
+    /// The HTTP status.
+    public let status: Int
+    /// One plain sentence for the body.
+    public let sentence: String
+    /// The value of the `reason` label in `http_refused_total`.
+    public let reason: String
+    /// Seconds for `Retry-After`, if any.
+    public let retryAfter: Int?
+
+    /// Makes a refusal.
+    public init(status: Int, sentence: String, reason: String, retryAfter: Int? = nil) {
+        self.status = status
+        self.sentence = sentence
+        self.reason = reason
+        self.retryAfter = retryAfter
+    }
+}
+
+/// Where a request goes.
+public enum RequestRoute: Sendable, Equatable {
+    /// It asks for a WebSocket; the handshake is to be checked.
+    case upgrade
+    /// To the app.
+    ///
+    /// - Parameters:
+    ///   - target: The request target in origin form, as the client wrote it.
+    ///   - closeAfterwards: The answer is the last one on this connection.
+    case passThrough(target: String, closeAfterwards: Bool)
+    /// Answered here; the connection closes.
+    case refuse(Refusal)
+}
+
+/// Decides where a request goes, from its head alone.
+public struct RequestRouter: Sendable {
+    private let webSocketPaths: [PathPattern]
+    /// The normalised path of a `WEBHOOK_URL` that lies on the app, which only Sidesocket may call.
+    private let webhookPath: [UInt8]?
+
+    /// Makes a router.
+    ///
+    /// - Parameters:
+    ///   - webSocketPaths: Paths whose upgrade requests become sessions.
+    ///   - webhookPath: The path of `WEBHOOK_URL` when it lies on the app.
+    public init(webSocketPaths: [PathPattern], webhookPath: String?) {
+        self.webSocketPaths = webSocketPaths
+        self.webhookPath = webhookPath.map { Self.normalised(Self.path(of: $0)) }
+    }
+
+    /// Decides about one request.
+    public func route(_ head: HTTPRequestHead) -> RequestRoute {
+        if head.method == "CONNECT" {
+            return .refuse(.init(status: 405, sentence: "CONNECT is not served here.", reason: "method"))
+        }
+        if let refusal = checkFields(head.headers) { return .refuse(refusal) }
+        if head.headers.hasToken("websocket", in: "upgrade") { return .upgrade }
+        guard let target = originForm(head) else {
+            return .refuse(
+                .init(status: 400, sentence: "The request target does not match the Host.", reason: "bad_request")
+            )
+        }
+        if let webhookPath, Self.normalised(Self.path(of: target)) == webhookPath {
+            return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: "webhook_path"))
+        }
+        return .passThrough(target: target, closeAfterwards: head.headers.contains("upgrade"))
+    }
+
+    /// True when an upgrade request for this target may become a session.
+    public func servesWebSocket(target: String) -> Bool {
+        let path = Self.path(of: target)
+        return webSocketPaths.contains { $0.matches(path) }
+    }
+
+    private func checkFields(_ headers: HTTPHeaders) -> Refusal? {
+        var refusal: Refusal?
+        headers.forEach { name, value in
+            if HeaderRules.imitatesReserved(name) {
+                refusal = Refusal(
+                    status: 400,
+                    sentence: "A header name with an underscore imitates a reserved one.",
+                    reason: "reserved_header"
+                )
+            } else if HTTPField.equals(name, "ce-type"), Self.namesOurEvents(value) {
+                refusal = Refusal(
+                    status: 403,
+                    sentence: "Events of type sidesocket.* come from Sidesocket alone.",
+                    reason: "forged_event"
+                )
+            }
+        }
+        return refusal
+    }
+
+    /// True for `sidesocket.…`, also quoted or percent-encoded, since the app's library may decode it.
+    static func namesOurEvents(_ value: UnsafeRawBufferPointer) -> Bool {
+        var decoded = percentDecoded(value)
+        decoded.removeAll { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        return decoded.withUnsafeBytes { HTTPField.hasPrefix($0, "sidesocket.") }
+    }
+
+    /// The target as path and query; an absolute one (RFC 9112 §3.2.2) must name the Host it was sent to.
+    private func originForm(_ head: HTTPRequestHead) -> String? {
+        if head.target.utf8.first == UInt8(ascii: "/") { return head.target }
+        if head.target == "*" { return head.method == "OPTIONS" ? "*" : nil }
+        let lower = head.target.lowercased()
+        for scheme in ["http://", "https://"] where lower.hasPrefix(scheme) {
+            let rest = head.target.utf8.dropFirst(scheme.utf8.count)
+            let authorityEnd = rest.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") } ?? rest.endIndex
+            let authority = String(Substring(rest[..<authorityEnd]))
+            guard authority.lowercased() == head.headers.first("host")?.lowercased() else { return nil }
+            let path = String(Substring(rest[authorityEnd...]))
+            return path.hasPrefix("/") ? path : "/" + path
+        }
+        return nil
+    }
+
+    static func path(of target: String) -> Substring {
+        target.prefix { $0 != "?" }
+    }
+
+    /// A path as an app would read it: escapes decoded, slashes joined, dot segments resolved.
+    static func normalised(_ path: Substring) -> [UInt8] {
+        let raw = Array(path.utf8)
+        let decoded = raw.withUnsafeBytes { percentDecoded($0) }
+        var segments: [ArraySlice<UInt8>] = []
+        for segment in decoded.split(whereSeparator: { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }) {
+            if segment.elementsEqual(".".utf8) { continue }
+            if segment.elementsEqual("..".utf8) {
+                segments = segments.dropLast()
+            } else {
+                segments.append(segment)
+            }
+        }
+        return Array(segments.joined(separator: [UInt8(ascii: "/")]))
+    }
+
+    static func percentDecoded(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+        func nibble(_ byte: UInt8) -> UInt8? {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+            default: nil
+            }
+        }
+        var out: [UInt8] = []
+        out.reserveCapacity(bytes.count)
+        var index = 0
+        while index < bytes.count {
+            if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count,
+                let high = nibble(bytes[index + 1]), let low = nibble(bytes[index + 2])
+            {
+                out.append(high << 4 | low)
+                index += 3
+            } else {
+                out.append(bytes[index])
+                index += 1
+            }
+        }
+        return out
+    }
+}

@@ -1,0 +1,236 @@
+import DequeModule
+public import NIOCore
+
+/// Whether a message is text (valid UTF-8) or binary.
+public enum MessageFormat: Sendable, Equatable {
+    /// UTF-8 text.
+    case text
+    /// Any bytes.
+    case binary
+}
+
+/// Who ended a connection.
+public enum CloseInitiator: String, Sendable, Equatable {
+    /// The client sent a Close frame.
+    case client
+    /// We closed: the app asked, a limit, a failure or a drain.
+    case server
+    /// The connection broke without a Close frame.
+    case network
+}
+
+/// What the app is told about the end of a connection, the body of the `close` event.
+public struct CloseReport: Sendable, Equatable {
+    /// The close code of RFC 6455 §7.4; 1005 without a code, 1006 without a Close frame.
+    public var code: UInt16
+    /// The reason of the Close frame, or empty.
+    public var reason: String
+    /// Who ended it.
+    public var initiator: CloseInitiator
+    /// Data messages received from the client.
+    public var messagesIn: Int
+    /// Data messages sent to the client.
+    public var messagesOut: Int
+    /// From the accepted handshake to the end, in milliseconds.
+    public var durationMilliseconds: Int64
+
+    /// Makes a report.
+    public init(
+        code: UInt16,
+        reason: String,
+        initiator: CloseInitiator,
+        messagesIn: Int,
+        messagesOut: Int,
+        durationMilliseconds: Int64
+    ) {
+        self.code = code
+        self.reason = reason
+        self.initiator = initiator
+        self.messagesIn = messagesIn
+        self.messagesOut = messagesOut
+        self.durationMilliseconds = durationMilliseconds
+    }
+}
+
+/// One event of a connection for the app.
+public enum SessionEvent: Sendable, Equatable {
+    /// The handshake asks to be accepted.
+    case open
+    /// A data message.
+    case message(MessageFormat, ByteBuffer)
+    /// The connection has ended.
+    case close(CloseReport)
+}
+
+/// An event with its place in the connection's order.
+public struct Delivery: Sendable, Equatable {
+    /// 1 for `open`, then one more for each event, without gaps.
+    public let sequence: UInt64
+    /// What happened.
+    public let event: SessionEvent
+}
+
+/// The order of one connection's events: one at a time, `open` first, `close` last and exactly once.
+///
+/// ```
+///            accepted                 ended                      close answered
+/// opening ─────────────▶ running ───────────────▶ ending ──────────────────────▶ finished
+///    │ refused                (messages before the end are still delivered)         ▲
+///    └──────────────────────────────────────────────────────────────────────────────┘
+/// ```
+/// The machine holds the messages that wait and knows their bytes; it does not know sockets, frames or HTTP.
+public struct SessionStateMachine: Sendable {
+    /// What to do next.
+    public enum Step: Sendable, Equatable {
+        /// Hand this event to the app; no other is under way.
+        case deliver(Delivery)
+        /// Nothing to do now.
+        case wait
+        /// The last event is done; the session can be forgotten.
+        case finish
+    }
+
+    /// What a message in the queue costs beyond its payload, so that empty messages are bounded too, in bytes.
+    public static let messageOverhead = 128
+
+    private enum Phase: UInt8 {
+        case opening, running, ending, finished
+    }
+
+    private var phase = Phase.opening
+    private var eventUnderWay = false
+    private var sequence: UInt64 = 0
+    private var queue: Deque<(MessageFormat, ByteBuffer)> = []
+    private var underWayBytes = 0
+    private var report: CloseReport?
+    private var acceptedAt: NIODeadline?
+
+    /// Bytes received and not yet answered by the app, ``messageOverhead`` per message included.
+    public private(set) var pendingBytes = 0
+    /// Data messages received so far.
+    public private(set) var messagesIn = 0
+    /// Data messages sent so far.
+    public private(set) var messagesOut = 0
+
+    /// A session whose `open` event has not been delivered.
+    public init() {}
+
+    /// Messages that wait behind the one under way.
+    public var queuedMessages: Int { queue.count }
+    /// True between the accepted handshake and the end of the connection.
+    public var isRunning: Bool { phase == .running }
+    /// True when the connection has ended, whether its close event was delivered or not.
+    public var hasEnded: Bool { report != nil || phase == .ending || phase == .finished }
+    /// True when no event is with the app and none waits.
+    public var isQuiet: Bool { !eventUnderWay && queue.isEmpty }
+
+    /// Time since the accepted handshake; zero before it.
+    public func age(at now: NIODeadline) -> TimeAmount {
+        acceptedAt.map { now - $0 } ?? .zero
+    }
+
+    /// Starts with the `open` event.
+    public mutating func begin() -> Step {
+        guard phase == .opening, !eventUnderWay else { return .wait }
+        return deliver(.open)
+    }
+
+    /// The app accepted the handshake at `now`.
+    ///
+    /// A client that vanished meanwhile was connected in the eyes of the app, so its close event follows.
+    public mutating func accepted(at now: NIODeadline) -> Step {
+        guard phase == .opening else { return .wait }
+        eventUnderWay = false
+        acceptedAt = now
+        phase = report == nil ? .running : .ending
+        return next()
+    }
+
+    /// The handshake was refused or failed; there will be no close event.
+    public mutating func refused() {
+        phase = .finished
+        eventUnderWay = false
+    }
+
+    /// A data message arrived.
+    public mutating func received(_ format: MessageFormat, _ payload: ByteBuffer) -> Step {
+        guard phase == .running else { return .wait }
+        messagesIn += 1
+        pendingBytes += payload.readableBytes + Self.messageOverhead
+        if eventUnderWay {
+            queue.append((format, payload))
+            return .wait
+        }
+        return deliver(.message(format, payload))
+    }
+
+    /// A data message went out to the client.
+    public mutating func sent() {
+        messagesOut += 1
+    }
+
+    /// The app has answered the event under way, or it failed for good.
+    public mutating func answered() -> Step {
+        guard eventUnderWay, phase != .opening else { return .wait }
+        eventUnderWay = false
+        pendingBytes -= underWayBytes
+        underWayBytes = 0
+        if phase == .ending, report == nil {
+            phase = .finished
+            return .finish
+        }
+        return next()
+    }
+
+    /// The connection has ended; only the first call counts.
+    ///
+    /// The close event follows the messages that are waiting.
+    public mutating func ended(
+        code: UInt16,
+        reason: String,
+        initiator: CloseInitiator,
+        at now: NIODeadline
+    ) -> Step {
+        guard phase == .running || phase == .opening, report == nil else { return .wait }
+        report = CloseReport(
+            code: code,
+            reason: reason,
+            initiator: initiator,
+            messagesIn: messagesIn,
+            messagesOut: messagesOut,
+            durationMilliseconds: max(age(at: now).nanoseconds / 1_000_000, 0)
+        )
+        if phase == .opening { return .wait }
+        phase = .ending
+        return eventUnderWay ? .wait : next()
+    }
+
+    /// Drops the messages that wait, and says how many they were.
+    ///
+    /// Used when the session ends by the app's word or by its failure: what came after that has no reader.
+    public mutating func discardQueue() -> Int {
+        let dropped = queue.count
+        for (_, payload) in queue { pendingBytes -= payload.readableBytes + Self.messageOverhead }
+        queue = []
+        return dropped
+    }
+
+    private mutating func next() -> Step {
+        if let (format, payload) = queue.popFirst() {
+            if queue.isEmpty { queue = [] }  // an idle session keeps no storage
+            return deliver(.message(format, payload))
+        }
+        guard phase == .ending, var last = report else { return .wait }
+        last.messagesIn = messagesIn
+        last.messagesOut = messagesOut
+        report = nil
+        return deliver(.close(last))
+    }
+
+    private mutating func deliver(_ event: SessionEvent) -> Step {
+        eventUnderWay = true
+        sequence += 1
+        if case .message(_, let payload) = event { underWayBytes = payload.readableBytes + Self.messageOverhead }
+        return .deliver(Delivery(sequence: sequence, event: event))
+    }
+}

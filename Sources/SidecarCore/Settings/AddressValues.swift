@@ -1,0 +1,166 @@
+extension ValueSyntax where Value == [ListenAddress] {
+    static let listenAddresses = ValueSyntax(
+        accepted: "HOST:PORT, [::]:PORT or unix:/path; several by comma",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            var addresses: [ListenAddress] = []
+            for item in try listItems(text) {
+                let address: ListenAddress
+                do throws(ValueProblem) {
+                    if item.hasPrefix("unix:") {
+                        address = .unix(path: try HostSyntax.socketPath(item.dropFirst(5)))
+                    } else {
+                        let (host, port) = try HostSyntax.hostAndPort(item, ports: 0...65535)
+                        address = .tcp(host: host, port: port)
+                    }
+                } catch {
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): \(error.message)")
+                }
+                if let other = addresses.first(where: { $0.collides(with: address) }) {
+                    throw ValueProblem("names the same address twice, \(other) and \(address)")
+                }
+                addresses.append(address)
+            }
+            return addresses
+        },
+        show: { $0.map(\.description).joined(separator: ",") }
+    )
+}
+
+extension ValueSyntax where Value == AppOrigin {
+    static let appURL = ValueSyntax(
+        accepted: "http://HOST:PORT, https://HOST:PORT or unix:/path; no path after the port",
+        read: { text throws(ValueProblem) in
+            if text.hasPrefix("unix:") { return .unix(path: try HostSyntax.socketPath(text.dropFirst(5))) }
+            guard !text.contains(",") else { throw ValueProblem("names more than one app") }
+            let url = try TargetSyntax.url(text)
+            // One closing slash is how many people write an origin; it means the same.
+            guard url.rest.isEmpty || url.rest == "/" else {
+                throw ValueProblem("has a path, query or fragment after the port")
+            }
+            return url.origin
+        },
+        show: { $0.description }
+    )
+}
+
+extension ValueSyntax where Value == WebhookTarget {
+    static let webhookURL = ValueSyntax(
+        accepted: "a path such as /events, which lies on the app, or an http:// or https:// URL",
+        read: { text throws(ValueProblem) in
+            if text.hasPrefix("/") {
+                return WebhookTarget(origin: nil, path: try TargetSyntax.originForm(text[...]))
+            }
+            if text.hasPrefix("unix:") {
+                throw ValueProblem("is a socket; for an app on a socket write the path alone, such as /events")
+            }
+            let url = try TargetSyntax.url(text)
+            let target = url.rest.hasPrefix("/") ? url.rest : "/\(url.rest)"
+            return WebhookTarget(origin: url.origin, path: try TargetSyntax.originForm(target))
+        },
+        show: { $0.description }
+    )
+}
+
+extension ValueSyntax where Value == [PathPattern] {
+    static let pathPatterns = ValueSyntax(
+        accepted: "paths such as /ws or /live/* (all below /live/); several by comma",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            var patterns: [PathPattern] = []
+            for item in try listItems(text) {
+                guard let pattern = PathPattern(String(item)) else {
+                    throw ValueProblem(
+                        "in \(FaultText.quoted(String(item))): is no path that begins with / and has * only as its end, /*"
+                    )
+                }
+                patterns.append(pattern)
+            }
+            return patterns
+        },
+        show: { $0.map(\.description).joined(separator: ",") }
+    )
+}
+
+extension ValueSyntax where Value == [String] {
+    /// Names of handshake headers that may be repeated on events; lower case, each once.
+    static let forwardableHeaders = ValueSyntax(
+        accepted: "header names by comma, or nothing for none; not those that Sidesocket sets itself",
+        takesList: true,
+        takesEmpty: true,
+        read: { text throws(ValueProblem) in
+            var names: [String] = []
+            for item in text.isEmpty ? [] : try listItems(text) {
+                let name = item.lowercased()
+                guard name.utf8.allSatisfy(isTokenByte) else {
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): is no header name")
+                }
+                guard !isOurs(name) else {
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): Sidesocket sets or consumes this header")
+                }
+                if !names.contains(name) { names.append(name) }
+            }
+            guard names.count <= 64 else { throw ValueProblem("names more than 64 headers") }
+            return names
+        },
+        show: { $0.joined(separator: ",") }
+    )
+
+    private static func isOurs(_ name: String) -> Bool {
+        // CGI-style apps see `_` and `-` as one, so a name with `_` could pose as one of ours.
+        let name = String(name.map { $0 == "_" ? "-" : $0 })
+        let prefixes = ["ce-", "webhook-", "sidesocket-", "x-forwarded-", "proxy-"]
+        let names: Set<String> = [
+            "forwarded", "x-real-ip", "host", "connection", "keep-alive", "te", "trailer", "transfer-encoding",
+            "upgrade", "expect", "content-length", "content-type", "content-encoding", "sec-websocket-key",
+            "sec-websocket-version", "sec-websocket-extensions",
+        ]
+        return names.contains(name) || prefixes.contains { name.hasPrefix($0) }
+    }
+
+    /// RFC 9110 §5.6.2.
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        HostSyntax.isDigit(byte) || HostSyntax.isLetter(byte) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    }
+}
+
+extension ValueSyntax where Value == String {
+    /// A name that is safe in a URI path, a log line and a metric label.
+    static let nodeName = ValueSyntax(
+        accepted: "1 to 128 letters, digits and . - _ ~ : @",
+        read: { text throws(ValueProblem) in
+            guard text.utf8.count <= 128 else { throw ValueProblem("is longer than 128 bytes") }
+            guard
+                text.utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || ".-_~:@".utf8.contains($0) }
+                )
+            else {
+                throw ValueProblem("has another character")
+            }
+            return text
+        },
+        show: { $0 }
+    )
+
+    /// The path of a file; whether it exists is for the one who opens it to say.
+    static let filePath = ValueSyntax(
+        accepted: "the path of a file",
+        read: { text throws(ValueProblem) in
+            guard text.utf8.count <= 4095, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                throw ValueProblem("is no path of a file")
+            }
+            return text
+        },
+        show: { $0 }
+    )
+}
+
+/// The items of a list by comma, without the spaces around them.
+private func listItems(_ text: String) throws(ValueProblem) -> [Substring] {
+    let items = text.split(separator: ",", omittingEmptySubsequences: false).map { item in
+        var item = item.drop { $0 == " " || $0 == "\t" }
+        while item.last == " " || item.last == "\t" { item.removeLast() }
+        return item
+    }
+    guard items.allSatisfy({ !$0.isEmpty }) else { throw ValueProblem("has an empty item between its commas") }
+    return items
+}

@@ -1,0 +1,117 @@
+/// One variable: its name, what it may hold, where it lands in ``Settings``, and what it means.
+public struct SettingDefinition: Sendable {
+    /// The name without prefix, `MAX_MESSAGE_BYTES`.
+    public let name: String
+    /// The table that help and documentation list it in.
+    public let group: SettingGroup
+    /// One plain sentence on what it does.
+    public let meaning: String
+    /// What a user may write, in words.
+    public let accepted: String
+    /// The default as a user would write it, or words such as `number of cores`.
+    public let defaultText: String
+    /// Whether its value may be shown nowhere and may be read from the file that `NAME_FILE` names.
+    public let isSecret: Bool
+    /// Whether it has to be given.
+    public let isRequired: Bool
+
+    let takesList: Bool
+    let takesEmpty: Bool
+    let read: @Sendable (String, inout Settings) throws(ValueProblem) -> Void
+    /// The value in `settings` as a user would write it; nil when unset.
+    let show: @Sendable (Settings) -> String?
+
+    /// The environment variable, `SIDESOCKET_MAX_MESSAGE_BYTES`.
+    public var environmentName: String { SettingsRegistry.prefix + name }
+
+    /// The command-line flag, `--max-message-bytes`.
+    public var flag: String { Self.flag(for: name) }
+
+    static func flag(for name: String) -> String {
+        "--" + String(name.lowercased().map { $0 == "_" ? "-" : $0 })
+    }
+
+    /// A variable that always has a value; its default is the property's own.
+    init<Value>(
+        _ name: String,
+        _ group: SettingGroup,
+        _ property: any WritableKeyPath<Settings, Value> & Sendable,
+        _ syntax: ValueSyntax<Value>,
+        isRequired: Bool = false,
+        isSecret: Bool = false,
+        _ meaning: String
+    ) {
+        self.init(
+            name: name,
+            group: group,
+            meaning: meaning,
+            accepted: syntax.accepted,
+            defaultText: isRequired ? "required" : syntax.show(SettingsRegistry.defaults[keyPath: property]),
+            isSecret: isSecret,
+            isRequired: isRequired,
+            takesList: syntax.takesList,
+            takesEmpty: syntax.takesEmpty,
+            read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
+            show: { syntax.show($0[keyPath: property]) }
+        )
+    }
+
+    /// A variable that may be unset; `unset` says what happens then.
+    init<Value>(
+        _ name: String,
+        _ group: SettingGroup,
+        _ property: any WritableKeyPath<Settings, Value?> & Sendable,
+        _ syntax: ValueSyntax<Value>,
+        unset: String,
+        isSecret: Bool = false,
+        _ meaning: String
+    ) {
+        self.init(
+            name: name,
+            group: group,
+            meaning: meaning,
+            accepted: syntax.accepted,
+            defaultText: unset,
+            isSecret: isSecret,
+            isRequired: false,
+            takesList: syntax.takesList,
+            takesEmpty: syntax.takesEmpty,
+            read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
+            show: { $0[keyPath: property].map(syntax.show) }
+        )
+    }
+
+    private init(
+        name: String,
+        group: SettingGroup,
+        meaning: String,
+        accepted: String,
+        defaultText: String,
+        isSecret: Bool,
+        isRequired: Bool,
+        takesList: Bool,
+        takesEmpty: Bool,
+        read: @escaping @Sendable (String, inout Settings) throws(ValueProblem) -> Void,
+        show: @escaping @Sendable (Settings) -> String?
+    ) {
+        self.name = name
+        self.group = group
+        self.meaning = meaning
+        self.accepted = accepted
+        self.defaultText = defaultText
+        self.isSecret = isSecret
+        self.isRequired = isRequired
+        self.takesList = takesList
+        self.takesEmpty = takesEmpty
+        self.read = read
+        self.show = show
+    }
+}
+
+/// The tables of variables, in the order that help and documentation show them.
+public enum SettingGroup: String, Sendable, CaseIterable {
+    case addresses = "Addresses and the app"
+    case process = "Process and logs"
+    case limits = "Limits on clients"
+    case webhook = "Calls to the app"
+}

@@ -1,0 +1,105 @@
+public import NIOCore
+
+/// Everything a person can set, checked and ready to use.
+///
+/// The initial values of the stored properties are the defaults; help, documentation checks and the effective table
+/// all derive their default texts from them through ``SettingsRegistry``.
+public struct Settings: Sendable, Equatable {
+    /// The file that settings were read from (`CONFIG`), if any.
+    public var configFile: String?
+
+    /// The public addresses (`LISTEN`).
+    public var listen: [ListenAddress] = [.tcp(host: "0.0.0.0", port: 8080)]
+    /// The addresses for metrics and health (`CONTROL_LISTEN`).
+    public var controlListen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 9090)]
+    /// The app behind Sidesocket (`APP_URL`).
+    public var app: AppOrigin
+    /// A PEM file with the authorities that may sign the app's certificate (`APP_CA_FILE`); nil: the system's.
+    public var appCAFile: String?
+    /// The paths whose upgrade requests become sessions (`WS_PATHS`).
+    public var wsPaths: [PathPattern] = [.everything]
+    /// Where all events go (`WEBHOOK_URL`); nil: the client's own path and query on the app.
+    public var webhookTarget: WebhookTarget?
+    /// Whether the app sees the client's Host header (`PRESERVE_HOST`).
+    public var preserveHost = true
+    /// Handshake headers repeated on every event after `open` (`FORWARD_HEADERS`), in lower case.
+    public var forwardHeaders = ["cookie", "authorization"]
+
+    /// Event loops (`THREADS`); nil: as many as the machine has cores.
+    public var threads: Int?
+    /// This process's name in `ce-source` and logs (`NODE_NAME`); nil: the host name.
+    public var nodeName: String?
+    /// The least severe messages that are logged (`LOG_LEVEL`).
+    public var logLevel = LogLevel.info
+    /// How log lines are written (`LOG_FORMAT`).
+    public var logFormat = LogFormat.json
+    /// How long a drain may take after SIGTERM (`DRAIN_TIMEOUT`).
+    public var drainTimeout = TimeAmount.seconds(30)
+
+    /// Bytes of one whole message (`MAX_MESSAGE_BYTES`).
+    public var maxMessageBytes = 64 << 10
+    /// Frames of one message, empty ones too (`MAX_FRAGMENTS`); ``unlimited`` when off.
+    public var maxFragments = 128
+    /// Time from a message's first frame to its last (`MESSAGE_ASSEMBLY_TIMEOUT`); ``never`` when off.
+    public var messageAssemblyTimeout = TimeAmount.seconds(30)
+    /// Unsent bytes per connection (`MAX_SEND_BUFFER_BYTES`).
+    public var maxSendBufferBytes = 256 << 10
+    /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
+    public var maxConnections: Int?
+    /// Time from accept to a complete request head (`HANDSHAKE_TIMEOUT`); ``never`` when off.
+    public var handshakeTimeout = TimeAmount.seconds(10)
+    /// Bytes of a client's request head (`MAX_HEADER_BYTES`).
+    public var maxHeaderBytes = 32 << 10
+    /// Header fields of a client's request head (`MAX_HEADERS`).
+    public var maxHeaders = 100
+
+    /// How long the app may be silent before its answer to a passed-through request begins (`PROXY_TIMEOUT`);
+    /// ``never`` when off.
+    public var proxyTimeout = TimeAmount.seconds(60)
+
+    /// Time for one call to the app (`WEBHOOK_TIMEOUT`).
+    public var webhookTimeout = TimeAmount.seconds(10)
+    /// Calls to the app at once in this process (`WEBHOOK_MAX_IN_FLIGHT`).
+    public var webhookMaxInFlight = 64
+    /// What the final failure of a message event does (`WEBHOOK_FAILURE`).
+    public var webhookFailure = WebhookFailurePolicy.close
+    /// Bytes received and not yet answered by the app, per connection (`MAX_PENDING_BYTES`).
+    public var maxPendingBytes = 256 << 10
+    /// The same over the whole process (`MAX_TOTAL_PENDING_BYTES`).
+    public var maxTotalPendingBytes = 256 << 20
+    /// Bytes of one reply's body (`MAX_REPLY_BYTES`).
+    public var maxReplyBytes = 1 << 20
+
+    /// Settings for `app` with every default.
+    public init(app: AppOrigin) {
+        self.app = app
+    }
+
+    /// What a time limit holds when it is `off`: a hundred years, so that code needs no special case for it and
+    /// adding it to a deadline cannot overflow.
+    public static let never = TimeAmount.hours(100 * 365 * 24)
+
+    /// What a count holds when its limit is `off`.
+    public static let unlimited = Int.max
+}
+
+/// How severe a message must be to be logged; the names are swift-log's.
+public enum LogLevel: String, Sendable, Equatable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+}
+
+/// How log lines are written.
+public enum LogFormat: String, Sendable, Equatable, CaseIterable {
+    /// One JSON object a line.
+    case json
+    /// A line for people.
+    case text
+}
+
+/// What the final failure of a message event does to its connection.
+public enum WebhookFailurePolicy: String, Sendable, Equatable, CaseIterable {
+    /// The connection is closed.
+    case close
+    /// The message is dropped and counted; the connection goes on.
+    case keep
+}

@@ -1,0 +1,54 @@
+/// A settings file read into keys and texts: what JSON and YAML have in common here.
+struct FlatDocument: Equatable {
+    /// One key with its value, as written.
+    struct Entry: Equatable {
+        var key: String
+        var value: Value
+        /// Counted from 1.
+        var line: Int
+    }
+
+    /// A scalar's text, or the texts of a list's items.
+    enum Value: Equatable {
+        case scalar(String)
+        case list([String])
+
+        /// The text as an environment variable would give it.
+        var text: String {
+            switch self {
+            case .scalar(let text): text
+            case .list(let items): items.joined(separator: ",")
+            }
+        }
+
+        var isList: Bool {
+            switch self {
+            case .scalar: false
+            case .list: true
+            }
+        }
+    }
+
+    /// A line that could not be read.
+    struct Fault: Equatable, Error {
+        var line: Int
+        var problem: String
+        var accepted: String
+    }
+
+    var entries: [Entry] = []
+    var faults: [Fault] = []
+}
+
+/// Tells JSON from YAML by the first character.
+enum SettingsFile {
+    static func read(_ bytes: [UInt8]) -> FlatDocument {
+        var bytes = bytes[...]
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
+        guard String(validating: bytes, as: UTF8.self) != nil else {
+            return FlatDocument(faults: [.init(line: 1, problem: "the file is not text in UTF-8", accepted: "UTF-8")])
+        }
+        let first = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
+        return first == UInt8(ascii: "{") ? FlatJSON.read(bytes) : FlatYAML.read(bytes)
+    }
+}

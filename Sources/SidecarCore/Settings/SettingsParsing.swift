@@ -1,0 +1,175 @@
+extension Settings {
+    /// Reads every value of `raw`: the settings, or the list of all faults.
+    ///
+    /// A flag wins over the environment, the environment over the file. Values that are overridden are not read;
+    /// unknown names are faults wherever they are.
+    public static func parse(_ raw: RawSettings) -> Result<Settings, SettingFaults> {
+        var settings = SettingsRegistry.defaults
+        var faults = raw.faults
+        var failed: Set<String> = []
+        for definition in raw.registry.definitions {
+            do throws(ValueProblem) {
+                try read(definition, from: raw, into: &settings)
+            } catch {
+                failed.insert(definition.name)
+                let value = raw.effective(definition.name)
+                // What the file would have said, nobody knows.
+                if value == nil, raw.lacksFile { continue }
+                faults.append(
+                    SettingFault(
+                        name: value?.place ?? definition.environmentName,
+                        value: value?.text,
+                        isSecret: definition.isSecret,
+                        problem: definition.isSecret ? "is not as it should be" : error.message,
+                        accepted: definition.accepted
+                    )
+                )
+            }
+        }
+        // An absolute WEBHOOK_URL on the app's own origin means the same as its path alone.
+        if !failed.contains("APP_URL"), settings.webhookTarget?.origin == settings.app {
+            settings.webhookTarget?.origin = nil
+        }
+        faults += CrossChecks(settings: settings, raw: raw, failed: failed).faults()
+        return faults.isEmpty ? .success(settings) : .failure(SettingFaults(faults: faults))
+    }
+
+    private static func read(
+        _ definition: SettingDefinition,
+        from raw: RawSettings,
+        into settings: inout Settings
+    ) throws(ValueProblem) {
+        guard let value = raw.effective(definition.name) else {
+            if definition.isRequired { throw ValueProblem("is required and not given") }
+            return
+        }
+        guard definition.takesList || !value.isList else { throw ValueProblem("is a list where one value belongs") }
+        guard definition.takesEmpty || !value.text.isEmpty else {
+            throw ValueProblem("is empty" + (definition.isRequired ? "" : "; leave it out for the default"))
+        }
+        try definition.read(value.text, &settings)
+    }
+
+    /// Every variable with the value in force, secrets redacted; for `check` and the log line at start.
+    ///
+    /// A variable that is not set shows its default in words.
+    public func effectiveTable(
+        registry: SettingsRegistry = .standard
+    ) -> [(variable: String, value: String, isDefault: Bool)] {
+        registry.definitions.map { definition in
+            let value = definition.show(self)
+            let isDefault = value == definition.show(SettingsRegistry.defaults) && !definition.isRequired
+            let shown = definition.isSecret ? value.map { _ in FaultText.redacted } : value
+            return (definition.environmentName, shown ?? definition.defaultText, isDefault)
+        }
+    }
+}
+
+/// Checks of one value against another.
+struct CrossChecks {
+    let settings: Settings
+    let raw: RawSettings
+    /// Variables that have a fault already; what depends on them is not checked.
+    let failed: Set<String>
+
+    func faults() -> [SettingFault] {
+        [
+            notAbove(
+                "MAX_MESSAGE_BYTES",
+                settings.maxMessageBytes,
+                "MAX_PENDING_BYTES",
+                settings.maxPendingBytes,
+                because: "a message of that size could never be taken in"
+            ),
+            notAbove(
+                "MAX_PENDING_BYTES",
+                settings.maxPendingBytes,
+                "MAX_TOTAL_PENDING_BYTES",
+                settings.maxTotalPendingBytes,
+                because: "one connection could never use that much"
+            ),
+            listenersApart(),
+            isNotUs("APP_URL", settings.app),
+            isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
+            authoritiesAreOfUse(),
+        ].compactMap { $0 }
+    }
+
+    private func notAbove(
+        _ lesser: String,
+        _ value: Int,
+        _ greater: String,
+        _ bound: Int,
+        because reason: String
+    ) -> SettingFault? {
+        guard value > bound else { return nil }
+        let prefix = SettingsRegistry.prefix
+        // The one that the user wrote is the one to talk about; a default is nobody's mistake.
+        if raw.effective(lesser) == nil, raw.effective(greater) != nil {
+            return fault(
+                greater,
+                among: [lesser, greater],
+                problem: "is less than \(prefix)\(lesser), \(showSize(value)): \(reason)",
+                accepted: "at least \(showSize(value)), or a smaller \(prefix)\(lesser)"
+            )
+        }
+        return fault(
+            lesser,
+            among: [lesser, greater],
+            problem: "is more than \(prefix)\(greater), \(showSize(bound)): \(reason)",
+            accepted: "at most \(showSize(bound)), or \(prefix)\(greater) of at least \(showSize(value))"
+        )
+    }
+
+    private func listenersApart() -> SettingFault? {
+        for address in settings.controlListen {
+            guard let other = settings.listen.first(where: { $0.collides(with: address) }) else { continue }
+            let name = raw.effective("CONTROL_LISTEN") == nil ? "LISTEN" : "CONTROL_LISTEN"
+            return fault(
+                name,
+                among: ["LISTEN", "CONTROL_LISTEN"],
+                problem: "public and control listener would share an address, \(other) and \(address)",
+                accepted: "different ports for SIDESOCKET_LISTEN and SIDESOCKET_CONTROL_LISTEN"
+            )
+        }
+        return nil
+    }
+
+    /// A sidecar that calls itself would do so until it has no sockets left.
+    private func isNotUs(_ name: String, _ origin: AppOrigin?) -> SettingFault? {
+        guard let origin else { return nil }
+        for (listener, addresses) in [("LISTEN", settings.listen), ("CONTROL_LISTEN", settings.controlListen)] {
+            guard let own = addresses.first(where: { $0.answers(origin) }) else { continue }
+            return fault(
+                name,
+                among: [name, listener],
+                problem: "is Sidesocket's own address, \(SettingsRegistry.prefix)\(listener) \(own)",
+                accepted: "the app's address, on another port"
+            )
+        }
+        return nil
+    }
+
+    private func authoritiesAreOfUse() -> SettingFault? {
+        guard settings.appCAFile != nil, !settings.app.usesTLS, settings.webhookTarget?.origin?.usesTLS != true else {
+            return nil
+        }
+        return fault(
+            "APP_CA_FILE",
+            among: ["APP_CA_FILE", "APP_URL", "WEBHOOK_URL"],
+            problem: "has no use: nothing is called over https",
+            accepted: "an https:// SIDESOCKET_APP_URL with it"
+        )
+    }
+
+    private func fault(_ name: String, among names: [String], problem: String, accepted: String) -> SettingFault? {
+        guard failed.isDisjoint(with: names) else { return nil }
+        let value = raw.effective(name)
+        return SettingFault(
+            name: value?.place ?? SettingsRegistry.prefix + name,
+            value: value?.text,
+            problem: problem,
+            accepted: accepted
+        )
+    }
+}

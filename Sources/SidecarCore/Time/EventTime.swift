@@ -1,0 +1,51 @@
+public import NIOCore
+
+/// Writes points in time as RFC 3339 with milliseconds in UTC, the form of the CloudEvents attribute `time`.
+public enum EventTime {
+    /// Appends `2026-11-23T10:00:00.123Z`, 24 bytes.
+    ///
+    /// - Parameter unixMilliseconds: Milliseconds since 1970-01-01T00:00:00Z; years outside 0–9999 are clamped.
+    public static func write(unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
+        let clamped = min(max(unixMilliseconds, -62_167_219_200_000), 253_402_300_799_999)
+        let days = clamped >= 0 ? clamped / 86_400_000 : -((86_399_999 - clamped) / 86_400_000)
+        let inDay = clamped - days * 86_400_000
+        let (year, month, day) = civil(fromDays: days)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 24) { out in
+            func put(_ value: Int64, _ width: Int, at offset: Int) {
+                var rest = value
+                for index in stride(from: offset + width - 1, through: offset, by: -1) {
+                    out[index] = UInt8(48 + rest % 10)
+                    rest /= 10
+                }
+            }
+            put(year, 4, at: 0)
+            put(month, 2, at: 5)
+            put(day, 2, at: 8)
+            put(inDay / 3_600_000, 2, at: 11)
+            put(inDay / 60_000 % 60, 2, at: 14)
+            put(inDay / 1_000 % 60, 2, at: 17)
+            put(inDay % 1_000, 3, at: 20)
+            out[4] = UInt8(ascii: "-")
+            out[7] = UInt8(ascii: "-")
+            out[10] = UInt8(ascii: "T")
+            out[13] = UInt8(ascii: ":")
+            out[16] = UInt8(ascii: ":")
+            out[19] = UInt8(ascii: ".")
+            out[23] = UInt8(ascii: "Z")
+            return 24
+        }
+    }
+
+    /// The Gregorian date of a day number (0 is 1970-01-01), counting years from March so that leap days come last.
+    static func civil(fromDays days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+        let shifted = days + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let marchMonth = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
+        let month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
+    }
+}

@@ -1,0 +1,229 @@
+public import NIOCore
+
+/// Writes a connection's events as HTTP requests in CloudEvents 1.0 binary content mode.
+///
+/// The one place that knows how an event looks on the wire to the app: another dialect replaces this type.
+/// Fields that never change for a connection are written once, as its ``prefix(for:connectionID:client:)``.
+public struct CloudEventsDialect: Sendable {
+    private let source: String
+    private let preserveHost: Bool
+    private let authority: String
+    private let webhookPath: String?
+    private let forwardedHeaders: [String]
+
+    /// Makes the dialect of one process.
+    ///
+    /// - Parameters:
+    ///   - nodeName: The node's name, which becomes part of `ce-source`.
+    ///   - authority: The app's own authority, sent as `Host` unless the client's is kept.
+    ///   - preserveHost: Send the client's `Host`.
+    ///   - webhookPath: The path and query that gets every event, or nil for the client's own.
+    ///   - forwardedHeaders: Lower-case names of handshake fields repeated on events after `open`.
+    public init(
+        nodeName: String,
+        authority: String,
+        preserveHost: Bool,
+        webhookPath: String?,
+        forwardedHeaders: [String]
+    ) {
+        var encoded = ByteBuffer()
+        encoded.writePercentEncoded(nodeName)
+        self.source = "/sidesocket/" + String(buffer: encoded)
+        self.authority = authority
+        self.preserveHost = preserveHost
+        self.webhookPath = webhookPath
+        self.forwardedHeaders = forwardedHeaders
+    }
+
+    /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
+    public func writeOpen(
+        handshake: HTTPRequestHead,
+        connectionID: String,
+        client: ClientIdentity,
+        unixMilliseconds: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
+        let named = HeaderRules.namedByConnection(handshake.headers)
+        handshake.headers.forEach { name, value in
+            if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
+                || HeaderRules.isHandshakeOnly(name) || HeaderRules.describesBody(name)
+                || HTTPField.equals(name, "host") || HTTPField.equals(name, "expect")
+                // Its answer becomes a message or goes into the 101; a compressed one would be of use to nobody.
+                || HTTPField.equals(name, "accept-encoding")
+                || named.contains(where: { HTTPField.equals(name, $0) })
+            {
+                return
+            }
+            buffer.writeField(name, value)
+        }
+        writeAttributes(
+            type: "sidesocket.open",
+            connectionID: connectionID,
+            sequence: 1,
+            unixMilliseconds: unixMilliseconds,
+            into: &buffer
+        )
+        buffer.writeStaticString("Content-Length: 0\r\n\r\n")
+    }
+
+    /// What every event after `open` begins with, request line included.
+    public func prefix(
+        for handshake: HTTPRequestHead,
+        connectionID: String,
+        client: ClientIdentity
+    ) -> ByteBuffer {
+        var buffer = ByteBufferAllocator().buffer(capacity: 512)
+        writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
+        handshake.headers.forEach { name, value in
+            if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }),
+                !HeaderRules.isReservedInEvents(name), !HeaderRules.isHopByHop(name)
+            {
+                buffer.writeField(name, value)
+            }
+        }
+        return ByteBuffer(bytes: buffer.readableBytesView)  // exactly as large as needed: it lives as long as the socket
+    }
+
+    /// The fields by which the app has marked the connection, to be repeated on each event.
+    public static func identityLines(user: String?, state: String?) -> ByteBuffer? {
+        if user == nil, state == nil { return nil }
+        var buffer = ByteBuffer()
+        if let user {
+            buffer.writeStaticString("ce-userid: ")
+            buffer.writePercentEncoded(user)
+            buffer.writeStaticString("\r\n")
+        }
+        if let state {
+            buffer.writeStaticString("ce-connectionstate: ")
+            buffer.writePercentEncoded(state)
+            buffer.writeStaticString("\r\n")
+        }
+        return buffer
+    }
+
+    /// The request of a `message` or `close` event, head and body.
+    public func write(
+        _ delivery: Delivery,
+        prefix: ByteBuffer,
+        identity: ByteBuffer?,
+        connectionID: String,
+        unixMilliseconds: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        buffer.writeImmutableBuffer(prefix)
+        if let identity { buffer.writeImmutableBuffer(identity) }
+        func attributes(_ type: StaticString, into buffer: inout ByteBuffer) {
+            writeAttributes(
+                type: type,
+                connectionID: connectionID,
+                sequence: delivery.sequence,
+                unixMilliseconds: unixMilliseconds,
+                into: &buffer
+            )
+        }
+        switch delivery.event {
+        case .open:
+            attributes("sidesocket.open", into: &buffer)
+            buffer.writeStaticString("Content-Length: 0\r\n\r\n")
+        case .message(let format, let payload):
+            attributes("sidesocket.message", into: &buffer)
+            switch format {
+            case .text: buffer.writeStaticString("Content-Type: text/plain; charset=utf-8\r\nContent-Length: ")
+            case .binary: buffer.writeStaticString("Content-Type: application/octet-stream\r\nContent-Length: ")
+            }
+            buffer.writeDecimal(UInt64(payload.readableBytes))
+            buffer.writeStaticString("\r\n\r\n")
+            buffer.writeImmutableBuffer(payload)
+        case .close(let report):
+            attributes("sidesocket.close", into: &buffer)
+            let body = report.json
+            buffer.writeStaticString("Content-Type: application/json\r\nContent-Length: ")
+            buffer.writeDecimal(UInt64(body.readableBytes))
+            buffer.writeStaticString("\r\n\r\n")
+            buffer.writeImmutableBuffer(body)
+        }
+    }
+
+    private func writeStart(
+        handshake: HTTPRequestHead,
+        connectionID: String,
+        client: ClientIdentity,
+        into buffer: inout ByteBuffer
+    ) {
+        let host = handshake.headers.first("host") ?? authority
+        buffer.writeStaticString("POST ")
+        buffer.writeString(webhookPath ?? handshake.target)
+        buffer.writeStaticString(" HTTP/1.1\r\n")
+        buffer.writeField("Host", preserveHost ? host : authority)
+        buffer.writeStaticString("ce-specversion: 1.0\r\nce-source: ")
+        buffer.writeString(source)
+        buffer.writeStaticString("\r\nce-subject: ")
+        buffer.writePercentEncoded(handshake.target)
+        buffer.writeStaticString("\r\nce-connectionid: ")
+        buffer.writeString(connectionID)
+        buffer.writeStaticString("\r\n")
+        buffer.writeForwardingFields(client: client, host: host)
+    }
+
+    private func writeAttributes(
+        type: StaticString,
+        connectionID: String,
+        sequence: UInt64,
+        unixMilliseconds: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        buffer.writeStaticString("ce-type: ")
+        buffer.writeStaticString(type)
+        buffer.writeStaticString("\r\nce-id: ")
+        buffer.writeString(connectionID)
+        buffer.writeStaticString("-")
+        buffer.writeDecimal(sequence)
+        buffer.writeStaticString("\r\nce-sequence: ")
+        buffer.writeDecimal(sequence)
+        buffer.writeStaticString("\r\nce-time: ")
+        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
+        buffer.writeStaticString("\r\n")
+    }
+}
+
+extension ByteBuffer {
+    /// The fields that tell the app who the client is; whatever the client sent under these names was left out.
+    mutating func writeForwardingFields(client: ClientIdentity, host: String) {
+        writeField("X-Forwarded-For", client.address)
+        writeField("X-Forwarded-Proto", client.scheme)
+        writeField("X-Forwarded-Host", host)
+    }
+}
+
+extension CloseReport {
+    /// The body of the `close` event.
+    public var json: ByteBuffer {
+        var buffer = ByteBuffer()
+        buffer.writeStaticString("{\"code\":")
+        buffer.writeDecimal(UInt64(code))
+        buffer.writeStaticString(",\"reason\":\"")
+        for scalar in reason.unicodeScalars {
+            switch scalar {
+            case "\"": buffer.writeStaticString("\\\"")
+            case "\\": buffer.writeStaticString("\\\\")
+            case "\u{0}"..<"\u{20}", "\u{7F}":
+                let hex: StaticString = "0123456789abcdef"
+                buffer.writeStaticString("\\u00")
+                buffer.writeInteger(hex.utf8Start[Int(scalar.value >> 4 & 15)])
+                buffer.writeInteger(hex.utf8Start[Int(scalar.value & 15)])
+            default: buffer.writeString(String(scalar))
+            }
+        }
+        buffer.writeStaticString("\",\"initiator\":\"")
+        buffer.writeString(initiator.rawValue)
+        buffer.writeStaticString("\",\"messagesIn\":")
+        buffer.writeDecimal(UInt64(max(messagesIn, 0)))
+        buffer.writeStaticString(",\"messagesOut\":")
+        buffer.writeDecimal(UInt64(max(messagesOut, 0)))
+        buffer.writeStaticString(",\"durationMs\":")
+        buffer.writeDecimal(UInt64(max(durationMilliseconds, 0)))
+        buffer.writeStaticString("}")
+        return buffer
+    }
+}

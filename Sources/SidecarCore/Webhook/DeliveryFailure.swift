@@ -1,0 +1,65 @@
+/// Why an event was not accepted by the app.
+public enum DeliveryFailure: Error, Sendable, Equatable {
+    /// The app answered with this status, which is none of 2xx.
+    case status(Int)
+    /// No whole answer within `WEBHOOK_TIMEOUT`.
+    case timeout
+    /// No connection to the app.
+    case connect(String)
+    /// The connection broke before the answer was whole.
+    case connectionLost
+    /// The answer breaks HTTP/1.1 or the contract; the sentence says how.
+    case badReply(String)
+
+    /// The value of the `outcome` label in `webhook_requests_total`.
+    public var outcome: String {
+        switch self {
+        case .status(let status):
+            switch status {
+            case 300..<400: "3xx"
+            case 400..<500: "4xx"
+            default: "5xx"
+            }
+        case .timeout: "timeout"
+        case .connect, .connectionLost: "connect_error"
+        case .badReply: "bad_reply"
+        }
+    }
+
+    /// True when the same event may be answered well later: the app is busy, restarting or away.
+    public var isTransient: Bool {
+        switch self {
+        case .status(let status): [429, 502, 503, 504].contains(status)
+        case .timeout, .connect, .connectionLost: true
+        case .badReply: false
+        }
+    }
+
+    /// The close code when the connection ends for it: 1013 when the app was not to be had, 1008 after a 4xx,
+    /// 1011 else (RFC 6455 §7.4.1).
+    public var closeCode: UInt16 {
+        if isTransient { return 1013 }
+        if case .status(400..<500) = self { return 1008 }
+        return 1011
+    }
+
+    /// The reason in the Close frame; it does not tell what the app answered.
+    public var closeReason: String {
+        switch closeCode {
+        case 1013: "the application is not available"
+        case 1008: "the application refused the message"
+        default: "the application failed"
+        }
+    }
+
+    /// One plain sentence for the log.
+    public var sentence: String {
+        switch self {
+        case .status(let status): "The app answered with status \(status)."
+        case .timeout: "The app did not answer in time."
+        case .connect(let why): "No connection to the app: \(why)"
+        case .connectionLost: "The app closed the connection before its answer was whole."
+        case .badReply(let why): "The app's answer is not acceptable: \(why)"
+        }
+    }
+}

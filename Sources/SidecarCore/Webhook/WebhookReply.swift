@@ -1,0 +1,162 @@
+public import NIOCore
+
+/// How the app asks to close a connection.
+public struct CloseRequest: Sendable, Equatable {
+    /// A code that a server may send (RFC 6455 §7.4).
+    public let code: UInt16
+    /// The reason; the frame encoder cuts it to 123 bytes.
+    public let reason: String
+
+    /// Checks the code: 1000–1003, 1007–1014 and 3000–4999 may be sent.
+    public init?(code: Int, reason: String) {
+        switch code {
+        case 1000...1003, 1007...1014, 3000...4999: self.code = UInt16(code)
+        default: return nil
+        }
+        self.reason = reason
+    }
+
+    /// Reads `4000` or `4000 bye`, the value of `Sidesocket-Close`.
+    init?(headerValue: String) {
+        let parts = headerValue.split(separator: " ", maxSplits: 1)
+        guard let first = parts.first, first.utf8.count == 4, let code = Int(first) else { return nil }
+        self.init(code: code, reason: parts.count > 1 ? String(parts[1]) : "")
+    }
+}
+
+/// What an accepted answer asks for, to be applied in this order: identity, output, close.
+public struct WebhookReply: Sendable, Equatable {
+    /// What goes to the client.
+    public enum Output: Sendable, Equatable {
+        /// Nothing.
+        case none
+        /// One message.
+        case message(MessageFormat, ByteBuffer)
+        /// A command list, in order.
+        case commands([Command])
+    }
+
+    /// The longest name of a user, in bytes.
+    public static let maxUserBytes = 256
+    /// The longest connection state, in bytes.
+    public static let maxStateBytes = 4096
+
+    /// The value of `Sidesocket-User`: nil without one, empty to forget the user.
+    public var user: String?
+    /// The value of `Sidesocket-State`: nil without one, empty to clear it.
+    public var state: String?
+    /// What goes to the client.
+    public var output = Output.none
+    /// The value of `Sidesocket-Close`.
+    public var close: CloseRequest?
+
+    /// Reads the app's answer to an event.
+    ///
+    /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for an answer that breaks the contract.
+    public init(head: HTTPReplyHead, body: ByteBuffer) throws(DeliveryFailure) {
+        guard (200..<300).contains(head.status) else { throw .status(head.status) }
+        var contentType: String?
+        var fault: String?
+        head.headers.forEach { name, value in
+            switch name.count {
+            case 12 where HTTPField.equals(name, "content-type"):
+                contentType = String(decoding: value, as: UTF8.self)
+            case 16 where HTTPField.equals(name, "content-encoding"):
+                if !body.isEmptyBody, !HTTPField.equals(value, "identity") {
+                    fault = "The body has a content coding."
+                }
+            default:
+                if HeaderRules.isSidesocket(name) {
+                    fault = fault ?? readOwnField(name, String(decoding: value, as: UTF8.self))
+                }
+            }
+        }
+        if let fault { throw .badReply(fault) }
+        try checkIdentity()
+        if body.isEmptyBody { return }
+        output = try Self.output(contentType: contentType, body: body)
+    }
+
+    /// Applies one `Sidesocket-…` field; returns what is wrong with it.
+    private mutating func readOwnField(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
+        if HTTPField.equals(name, "sidesocket-user") {
+            user = value
+        } else if HTTPField.equals(name, "sidesocket-state") {
+            state = value
+        } else if HTTPField.equals(name, "sidesocket-close") {
+            guard let request = CloseRequest(headerValue: value) else {
+                return "Sidesocket-Close needs a code of 1000-1003, 1007-1014 or 3000-4999, then a reason."
+            }
+            close = request
+        } else {
+            return "This version does not know the header \(String(decoding: name, as: UTF8.self))."
+        }
+        return nil
+    }
+
+    private func checkIdentity() throws(DeliveryFailure) {
+        if let user, user.utf8.count > Self.maxUserBytes {
+            throw .badReply("Sidesocket-User is longer than \(Self.maxUserBytes) bytes.")
+        }
+        if let state, state.utf8.count > Self.maxStateBytes {
+            throw .badReply("Sidesocket-State is longer than \(Self.maxStateBytes) bytes.")
+        }
+    }
+
+    private static func output(contentType: String?, body: ByteBuffer) throws(DeliveryFailure) -> Output {
+        guard let contentType, !contentType.isEmpty else {
+            return .message(body.isValidUTF8 ? .text : .binary, body)
+        }
+        switch MediaType(contentType) {
+        case .commands:
+            return .commands(try CommandList.parse(body))
+        case .text:
+            guard body.isValidUTF8 else { throw .badReply("The body is declared as text and is not valid UTF-8.") }
+            return .message(.text, body)
+        case .binary:
+            return .message(.binary, body)
+        }
+    }
+}
+
+/// The three kinds of body that an answer may have.
+enum MediaType {
+    case text, binary, commands
+
+    /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters don't matter.
+    init(_ value: String) {
+        var essence = value
+        self = essence.withUTF8 { bytes in
+            var end = bytes.firstIndex { $0 == UInt8(ascii: ";") } ?? bytes.count
+            while end > 0, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
+            let type = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<end])
+            if HTTPField.hasPrefix(type, "text/") { return .text }
+            if HTTPField.equals(type, "application/vnd.sidesocket+json") { return .commands }
+            if HTTPField.equals(type, "application/json") || HTTPField.equals(type, "application/xml")
+                || Self.hasSuffix(type, "+json") || Self.hasSuffix(type, "+xml")
+            {
+                return .text
+            }
+            return .binary
+        }
+    }
+
+    private static func hasSuffix(_ type: UnsafeRawBufferPointer, _ suffix: StaticString) -> Bool {
+        let start = type.count - suffix.utf8CodeUnitCount
+        guard start > 0 else { return false }
+        // "+" is 0x2B, which has the bit 0x20 set already, so the case-insensitive compare holds for it.
+        return HTTPField.equals(UnsafeRawBufferPointer(rebasing: type[start...]), suffix)
+    }
+}
+
+extension ByteBuffer {
+    fileprivate var isEmptyBody: Bool { readableBytes == 0 }
+
+    /// True when the readable bytes are well-formed UTF-8 (RFC 3629).
+    var isValidUTF8: Bool {
+        withUnsafeReadableBytes { bytes in
+            let typed = bytes.assumingMemoryBound(to: UInt8.self)
+            return (try? UTF8Span(validating: typed.span)) != nil
+        }
+    }
+}

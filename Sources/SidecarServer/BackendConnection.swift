@@ -1,0 +1,234 @@
+import NIOCore
+import NIOSSL
+import SidecarCore
+
+/// One request and its answer on a connection to the app.
+protocol BackendExchange: AnyObject {
+    /// True when nobody waits for the answer any more; a connection that comes up then goes to the pool.
+    var isCancelled: Bool { get }
+    /// The connection is there: write the request.
+    func backendReady(_ connection: BackendConnection)
+    /// A part of the answer; after `end` the connection is no longer the exchange's.
+    func backendReplied(_ part: HTTPReplyPart)
+    /// The exchange is over without a whole answer.
+    ///
+    /// - Parameter wasStale: The app had closed a kept-alive connection under us, and saw or answered nothing.
+    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool)
+    /// The app takes bytes again, or has stopped to.
+    func backendWritabilityChanged(isWritable: Bool)
+    /// A burst of reads is over: flush what was written on.
+    func backendReadComplete()
+}
+
+/// A connection to the app, used by one exchange after another.
+final class BackendConnection: ChannelDuplexHandler, TimerOwner {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private unowned let pool: BackendPool
+    private let timers: ShardTimers
+    private let timer = TimerEntry()
+    private var reader: HTTPReplyReader
+    private var context: ChannelHandlerContext?
+    private var exchange: (any BackendExchange)?
+    private var exchangesServed = 0
+    private var isRequestWhole = false
+    private var replyKeepsAlive = false
+    private var readsPaused = false
+    private var readWithheld = false
+    private var endedUncleanly = false
+
+    init(pool: BackendPool, timers: ShardTimers, limits: HTTPLimits) {
+        self.pool = pool
+        self.timers = timers
+        self.reader = HTTPReplyReader(limits: limits)
+    }
+
+    var isActive: Bool { context?.channel.isActive ?? false }
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    // MARK: For the exchange
+
+    /// Hands the connection to an exchange.
+    func begin(_ exchange: any BackendExchange) {
+        self.exchange = exchange
+        isRequestWhole = false
+        replyKeepsAlive = false
+        exchange.backendReady(self)
+    }
+
+    /// Says what the answer will belong to; to be called before the request is written.
+    func expectReply(to method: HTTPMethodKind, by deadline: NIODeadline) {
+        reader.expectReply(to: method)
+        setDeadline(deadline)
+    }
+
+    /// Writes a whole request.
+    func sendWhole(_ request: ByteBuffer) {
+        isRequestWhole = true
+        context?.writeAndFlush(wrapOutboundOut(request), promise: nil)
+    }
+
+    /// Writes a part of a request.
+    func write(_ bytes: ByteBuffer) {
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    func flush() {
+        context?.flush()
+    }
+
+    /// The request has been written to its end.
+    func requestIsWhole() {
+        isRequestWhole = true
+        context?.flush()
+    }
+
+    /// Moves the moment at which the exchange has taken too long; nil for never.
+    func setDeadline(_ deadline: NIODeadline?) {
+        if let deadline {
+            timers.arm(timer, owner: self, at: deadline)
+        } else {
+            timers.cancel(timer)
+        }
+    }
+
+    func pauseReading() {
+        readsPaused = true
+    }
+
+    func resumeReading() {
+        readsPaused = false
+        if readWithheld {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    /// Ends the exchange and the connection; the exchange hears nothing more.
+    func abort() {
+        exchange = nil
+        close()
+    }
+
+    // MARK: For the pool
+
+    /// The connection is idle until `deadline`.
+    func rest(until deadline: NIODeadline) {
+        resumeReading()
+        setDeadline(deadline)
+    }
+
+    func close() {
+        timers.cancel(timer)
+        context?.close(promise: nil)
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if readsPaused {
+            readWithheld = true
+        } else {
+            context.read()
+        }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard exchange != nil else {
+            close()  // bytes that belong to no request (RFC 9112 §9.2)
+            return
+        }
+        var bytes = unwrapInboundIn(data)
+        reader.append(&bytes)
+        takeParts()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        exchange?.backendReadComplete()
+        context.fireChannelReadComplete()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        exchange?.backendWritabilityChanged(isWritable: context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Without close_notify, a body that only the end delimits may have been cut by anybody on the way.
+        if let error = error as? NIOSSLError, case .uncleanShutdown = error { endedUncleanly = true }
+        if let error = error as? NIOSSLError, case .handshakeFailed = error {
+            fail(.connect("The TLS handshake failed: \(error)"))
+        } else if error is NIOSSLExtraError {
+            fail(.connect("The TLS handshake failed: \(error)"))
+        }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timers.cancel(timer)
+        pool.forget(self)
+        if exchange != nil {
+            let wasStale = exchangesServed > 0 && !reader.hasBegun
+            let part = endedUncleanly ? nil : try? reader.endOfInput()
+            if let part {
+                finish(with: part)
+            } else {
+                fail(.connectionLost, wasStale: wasStale)
+            }
+        }
+        context.fireChannelInactive()
+    }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        fail(.timeout)
+        close()
+        return nil
+    }
+
+    // MARK: Answers
+
+    private func takeParts() {
+        do {
+            while exchange != nil, let part = try reader.next() {
+                if case .end = part {
+                    finish(with: part)
+                    return
+                }
+                if case .head(let head) = part { replyKeepsAlive = head.keepAlive }
+                exchange?.backendReplied(part)
+            }
+        } catch {
+            fail(.badReply(error.sentence))
+            close()
+        }
+    }
+
+    /// The answer is whole: the connection goes back before the exchange goes on, so that it can be used at once.
+    private func finish(with part: HTTPReplyPart) {
+        let finished = exchange
+        exchange = nil
+        exchangesServed += 1
+        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive {
+            pool.release(self)
+        } else {
+            close()
+        }
+        finished?.backendReplied(part)
+    }
+
+    private func fail(_ failure: DeliveryFailure, wasStale: Bool = false) {
+        let failed = exchange
+        exchange = nil
+        failed?.backendFailed(failure, wasStale: wasStale)
+    }
+}

@@ -1,0 +1,132 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+import SidecarCore
+
+/// The connections of one event loop to one origin of the app.
+///
+/// The last one used is used next: the connections that a quiet hour doesn't need grow old and close.
+final class BackendPool {
+    private let origin: AppOrigin
+    private let eventLoop: any EventLoop
+    private let timers: ShardTimers
+    private let configuration: ServerConfiguration
+    private let state: ServerState
+    private var idle: [BackendConnection] = []
+    private var isClosed = false
+
+    init(
+        origin: AppOrigin,
+        eventLoop: any EventLoop,
+        timers: ShardTimers,
+        configuration: ServerConfiguration,
+        state: ServerState
+    ) {
+        self.origin = origin
+        self.eventLoop = eventLoop
+        self.timers = timers
+        self.configuration = configuration
+        self.state = state
+    }
+
+    /// Finds or makes a connection for an exchange.
+    ///
+    /// - Parameter fresh: Don't use a kept-alive one; for the retry after one had been closed under us.
+    func run(_ exchange: any BackendExchange, fresh: Bool = false) {
+        while !fresh, let connection = idle.popLast() {
+            if connection.isActive {
+                connection.begin(exchange)
+                return
+            }
+        }
+        connect(for: exchange)
+    }
+
+    func release(_ connection: BackendConnection) {
+        if isClosed {
+            connection.close()
+            return
+        }
+        idle.append(connection)
+        connection.rest(until: .now() + ServerConfiguration.backendIdle)
+    }
+
+    /// A connection has ended by itself.
+    func forget(_ connection: BackendConnection) {
+        if let index = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: index) }
+    }
+
+    /// Closes what is idle, and from now on what comes back.
+    func close() {
+        isClosed = true
+        let connections = idle
+        idle = []
+        for connection in connections { connection.close() }
+    }
+
+    private func connect(for exchange: any BackendExchange) {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            .connectTimeout(min(ServerConfiguration.connectTimeout, configuration.settings.webhookTimeout))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try bound.value.buildPipeline(of: channel)
+                }
+            }
+        let connected: EventLoopFuture<any Channel>
+        switch origin {
+        case .tcp(let host, let port, _): connected = bootstrap.connect(host: host, port: port)
+        case .unix(let path): connected = bootstrap.connect(unixDomainSocketPath: path)
+        }
+        connected.assumeIsolated().whenComplete { result in
+            self.connected(result, for: exchange)
+        }
+    }
+
+    private func connected(_ result: Result<any Channel, any Error>, for exchange: any BackendExchange) {
+        switch result {
+        case .success(let channel):
+            state.noteApp(reachable: true)
+            guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self) else {
+                // It closed between coming up and now.
+                exchange.backendFailed(.connectionLost, wasStale: false)
+                return
+            }
+            if exchange.isCancelled {
+                release(connection)
+            } else {
+                connection.begin(exchange)
+            }
+        case .failure(let error):
+            state.noteApp(reachable: false)
+            if exchange.isCancelled { return }
+            if case .connectTimeout? = error as? ChannelError {
+                exchange.backendFailed(.timeout, wasStale: false)
+            } else {
+                exchange.backendFailed(.connect(Self.sentence(for: error)), wasStale: false)
+            }
+        }
+    }
+
+    /// Top to bottom: TLS when the origin speaks it, then the one handler that reads answers.
+    private func buildPipeline(of channel: any Channel) throws {
+        if case .tcp(let host, _, tls: true) = origin, let context = configuration.tlsContext {
+            let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+            try channel.pipeline.syncOperations.addHandler(
+                // Server Name Indication names hosts only (RFC 6066 §3).
+                NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host)
+            )
+        }
+        try channel.pipeline.syncOperations.addHandler(
+            BackendConnection(pool: self, timers: timers, limits: configuration.replyLimits)
+        )
+    }
+
+    private static func sentence(for error: any Error) -> String {
+        if let error = error as? NIOConnectionError {
+            return error.connectionErrors.first.map { "\($0.error)" } ?? "\(error.host) has no address."
+        }
+        return "\(error)"
+    }
+}

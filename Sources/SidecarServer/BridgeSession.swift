@@ -1,0 +1,365 @@
+import CoreMetrics
+import Logging
+import NIOCore
+import SidecarCore
+
+/// The client's side of a session, whatever carries it.
+protocol SessionTransport: AnyObject {
+    /// The app has answered the `open` event.
+    func handshakeDecided(_ decision: HandshakeDecision)
+    /// Sends one message.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer)
+    /// Says goodbye with this code; the session has ended already.
+    func close(code: UInt16, reason: String)
+    /// The session takes messages again.
+    func resumeReading()
+}
+
+/// What the app's answer to `open` means for the handshake.
+enum HandshakeDecision {
+    /// Accepted with a 2xx.
+    case accept(HTTPReplyHead)
+    /// Any other final status, to be relayed.
+    case relay(HTTPReplyHead, ByteBuffer)
+    /// No answer that could be used.
+    case fail(DeliveryFailure)
+}
+
+/// One client's conversation with the app: it turns messages into events, and answers into messages.
+///
+/// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
+final class BridgeSession: WebhookCaller {
+    let id: String
+    private let shard: LoopShard
+    private let prefix: ByteBuffer
+    private let clientAddress: String
+    private var handshake: HTTPRequestHead?
+    private var machine = SessionStateMachine()
+    private var waitingForPermit: Delivery?
+    private var accountedBytes = 0
+    private var user: String?
+    private var state: String?
+    private var identity: ByteBuffer?
+    private var isDraining = false
+    private var isWaitingForBudget = false
+    private weak var transport: (any SessionTransport)?
+
+    /// Makes a session whose handshake the app has not seen yet.
+    init(id: String, handshake: HTTPRequestHead, client: ClientIdentity, shard: LoopShard) {
+        self.id = id
+        self.shard = shard
+        self.handshake = handshake
+        self.clientAddress = client.address
+        self.prefix = shard.configuration.dialect.prefix(for: handshake, connectionID: id, client: client)
+        self.client = client
+    }
+
+    private var client: ClientIdentity?
+
+    // MARK: From the transport
+
+    /// Asks the app whether the handshake may go on.
+    func start(transport: any SessionTransport) {
+        self.transport = transport
+        shard.insert(self)
+        perform(machine.begin())
+    }
+
+    /// The transport has changed with the upgrade; the session is now open.
+    func attach(_ transport: any SessionTransport) {
+        self.transport = transport
+    }
+
+    /// A data message arrived from the client.
+    func received(_ format: MessageFormat, _ payload: ByteBuffer) {
+        shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
+        perform(machine.received(format, payload))
+        accountBytes()
+    }
+
+    /// The transport has ended, or is ending, for a reason of its own.
+    func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+        end(code: code, reason: reason, initiator: initiator)
+    }
+
+    /// True while no more messages may be read: too much waits for the app.
+    var mustPauseReading: Bool {
+        if accountedBytes >= shard.configuration.settings.maxPendingBytes { return true }
+        guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
+        if !isWaitingForBudget {
+            isWaitingForBudget = true
+            shard.metrics.limited("total_pending_bytes", action: "throttled")
+            shard.waitForBudget(self)
+        }
+        return true
+    }
+
+    /// Somebody has given bytes back to the process-wide budget.
+    func budgetMayBeFree() {
+        isWaitingForBudget = false
+        transport?.resumeReading()
+    }
+
+    // MARK: Events to the app
+
+    func permitGranted() {
+        guard let delivery = waitingForPermit else {
+            shard.state.gate.release()
+            return
+        }
+        waitingForPermit = nil
+        call(delivery)
+    }
+
+    /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
+    func writeRequest(for delivery: Delivery, into buffer: inout ByteBuffer) {
+        let dialect = shard.configuration.dialect
+        let now = WallClock.unixMilliseconds()
+        if delivery.event == .open, let handshake, let client {
+            dialect.writeOpen(
+                handshake: handshake,
+                connectionID: id,
+                client: client,
+                unixMilliseconds: now,
+                into: &buffer
+            )
+        } else {
+            dialect.write(
+                delivery,
+                prefix: prefix,
+                identity: identity,
+                connectionID: id,
+                unixMilliseconds: now,
+                into: &buffer
+            )
+        }
+    }
+
+    /// The app has answered an event, or the call has failed for good.
+    func completed(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+        switch delivery.event {
+        case .open: openCompleted(outcome)
+        case .message: messageCompleted(delivery, outcome)
+        case .close: closeCompleted(delivery, outcome)
+        }
+    }
+
+    private func perform(_ step: SessionStateMachine.Step) {
+        switch step {
+        case .wait:
+            break
+        case .deliver(let delivery):
+            if shard.state.gate.acquire(for: self, on: shard.eventLoop) {
+                call(delivery)
+            } else {
+                waitingForPermit = delivery
+            }
+        case .finish:
+            shard.remove(self)
+        }
+    }
+
+    private func call(_ delivery: Delivery) {
+        WebhookCall(delivery: delivery, session: self, shard: shard).start()
+    }
+
+    // MARK: Answers
+
+    private func openCompleted(_ outcome: WebhookCall.Outcome) {
+        switch outcome {
+        case .failure(let failure):
+            log(failure, event: "open", level: .warning)
+            decideAgainst(.fail(failure))
+        case .success(let (head, body)):
+            guard (200..<300).contains(head.status) else {
+                decideAgainst(.relay(head, body))
+                return
+            }
+            opened(by: head, body: body)
+        }
+    }
+
+    private func decideAgainst(_ decision: HandshakeDecision) {
+        machine.refused()
+        handshake = nil
+        client = nil
+        shard.remove(self)
+        transport?.handshakeDecided(decision)
+    }
+
+    private func opened(by head: HTTPReplyHead, body: ByteBuffer) {
+        let step = machine.accepted(at: .now())
+        handshake = nil
+        client = nil
+        let reply: WebhookReply
+        do throws(DeliveryFailure) {
+            reply = try WebhookReply(head: head, body: body)
+        } catch {
+            // The app thinks that it has accepted, so it hears of the end.
+            log(error, event: "open", level: .warning)
+            transport?.handshakeDecided(.fail(error))
+            performLast(step, code: 1006)
+            return
+        }
+        guard machine.isRunning else {
+            perform(step)  // the client has gone meanwhile: this is its close event
+            return
+        }
+        shard.state.sessionOpened()
+        shard.metrics.connectionsOpened.increment()
+        transport?.handshakeDecided(.accept(head))
+        perform(step)
+        if machine.isRunning {
+            apply(reply)
+            if isDraining { drain() }
+        }
+    }
+
+    /// Ends a session that never became a WebSocket.
+    private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
+        if case .deliver = step {
+            perform(step)
+        } else {
+            perform(machine.ended(code: code, reason: "", initiator: .server, at: .now()))
+        }
+    }
+
+    private func messageCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+        do throws(DeliveryFailure) {
+            let (head, body) = try outcome.get()
+            apply(try WebhookReply(head: head, body: body))
+        } catch {
+            messageFailed(delivery, error)
+        }
+        perform(machine.answered())
+        accountBytes()
+        if !isPaused { transport?.resumeReading() }
+        if isDraining { drain() }
+    }
+
+    private var isPaused: Bool { accountedBytes >= shard.configuration.settings.maxPendingBytes }
+
+    private func messageFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
+        log(failure, event: "message", level: .warning, sequence: delivery.sequence)
+        shard.metrics.messagesDropped(1, reason: "app_failed")
+        if shard.configuration.settings.webhookFailure == .close {
+            close(code: failure.closeCode, reason: failure.closeReason)
+        }
+    }
+
+    private func closeCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+        switch outcome {
+        case .failure(let failure):
+            log(failure, event: "close", level: .warning, sequence: delivery.sequence)
+        case .success(let (head, _)) where !(200..<300).contains(head.status):
+            log(.status(head.status), event: "close", level: .warning, sequence: delivery.sequence)
+        case .success:
+            break
+        }
+        perform(machine.answered())
+    }
+
+    private func apply(_ reply: WebhookReply) {
+        if reply.user != nil || reply.state != nil {
+            mark(user: reply.user, state: reply.state)
+        }
+        switch reply.output {
+        case .none: break
+        case .message(let format, let payload): send(format, payload)
+        case .commands(let commands): for command in commands { apply(command) }
+        }
+        if let request = reply.close { close(code: request.code, reason: request.reason) }
+    }
+
+    private func apply(_ command: Command) {
+        switch command {
+        case .send(let format, let payload): send(format, payload)
+        case .user(let user): mark(user: user, state: nil)
+        case .state(let state): mark(user: nil, state: state)
+        case .close(let request): close(code: request.code, reason: request.reason)
+        }
+    }
+
+    private func mark(user: String?, state: String?) {
+        if let user { self.user = user.isEmpty ? nil : user }
+        if let state { self.state = state.isEmpty ? nil : state }
+        identity = CloudEventsDialect.identityLines(user: self.user, state: self.state)
+    }
+
+    private func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+        guard machine.isRunning, let transport else {
+            shard.metrics.messagesDropped(1, reason: "client_gone")
+            return
+        }
+        machine.sent()
+        shard.metrics.outgoing.message(format, payloadBytes: payload.readableBytes)
+        transport.send(format, payload)
+    }
+
+    // MARK: The end
+
+    /// Closes the client's connection by our decision or the app's.
+    func close(code: UInt16, reason: String) {
+        guard machine.isRunning else { return }
+        shard.metrics.messagesDropped(machine.discardQueue(), reason: "closed")
+        transport?.close(code: code, reason: reason)
+        end(code: code, reason: reason, initiator: .server)
+    }
+
+    /// Closes for a drain, once nothing of this session waits for the app.
+    func drain() {
+        isDraining = true
+        if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
+    }
+
+    /// The drain is over: what has not been delivered never will be.
+    func abandon() {
+        if machine.isRunning { transport?.close(code: 1012, reason: "the server is restarting") }
+        log(.timeout, event: "close", level: .error)
+        shard.metrics.messagesDropped(machine.discardQueue(), reason: "drain_timeout")
+        shard.remove(self)
+    }
+
+    private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+        guard !machine.hasEnded else { return }
+        let wasRunning = machine.isRunning
+        let now = NIODeadline.now()
+        let age = machine.age(at: now)
+        let step = machine.ended(code: code, reason: reason, initiator: initiator, at: now)
+        if wasRunning {
+            shard.state.sessionClosed()
+            shard.metrics.connectionClosed(code: code, initiator: initiator)
+            shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
+            shard.logger.info(
+                "connection closed",
+                metadata: [
+                    "connection": "\(id)", "client": "\(clientAddress)", "user": "\(user ?? "")",
+                    "code": "\(code)", "reason": "\(reason)", "initiator": "\(initiator.rawValue)",
+                    "messages_in": "\(machine.messagesIn)", "messages_out": "\(machine.messagesOut)",
+                    "duration_ms": "\(age.nanoseconds / 1_000_000)",
+                ]
+            )
+        }
+        perform(step)
+        accountBytes()
+    }
+
+    private func accountBytes() {
+        let pending = machine.pendingBytes
+        if pending != accountedBytes {
+            shard.state.pendingBytes.adjust(by: pending - accountedBytes)
+            accountedBytes = pending
+        }
+    }
+
+    private func log(_ failure: DeliveryFailure, event: String, level: Logger.Level, sequence: UInt64 = 1) {
+        shard.logger.log(
+            level: level,
+            "the app did not take an event",
+            metadata: [
+                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(event)",
+                "event_id": "\(id)-\(sequence)", "why": "\(failure.sentence)",
+            ]
+        )
+    }
+}

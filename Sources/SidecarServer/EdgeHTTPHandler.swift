@@ -1,0 +1,427 @@
+import Logging
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// A client's connection while it speaks HTTP: it reads requests and sends each to where it belongs.
+///
+/// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
+/// 101, and every refusal, is the last one of the connection.
+final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, TimerOwner {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        /// Waiting for a request, or in the middle of its head.
+        case readingHead
+        /// The app decides about a handshake.
+        case upgrading(UpgradeAttempt)
+        /// A request is with the app.
+        case proxying(ProxyExchange)
+        /// The last answer is out; input is discarded until the client ends too.
+        case lingering
+        case gone
+    }
+
+    /// What a client may send ahead of the answer that it waits for, in bytes.
+    private static let maxPipelinedBytes = 64 << 10
+
+    let shard: LoopShard
+    private var context: ChannelHandlerContext?
+    private var reader: HTTPRequestReader
+    private var phase = Phase.readingHead
+    private let timer = TimerEntry()
+    private var client = ClientIdentity(address: "", scheme: "http")
+    private var readWithheld = false
+    private var isPumping = false
+    private var headBegan = false
+    private var requestsServed = 0
+    private var isClosingSoon = false
+
+    init(shard: LoopShard) {
+        self.shard = shard
+        reader = HTTPRequestReader(limits: shard.configuration.requestLimits)
+    }
+
+    /// True while a request or a handshake is under way.
+    var isBusy: Bool {
+        switch phase {
+        case .readingHead, .gone: false
+        case .upgrading, .proxying, .lingering: true
+        }
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { begin(context) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        shard.remove(self)
+        shard.timers.cancel(timer)
+        self.context = nil
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard client.address.isEmpty else { return }
+        client = ClientIdentity(address: Self.address(of: context.remoteAddress), scheme: "http")
+        let open = shard.state.socketOpened()
+        shard.insert(self)
+        armTimer(after: shard.configuration.settings.handshakeTimeout)
+        if open > shard.configuration.maxConnections {
+            shard.metrics.limited("max_connections", action: "refused")
+            refuse(
+                Refusal(
+                    status: 503,
+                    sentence: "The server has no room for more connections.",
+                    reason: "connection_limit",
+                    retryAfter: 5
+                ),
+                handshake: .connectionLimit
+            )
+        }
+    }
+
+    /// IPv4 in IPv6 clothes (RFC 4291 §2.5.5.2) is IPv4.
+    private static func address(of peer: SocketAddress?) -> String {
+        guard let peer else { return "unknown" }
+        guard let address = peer.ipAddress else { return "unix:" }
+        return address.hasPrefix("::ffff:") && address.contains(".") ? String(address.dropFirst(7)) : address
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch phase {
+        case .lingering, .gone: return
+        case .readingHead, .upgrading, .proxying: break
+        }
+        var bytes = unwrapInboundIn(data)
+        reader.append(&bytes)
+        pump()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if wantsInput {
+            context.read()
+        } else {
+            readWithheld = true
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .proxying(let exchange) = phase {
+            exchange.clientWritabilityChanged(isWritable: context.channel.isWritable)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        let ended = phase
+        phase = .gone
+        shard.state.socketClosed()
+        shard.remove(self)
+        shard.timers.cancel(timer)
+        switch ended {
+        case .proxying(let exchange): exchange.clientGone()
+        case .upgrading(let attempt): attempt.clientGone()
+        case .readingHead, .lingering, .gone: break
+        }
+        context.fireChannelInactive()
+    }
+
+    // MARK: Requests
+
+    private var wantsInput: Bool {
+        switch phase {
+        case .readingHead, .lingering, .gone: true
+        case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
+        case .proxying(let exchange):
+            if exchange.isRequestWhole {
+                // Reading on is how we notice that the client has gone.
+                reader.bufferedBytes < Self.maxPipelinedBytes
+            } else {
+                exchange.takesBody
+            }
+        }
+    }
+
+    /// Takes parts out of what has arrived, as long as somebody wants them.
+    func pump() {
+        guard !isPumping else { return }
+        isPumping = true
+        defer { isPumping = false }
+        do throws(HTTPParseError) {
+            while try takePart() {}
+        } catch {
+            parseFailed(error)
+        }
+        if readWithheld, wantsInput {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    /// Takes one part; false when there is none or nobody wants it.
+    private func takePart() throws(HTTPParseError) -> Bool {
+        switch phase {
+        case .upgrading, .lingering, .gone:
+            return false
+        case .readingHead:
+            guard case .head(let head)? = try reader.next() else {
+                noteHeadBegan()
+                return false
+            }
+            received(head)
+            return true
+        case .proxying(let exchange):
+            guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
+            switch part {
+            case .head: return false  // the reader gives a head only behind an end
+            case .body(let bytes): exchange.sendBody(bytes)
+            case .end(let trailers): exchange.sendEnd(trailers)
+            }
+            noteProgress()
+            return true
+        }
+    }
+
+    /// From the first byte of a later request, its head has as long as the first one had.
+    private func noteHeadBegan() {
+        guard requestsServed > 0, !headBegan, reader.hasStartedRequest else { return }
+        headBegan = true
+        armTimer(after: shard.configuration.settings.handshakeTimeout)
+    }
+
+    private func received(_ head: HTTPRequestHead) {
+        headBegan = false
+        requestsServed += 1
+        shard.timers.cancel(timer)
+        switch shard.configuration.router.route(head) {
+        case .refuse(let refusal):
+            refuse(refusal)
+        case .upgrade:
+            upgrade(head)
+        case .passThrough(let target, let closeAfterwards):
+            let exchange = ProxyExchange(
+                head: head,
+                target: target,
+                client: client,
+                keepAlive: head.keepAlive && !closeAfterwards,
+                handler: self
+            )
+            phase = .proxying(exchange)
+            exchange.start()
+        }
+    }
+
+    private func parseFailed(_ error: HTTPParseError) {
+        switch phase {
+        case .proxying(let exchange):
+            // The body has broken its framing: nobody can say where the next request would begin.
+            exchange.clientGone()
+            if exchange.isReplyBegun {
+                endNow()
+                return
+            }
+        default:
+            break
+        }
+        shard.logger.debug("request refused", metadata: ["client": "\(client.address)", "why": "\(error.sentence)"])
+        refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
+    }
+
+    // MARK: Upgrade
+
+    private func upgrade(_ head: HTTPRequestHead) {
+        if shard.state.isDraining {
+            refuse(
+                Refusal(status: 503, sentence: "The server is restarting.", reason: "draining", retryAfter: 1),
+                handshake: .draining
+            )
+            return
+        }
+        let accepted: AcceptedUpgrade
+        do throws(HandshakeRefusal) {
+            accepted = try Handshake.validate(UpgradeRequest(head))
+        } catch {
+            refuse(
+                Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake"),
+                handshake: .badRequest
+            )
+            return
+        }
+        guard shard.configuration.router.servesWebSocket(target: head.target) else {
+            refuse(
+                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
+                handshake: .path
+            )
+            return
+        }
+        let attempt = UpgradeAttempt(accepted: accepted, handshake: head, client: client, handler: self)
+        phase = .upgrading(attempt)
+        attempt.start()
+    }
+
+    /// The app has accepted: the answer goes out and frames begin.
+    func becomeWebSocket(_ session: BridgeSession, answer: ByteBuffer) {
+        guard let context, case .upgrading = phase else { return }
+        phase = .gone
+        shard.metrics.count(.accepted)
+        let handler = WebSocketHandler(session: session, shard: shard)
+        do {
+            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
+        } catch {
+            context.close(promise: nil)
+            return
+        }
+        session.attach(handler)
+        let leftover = reader.takeRemaining()
+        let mustRead = readWithheld
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        // Last, since a client that has gone makes even this write end the connection.
+        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
+    }
+
+    // MARK: Answers
+
+    /// Writes towards the client; flushing is another call.
+    func write(_ bytes: ByteBuffer) {
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    func flush() {
+        context?.flush()
+    }
+
+    var isClientWritable: Bool { context?.channel.isWritable ?? false }
+
+    /// Bytes went from or to the client, so it isn't stalled; while it has nothing to do, nothing can stall.
+    func noteProgress() {
+        guard case .proxying(let exchange) = phase else { return }
+        if exchange.waitsForClient {
+            armTimer(after: ServerConfiguration.clientStall)
+        } else {
+            shard.timers.cancel(timer)
+        }
+    }
+
+    /// Answers a request ourselves and closes.
+    func refuse(_ refusal: Refusal, handshake: HandshakeResult? = nil) {
+        shard.metrics.httpRefused(refusal.reason)
+        if let handshake { shard.metrics.count(handshake) }
+        shard.scratch.clear()
+        PassThroughHeads.writeRefusal(refusal, headOnly: false, into: &shard.scratch)
+        finish(with: shard.scratch)
+    }
+
+    /// Writes the last answer of this connection.
+    func finish(with answer: ByteBuffer) {
+        guard let context else { return }
+        context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
+        linger()
+    }
+
+    /// A pass-through answer is complete.
+    func exchangeCompleted(keepAlive: Bool) {
+        guard case .proxying = phase else { return }
+        flush()
+        if keepAlive, !isClosingSoon {
+            phase = .readingHead
+            armTimer(after: ServerConfiguration.clientKeepAlive)
+            pump()
+        } else {
+            linger()
+        }
+    }
+
+    /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
+    /// the system send a reset, and the answer would be lost.
+    private func linger() {
+        phase = .lingering
+        context?.close(mode: .output, promise: nil)
+        armTimer(after: ServerConfiguration.linger)
+        if readWithheld {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    /// Closes without another word: half an answer is out, and only the end can say that it isn't whole.
+    func endNow() {
+        context?.close(promise: nil)
+    }
+
+    /// No more requests after the one under way.
+    func drain() {
+        isClosingSoon = true
+        if case .readingHead = phase, !reader.hasStartedRequest { endNow() }
+    }
+
+    /// True when the answer under way is the last one.
+    var isLastAnswer: Bool { isClosingSoon || shard.state.isDraining }
+
+    // MARK: Deadlines
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        switch phase {
+        case .readingHead:
+            if reader.hasStartedRequest || requestsServed == 0 {
+                let sawNothing = !reader.hasStartedRequest
+                if sawNothing {
+                    shard.metrics.httpRefused("timeout")
+                    endNow()
+                    return nil
+                }
+                refuse(
+                    Refusal(status: 408, sentence: "The request head took too long.", reason: "timeout"),
+                    handshake: .timeout
+                )
+                return now + ServerConfiguration.linger
+            }
+            endNow()  // an idle keep-alive connection
+        case .proxying(let exchange):
+            shard.metrics.httpRefused("client_stalled")
+            exchange.clientGone()
+            endNow()
+        case .lingering:
+            endNow()
+        case .upgrading, .gone:
+            break
+        }
+        return nil
+    }
+
+    private func armTimer(after delay: TimeAmount) {
+        shard.timers.arm(timer, owner: self, at: .now() + delay)
+    }
+}
+
+extension UpgradeRequest {
+    /// The handshake's fields as the protocol's own check wants them.
+    fileprivate init(_ head: HTTPRequestHead) {
+        self.init(
+            method: head.method,
+            httpMajor: 1,
+            httpMinor: head.minorVersion,
+            target: head.target,
+            hosts: head.headers.values(of: "host"),
+            upgrade: head.headers.values(of: "upgrade"),
+            connection: head.headers.values(of: "connection"),
+            key: head.headers.values(of: "sec-websocket-key"),
+            version: head.headers.values(of: "sec-websocket-version"),
+            protocols: head.headers.values(of: "sec-websocket-protocol"),
+            hasBody: head.framing != .none
+        )
+    }
+}

@@ -1,0 +1,167 @@
+public import Logging
+import NIOCore
+import NIOPosix
+public import ServiceLifecycle
+public import SidecarCore
+
+/// The public port: it accepts clients, and on shutdown brings everything to a clean end.
+public final class EdgeService: Service {
+    private let configuration: ServerConfiguration
+    private let logger: Logger
+    private let metrics = ServerMetrics()
+
+    /// The numbers that health checks and scrapes read.
+    public let state: ServerState
+
+    /// Makes the service; nothing listens yet.
+    ///
+    /// - Parameters:
+    ///   - settings: What the user has set.
+    ///   - nodeName: This process's name in `ce-source`.
+    ///   - maxConnections: Open client connections at most.
+    ///   - logger: Where log lines go.
+    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
+    public init(settings: Settings, nodeName: String, maxConnections: Int, logger: Logger) throws {
+        configuration = try ServerConfiguration(
+            settings: settings,
+            nodeName: nodeName,
+            maxConnections: maxConnections
+        )
+        state = ServerState(settings: settings, maxConnections: maxConnections)
+        self.logger = logger
+    }
+
+    /// Listens until the process is asked to shut down, then drains within `DRAIN_TIMEOUT`.
+    ///
+    /// - Throws: An error of the system when an address cannot be bound.
+    public func run() async throws {
+        let threads = configuration.settings.threads ?? System.coreCount
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+        let shards = try await makeShards(on: group)
+        let listeners = try await bind(on: group, shards: shards)
+        for listener in listeners {
+            logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
+        }
+        try? await gracefulShutdown()
+        await drain(shards, listeners)
+        try await group.shutdownGracefully()
+    }
+
+    // MARK: Start
+
+    private func makeShards(on group: MultiThreadedEventLoopGroup) async throws -> ShardDirectory {
+        var shards: [NIOLoopBound<LoopShard>] = []
+        for eventLoop in group.makeIterator() {
+            shards.append(
+                try await eventLoop.submit { [configuration, state, metrics, logger] in
+                    NIOLoopBound(
+                        LoopShard(
+                            eventLoop: eventLoop,
+                            configuration: configuration,
+                            state: state,
+                            metrics: metrics,
+                            logger: logger
+                        ),
+                        eventLoop: eventLoop
+                    )
+                }.get()
+            )
+        }
+        return ShardDirectory(shards)
+    }
+
+    private func bind(on group: MultiThreadedEventLoopGroup, shards: ShardDirectory) async throws -> [any Channel] {
+        let highWater = min(64 << 10, configuration.settings.maxSendBufferBytes)
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // Without it an exhausted descriptor table turns the accept loop into a busy one.
+                    try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
+                }
+            }
+            .childChannelOption(
+                .writeBufferWaterMark,
+                value: .init(low: max(highWater / 2, 1), high: max(highWater, 1))
+            )
+            // One read a turn keeps a busy client from holding up its loop, and idle ones small.
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // No such option on a Unix socket, and no need.
+                    try? channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+                    if let shard = shards.shard(of: channel.eventLoop) {
+                        try channel.pipeline.syncOperations.addHandler(EdgeHTTPHandler(shard: shard))
+                    }
+                }
+            }
+        var listeners: [any Channel] = []
+        for address in configuration.settings.listen {
+            switch address {
+            case .tcp(let host, let port):
+                listeners.append(try await bootstrap.bind(host: host, port: port).get())
+            case .unix(let path):
+                listeners.append(
+                    try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+                )
+            }
+        }
+        return listeners
+    }
+
+    // MARK: End
+
+    private func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
+        let timeout = configuration.settings.drainTimeout
+        let deadline = NIODeadline.now() + timeout
+        state.beginDrain()
+        logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
+        for listener in listeners { try? await listener.close().get() }
+        await shards.forEach { $0.drain() }
+        while NIODeadline.now() < deadline {
+            if await shards.allSatisfy({ $0.isQuiet }) { break }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        let left = await shards.sum { $0.endNow() }
+        if left > 0 {
+            logger.error("close events were not delivered", metadata: ["count": "\(left)"])
+        }
+        logger.notice("drained")
+    }
+}
+
+/// Finds the shard of an event loop, and asks all of them.
+private struct ShardDirectory: Sendable {
+    private let shards: [NIOLoopBound<LoopShard>]
+    private let byLoop: [ObjectIdentifier: NIOLoopBound<LoopShard>]
+
+    init(_ shards: [NIOLoopBound<LoopShard>]) {
+        self.shards = shards
+        byLoop = Dictionary(uniqueKeysWithValues: shards.map { (ObjectIdentifier($0.eventLoop), $0) })
+    }
+
+    /// The shard of the loop on which this is called.
+    func shard(of eventLoop: any EventLoop) -> LoopShard? {
+        byLoop[ObjectIdentifier(eventLoop)]?.value
+    }
+
+    func forEach(_ body: @escaping @Sendable (LoopShard) -> Void) async {
+        for shard in shards { try? await shard.eventLoop.submit { body(shard.value) }.get() }
+    }
+
+    func allSatisfy(_ predicate: @escaping @Sendable (LoopShard) -> Bool) async -> Bool {
+        for shard in shards where (try? await shard.eventLoop.submit { predicate(shard.value) }.get()) != true {
+            return false
+        }
+        return true
+    }
+
+    func sum(_ count: @escaping @Sendable (LoopShard) -> Int) async -> Int {
+        var total = 0
+        for shard in shards {
+            total += (try? await shard.eventLoop.submit { count(shard.value) }.get()) ?? 0
+        }
+        return total
+    }
+}

@@ -1,0 +1,115 @@
+import Logging
+import NIOCore
+import SidecarCore
+
+/// All that one event loop owns: its connections to the app, its timers, its sessions.
+///
+/// Nothing here is shared, so nothing on the way of a message takes a lock or changes the loop, but for the
+/// permits of `WEBHOOK_MAX_IN_FLIGHT`, which hold over all loops.
+final class LoopShard {
+    let eventLoop: any EventLoop
+    let configuration: ServerConfiguration
+    let state: ServerState
+    let metrics: ServerMetrics
+    let logger: Logger
+    let timers: ShardTimers
+    let webhookPool: BackendPool
+    let proxyPool: BackendPool
+
+    /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
+    var scratch = ByteBufferAllocator().buffer(capacity: 2048)
+
+    private var sessions: [ObjectIdentifier: BridgeSession] = [:]
+    private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
+    private var sessionsWithoutBudget: [BridgeSession] = []
+
+    init(
+        eventLoop: any EventLoop,
+        configuration: ServerConfiguration,
+        state: ServerState,
+        metrics: ServerMetrics,
+        logger: Logger
+    ) {
+        self.eventLoop = eventLoop
+        self.configuration = configuration
+        self.state = state
+        self.metrics = metrics
+        self.logger = logger
+        let timers = ShardTimers(eventLoop: eventLoop)
+        self.timers = timers
+        func pool(_ origin: AppOrigin) -> BackendPool {
+            BackendPool(
+                origin: origin,
+                eventLoop: eventLoop,
+                timers: timers,
+                configuration: configuration,
+                state: state
+            )
+        }
+        let app = configuration.settings.app
+        let webhookOrigin = configuration.settings.webhookTarget?.origin ?? app
+        proxyPool = pool(app)
+        webhookPool = webhookOrigin == app ? proxyPool : pool(webhookOrigin)
+    }
+
+    // MARK: What lives here
+
+    /// True when no session and no request is left.
+    var isQuiet: Bool { sessions.isEmpty && httpHandlers.values.allSatisfy { !$0.isBusy } }
+
+    func insert(_ session: BridgeSession) {
+        sessions[ObjectIdentifier(session)] = session
+    }
+
+    func remove(_ session: BridgeSession) {
+        sessions[ObjectIdentifier(session)] = nil
+    }
+
+    func insert(_ handler: EdgeHTTPHandler) {
+        httpHandlers[ObjectIdentifier(handler)] = handler
+    }
+
+    func remove(_ handler: EdgeHTTPHandler) {
+        httpHandlers[ObjectIdentifier(handler)] = nil
+    }
+
+    // MARK: The budget over the process
+
+    /// The session has stopped reading because `MAX_TOTAL_PENDING_BYTES` is reached.
+    func waitForBudget(_ session: BridgeSession) {
+        sessionsWithoutBudget.append(session)
+        if sessionsWithoutBudget.count == 1 { scheduleBudgetCheck() }
+    }
+
+    /// Other loops give bytes back without telling us, so we look, while somebody waits.
+    private func scheduleBudgetCheck() {
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) {
+            if !self.state.pendingBytes.isSpent {
+                let waiting = self.sessionsWithoutBudget
+                self.sessionsWithoutBudget = []
+                for session in waiting { session.budgetMayBeFree() }
+            }
+            if !self.sessionsWithoutBudget.isEmpty { self.scheduleBudgetCheck() }
+        }
+    }
+
+    // MARK: The end
+
+    /// Asks everything to come to its end: sessions once their events are delivered, connections once answered.
+    func drain() {
+        for session in Array(sessions.values) { session.drain() }
+        for handler in Array(httpHandlers.values) { handler.drain() }
+    }
+
+    /// Ends what is left, without waiting.
+    ///
+    /// - Returns: The sessions whose close event was not delivered.
+    func endNow() -> Int {
+        let left = Array(sessions.values)
+        for session in left { session.abandon() }
+        for handler in Array(httpHandlers.values) { handler.endNow() }
+        webhookPool.close()
+        proxyPool.close()
+        return left.count
+    }
+}

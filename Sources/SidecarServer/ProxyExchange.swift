@@ -1,0 +1,235 @@
+import Logging
+import NIOCore
+import SidecarCore
+
+/// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
+final class ProxyExchange: BackendExchange {
+    private let head: HTTPRequestHead
+    private let target: String
+    private let client: ClientIdentity
+    private let clientKeepAlive: Bool
+    private let shard: LoopShard
+    private weak var handler: EdgeHTTPHandler?
+    private var connection: BackendConnection?
+    private let startedAt = NIODeadline.now()
+    private var status = 0
+    private var framing = PassThroughHeads.ClientFraming.none
+    private var keepsAlive = false
+    private var hasRetried = false
+
+    /// True when the client's request has been read to its end.
+    private(set) var isRequestWhole = false
+    /// True when the head of the app's answer has been written to the client.
+    private(set) var isReplyBegun = false
+    private(set) var isCancelled = false
+
+    init(
+        head: HTTPRequestHead,
+        target: String,
+        client: ClientIdentity,
+        keepAlive: Bool,
+        handler: EdgeHTTPHandler
+    ) {
+        self.head = head
+        self.target = target
+        self.client = client
+        self.clientKeepAlive = keepAlive
+        self.handler = handler
+        self.shard = handler.shard
+    }
+
+    func start() {
+        shard.proxyPool.run(self)
+    }
+
+    // MARK: From the client
+
+    /// True when the app can take more of the request's body.
+    var takesBody: Bool { connection?.isWritable ?? false }
+
+    /// True when the next step is the client's: to send more of its request, or to read more of the answer.
+    var waitsForClient: Bool {
+        guard let handler, connection != nil else { return false }
+        return (!isRequestWhole && takesBody && !isReplyBegun) || !handler.isClientWritable
+    }
+
+    func sendBody(_ bytes: ByteBuffer) {
+        guard let connection, bytes.readableBytes > 0 else { return }
+        if head.framing == .chunked {
+            writeChunk(bytes, with: connection.write)
+        } else {
+            connection.write(bytes)
+        }
+        connection.flush()
+        if !isReplyBegun { connection.setDeadline(.now() + shard.configuration.settings.proxyTimeout) }
+    }
+
+    func sendEnd(_ trailers: HTTPHeaders?) {
+        isRequestWhole = true
+        guard let connection else { return }
+        if head.framing == .chunked {
+            var last = ByteBuffer()
+            ChunkWriter.writeLast(trailers: trailers, into: &last)
+            connection.write(last)
+        }
+        connection.requestIsWhole()
+    }
+
+    func clientWritabilityChanged(isWritable: Bool) {
+        if isWritable {
+            connection?.resumeReading()
+        } else {
+            connection?.pauseReading()
+        }
+        handler?.noteProgress()
+    }
+
+    /// The client has gone, so the app need not work for it any more.
+    func clientGone() {
+        isCancelled = true
+        handler = nil
+        connection?.abort()
+        connection = nil
+        record(status: isReplyBegun ? status : 499)
+    }
+
+    // MARK: From the app
+
+    func backendReady(_ connection: BackendConnection) {
+        self.connection = connection
+        connection.expectReply(
+            to: head.method == "HEAD" ? .head : .other,
+            by: .now() + shard.configuration.settings.proxyTimeout
+        )
+        shard.scratch.clear()
+        PassThroughHeads.writeRequest(
+            head,
+            target: target,
+            client: client,
+            appAuthority: shard.configuration.settings.app.authority,
+            preserveHost: shard.configuration.settings.preserveHost,
+            into: &shard.scratch
+        )
+        if isRequestWhole {
+            connection.sendWhole(shard.scratch)  // the retry of a request without a body
+        } else {
+            connection.write(shard.scratch)
+            // A request without a body ends in the same step, and goes out in one piece.
+            handler?.pump()
+            connection.flush()
+            handler?.noteProgress()
+        }
+    }
+
+    func backendReplied(_ part: HTTPReplyPart) {
+        guard let handler else { return }
+        switch part {
+        case .informational(let interim):
+            if head.minorVersion >= 1 {
+                var bytes = ByteBuffer()
+                PassThroughHeads.writeInterim(interim, into: &bytes)
+                handler.write(bytes)
+                handler.flush()
+            }
+        case .head(let reply):
+            begin(reply, handler)
+        case .body(let bytes):
+            forward(bytes, handler)
+        case .end(let trailers):
+            complete(trailers, handler)
+        }
+    }
+
+    private func begin(_ reply: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
+        isReplyBegun = true
+        status = reply.status
+        connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
+        keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
+        shard.scratch.clear()
+        framing = PassThroughHeads.writeReply(
+            reply,
+            clientMinorVersion: head.minorVersion,
+            keepAlive: keepsAlive,
+            into: &shard.scratch
+        )
+        if framing == .untilClose { keepsAlive = false }
+        handler.write(shard.scratch)
+    }
+
+    private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {
+        guard bytes.readableBytes > 0 else { return }
+        switch framing {
+        case .none: break
+        case .length, .untilClose: handler.write(bytes)
+        case .chunked: writeChunk(bytes, with: handler.write)
+        }
+        if !handler.isClientWritable { connection?.pauseReading() }
+    }
+
+    private func complete(_ trailers: HTTPHeaders?, _ handler: EdgeHTTPHandler) {
+        connection = nil
+        if framing == .chunked {
+            var last = ByteBuffer()
+            ChunkWriter.writeLast(trailers: trailers, into: &last)
+            handler.write(last)
+        }
+        record(status: status)
+        self.handler = nil
+        handler.exchangeCompleted(keepAlive: keepsAlive && isRequestWhole)
+    }
+
+    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+        connection = nil
+        guard let handler else { return }
+        if wasStale, !hasRetried, canRepeat {
+            hasRetried = true
+            shard.proxyPool.run(self, fresh: true)
+            return
+        }
+        self.handler = nil
+        shard.logger.warning(
+            "the app failed a request",
+            metadata: ["client": "\(client.address)", "target": "\(target)", "why": "\(failure.sentence)"]
+        )
+        if isReplyBegun {
+            record(status: status)
+            handler.endNow()
+        } else {
+            let refusal = Refusal(failure)
+            record(status: refusal.status)
+            handler.refuse(refusal)
+        }
+    }
+
+    func backendWritabilityChanged(isWritable: Bool) {
+        if isWritable {
+            handler?.pump()
+            handler?.noteProgress()
+        }
+    }
+
+    func backendReadComplete() {
+        handler?.flush()
+        handler?.noteProgress()
+    }
+
+    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer) -> Void) {
+        var frame = ByteBufferAllocator().buffer(capacity: 20)
+        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &frame)
+        write(frame)
+        write(bytes)
+        frame.clear()
+        ChunkWriter.writeEnd(into: &frame)
+        write(frame)
+    }
+
+    private func record(status: Int) {
+        shard.metrics.proxied(status: status, nanoseconds: (NIODeadline.now() - startedAt).nanoseconds)
+    }
+
+    /// True for a request without a body whose method may be repeated without harm (RFC 9110 §9.2.2).
+    private var canRepeat: Bool {
+        guard isRequestWhole, head.framing == .none || head.framing == .length(0) else { return false }
+        return ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(head.method)
+    }
+}

@@ -1,0 +1,60 @@
+import Logging
+import NIOCore
+import NIOSSL
+import SidecarCore
+
+/// What all event loops share and nobody changes after the start.
+struct ServerConfiguration: Sendable {
+    let settings: Settings
+    let dialect: CloudEventsDialect
+    let router: RequestRouter
+    let requestLimits: HTTPLimits
+    let replyLimits: HTTPLimits
+    let maxConnections: Int
+    let tlsContext: NIOSSLContext?
+
+    /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
+    /// we rarely write into a closing one, and short enough to give small apps their workers back.
+    static let backendIdle = TimeAmount.seconds(4)
+    /// How long connecting to the app may take.
+    static let connectTimeout = TimeAmount.seconds(5)
+    /// How long a client's connection may wait between two requests.
+    static let clientKeepAlive = TimeAmount.seconds(75)
+    /// How long a pass-through transfer may make no progress because of the client.
+    static let clientStall = TimeAmount.seconds(60)
+    /// How long we read and discard after the last answer, so that the client sees it instead of a reset.
+    static let linger = TimeAmount.seconds(2)
+    /// The most bytes of a refusal by the app that are relayed.
+    static let maxRelayedBody = 64 << 10
+
+    init(settings: Settings, nodeName: String, maxConnections: Int) throws {
+        self.settings = settings
+        self.maxConnections = maxConnections
+        let target = settings.webhookTarget
+        let webhookOrigin = target?.origin ?? settings.app
+        dialect = CloudEventsDialect(
+            nodeName: nodeName,
+            authority: webhookOrigin.authority,
+            preserveHost: settings.preserveHost && webhookOrigin == settings.app,
+            webhookPath: target?.path,
+            forwardedHeaders: settings.forwardHeaders
+        )
+        router = RequestRouter(
+            webSocketPaths: settings.wsPaths,
+            webhookPath: webhookOrigin == settings.app ? target?.path : nil
+        )
+        requestLimits = HTTPLimits(maxHeadBytes: settings.maxHeaderBytes, maxHeaders: settings.maxHeaders)
+        replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
+        tlsContext =
+            settings.app.usesTLS || webhookOrigin.usesTLS
+            ? try Self.makeTLSContext(caFile: settings.appCAFile) : nil
+    }
+
+    private static func makeTLSContext(caFile: String?) throws -> NIOSSLContext {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        tls.applicationProtocols = ["http/1.1"]
+        if let caFile { tls.trustRoots = .file(caFile) }
+        return try NIOSSLContext(configuration: tls)
+    }
+}

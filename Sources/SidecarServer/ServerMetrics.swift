@@ -1,0 +1,138 @@
+import CoreMetrics
+import SidecarCore
+
+/// Every metric that the public side writes, resolved once so that counting costs one atomic addition.
+final class ServerMetrics: Sendable {
+    struct Traffic: Sendable {
+        let text: Counter
+        let binary: Counter
+        let wireBytes: Counter
+        let payloadBytes: Counter
+
+        init(direction: String) {
+            text = Counter(label: "sidesocket_messages_total", dimensions: [("direction", direction), ("type", "text")])
+            binary = Counter(
+                label: "sidesocket_messages_total",
+                dimensions: [("direction", direction), ("type", "binary")]
+            )
+            wireBytes = Counter(
+                label: "sidesocket_message_bytes_total",
+                dimensions: [("direction", direction), ("stage", "wire")]
+            )
+            payloadBytes = Counter(
+                label: "sidesocket_message_bytes_total",
+                dimensions: [("direction", direction), ("stage", "payload")]
+            )
+        }
+
+        func message(_ format: MessageFormat, payloadBytes count: Int) {
+            (format == .text ? text : binary).increment()
+            payloadBytes.increment(by: Int64(count))
+        }
+    }
+
+    /// The outcomes of one kind of event, by the `outcome` label.
+    struct Webhook: Sendable {
+        let event: String
+        let answered: Counter
+        let duration: Timer
+        let retries: Counter
+
+        init(event: String) {
+            self.event = event
+            answered = Counter(
+                label: "sidesocket_webhook_requests_total",
+                dimensions: [("event", event), ("outcome", "2xx")]
+            )
+            duration = Timer(label: "sidesocket_webhook_request_duration_seconds", dimensions: [("event", event)])
+            retries = Counter(label: "sidesocket_webhook_retries_total", dimensions: [("event", event)])
+        }
+
+        func failed(_ failure: DeliveryFailure) {
+            Counter(
+                label: "sidesocket_webhook_requests_total",
+                dimensions: [("event", event), ("outcome", failure.outcome)]
+            ).increment()
+        }
+    }
+
+    let incoming = Traffic(direction: "in")
+    let outgoing = Traffic(direction: "out")
+    let connectionsOpened = Counter(label: "sidesocket_connections_opened_total")
+    let connectionDuration = Timer(label: "sidesocket_connection_duration_seconds")
+    let open = Webhook(event: "open")
+    let message = Webhook(event: "message")
+    let close = Webhook(event: "close")
+    let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
+    private let proxyByClass: [Counter]
+
+    init() {
+        proxyByClass = (1...5).map {
+            Counter(label: "sidesocket_proxy_requests_total", dimensions: [("code_class", "\($0)xx")])
+        }
+        // Series that alerts refer to exist from the start, at zero.
+        for result in HandshakeResult.allCases { count(result, by: 0) }
+    }
+
+    func webhook(for event: SessionEvent) -> Webhook {
+        switch event {
+        case .open: open
+        case .message: message
+        case .close: close
+        }
+    }
+
+    func count(_ result: HandshakeResult, by amount: Int64 = 1) {
+        Counter(label: "sidesocket_handshakes_total", dimensions: [("result", result.rawValue)]).increment(by: amount)
+    }
+
+    func connectionClosed(code: UInt16, initiator: SidecarCore.CloseInitiator) {
+        Counter(
+            label: "sidesocket_connections_closed_total",
+            dimensions: [("code", Self.codeLabel(code)), ("initiator", initiator.rawValue)]
+        ).increment()
+    }
+
+    func limited(_ limit: String, action: String) {
+        Counter(label: "sidesocket_limited_total", dimensions: [("limit", limit), ("action", action)]).increment()
+    }
+
+    func slowClient(action: String) {
+        Counter(label: "sidesocket_slow_client_total", dimensions: [("action", action)]).increment()
+    }
+
+    func messagesDropped(_ count: Int, reason: String) {
+        guard count > 0 else { return }
+        Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)]).increment(by: count)
+    }
+
+    func httpRefused(_ reason: String) {
+        Counter(label: "sidesocket_http_refused_total", dimensions: [("reason", reason)]).increment()
+    }
+
+    func proxied(status: Int, nanoseconds: Int64) {
+        let index = status / 100 - 1
+        if proxyByClass.indices.contains(index) { proxyByClass[index].increment() }
+        proxyDuration.recordNanoseconds(nanoseconds)
+    }
+
+    /// A client may send any code: those without a meaning of their own share one series.
+    private static func codeLabel(_ code: UInt16) -> String {
+        switch code {
+        case 1000...1003, 1005...1014, 4401, 4403, 4429: String(code)
+        default: "other"
+        }
+    }
+}
+
+/// How a handshake ended, the `result` label of `handshakes_total`.
+enum HandshakeResult: String, CaseIterable {
+    case accepted
+    case badRequest = "bad_request"
+    case path
+    case connectionLimit = "connection_limit"
+    case appRefused = "app_refused"
+    case appFailed = "app_failed"
+    case timeout
+    case draining
+}

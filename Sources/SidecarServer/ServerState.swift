@@ -1,0 +1,61 @@
+public import SidecarCore
+import Synchronization
+
+/// The few numbers that all event loops share; read by health checks and scrapes.
+public final class ServerState: Sendable {
+    /// Bytes received and not yet answered by the app, over the process.
+    public let pendingBytes: SharedBudget
+    private let sendBufferBytes = Atomic<Int>(0)
+    private let sessionCount = Atomic<Int>(0)
+    private let socketCount = Atomic<Int>(0)
+    private let drainingFlag = Atomic<Bool>(false)
+    private let reachability = Atomic<UInt8>(0)
+    let gate: WebhookGate
+
+    /// Open client connections at most.
+    public let maxConnections: Int
+    /// Calls to the app at most.
+    public let maxInFlight: Int
+
+    init(settings: Settings, maxConnections: Int) {
+        pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
+        gate = WebhookGate(capacity: settings.webhookMaxInFlight)
+        maxInFlight = settings.webhookMaxInFlight
+        self.maxConnections = maxConnections
+    }
+
+    /// Accepted WebSocket connections that are open.
+    public var sessions: Int { sessionCount.load(ordering: .relaxed) }
+    /// Open client connections of every kind.
+    public var sockets: Int { socketCount.load(ordering: .relaxed) }
+    /// Bytes queued towards clients that the kernel has not taken.
+    public var unsentBytes: Int { sendBufferBytes.load(ordering: .relaxed) }
+    /// True from the beginning of the drain.
+    public var isDraining: Bool { drainingFlag.load(ordering: .relaxed) }
+    /// Calls to the app under way.
+    public var inFlight: Int { gate.inUse }
+    /// Events that wait for their turn.
+    public var queueDepth: Int { gate.queueDepth }
+    /// Whether the last attempt reached the app; nil before the first.
+    public var appReachable: Bool? {
+        switch reachability.load(ordering: .relaxed) {
+        case 1: true
+        case 2: false
+        default: nil
+        }
+    }
+
+    func sessionOpened() { sessionCount.wrappingAdd(1, ordering: .relaxed) }
+    func sessionClosed() { sessionCount.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// Counts a client connection, and says how many are open with it.
+    func socketOpened() -> Int { socketCount.wrappingAdd(1, ordering: .relaxed).newValue }
+    func socketClosed() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
+    func adjustUnsent(by bytes: Int) { sendBufferBytes.wrappingAdd(bytes, ordering: .relaxed) }
+    func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }
+
+    func noteApp(reachable: Bool) {
+        let value: UInt8 = reachable ? 1 : 2
+        if reachability.load(ordering: .relaxed) != value { reachability.store(value, ordering: .relaxed) }
+    }
+}

@@ -1,0 +1,91 @@
+import Logging
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// A handshake on its way: the client waits while the app decides.
+final class UpgradeAttempt: SessionTransport {
+    private let accepted: AcceptedUpgrade
+    private let session: BridgeSession
+    private weak var handler: EdgeHTTPHandler?
+    private let shard: LoopShard
+
+    init(accepted: AcceptedUpgrade, handshake: HTTPRequestHead, client: ClientIdentity, handler: EdgeHTTPHandler) {
+        self.accepted = accepted
+        self.handler = handler
+        self.shard = handler.shard
+        session = BridgeSession(id: ConnectionID.make(), handshake: handshake, client: client, shard: handler.shard)
+    }
+
+    func start() {
+        session.start(transport: self)
+    }
+
+    func clientGone() {
+        handler = nil
+        session.transportEnded(code: 1006, reason: "", initiator: .network)
+    }
+
+    func handshakeDecided(_ decision: HandshakeDecision) {
+        guard let handler else { return }
+        switch decision {
+        case .accept(let head): accept(head, handler)
+        case .relay(let head, let body):
+            shard.metrics.count(.appRefused)
+            var answer = ByteBuffer()
+            PassThroughHeads.writeRelayed(
+                head,
+                body: body.getSlice(at: body.readerIndex, length: min(body.readableBytes, ServerConfiguration.maxRelayedBody))
+                    ?? body,
+                into: &answer
+            )
+            handler.finish(with: answer)
+        case .fail(let failure):
+            handler.refuse(Refusal(failure), handshake: .appFailed)
+        }
+    }
+
+    private func accept(_ head: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
+        var answer = ByteBuffer()
+        let refusal = SwitchingProtocols.write(
+            acceptKey: accepted.acceptKey,
+            reply: head,
+            offered: accepted.offeredProtocols,
+            into: &answer
+        )
+        if let refusal {
+            shard.logger.warning(
+                "handshake refused",
+                metadata: ["connection": "\(session.id)", "why": "\(refusal.sentence)"]
+            )
+            handler.refuse(refusal, handshake: .appFailed)
+            session.transportEnded(code: 1006, reason: "", initiator: .server)
+        } else {
+            handler.becomeWebSocket(session, answer: answer)
+        }
+    }
+
+    // Nothing of these happens before the app has decided.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
+    func close(code: UInt16, reason: String) {}
+    func resumeReading() {}
+}
+
+extension Refusal {
+    /// What the client is told when the app has no usable answer.
+    init(_ failure: DeliveryFailure) {
+        switch failure {
+        case .timeout:
+            self.init(status: 504, sentence: "The application did not answer in time.", reason: "app_timeout")
+        case .connect:
+            self.init(
+                status: 502,
+                sentence: "The application cannot be reached.",
+                reason: "app_unreachable",
+                retryAfter: 1
+            )
+        case .connectionLost, .status, .badReply:
+            self.init(status: 502, sentence: "The application gave no valid answer.", reason: "app_bad_reply")
+        }
+    }
+}

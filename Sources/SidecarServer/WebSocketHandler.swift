@@ -1,0 +1,358 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// The one handler of an upgraded connection: frames in, frames out, and the closing of both ends.
+///
+/// What a message means is the session's affair.
+final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase: UInt8 {
+        /// Frames go both ways.
+        case open
+        /// Our Close frame is out; the client's is awaited.
+        case awaitingClose
+        /// Nothing more is sent; input is discarded until the client ends too, so that it is not reset.
+        case lingering
+        case gone
+    }
+
+    /// How many pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
+    private static let maxUnsentPongBytes = 4096
+    /// Larger payloads are written beside their header instead of copied behind it, in bytes.
+    private static let copyThreshold = 4096
+
+    private let session: BridgeSession
+    private let shard: LoopShard
+    private var context: ChannelHandlerContext?
+    private var reader: MessageReader
+    private var closing = CloseHandshake()
+    private var phase = Phase.open
+    private var input: ByteBuffer?
+    private var pendingPong: ByteBuffer?
+    private var timer: TimerEntry?
+    private var isAssemblyTimed = false
+    private var accountedAssembly = 0
+    private var accountedUnsent = 0
+    private var readWithheld = false
+    private var isProcessing = false
+
+    init(session: BridgeSession, shard: LoopShard) {
+        self.session = session
+        self.shard = shard
+        let settings = shard.configuration.settings
+        reader = MessageReader(
+            limits: MessageLimits(maxMessageBytes: settings.maxMessageBytes, maxFragments: settings.maxFragments)
+        )
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    /// Sends the 101 and begins.
+    ///
+    /// - Parameters:
+    ///   - leftover: What the client sent behind its handshake.
+    ///   - mustRead: A read was asked for and not passed on while the app decided.
+    func start(answer: ByteBuffer, leftover: ByteBuffer, mustRead: Bool) {
+        context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
+        if leftover.readableBytes > 0 {
+            input = leftover
+            shard.metrics.incoming.wireBytes.increment(by: leftover.readableBytes)
+        }
+        readWithheld = mustRead
+        // In its own turn: the session has yet to apply what the app said with its acceptance.
+        shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if phase == .lingering || phase == .gone { return }
+        var bytes = unwrapInboundIn(data)
+        shard.metrics.incoming.wireBytes.increment(by: bytes.readableBytes)
+        if input == nil {
+            input = bytes
+        } else {
+            input?.writeBuffer(&bytes)
+        }
+        process()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        sendPendingPong()
+        context.flush()
+        context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if phase == .open, session.mustPauseReading {
+            readWithheld = true
+        } else {
+            context.read()
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable {
+            accountUnsent(0)
+            sendPendingPong()
+            context.flush()
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        phase = .gone
+        input = nil
+        pendingPong = nil
+        closing.transportClosed()
+        cancelTimer()
+        accountAssembly(0)
+        accountUnsent(0)
+        shard.state.socketClosed()
+        session.transportEnded(code: 1006, reason: "", initiator: .network)
+        context.fireChannelInactive()
+        self.context = nil
+    }
+
+    // MARK: Input
+
+    private func process() {
+        guard !isProcessing, var bytes = input else { return }
+        isProcessing = true
+        input = nil
+        var sawMessage = false
+        do {
+            while phase == .open || phase == .awaitingClose {
+                if phase == .open, session.mustPauseReading { break }
+                guard let event = try reader.next(from: &bytes) else { break }
+                if case .message = event { sawMessage = true }
+                handle(event)
+            }
+        } catch {
+            fail(error)
+        }
+        isProcessing = false
+        keep(bytes)
+        watchAssembly(restarted: sawMessage)
+    }
+
+    /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
+    private func keep(_ bytes: ByteBuffer) {
+        guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
+        // A few bytes must not hold the whole buffer that they were read into.
+        input = bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes
+    }
+
+    private func handle(_ event: WebSocketEvent) {
+        switch event {
+        case .message(let kind, let payload):
+            if phase == .open { session.received(kind == .text ? .text : .binary, payload) }
+        case .ping(let payload):
+            answerPing(payload)
+        case .pong:
+            break
+        case .close(let code, let reason):
+            peerClosed(code, reason)
+        }
+    }
+
+    private func watchAssembly(restarted: Bool) {
+        accountAssembly(phase == .open ? reader.bytesAssembled : 0)
+        guard phase == .open else { return }
+        if !reader.isAssembling {
+            if isAssemblyTimed { cancelTimer() }
+            isAssemblyTimed = false
+        } else if !isAssemblyTimed || restarted {
+            isAssemblyTimed = true
+            armTimer(after: shard.configuration.settings.messageAssemblyTimeout)
+        }
+    }
+
+    private func answerPing(_ payload: ByteBuffer) {
+        guard phase == .open, let context else { return }
+        if !context.channel.isWritable || unsentBytes > Self.maxUnsentPongBytes {
+            pendingPong = payload
+            return
+        }
+        writePong(payload, context)
+    }
+
+    private func sendPendingPong() {
+        guard phase == .open, let payload = pendingPong, let context, context.channel.isWritable else { return }
+        pendingPong = nil
+        writePong(payload, context)
+    }
+
+    private func writePong(_ payload: ByteBuffer, _ context: ChannelHandlerContext) {
+        var frame = context.channel.allocator.buffer(capacity: payload.readableBytes + 2)
+        FrameEncoder.write(.pong, payload: payload, into: &frame)
+        write(frame, context)
+    }
+
+    // MARK: Output
+
+    func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+        guard phase == .open, let context else { return }
+        let opcode: FrameEncoder.Opcode = format == .text ? .text : .binary
+        shard.scratch.clear()
+        if payload.readableBytes <= Self.copyThreshold {
+            FrameEncoder.write(opcode, payload: payload, into: &shard.scratch)
+            write(shard.scratch, context)
+        } else {
+            FrameEncoder.writeHeader(opcode, payloadLength: payload.readableBytes, into: &shard.scratch)
+            write(shard.scratch, context)
+            write(payload, context)
+        }
+        context.flush()
+        checkSendBuffer(context)
+    }
+
+    private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
+        context.write(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// A client that does not read may not make us hold more than its budget.
+    private func checkSendBuffer(_ context: ChannelHandlerContext) {
+        if context.channel.isWritable { return }
+        let unsent = unsentBytes
+        accountUnsent(unsent)
+        guard unsent > shard.configuration.settings.maxSendBufferBytes else { return }
+        shard.metrics.slowClient(action: "close")
+        session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+    }
+
+    private var unsentBytes: Int {
+        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    // MARK: Closing
+
+    func handshakeDecided(_ decision: HandshakeDecision) {}
+
+    func close(code: UInt16, reason: String) {
+        guard let code = CloseCode(sendable: Int(code)),
+            case .sendClose(let code) = closing.localClose(code)
+        else { return }
+        sendClose(code, reason)
+        phase = .awaitingClose
+        armTimer(after: ServerConfiguration.linger)
+    }
+
+    private func peerClosed(_ code: CloseCode?, _ reason: String) {
+        switch closing.receivedClose(code) {
+        case .replyThenClose(let code):
+            sendClose(code, "")
+            linger()
+            session.transportEnded(
+                code: (code ?? .noStatus).rawValue,
+                reason: reason,
+                initiator: .client
+            )
+        case .closeNow: linger()
+        case .ignore: break
+        }
+    }
+
+    /// The client broke the protocol or a limit of the protocol.
+    private func fail(_ violation: ProtocolViolation) {
+        switch closing.fail(violation.closeCode) {
+        case .sendThenClose(let code):
+            if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
+            sendClose(code, violation.reason)
+            linger()
+            session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
+        case .closeNow: linger()
+        case .ignore: break
+        }
+    }
+
+    private func sendClose(_ code: CloseCode?, _ reason: String) {
+        guard let context else { return }
+        var frame = context.channel.allocator.buffer(capacity: 2 + 2 + reason.utf8.count)
+        FrameEncoder.writeClose(code, reason: reason, into: &frame)
+        write(frame, context)
+        context.flush()
+    }
+
+    /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
+    /// the system send a reset, and the client would never see our code.
+    private func linger() {
+        phase = .lingering
+        input = nil
+        pendingPong = nil
+        armTimer(after: ServerConfiguration.linger)
+        context?.close(mode: .output, promise: nil)
+        resumeReading()
+    }
+
+    func resumeReading() {
+        process()
+        if readWithheld, phase != .open || !session.mustPauseReading {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    // MARK: Deadlines
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        switch phase {
+        case .open:
+            isAssemblyTimed = false
+            if session.mustPauseReading {
+                isAssemblyTimed = true
+                return now + shard.configuration.settings.messageAssemblyTimeout  // we are not reading, so it waits for us
+            }
+            shard.metrics.limited("message_assembly_timeout", action: "closed")
+            session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
+            return now + ServerConfiguration.linger
+        case .awaitingClose:
+            linger()
+            return now + ServerConfiguration.linger
+        case .lingering:
+            context?.close(promise: nil)
+            return nil
+        case .gone:
+            return nil
+        }
+    }
+
+    private func armTimer(after delay: TimeAmount) {
+        let entry = timer ?? TimerEntry()
+        timer = entry
+        shard.timers.arm(entry, owner: self, at: .now() + delay)
+    }
+
+    private func cancelTimer() {
+        if let timer { shard.timers.cancel(timer) }
+        timer = nil
+    }
+
+    // MARK: Accounts
+
+    private func accountAssembly(_ bytes: Int) {
+        if bytes != accountedAssembly {
+            shard.state.pendingBytes.adjust(by: bytes - accountedAssembly)
+            accountedAssembly = bytes
+        }
+    }
+
+    private func accountUnsent(_ bytes: Int) {
+        if bytes != accountedUnsent {
+            shard.state.adjustUnsent(by: bytes - accountedUnsent)
+            accountedUnsent = bytes
+        }
+    }
+}

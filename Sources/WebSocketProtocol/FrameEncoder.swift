@@ -1,0 +1,65 @@
+public import NIOCore
+
+/// Writes the frames of a server: unmasked, final, with lengths as short as they can be (RFC 6455 §5.2).
+public enum FrameEncoder {
+    /// What a frame carries.
+    public typealias Opcode = FrameOpcode
+
+    /// The most UTF-8 bytes of a reason that fit into a Close frame.
+    public static let maxReasonBytes = 123
+
+    /// The bytes that the header of a frame with this payload takes: 2, 4 or 10.
+    public static func headerLength(payloadLength: Int) -> Int {
+        switch payloadLength {
+        case ...125: 2
+        case ...0xFFFF: 4
+        default: 10
+        }
+    }
+
+    /// Writes the header alone; the caller puts `payloadLength` bytes behind it.
+    public static func writeHeader(_ opcode: Opcode, payloadLength: Int, into buffer: inout ByteBuffer) {
+        let first = 0x80 | opcode.rawValue
+        switch payloadLength {
+        case ...125:
+            buffer.writeMultipleIntegers(first, UInt8(clamping: payloadLength))
+        case ...0xFFFF:
+            buffer.writeMultipleIntegers(first, UInt8(126), UInt16(clamping: payloadLength))
+        default:
+            buffer.writeMultipleIntegers(first, UInt8(127), UInt64(payloadLength))
+        }
+    }
+
+    /// Writes a whole frame with a copy of the readable bytes of `payload`.
+    public static func write(_ opcode: Opcode, payload: ByteBuffer, into buffer: inout ByteBuffer) {
+        let length = payload.readableBytes
+        buffer.reserveCapacity(minimumWritableBytes: Self.headerLength(payloadLength: length) + length)
+        Self.writeHeader(opcode, payloadLength: length, into: &buffer)
+        buffer.writeImmutableBuffer(payload)
+    }
+
+    /// Writes a Close frame; a code that must not travel gives an empty body, as does no code.
+    ///
+    /// - Parameter reason: cut to 123 bytes between two characters; left out when there is no code (§5.5.1).
+    public static func writeClose(_ code: CloseCode?, reason: String, into buffer: inout ByteBuffer) {
+        guard let code, code.mayTravel else {
+            Self.writeHeader(.close, payloadLength: 0, into: &buffer)
+            return
+        }
+        let reason = Self.truncated(reason)
+        Self.writeHeader(.close, payloadLength: 2 + reason.utf8.count, into: &buffer)
+        buffer.writeInteger(code.rawValue)
+        buffer.writeSubstring(reason)
+    }
+
+    /// The longest front of `reason` that fits and ends between two Unicode scalars.
+    private static func truncated(_ reason: String) -> Substring {
+        let utf8 = reason.utf8
+        guard utf8.count > Self.maxReasonBytes else { return reason[...] }
+        var end = utf8.index(utf8.startIndex, offsetBy: Self.maxReasonBytes)
+        while end > utf8.startIndex && utf8[end] & 0xC0 == 0x80 {
+            end = utf8.index(before: end)
+        }
+        return reason[..<end]
+    }
+}

@@ -1,0 +1,71 @@
+internal import SidecarCore
+
+/// What the user asked the program to do.
+enum Command: Equatable {
+    /// Serve.
+    case run
+    /// Validate the settings, print those in force, and end.
+    case check
+    case help
+    case version
+}
+
+/// The program's arguments, taken apart: what to do, and the flags as the first of the settings.
+struct Invocation {
+    var command: Command
+    /// The flags, and faults for arguments that mean nothing.
+    var settings: RawSettings
+
+    private static let words: Set<String> = ["check", "--help", "-h", "--version"]
+
+    /// Reads `arguments`, the program's own name left out. Asking for help or version wins over everything else.
+    init(arguments: [String]) {
+        settings = RawSettings()
+        let rest = settings.add(arguments: arguments, reserved: Self.words)
+        command = rest.contains("check") ? .check : .run
+        if rest.contains("--version") { command = .version }
+        if rest.contains("--help") || rest.contains("-h") { command = .help }
+        for word in rest where !Self.words.contains(word) {
+            settings.addUnknownWord(word)
+        }
+    }
+
+    /// The text of `sidesocket --help`: every variable of the registry, by group.
+    static func helpText(registry: SettingsRegistry = .standard) -> String {
+        var text = """
+            sidesocket: gives an HTTP app WebSockets
+
+            Usage:
+              sidesocket --app-url URL [flags]   serve
+              sidesocket check [flags]           validate the settings and print those in force
+              sidesocket --help | --version
+
+            Every setting is an environment variable, a flag, and a key of the file that SIDESOCKET_CONFIG names
+            (JSON or YAML). A flag wins over the environment, the environment over the file.
+
+            """
+        for group in SettingGroup.allCases {
+            text += "\n\(group.rawValue)\n"
+            for definition in registry.definitions where definition.group == group {
+                text += """
+                      \(definition.flag)  \(definition.environmentName)
+                          \(definition.meaning)
+                          Accepted: \(definition.accepted).
+                          \(definition.isRequired ? "Required" : "Default: \(definition.defaultText)").
+
+                    """
+            }
+        }
+        return text
+    }
+
+    /// The text of `sidesocket check`: one line a variable, those that differ from their default marked with `*`.
+    static func checkText(_ settings: Settings) -> String {
+        let table = settings.effectiveTable()
+        let width = table.map(\.variable.count).max() ?? 0
+        return table.map { row in
+            let padding = String(repeating: " ", count: width - row.variable.count)
+            return "\(row.isDefault ? " " : "*") \(row.variable)\(padding) = \(row.value)\n"
+        }.joined()
+    }
+}

@@ -1,0 +1,82 @@
+import ControlPlane
+import PrometheusMetrics
+import SidecarCore
+import SidecarServer
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Writes a line to standard error, before there is a logger.
+func complain(_ text: String) {
+    var line = text.hasSuffix("\n") ? text : text + "\n"
+    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+/// What the operating system allows.
+enum SystemLimits {
+    /// Descriptors kept back for connections to the app, listeners and files.
+    private static let reserve = 1_000
+
+    /// Raises the limit on open files as far as it goes, and says how many clients fit below it.
+    static func connectionsThatFit() -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
+        if limit.rlim_cur < limit.rlim_max {
+            var raised = limit
+            raised.rlim_cur = limit.rlim_max
+            if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
+        }
+        let files = Int(clamping: limit.rlim_cur)
+        return max(files - min(reserve, files / 4), 16)
+    }
+
+    /// The name of this machine, or `localhost`.
+    static func hostName() -> String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { name in
+            name.initialize(repeating: 0)
+            guard let start = name.baseAddress, gethostname(start, name.count - 1) == 0 else { return "localhost" }
+            return String(cString: start)
+        }
+    }
+}
+
+extension ControlAddress {
+    /// The control listener's own form of an address.
+    init(_ address: ListenAddress) {
+        switch address {
+        case .tcp(let host, let port): self = .tcp(host: host, port: port)
+        case .unix(let path): self = .unix(path: path)
+        }
+    }
+}
+
+extension Readiness {
+    /// What `/readyz` tells, read off the public side.
+    init(_ state: ServerState, _ settings: Settings) {
+        self.init(
+            draining: state.isDraining,
+            appReachable: state.appReachable,
+            connections: state.sockets,
+            maxConnections: state.maxConnections,
+            inFlight: state.inFlight,
+            maxInFlight: state.maxInFlight,
+            pendingBytes: state.pendingBytes.held,
+            maxPendingBytes: state.pendingBytes.limit
+        )
+    }
+}
+
+/// Gauges whose value already stands somewhere: read at the scrape, so that nothing is counted twice.
+enum Gauges {
+    static func register(_ state: ServerState, in registry: PrometheusRegistry) {
+        registry.gauge("sidesocket_connections", labels: []) { Double(state.sessions) }
+        registry.gauge("sidesocket_webhook_in_flight", labels: []) { Double(state.inFlight) }
+        registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
+        registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
+        registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.unsentBytes) }
+        registry.gauge("sidesocket_draining", labels: []) { state.isDraining ? 1 : 0 }
+    }
+}

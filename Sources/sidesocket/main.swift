@@ -1,0 +1,104 @@
+import ControlPlane
+import Logging
+import CoreMetrics
+import PrometheusMetrics
+import ServiceLifecycle
+import SidecarCore
+import SidecarServer
+import UnixSignals
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+let version = "0.1.0"
+/// EX_CONFIG of sysexits.h: something is wrong with the configuration.
+let configurationFault: Int32 = 78
+
+let invocation = Invocation(arguments: Array(CommandLine.arguments.dropFirst()))
+switch invocation.command {
+case .help:
+    print(Invocation.helpText(), terminator: "")
+    exit(0)
+case .version:
+    print("sidesocket \(version)")
+    exit(0)
+case .run, .check:
+    break
+}
+
+let settings: Settings
+switch Settings.parse(SettingsSources.gather(flags: invocation.settings)) {
+case .success(let parsed):
+    settings = parsed
+case .failure(let faults):
+    complain("\(faults)")
+    exit(configurationFault)
+}
+
+if invocation.command == .check {
+    print(Invocation.checkText(settings), terminator: "")
+    exit(0)
+}
+
+signal(SIGPIPE, SIG_IGN)
+LoggingSystem.bootstrap { _ in
+    LineLogHandler(
+        level: Logger.Level(rawValue: settings.logLevel.rawValue) ?? .info,
+        format: LineLogHandler.Format(rawValue: settings.logFormat.rawValue) ?? .json
+    )
+}
+let logger = Logger(label: "sidesocket")
+let registry = SidesocketMetricCatalogue.makeRegistry(version: version)
+MetricsSystem.bootstrap(registry)
+
+let edge: EdgeService
+do {
+    edge = try EdgeService(
+        settings: settings,
+        nodeName: settings.nodeName ?? SystemLimits.hostName(),
+        maxConnections: settings.maxConnections ?? SystemLimits.connectionsThatFit(),
+        logger: logger
+    )
+} catch {
+    complain("SIDESOCKET_APP_CA_FILE: the certificates cannot be used: \(error)")
+    exit(configurationFault)
+}
+Gauges.register(edge.state, in: registry)
+
+let control = ControlPlane(
+    addresses: settings.controlListen.map(ControlAddress.init),
+    metrics: { registry.render($0 ? .openMetrics : .text004) },
+    readiness: { Readiness(edge.state, settings) },
+    logger: logger
+)
+
+logger.notice(
+    "starting",
+    metadata: [
+        "version": "\(version)", "app": "\(settings.app)", "max_connections": "\(edge.state.maxConnections)",
+    ]
+)
+// Shut down from the last to the first: the control listener answers all through the drain.
+let services = ServiceGroup(
+    configuration: .init(
+        services: [
+            .init(service: control, failureTerminationBehavior: .cancelGroup),
+            .init(
+                service: edge,
+                successTerminationBehavior: .gracefullyShutdownGroup,
+                failureTerminationBehavior: .cancelGroup
+            ),
+        ],
+        gracefulShutdownSignals: [.sigterm, .sigint],
+        logger: logger
+    )
+)
+do {
+    try await services.run()
+} catch {
+    logger.critical("cannot go on", metadata: ["error": "\(error)"])
+    exit(1)
+}

@@ -1,0 +1,1 @@
+"""Helpers of the integration tests: an app, clients and the process under test."""

@@ -1,0 +1,111 @@
+"""The example apps behind a real sidecar, talked to by a real client and by a browser."""
+
+import asyncio
+import html
+import os
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+import websockets
+from support.net import PATIENCE, eventually, free_port
+from support.process import ROOT
+
+FOLDER = ROOT / "examples"
+COMMANDS = {
+    "python": lambda port: ["python3", str(FOLDER / "python/app.py")],
+    "php": lambda port: ["php", "-S", f"127.0.0.1:{port}", str(FOLDER / "php/app.php")],
+    "node": lambda port: ["node", str(FOLDER / "node/app.js")],
+}
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(params=COMMANDS)
+def example(request, sidesocket):
+    """A sidecar before one of the example apps."""
+    if not shutil.which(COMMANDS[request.param](0)[0]):
+        pytest.skip(f"{request.param} is missing")
+    port = free_port()
+    environment = {**os.environ, "PORT": str(port), "PHP_CLI_SERVER_WORKERS": "4"}
+    # Its own session: PHP's server leaves its workers behind when only the parent is killed.
+    process = subprocess.Popen(
+        COMMANDS[request.param](port),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        eventually(lambda: listens(port) or process.poll() is not None, "the example listens")
+        assert process.poll() is None, "the example died"
+        yield sidesocket(APP_URL=f"http://127.0.0.1:{port}")
+        assert process.poll() is None, "the example died"
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def test_the_page_and_a_conversation(example):
+    with example.client() as client:
+        page = client.ask(target="/")
+        assert page.status == 200 and page.header("content-type").startswith("text/html")
+        assert "WebSocket" in page.text
+        assert client.ask(target="/nothing").status == 404
+
+    async def talk():
+        async with websockets.connect(f"ws://127.0.0.1:{example.port}/ws") as client:
+            for text in ("hello", "grüße 🎉", "x" * 10_000):
+                await client.send(text)
+                answer = await client.recv()
+                assert isinstance(answer, str) and text in answer
+            await client.send(b"\x00\xff")
+            assert await client.recv()
+
+    asyncio.run(asyncio.wait_for(talk(), PATIENCE))
+    example.wait_metric("webhook_requests_total", 1, event="close", outcome="2xx")
+
+
+def test_many_clients_at_once(example):
+    async def one(n):
+        async with websockets.connect(f"ws://127.0.0.1:{example.port}/ws", open_timeout=20) as client:
+            for i in range(10):
+                await client.send(f"hello {n}-{i}")
+                assert f"hello {n}-{i}" in await client.recv()
+
+    async def all_of_them():
+        await asyncio.gather(*(one(n) for n in range(20)))
+
+    asyncio.run(asyncio.wait_for(all_of_them(), 40))
+
+
+def test_a_forged_event_from_outside_does_not_reach_the_app(example):
+    with example.client() as client:
+        assert client.ask("POST", "/ws", {"ce-type": "sidesocket.message"}, b"hello").status == 403
+
+
+def test_a_browser(example, tmp_path):
+    """The page sends a message by itself and writes the answer into the document."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("chromium is missing")
+    done = subprocess.run(
+        [
+            browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path}", "--no-first-run", "--disable-background-networking", "--no-proxy-server",
+            "--virtual-time-budget=5000", "--dump-dom", f"http://127.0.0.1:{example.port}/?auto=hello",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    answers = re.search(r'<ol id="answers".*?</ol>', done.stdout, re.S)
+    assert answers, done.stdout + done.stderr[-2000:]
+    assert "hello" in html.unescape(answers.group()), answers.group()
+    example.wait_metric("messages_total", 1, direction="in", type="text")

@@ -1,0 +1,255 @@
+import Testing
+
+@testable import WebSocketProtocol
+
+@Suite struct HandshakeTests {
+    /// The request of RFC 6455 §1.3.
+    static let sample = UpgradeRequest(
+        method: "GET",
+        httpMajor: 1,
+        httpMinor: 1,
+        target: "/chat",
+        hosts: ["server.example.com"],
+        upgrade: ["websocket"],
+        connection: ["Upgrade"],
+        key: ["dGhlIHNhbXBsZSBub25jZQ=="],
+        version: ["13"],
+        protocols: [],
+        hasBody: false
+    )
+
+    /// A change to the sample request.
+    struct Change: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let status: Int
+        let apply: @Sendable (inout UpgradeRequest) -> Void
+
+        init(_ name: String, _ status: Int = 400, _ apply: @escaping @Sendable (inout UpgradeRequest) -> Void) {
+            self.testDescription = name
+            self.status = status
+            self.apply = apply
+        }
+
+        var request: UpgradeRequest {
+            var request = HandshakeTests.sample
+            self.apply(&request)
+            return request
+        }
+    }
+
+    static func status(_ request: UpgradeRequest) -> Int {
+        do throws(HandshakeRefusal) {
+            _ = try Handshake.validate(request)
+            return 101
+        } catch {
+            #expect(error.sentence.hasSuffix("."))
+            return error.status
+        }
+    }
+
+    @Test("The example of RFC 6455 gets its accept key")
+    func example() throws {
+        let accepted = try Handshake.validate(Self.sample)
+        #expect(accepted == AcceptedUpgrade(acceptKey: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", offeredProtocols: []))
+        #expect(Handshake.acceptKey(for: "dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        #expect(Handshake.acceptKey(for: "x3JJHMbDL1EzLkh9GBhXDw==") == "HSmrc0sMlYUkAGmm5OPpG2HaGWk=")
+    }
+
+    @Test(
+        "Harmless variations are accepted",
+        arguments: [
+            Change("upper case", 101) {
+                $0.upgrade = ["WebSocket"]; $0.connection = ["UPGRADE"]
+            },
+            Change("Firefox's Connection", 101) { $0.connection = ["keep-alive, Upgrade"] },
+            Change("tokens over several fields", 101) {
+                $0.connection = ["keep-alive", "upgrade"]; $0.upgrade = ["h2c", "websocket"]
+            },
+            Change("a list with empty elements", 101) { $0.connection = [", ,keep-alive,,\tupgrade ,"] },
+            Change("HTTP/1.2", 101) { $0.httpMinor = 2 },
+            Change("blanks around the key and version", 101) {
+                $0.key = [" dGhlIHNhbXBsZSBub25jZQ==\t"]; $0.version = [" 13 "]
+            },
+            Change("a host with a port", 101) { $0.hosts = ["[::1]:8080"] },
+            Change("a query", 101) { $0.target = "/?a=http://x/" },
+            Change("a key with all kinds of digits", 101) { $0.key = ["AZaz09+/AZaz09+/AZaz0w=="] },
+        ]
+    )
+    func accepted(change: Change) {
+        #expect(Self.status(change.request) == 101)
+    }
+
+    @Test(
+        "A handshake that breaks a rule is refused",
+        arguments: [
+            Change("POST") { $0.method = "POST" },
+            Change("get in lower case") { $0.method = "get" },
+            Change("CONNECT") { $0.method = "CONNECT" },
+            Change("no method") { $0.method = "" },
+            Change("HTTP/1.0") { $0.httpMinor = 0 },
+            Change("HTTP/0.9") {
+                $0.httpMajor = 0; $0.httpMinor = 9
+            },
+            Change("HTTP/2.0") {
+                $0.httpMajor = 2; $0.httpMinor = 0
+            },
+            Change("HTTP/2.1") { $0.httpMajor = 2 },
+            Change("no Host") { $0.hosts = [] },
+            Change("two Hosts") { $0.hosts = ["a", "a"] },
+            Change("an empty Host") { $0.hosts = [""] },
+            Change("a Host with a blank") { $0.hosts = ["a b"] },
+            Change("a Host with user info") { $0.hosts = ["a@b"] },
+            Change("a Host with a path") { $0.hosts = ["a/b"] },
+            Change("a Host with a control character") { $0.hosts = ["a\u{7F}"] },
+            Change("a Host that is not ASCII") { $0.hosts = ["ä"] },
+            Change("an absolute target") { $0.target = "http://169.254.169.254/" },
+            Change("an absolute wss target") { $0.target = "wss://server.example.com/chat" },
+            Change("an authority target") { $0.target = "x:1" },
+            Change("an asterisk target") { $0.target = "*" },
+            Change("no target") { $0.target = "" },
+            Change("no Upgrade") { $0.upgrade = [] },
+            Change("another Upgrade") { $0.upgrade = ["h2c"] },
+            Change("a longer Upgrade") { $0.upgrade = ["websockets"] },
+            Change("a shorter Upgrade") { $0.upgrade = ["websocke"] },
+            Change("an Upgrade with a version") { $0.upgrade = ["websocket/13"] },
+            Change("an Upgrade without a comma") { $0.upgrade = ["h2c websocket"] },
+            Change("no Connection") { $0.connection = [] },
+            Change("another Connection") { $0.connection = ["keep-alive"] },
+            Change("a Connection of similar tokens") { $0.connection = ["upgraded, xupgrade, up grade"] },
+            Change("an empty Connection") { $0.connection = [""] },
+            Change("no key") { $0.key = [] },
+            Change("two keys") { $0.key += $0.key },
+            Change("an empty key") { $0.key = [""] },
+            Change("a key of 15 bytes") { $0.key = ["AAAAAAAAAAAAAAAAAAAA"] },
+            Change("a key of 17 bytes") { $0.key = ["AAAAAAAAAAAAAAAAAAAAAAA="] },
+            Change("a key of 18 bytes") { $0.key = ["AAAAAAAAAAAAAAAAAAAAAAAA"] },
+            Change("a key without padding") { $0.key = ["dGhlIHNhbXBsZSBub25jZQ"] },
+            Change("a key with half its padding") { $0.key = ["dGhlIHNhbXBsZSBub25jZQ="] },
+            Change("a key with padding inside") { $0.key = ["dGhlIHNhbXBsZSBub25j=Q=="] },
+            Change("a key with a dash") { $0.key = ["dGhlIHNhbXBsZSBub25j-Q=="] },
+            Change("a key with a blank inside") { $0.key = ["dGhlIHNhbXBs SBub25jZQ=="] },
+            Change("a key that is not base64") { $0.key = ["!!!!!!!!!!!!!!!!!!!!!!=="] },
+            Change("a key of characters beyond ASCII") { $0.key = ["ääääääääää=="] },
+            Change("two keys in one field") { $0.key = ["dGhlIHNhbXBsZSBub25jZQ==,dGhlIHNhbXBsZSBub25jZQ=="] },
+            Change("a body") { $0.hasBody = true },
+            Change("no version") { $0.version = [] },
+            Change("two versions") { $0.version = ["13", "13"] },
+            Change("version 12", 426) { $0.version = ["12"] },
+            Change("version 14", 426) { $0.version = ["14"] },
+            Change("version 8", 426) { $0.version = ["8"] },
+            Change("version 013", 426) { $0.version = ["013"] },
+            Change("version 13.0", 426) { $0.version = ["13.0"] },
+            Change("a list of versions", 426) { $0.version = ["8, 13"] },
+            Change("an empty version", 426) { $0.version = [""] },
+        ]
+    )
+    func refused(change: Change) {
+        #expect(Self.status(change.request) == change.status)
+    }
+
+    @Test(
+        "Subprotocols are offered in the client's order",
+        arguments: [
+            ([], []), (["chat"], ["chat"]), (["chat, superchat"], ["chat", "superchat"]),
+            (["b,a"], ["b", "a"]), (["a", "b, c"], ["a", "b", "c"]), ([" a\t,,b, "], ["a", "b"]),
+            (["Chat, chat"], ["Chat", "chat"]), (["!#$%&'*+-.^_`|~09azAZ"], ["!#$%&'*+-.^_`|~09azAZ"]),
+        ] as [([String], [String])]
+    )
+    func protocols(fields: [String], offered: [String]) throws {
+        var request = Self.sample
+        request.protocols = fields
+        #expect(try Handshake.validate(request).offeredProtocols == offered)
+    }
+
+    @Test(
+        "Subprotocols that are no tokens or come twice are refused",
+        arguments: [
+            [""], [" "], [","], ["a b"], ["a/b"], ["\"a\""], ["a;q=1"], ["a\\"], ["a, a"], ["a", "a"],
+            ["a, b", "c, a"],
+            ["ä"], ["a\0"], ["a\u{7F}"], ["(a)"], ["a@b"], ["{a}"], ["a:b"], ["a=b"], ["a,b c,d"],
+        ]
+    )
+    func badProtocols(fields: [String]) {
+        var request = Self.sample
+        request.protocols = fields
+        #expect(Self.status(request) == 400)
+    }
+
+    @Test(
+        "Junk of 300 KB in every list takes linear time",
+        arguments: [" ", "\"", "\\", ",", ", ", "\t,", "\"\\", "a ", "ä"]
+    )
+    func junk(unit: String) {
+        // Ten times what the head of a request may hold: anything quadratic would not come back.
+        let junk = String(repeating: unit, count: 300_000 / unit.utf8.count)
+        var request = Self.sample
+        request.protocols = [junk]
+        #expect(Self.status(request) == 400)
+        request = Self.sample
+        request.upgrade = [junk]
+        #expect(Self.status(request) == 400)
+        request = Self.sample
+        request.connection = [junk + ",upgrade"]
+        #expect(Self.status(request) == 101)
+        request = Self.sample
+        request.version = [junk]
+        #expect(Self.status(request) == 426)
+        request = Self.sample
+        request.key = [junk]
+        #expect(Self.status(request) == 400)
+    }
+
+    @Test("Many distinct subprotocols take linear time")
+    func manyProtocols() throws {
+        let names = (0..<20_000).map { "p\($0)" }
+        var request = Self.sample
+        request.protocols = [names.joined(separator: ",")]
+        #expect(try Handshake.validate(request).offeredProtocols == names)
+    }
+}
+
+@Suite struct DigestTests {
+    static func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    @Test(
+        "SHA-1 gives the digests of RFC 3174",
+        arguments: [
+            ("abc", 1, "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1, "84983e441c3bd26ebaae4aa1f95129e5e54670f1"),
+            ("a", 1_000_000, "34aa973cd4c4daa4f61eeb2bdbad27316534016f"),
+            (
+                "0123456701234567012345670123456701234567012345670123456701234567", 10,
+                "dea356a2cddd90c7a7ecedc5ebb563934f460452"
+            ),
+            ("", 1, "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ]
+    )
+    func vectors(unit: String, times: Int, digest: String) {
+        #expect(Self.hex(SHA1.digest(Array(String(repeating: unit, count: times).utf8))) == digest)
+    }
+
+    @Test(
+        "SHA-1 pads messages around the end of a block",
+        arguments: [
+            (55, "c1c8bbdc22796e28c0e15163d20899b65621d65a"), (56, "c2db330f6083854c99d4b5bfb6e8f29f201be699"),
+            (63, "03f09f5b158a7a8cdad920bddc29b81c18a551f5"), (64, "0098ba824b5c16427bd7a1122a5a442a25ec644d"),
+            (65, "11655326c708d70319be2610e8a57d9a5b959d3b"),
+        ]
+    )
+    func padding(count: Int, digest: String) {
+        #expect(Self.hex(SHA1.digest([UInt8](repeating: 0x61, count: count))) == digest)
+    }
+
+    @Test(
+        "Base64 gives the examples of RFC 4648",
+        arguments: [
+            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ]
+    )
+    func base64(text: String, encoded: String) {
+        #expect(Base64.encode(Array(text.utf8)) == encoded)
+    }
+}

@@ -1,0 +1,48 @@
+// A small legacy app: plain HTTP, no packages. There is no WebSocket code in this file.
+//
+// Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws, and sends
+// the body of each answer back to the browser. Start it with: PORT=3000 node app.js
+'use strict'
+const fs = require('node:fs')
+const http = require('node:http')
+const path = require('node:path')
+
+const page = path.join(__dirname, '..', 'page.html')
+
+function onEvent(headers, body) {
+  const connection = headers['ce-connectionid']
+  switch (headers['ce-type']) {
+    case 'sidesocket.open': { // 2xx accepts the WebSocket, anything else refuses it
+      const { origin, host } = headers
+      const foreign = origin && origin !== `http://${host}` && origin !== `https://${host}`
+      return foreign ? [403, 'This page may not open a WebSocket here.\n'] : [204]
+    }
+    case 'sidesocket.message': { // the body of the answer goes back to the browser
+      const number = Number(headers['ce-sequence']) - 1 // event 1 was the open
+      const isText = (headers['content-type'] ?? '').startsWith('text/plain')
+      const text = isText ? body.toString() : `${body.length} bytes`
+      return [200, `You said: ${text} (message ${number} of connection ${connection})`]
+    }
+    case 'sidesocket.close':
+      console.log(`connection ${connection} closed: ${body}`)
+      return [204]
+    default:
+      return [400, 'Not an event from Sidesocket.\n']
+  }
+}
+
+const server = http.createServer(async (request, response) => {
+  const answer = (status, body, type = 'text/plain; charset=utf-8') =>
+    response.writeHead(status, body === undefined ? {} : { 'Content-Type': type }).end(body)
+  const route = `${request.method} ${request.url.split('?')[0]}`
+  if (route === 'GET /') return answer(200, fs.readFileSync(page), 'text/html; charset=utf-8')
+  if (route !== 'POST /ws') return answer(404, 'No such page.\n')
+  const parts = []
+  try {
+    for await (const part of request) parts.push(part)
+  } catch {
+    return // the caller went away in the middle of the body
+  }
+  answer(...onEvent(request.headers, Buffer.concat(parts)))
+})
+server.listen(Number(process.env.PORT || 3000), process.env.HOST || '127.0.0.1')

@@ -1,0 +1,60 @@
+"""A small legacy app: plain HTTP, standard library only. There is no WebSocket code in this file.
+
+Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws, and sends
+the body of each answer back to the browser. Start it with: PORT=3000 python3 app.py
+"""
+
+import os
+import pathlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PAGE = pathlib.Path(__file__).resolve().parent.parent / "page.html"
+
+
+class App(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keep-alive: Sidesocket reuses its connections
+    wbufsize = -1  # head and body leave in one packet
+
+    def do_GET(self):
+        if self.path.split("?")[0] == "/":
+            self.answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
+        else:
+            self.answer(404, b"No such page.\n")
+
+    def do_POST(self):
+        if self.path.split("?")[0] != "/ws":
+            self.close_connection = True  # its body has not been read
+            return self.answer(404, b"No such page.\n")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        event, connection = self.headers.get("ce-type"), self.headers.get("ce-connectionid")
+        if event == "sidesocket.open":  # 2xx accepts the WebSocket, anything else refuses it
+            origin, host = self.headers.get("Origin"), self.headers.get("Host")
+            if origin and origin not in (f"http://{host}", f"https://{host}"):
+                return self.answer(403, b"This page may not open a WebSocket here.\n")
+            self.answer(204)
+        elif event == "sidesocket.message":  # the body of the answer goes back to the browser
+            number = int(self.headers["ce-sequence"]) - 1  # event 1 was the open
+            text = body.decode() if self.headers.get_content_type() == "text/plain" else f"{len(body)} bytes"
+            self.answer(200, f"You said: {text} (message {number} of connection {connection})".encode())
+        elif event == "sidesocket.close":
+            self.log_message("connection %s closed: %s", connection, body.decode())
+            self.answer(204)
+        else:
+            self.answer(400, b"Not an event from Sidesocket.\n")
+
+    def answer(self, status, body=b"", content_type="text/plain; charset=utf-8"):
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer.request_queue_size = 128
+    address = (os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "3000")))
+    try:
+        ThreadingHTTPServer(address, App).serve_forever()
+    except KeyboardInterrupt:
+        pass

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# What takes too long for every change: long fuzzing, the release build with its size, conformance
+# of that build, and the benchmark.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export SIDESOCKET_FUZZ_ITERATIONS=${SIDESOCKET_FUZZ_ITERATIONS:-5000000}
+scripts/setup.sh run test
+
+echo "=== fuzzing, $SIDESOCKET_FUZZ_ITERATIONS iterations each"
+# Optimised, in a build folder of its own: testability changes how everything is compiled.
+swift test --build-path .build-fuzz -c release -Xswiftc -enable-testing --filter FuzzTests
+unset SIDESOCKET_FUZZ_ITERATIONS
+
+echo "=== release build and its size"
+make size
+
+echo "=== conformance of the release build"
+make conformance BINARY=.build/release/sidesocket
+
+echo "=== benchmark"
+make bench

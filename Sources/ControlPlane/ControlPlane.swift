@@ -16,6 +16,8 @@ public struct ControlPlane: Service {
     static let maxHeaderBytes = 16 * 1_024
     /// Header lines of a request.
     static let maxHeaders = 100
+    /// How long to wait after a failed accept.
+    static let acceptPause = TimeAmount.milliseconds(200)
 
     private let addresses: [ControlAddress]
     private let metrics: @Sendable (_ openMetrics: Bool) -> String
@@ -103,19 +105,18 @@ public struct ControlPlane: Service {
         )
     }
 
-    /// Keeps the listener alive when `accept` fails, as it does while the process has no descriptor left.
-    ///
-    /// The server takes such an error for the end of its connections and stops, just when it is needed most.
+    /// Goes in front of what the server put there, before the server takes its first connection.
     private static func surviveAcceptErrors(_ channel: any Channel, logger: Logger) async {
         do {
             try await channel.eventLoop.submit {
                 try channel.pipeline.syncOperations.addHandler(
-                    AcceptBackoffHandler(shouldForwardIOErrorCaught: false) { _ in .milliseconds(200) },
+                    AcceptErrorHandler(pause: self.acceptPause, logger: logger),
                     position: .first
                 )
             }.get()
         } catch {
-            logger.warning("control listener can't back off", metadata: ["error": "\(error)"])
+            // Only a channel that is closed already takes no handler.
+            logger.debug("control listener closed at once", metadata: ["error": "\(error)"])
         }
     }
 }

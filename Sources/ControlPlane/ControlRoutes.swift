@@ -24,7 +24,7 @@ enum ControlRoutes {
         router.get("/readyz") { _, _ in
             let readiness = readiness()
             return self.answer(
-                readiness.draining ? .serviceUnavailable : .ok,
+                readiness.isReady ? .ok : .serviceUnavailable,
                 type: "application/json",
                 readiness.json
             )

@@ -1,13 +1,15 @@
 /// What `/readyz` tells: whether new connections are welcome, and how much room is left.
 public struct Readiness: Sendable, Equatable {
+    /// Whether the public addresses are bound; before, it is not ready.
+    public var listening: Bool
     /// Whether the process is shutting down; then it is not ready.
     public var draining: Bool
     /// Whether the last exchange with the app worked; nil before the first one. It doesn't decide readiness: taking the
     /// sidecar out of the balancer would not bring the app back.
     public var appReachable: Bool?
-    /// WebSocket connections open now.
+    /// Client connections of every kind that are open now.
     public var connections: Int
-    /// WebSocket connections it takes at most.
+    /// Client connections that it takes at most.
     public var maxConnections: Int
     /// Event requests that the app is working on.
     public var inFlight: Int
@@ -20,6 +22,7 @@ public struct Readiness: Sendable, Equatable {
 
     /// Creates a reading.
     public init(
+        listening: Bool,
         draining: Bool,
         appReachable: Bool?,
         connections: Int,
@@ -29,6 +32,7 @@ public struct Readiness: Sendable, Equatable {
         pendingBytes: Int,
         maxPendingBytes: Int
     ) {
+        self.listening = listening
         self.draining = draining
         self.appReachable = appReachable
         self.connections = connections
@@ -39,9 +43,12 @@ public struct Readiness: Sendable, Equatable {
         self.maxPendingBytes = maxPendingBytes
     }
 
+    /// True when new connections are welcome.
+    var isReady: Bool { self.listening && !self.draining }
+
     /// The body of `/readyz`.
     var json: String {
-        let status = self.draining ? "draining" : "ready"
+        let status = self.draining ? "draining" : self.listening ? "ready" : "starting"
         let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
         // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
         return """

@@ -112,15 +112,14 @@ final class BridgeSession: WebhookCaller {
     }
 
     /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
-    func writeRequest(for delivery: Delivery, into buffer: inout ByteBuffer) {
+    func writeRequest(for delivery: Delivery, unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
         let dialect = shard.configuration.dialect
-        let now = WallClock.unixMilliseconds()
         if delivery.event == .open, let handshake, let client {
             dialect.writeOpen(
                 handshake: handshake,
                 connectionID: id,
                 client: client,
-                unixMilliseconds: now,
+                unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
         } else {
@@ -129,7 +128,7 @@ final class BridgeSession: WebhookCaller {
                 prefix: prefix,
                 identity: identity,
                 connectionID: id,
-                unixMilliseconds: now,
+                unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
         }

@@ -37,6 +37,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var isPumping = false
     private var headBegan = false
     private var requestsServed = 0
+    private var isHeadRequest = false
     private var isClosingSoon = false
 
     init(shard: LoopShard) {
@@ -205,6 +206,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     private func received(_ head: HTTPRequestHead) {
         headBegan = false
+        isHeadRequest = head.method == "HEAD"
         requestsServed += 1
         shard.timers.cancel(timer)
         switch shard.configuration.router.route(head) {
@@ -321,7 +323,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.metrics.httpRefused(refusal.reason)
         if let handshake { shard.metrics.count(handshake) }
         shard.scratch.clear()
-        PassThroughHeads.writeRefusal(refusal, headOnly: false, into: &shard.scratch)
+        PassThroughHeads.writeRefusal(refusal, headOnly: isHeadRequest, into: &shard.scratch)
         finish(with: shard.scratch)
     }
 

@@ -42,6 +42,7 @@ public final class EdgeService: Service {
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
         }
+        state.beginListening()
         try? await gracefulShutdown()
         await drain(shards, listeners)
         try await group.shutdownGracefully()

@@ -193,6 +193,7 @@ final class ProxyExchange: BackendExchange {
         )
         if isReplyBegun {
             record(status: status)
+            handler.flush()  // what came before the fault is the client's; the missing end tells the rest
             handler.endNow()
         } else {
             let refusal = Refusal(failure)

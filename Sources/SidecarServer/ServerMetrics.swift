@@ -10,7 +10,10 @@ final class ServerMetrics: Sendable {
         let payloadBytes: Counter
 
         init(direction: String) {
-            text = Counter(label: "sidesocket_messages_total", dimensions: [("direction", direction), ("type", "text")])
+            text = Counter(
+                label: "sidesocket_messages_total",
+                dimensions: [("direction", direction), ("type", "text")]
+            )
             binary = Counter(
                 label: "sidesocket_messages_total",
                 dimensions: [("direction", direction), ("type", "binary")]

@@ -8,6 +8,7 @@ public final class ServerState: Sendable {
     private let sendBufferBytes = Atomic<Int>(0)
     private let sessionCount = Atomic<Int>(0)
     private let socketCount = Atomic<Int>(0)
+    private let listeningFlag = Atomic<Bool>(false)
     private let drainingFlag = Atomic<Bool>(false)
     private let reachability = Atomic<UInt8>(0)
     let gate: WebhookGate
@@ -30,6 +31,8 @@ public final class ServerState: Sendable {
     public var sockets: Int { socketCount.load(ordering: .relaxed) }
     /// Bytes queued towards clients that the kernel has not taken.
     public var unsentBytes: Int { sendBufferBytes.load(ordering: .relaxed) }
+    /// True once the public addresses are bound.
+    public var isListening: Bool { listeningFlag.load(ordering: .relaxed) }
     /// True from the beginning of the drain.
     public var isDraining: Bool { drainingFlag.load(ordering: .relaxed) }
     /// Calls to the app under way.
@@ -52,6 +55,7 @@ public final class ServerState: Sendable {
     func socketOpened() -> Int { socketCount.wrappingAdd(1, ordering: .relaxed).newValue }
     func socketClosed() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
     func adjustUnsent(by bytes: Int) { sendBufferBytes.wrappingAdd(bytes, ordering: .relaxed) }
+    func beginListening() { listeningFlag.store(true, ordering: .relaxed) }
     func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }
 
     func noteApp(reachable: Bool) {

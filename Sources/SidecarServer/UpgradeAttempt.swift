@@ -33,12 +33,9 @@ final class UpgradeAttempt: SessionTransport {
         case .relay(let head, let body):
             shard.metrics.count(.appRefused)
             var answer = ByteBuffer()
-            PassThroughHeads.writeRelayed(
-                head,
-                body: body.getSlice(at: body.readerIndex, length: min(body.readableBytes, ServerConfiguration.maxRelayedBody))
-                    ?? body,
-                into: &answer
-            )
+            var body = body
+            let relayed = body.readSlice(length: min(body.readableBytes, ServerConfiguration.maxRelayedBody))
+            PassThroughHeads.writeRelayed(head, body: relayed ?? ByteBuffer(), into: &answer)
             handler.finish(with: answer)
         case .fail(let failure):
             handler.refuse(Refusal(failure), handshake: .appFailed)

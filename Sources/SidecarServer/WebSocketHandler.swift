@@ -112,6 +112,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if phase == .open { takeWhatIsLeft() }
         phase = .gone
         input = nil
         pendingPong = nil
@@ -145,6 +146,16 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         isProcessing = false
         keep(bytes)
         watchAssembly(restarted: sawMessage)
+    }
+
+    /// The client has gone: the messages that back-pressure held up came before its end and still count.
+    private func takeWhatIsLeft() {
+        guard !isProcessing, var bytes = input else { return }
+        input = nil
+        while let event = try? reader.next(from: &bytes) {
+            guard case .message(let kind, let payload) = event else { continue }
+            session.received(kind == .text ? .text : .binary, payload)
+        }
     }
 
     /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
@@ -248,6 +259,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         sendClose(code, reason)
         phase = .awaitingClose
         armTimer(after: ServerConfiguration.linger)
+        resumeReading()  // back-pressure must not hide the client's Close
     }
 
     private func peerClosed(_ code: CloseCode?, _ reason: String) {
@@ -310,11 +322,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         switch phase {
         case .open:
-            isAssemblyTimed = false
             if session.mustPauseReading {
-                isAssemblyTimed = true
-                return now + shard.configuration.settings.messageAssemblyTimeout  // we are not reading, so it waits for us
+                // It is us who do not read.
+                return now + shard.configuration.settings.messageAssemblyTimeout
             }
+            isAssemblyTimed = false
             shard.metrics.limited("message_assembly_timeout", action: "closed")
             session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
             return now + ServerConfiguration.linger

@@ -11,6 +11,8 @@ final class WebhookCall: BackendExchange {
     private let delivery: Delivery
     private let shard: LoopShard
     private let startedAt = NIODeadline.now()
+    /// The time of the event, the same on every repetition.
+    private let happenedAt = WallClock.unixMilliseconds()
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
     private var body = ByteBuffer()
@@ -33,7 +35,7 @@ final class WebhookCall: BackendExchange {
         self.connection = connection
         connection.expectReply(to: .other, by: startedAt + shard.configuration.settings.webhookTimeout)
         shard.scratch.clear()
-        session.writeRequest(for: delivery, into: &shard.scratch)
+        session.writeRequest(for: delivery, unixMilliseconds: happenedAt, into: &shard.scratch)
         connection.sendWhole(shard.scratch)
     }
 

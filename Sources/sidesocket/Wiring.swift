@@ -55,8 +55,9 @@ extension ControlAddress {
 
 extension Readiness {
     /// What `/readyz` tells, read off the public side.
-    init(_ state: ServerState, _ settings: Settings) {
+    init(_ state: ServerState) {
         self.init(
+            listening: state.isListening,
             draining: state.isDraining,
             appReachable: state.appReachable,
             connections: state.sockets,

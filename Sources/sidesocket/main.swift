@@ -1,6 +1,6 @@
 import ControlPlane
-import Logging
 import CoreMetrics
+import Logging
 import PrometheusMetrics
 import ServiceLifecycle
 import SidecarCore
@@ -63,7 +63,9 @@ do {
         logger: logger
     )
 } catch {
-    complain("SIDESOCKET_APP_CA_FILE: the certificates cannot be used: \(error)")
+    complain(
+        "SIDESOCKET_APP_CA_FILE=\"\(settings.appCAFile ?? "")\": cannot be used: \(error). Accepted: a PEM file"
+    )
     exit(configurationFault)
 }
 Gauges.register(edge.state, in: registry)
@@ -71,7 +73,7 @@ Gauges.register(edge.state, in: registry)
 let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
-    readiness: { Readiness(edge.state, settings) },
+    readiness: { Readiness(edge.state) },
     logger: logger
 )
 

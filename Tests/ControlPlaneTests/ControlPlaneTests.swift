@@ -7,6 +7,7 @@ import Testing
 @testable import ControlPlane
 
 private let ready = Readiness(
+    listening: true,
     draining: false,
     appReachable: nil,
     connections: 1,
@@ -78,7 +79,7 @@ struct ControlPlaneTests {
         }
     }
 
-    @Test("The process is healthy, and ready until it drains")
+    @Test("The process is healthy, and ready from when it listens until it drains")
     func health() async throws {
         try await self.with { client in
             #expect(try await client.request("GET", "/healthz").hasSuffix("\r\n\r\nok\n"))
@@ -93,6 +94,21 @@ struct ControlPlaneTests {
                     """
                 )
             )
+        }
+        var starting = ready
+        starting.listening = false
+        try await self.with(readiness: starting) { client in
+            let answer = try await client.request("GET", "/readyz")
+            #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
+            #expect(answer.contains("{\"status\":\"starting\","))
+        }
+        var starting = ready
+        starting.listening = false
+        try await self.with(readiness: starting) { client in
+            #expect(try await client.request("GET", "/healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
+            let answer = try await client.request("GET", "/readyz")
+            #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
+            #expect(answer.contains("{\"status\":\"starting\","))
         }
         var draining = ready
         draining.draining = true

@@ -101,7 +101,7 @@ def _quiet(app, process):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A CA and a certificate it signed for 127.0.0.1 and app.test: (ca, (certificate, key))."""
+    """A CA and a certificate it signed for 127.0.0.1 and app.test: (ca, (certificate, key)); other.pem beside it is for other.test."""
     folder = tmp_path_factory.mktemp("tls")
 
     def openssl(*arguments):
@@ -113,9 +113,10 @@ def certificate(tmp_path_factory):
         "-addext", "keyUsage=critical,keyCertSign,cRLSign",
     )  # fmt: skip
     openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "app.key", "-out", "app.csr", "-subj", "/CN=app.test")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:app.test\nextendedKeyUsage=serverAuth\n")
-    openssl(
-        "x509", "-req", "-in", "app.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-        "-out", "app.pem", "-days", "2", "-extfile", "san",
-    )  # fmt: skip
+    for name, names in {"app": "IP:127.0.0.1,DNS:app.test", "other": "DNS:other.test"}.items():
+        (folder / "san").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
+        openssl(
+            "x509", "-req", "-in", "app.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+            "-out", f"{name}.pem", "-days", "2", "-extfile", "san",
+        )  # fmt: skip
     return str(folder / "ca.pem"), (str(folder / "app.pem"), str(folder / "app.key"))

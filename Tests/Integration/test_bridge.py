@@ -827,8 +827,8 @@ def test_an_https_app_of_an_unknown_authority_is_refused(make_app, sidesocket, c
 
 def test_an_https_app_with_a_certificate_for_another_name_is_refused(make_app, sidesocket, certificate):
     ca, pair = certificate
-    app = make_app(tls=pair)
-    edge = sidesocket(APP_URL=app.url.replace("127.0.0.1", "localhost"), APP_CA_FILE=ca)
+    app = make_app(tls=(pair[0].replace("app.pem", "other.pem"), pair[1]))
+    edge = sidesocket(APP_URL=app.url, APP_CA_FILE=ca)
     assert edge.try_websocket().answer.status in (502, 503)
     assert app.heads == []
 

@@ -299,7 +299,7 @@ def test_ipv6(app, sidesocket):
 
 @pytest.mark.parametrize("name", ["LISTEN", "CONTROL_LISTEN"])
 def test_a_port_in_use_is_a_clear_error(app, name):
-    done = run(APP_URL=app.url, **{"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}", name: f"127.0.0.1:{app.port}"})
+    done = run(APP_URL="http://127.0.0.1:1", **{"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}", name: f"127.0.0.1:{app.port}"})
     assert done.returncode not in (0, None) and done.returncode > 0, done.returncode
     assert str(app.port) in said(done) and "in use" in said(done).lower()
 

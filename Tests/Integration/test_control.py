@@ -89,10 +89,9 @@ def test_handshakes_are_counted_by_result(app, sidesocket):
     edge = sidesocket(app, WS_PATHS="/ws,/refuse,/fail", MAX_CONNECTIONS=1)
     app.on(Reply(403), path="/refuse", event="open")
     app.on(Reply(raw=b"garbage\r\n\r\n", close=True), path="/fail", event="open")
-    edge.try_websocket("/elsewhere")
-    edge.try_websocket("/refuse")
-    edge.try_websocket("/fail")
-    edge.try_websocket("/ws", version="12")
+    for target, more in (("/elsewhere", {}), ("/refuse", {}), ("/fail", {}), ("/ws", {"version": "12"})):
+        edge.try_websocket(target, **more).close()
+        eventually(lambda: json.loads(edge.control("/readyz")[2])["capacity"]["connections"] == 0, "no connection left")
     kept = edge.websocket("/ws")
     edge.try_websocket("/ws")
     wanted = {"path": 1, "app_refused": 1, "app_failed": 1, "bad_request": 1, "accepted": 1, "connection_limit": 1}

@@ -292,15 +292,16 @@ def test_case_18_a_message_that_is_never_finished_meets_the_assembly_deadline(sm
     else:
         small.frame(TEXT, "x", fin=False)
         small.sock.settimeout(0.1)
-        while time.monotonic() - started < 10:
+        while time.monotonic() - started < 10 and not small.buffer.startswith(b"\x88"):
             small.try_send(frame(PING))
             try:
-                if small.receive().opcode == CLOSE:
-                    assert 0.6 < time.monotonic() - started < 5
-                    return
+                small.fill()
             except TimeoutError:
                 continue
-        raise AssertionError("pings keep an unfinished message alive")
+            # An empty pong is two bytes: what is left begins with the Close, if that has come.
+            while small.buffer.startswith(b"\x8a\x00"):
+                del small.buffer[:2]
+        small.sock.settimeout(10)
     small.expect_close(1008, 1009, 1002)
     assert 0.6 < time.monotonic() - started < 5
 

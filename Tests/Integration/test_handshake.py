@@ -577,7 +577,8 @@ def test_only_ws_paths_become_sessions(ws_paths_pair, target, status):
     if status == 404:
         refused(socket.answer, 404)
         socket.wait_closed()
-        assert app.heads == []
+        # The close event of an earlier case may still come.
+        assert [r for r in app.heads if r.event != "close"] == []
 
 
 @pytest.fixture(scope="module")

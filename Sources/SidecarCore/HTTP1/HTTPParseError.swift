@@ -2,7 +2,7 @@
 ///
 /// The sentence never repeats bytes of the message, so it can go into an answer or a log line as it is.
 public struct HTTPParseError: Error, Equatable, Sendable {
-    /// The status of the answer: 400, 413, 414, 431, 501 or 505 for a request, always 502 for a reply.
+    /// The status of the answer: 400, 414, 431, 501 or 505 for a request, always 502 for a reply.
     public let status: Int
 
     /// One plain sentence for the peer or the log.
@@ -46,7 +46,7 @@ extension HTTPParseError {
     /// A Content-Length that is not just digits.
     public static let invalidContentLength = bad("The Content-Length is not a number.")
     /// A Content-Length beyond what 63 bits hold.
-    public static let contentTooLarge = HTTPParseError(status: 413, sentence: "The Content-Length is too large.")
+    public static let contentTooLarge = HTTPParseError(status: 400, sentence: "The Content-Length is too large.")
     /// Both framing fields, the classic way to smuggle a request (RFC 9112 §6.1).
     public static let conflictingFraming = bad("There is a Content-Length beside a Transfer-Encoding.")
     /// Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1).

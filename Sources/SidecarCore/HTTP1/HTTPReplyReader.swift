@@ -47,6 +47,7 @@ public struct HTTPReplyReader: Sendable {
     /// Bytes that are already buffered came before the request, so they can't be its reply: then, and when a reply is
     /// still unfinished, ``next()`` throws ``HTTPParseError/unsolicitedReply``.
     public mutating func expectReply(to method: HTTPMethodKind) {
+        if failure != nil { return }
         guard phase == .idle, buffer.readableBytes == 0 else {
             fail(.unsolicitedReply)
             return

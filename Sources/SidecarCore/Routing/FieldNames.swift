@@ -4,7 +4,7 @@ extension HTTPField {
         var other = other
         return other.withUTF8 { bytes in
             guard bytes.count == name.count else { return false }
-            for index in 0..<bytes.count where name[index] | 0x20 != bytes[index] | 0x20 { return false }
+            for (left, right) in zip(name, bytes) where !equalFolded(left, right) { return false }
             return true
         }
     }

@@ -41,8 +41,10 @@ public enum HeaderRules {
     }
 
     /// Fields that describe a body, of which an event has its own and a 101 has none.
+    ///
+    /// `Content-Security-Policy` is named like them and describes no body.
     static func describesBody(_ name: UnsafeRawBufferPointer) -> Bool {
-        HTTPField.hasPrefix(name, "content-")
+        HTTPField.hasPrefix(name, "content-") && !HTTPField.hasPrefix(name, "content-security-policy")
     }
 
     /// A name with `_` that a CGI-style app reads as one of ours: `Ce_Type`, `X_Forwarded_For`.

@@ -66,12 +66,13 @@ public enum PassThroughHeads {
             case .length: .length
             case .chunked, .untilClose: clientMinorVersion >= 1 ? .chunked : .untilClose
             }
+        // Bodiless answers (HEAD, 304) keep the length that they tell about; a 204 has none (RFC 9110 §8.6).
+        let keepsLength = (framing == .none || framing == .length) && head.status != 204
         writeStatusLine(head, into: &buffer)
         let named = HeaderRules.namedByConnection(head.headers)
         head.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || named.contains(where: { HTTPField.equals(name, $0) }) { return }
-            // Bodiless answers (HEAD, 304) keep the length that they tell about.
-            if HTTPField.equals(name, "content-length"), framing != .none, framing != .length { return }
+            if !keepsLength, HTTPField.equals(name, "content-length") { return }
             if HTTPField.equals(name, "trailer"), framing != .chunked { return }
             buffer.writeField(name, value)
         }
@@ -88,8 +89,14 @@ public enum PassThroughHeads {
     /// Writes an interim answer (1xx) for the client (RFC 9110 §15.2).
     public static func writeInterim(_ head: HTTPReplyHead, into buffer: inout ByteBuffer) {
         writeStatusLine(head, into: &buffer)
+        let named = HeaderRules.namedByConnection(head.headers)
         head.headers.forEach { name, value in
-            if !HeaderRules.isHopByHop(name), !HeaderRules.describesBody(name) { buffer.writeField(name, value) }
+            if HeaderRules.isHopByHop(name) || HeaderRules.describesBody(name)
+                || named.contains(where: { HTTPField.equals(name, $0) })
+            {
+                return
+            }
+            buffer.writeField(name, value)
         }
         buffer.writeStaticString("\r\n")
     }

@@ -92,10 +92,17 @@ public struct RequestRouter: Sendable {
         return refusal
     }
 
-    /// True for `sidesocket.…`, also quoted or percent-encoded, since the app's library may decode it.
+    /// True for `sidesocket.…`, also quoted, escaped or percent-encoded, since the app's library may decode it.
+    ///
+    /// The CloudEvents HTTP binding (§3.1.3.2) takes quotes and backslashes away first and decodes then; what a
+    /// library does in the other order is caught too.
     static func namesOurEvents(_ value: UnsafeRawBufferPointer) -> Bool {
-        var decoded = percentDecoded(value)
-        decoded.removeAll { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        func isQuoting(_ byte: UInt8) -> Bool {
+            byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || HTTPField.isSpace(byte)
+        }
+        let unquoted = value.filter { !isQuoting($0) }
+        var decoded = unquoted.withUnsafeBytes { percentDecoded($0) }
+        decoded.removeAll(where: isQuoting)
         return decoded.withUnsafeBytes { HTTPField.hasPrefix($0, "sidesocket.") }
     }
 

@@ -139,7 +139,7 @@ public struct SessionStateMachine: Sendable {
     ///
     /// A client that vanished meanwhile was connected in the eyes of the app, so its close event follows.
     public mutating func accepted(at now: NIODeadline) -> Step {
-        guard phase == .opening else { return .wait }
+        guard phase == .opening, eventUnderWay else { return .wait }
         eventUnderWay = false
         acceptedAt = now
         phase = report == nil ? .running : .ending
@@ -148,6 +148,7 @@ public struct SessionStateMachine: Sendable {
 
     /// The handshake was refused or failed; there will be no close event.
     public mutating func refused() {
+        guard phase == .opening else { return }
         phase = .finished
         eventUnderWay = false
     }

@@ -74,51 +74,11 @@ struct CrossChecks {
 
     func faults() -> [SettingFault] {
         [
-            notAbove(
-                "MAX_MESSAGE_BYTES",
-                settings.maxMessageBytes,
-                "MAX_PENDING_BYTES",
-                settings.maxPendingBytes,
-                because: "a message of that size could never be taken in"
-            ),
-            notAbove(
-                "MAX_PENDING_BYTES",
-                settings.maxPendingBytes,
-                "MAX_TOTAL_PENDING_BYTES",
-                settings.maxTotalPendingBytes,
-                because: "one connection could never use that much"
-            ),
             listenersApart(),
             isNotUs("APP_URL", settings.app),
             isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
             authoritiesAreOfUse(),
         ].compactMap { $0 }
-    }
-
-    private func notAbove(
-        _ lesser: String,
-        _ value: Int,
-        _ greater: String,
-        _ bound: Int,
-        because reason: String
-    ) -> SettingFault? {
-        guard value > bound else { return nil }
-        let prefix = SettingsRegistry.prefix
-        // The one that the user wrote is the one to talk about; a default is nobody's mistake.
-        if raw.effective(lesser) == nil, raw.effective(greater) != nil {
-            return fault(
-                greater,
-                among: [lesser, greater],
-                problem: "is less than \(prefix)\(lesser), \(showSize(value)): \(reason)",
-                accepted: "at least \(showSize(value)), or a smaller \(prefix)\(lesser)"
-            )
-        }
-        return fault(
-            lesser,
-            among: [lesser, greater],
-            problem: "is more than \(prefix)\(greater), \(showSize(bound)): \(reason)",
-            accepted: "at most \(showSize(bound)), or \(prefix)\(greater) of at least \(showSize(value))"
-        )
     }
 
     private func listenersApart() -> SettingFault? {

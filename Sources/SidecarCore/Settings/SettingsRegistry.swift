@@ -177,7 +177,7 @@ public struct SettingsRegistry: Sendable {
             "MAX_HEADER_BYTES",
             .limits,
             \.maxHeaderBytes,
-            .size(256...1 << 20),
+            .size(256...16 << 20),
             "The size of a request head: request line and headers."
         ),
         SettingDefinition(

@@ -28,7 +28,8 @@ public struct TimerWheel<Element> {
 
     /// Files an entry under its deadline.
     public mutating func add(_ element: Element, at deadline: NIODeadline) {
-        let due = (max((deadline - origin).nanoseconds, 0) + tick - 1) / tick
+        let wait = max((deadline - origin).nanoseconds, 0)
+        let due = wait / tick + (wait % tick == 0 ? 0 : 1)  // rounded up, without overflow for the distant future
         let slot = min(max(due, current + 1), current + Int64(slots.count) - 1)
         slots[Int(slot % Int64(slots.count))].append(element)
         count += 1

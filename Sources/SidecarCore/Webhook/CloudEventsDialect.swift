@@ -75,14 +75,17 @@ public struct CloudEventsDialect: Sendable {
     ) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: 512)
         writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
+        let named = HeaderRules.namedByConnection(handshake.headers)
         handshake.headers.forEach { name, value in
             if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }),
-                !HeaderRules.isReservedInEvents(name), !HeaderRules.isHopByHop(name)
+                !HeaderRules.isReservedInEvents(name), !HeaderRules.isHopByHop(name),
+                !named.contains(where: { HTTPField.equals(name, $0) })
             {
                 buffer.writeField(name, value)
             }
         }
-        return ByteBuffer(bytes: buffer.readableBytesView)  // exactly as large as needed: it lives as long as the socket
+        // Exactly as large as needed: it lives as long as the socket.
+        return ByteBuffer(bytes: buffer.readableBytesView)
     }
 
     /// The fields by which the app has marked the connection, to be repeated on each event.

@@ -22,24 +22,17 @@ enum CommandList {
     ///
     /// - Throws: ``DeliveryFailure/badReply(_:)`` with the number of the command and what is wrong with it.
     static func parse(_ body: ByteBuffer) throws(DeliveryFailure) -> [Command] {
-        let entries: [Entry]
+        let list: Entries
         do {
-            entries = try JSONDecoder().decode([Entry].self, from: Data(body.readableBytesView))
+            list = try JSONDecoder().decode(Entries.self, from: Data(body.readableBytesView))
         } catch {
-            throw .badReply("The command list is not a JSON array of objects with one known command each.")
+            throw .badReply("The command list is not a JSON array.")
         }
-        guard entries.count <= maxCommands else {
+        if let fault = list.fault { throw .badReply("Command \(list.commands.count + 1): \(fault.sentence)") }
+        guard list.commands.count <= maxCommands else {
             throw .badReply("The command list has more than \(maxCommands) commands.")
         }
-        var commands: [Command] = []
-        commands.reserveCapacity(entries.count)
-        for (index, entry) in entries.enumerated() {
-            switch entry.command {
-            case .success(let command): commands.append(command)
-            case .failure(let fault): throw .badReply("Command \(index + 1): \(fault.sentence)")
-            }
-        }
-        return commands
+        return list.commands
     }
 
     private struct Fault: Error {
@@ -61,6 +54,27 @@ enum CommandList {
     private struct CloseBody: Decodable {
         let code: Int
         let reason: String?
+    }
+
+    /// The commands up to the first fault, or to the first that is too many: the rest is not worth the time.
+    private struct Entries: Decodable {
+        var commands: [Command] = []
+        var fault: Fault?
+
+        init(from decoder: any Decoder) throws {
+            var list = try decoder.unkeyedContainer()
+            while !list.isAtEnd, commands.count <= CommandList.maxCommands {
+                do {
+                    commands.append(try list.decode(Entry.self).command.get())
+                } catch let known as Fault {
+                    fault = known
+                    return
+                } catch {
+                    fault = Fault(sentence: "a value is missing or is of the wrong type.")
+                    return
+                }
+            }
+        }
     }
 
     private struct Entry: Decodable {

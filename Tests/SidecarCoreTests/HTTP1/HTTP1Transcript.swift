@@ -21,6 +21,8 @@ enum Delivery {
 struct Transcript: Equatable, CustomStringConvertible {
     private(set) var lines: [String] = []
     private(set) var error: HTTPParseError?
+    /// Says whether the reader waits for nothing: no request has begun that is not complete.
+    var isIdle = false
     private var body: [UInt8] = []
 
     var description: String { lines.joined(separator: "\n") }
@@ -86,6 +88,7 @@ func requestTranscript(
         }
     }
     transcript.flush()
+    transcript.isIdle = !reader.hasStartedRequest
     return transcript
 }
 

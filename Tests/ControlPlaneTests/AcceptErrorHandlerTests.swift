@@ -1,0 +1,77 @@
+import Logging
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Failed accepts")
+struct AcceptErrorHandlerTests {
+    /// Stands for the socket's side: counts the reads that reach it.
+    private final class ReadCounter: ChannelOutboundHandler {
+        typealias OutboundIn = Any
+        var reads = 0
+
+        func read(context: ChannelHandlerContext) {
+            self.reads += 1
+        }
+    }
+
+    /// Stands for the server's side: counts the errors that reach it.
+    private final class ErrorCounter: ChannelInboundHandler {
+        typealias InboundIn = Any
+        var errors = 0
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            self.errors += 1
+        }
+    }
+
+    private let channel = EmbeddedChannel()
+    private let socket = ReadCounter()
+    private let server = ErrorCounter()
+
+    init() throws {
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let handler = AcceptErrorHandler(pause: .milliseconds(200), logger: logger)
+        try self.channel.pipeline.syncOperations.addHandlers([self.socket, handler, self.server])
+        try self.channel.connect(to: SocketAddress(unixDomainSocketPath: "/x")).wait()
+        self.socket.reads = 0
+    }
+
+    private func failAccept() {
+        self.channel.pipeline.fireErrorCaught(IOError(errnoCode: 24, reason: "accept"))
+    }
+
+    @Test("After a failed accept nothing is read until the pause is over, and the server isn't told")
+    func pause() {
+        self.channel.read()
+        #expect(self.socket.reads == 1)
+        self.failAccept()
+        self.failAccept()
+        self.channel.read()
+        self.channel.embeddedEventLoop.advanceTime(by: .milliseconds(199))
+        self.channel.read()
+        #expect(self.socket.reads == 1)
+        self.channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        self.channel.read()
+        #expect(self.socket.reads == 2)
+        #expect(self.server.errors == 0)
+    }
+
+    @Test("Other errors reach the server and stop nothing")
+    func otherErrors() {
+        self.channel.pipeline.fireErrorCaught(ChannelError.eof)
+        self.channel.read()
+        #expect(self.socket.reads == 1)
+        #expect(self.server.errors == 1)
+    }
+
+    @Test("A listener that closes during the pause is left alone")
+    func closed() throws {
+        self.failAccept()
+        _ = try self.channel.finish()
+        self.channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        #expect(self.server.errors == 0)
+    }
+}

@@ -1,0 +1,192 @@
+import NIOCore
+import Testing
+
+@testable import SidecarCore
+
+@Suite("Request router")
+struct RequestRouterTests {
+    private func router(webhookPath: String? = nil, paths: [String] = ["/*"]) -> RequestRouter {
+        RequestRouter(webSocketPaths: paths.compactMap { PathPattern($0) }, webhookPath: webhookPath)
+    }
+
+    private func route(_ lines: String..., webhookPath: String? = nil) throws -> String {
+        switch router(webhookPath: webhookPath).route(try Heads.request(lines: lines)) {
+        case .upgrade: "upgrade"
+        case .passThrough(let target, let closes): "pass \(target)" + (closes ? " close" : "")
+        case .refuse(let refusal): "\(refusal.status) \(refusal.reason)"
+        }
+    }
+
+    @Test("CONNECT is refused with 405, whatever else it asks for")
+    func connect() throws {
+        #expect(try route("CONNECT x:1 HTTP/1.1", "Host: x:1") == "405 method")
+        #expect(try route("CONNECT x:1 HTTP/1.1", "Host: x:1", "Upgrade: websocket") == "405 method")
+    }
+
+    @Test("Who asks for a WebSocket is sent to the handshake, also when the rest of the request is wrong")
+    func upgrade() throws {
+        #expect(try route("GET /ws HTTP/1.1", "Host: a", "Upgrade: WebSocket", "Connection: upgrade") == "upgrade")
+        #expect(try route("GET /ws HTTP/1.1", "Host: a", "Upgrade: h2c, websocket") == "upgrade")
+        #expect(try route("POST /ws HTTP/1.1", "Host: a", "Upgrade: x", "Upgrade: websocket") == "upgrade")
+        #expect(try route("GET http://169.254.169.254/ HTTP/1.1", "Host: a", "Upgrade: websocket") == "upgrade")
+    }
+
+    @Test("Another upgrade is passed on without it, as the connection's last request")
+    func otherUpgrade() throws {
+        #expect(try route("GET / HTTP/1.1", "Host: a", "Upgrade: h2c", "Connection: upgrade") == "pass / close")
+        #expect(try route("GET / HTTP/1.1", "Host: a", "Upgrade: websocketx") == "pass / close")
+        #expect(try route("GET / HTTP/1.1", "Host: a", "Connection: upgrade") == "pass /")
+    }
+
+    @Test(
+        "The app gets the target's bytes as the client wrote them (abuse cases 28 and 30)",
+        arguments: [
+            "/", "/a%2f..%2fadmin", "//", "//evil.example/..", "/\\..\\x", "/|{}", "/%", "/?", "/a?b?c=%00", "/metrics",
+            "/v1/connections", "/healthz",
+        ]
+    )
+    func rawTarget(target: String) throws {
+        #expect(try route("GET \(target) HTTP/1.1", "Host: a") == "pass \(target)")
+    }
+
+    @Test("An absolute target is passed on as path and query when it names the Host, else refused")
+    func absoluteTarget() throws {
+        #expect(try route("GET http://a.example/x?y HTTP/1.1", "Host: a.example") == "pass /x?y")
+        #expect(try route("GET HTTPS://A.example:8443/ HTTP/1.1", "Host: a.EXAMPLE:8443") == "pass /")
+        #expect(try route("GET http://a HTTP/1.1", "Host: a") == "pass /")
+        #expect(try route("GET http://a?x HTTP/1.1", "Host: a") == "pass /?x")
+        #expect(try route("GET http://a//b HTTP/1.1", "Host: a") == "pass //b")
+        for target in [
+            "http://169.254.169.254/", "http://a.evil/", "http://a@evil/", "http://evil@a/", "http://a:80/",
+            "http:///x", "ftp://a/", "http://?x",
+        ] {
+            #expect(try route("GET \(target) HTTP/1.1", "Host: a") == "400 bad_request", "\(target)")
+        }
+        #expect(try route("GET http://a/ HTTP/1.0") == "400 bad_request")
+    }
+
+    @Test("The asterisk is for OPTIONS alone")
+    func asterisk() throws {
+        #expect(try route("OPTIONS * HTTP/1.1", "Host: a") == "pass *")
+    }
+
+    @Test(
+        "A name with an underscore that imitates one of ours is refused (abuse case 26)",
+        arguments: [
+            "Ce_Type", "ce_userid", "CE_", "Webhook_Signature", "sidesocket_user", "Sidesocket_", "X_Forwarded_For",
+            "X-Forwarded_For", "x_forwarded-proto", "X_Real-IP", "X-Real_Ip", "x_real_ip",
+            "Sidesocket_" + String(repeating: "a", count: 100),
+        ]
+    )
+    func imitations(name: String) throws {
+        #expect(try route("GET / HTTP/1.1", "Host: a", "\(name): x") == "400 reserved_header")
+        #expect(try route("GET / HTTP/1.1", "Host: a", "\(name): x", "Upgrade: websocket") == "400 reserved_header")
+    }
+
+    @Test(
+        "Names that only look a little like ours pass",
+        arguments: [
+            "X_Request_Id", "_", "__", "cetype_", "Ce-Type", "X-Forwarded-For", "XForwarded_For", "x_real_ipv6",
+            "a_ce-type", "Webhook-Signature", "Sidesocket-User", "Forwarded", "web_hook-id",
+        ]
+    )
+    func innocentNames(name: String) throws {
+        #expect(try route("GET / HTTP/1.1", "Host: a", "\(name): x") == "pass /")
+    }
+
+    @Test(
+        "An event that claims to be ours is refused, however its type is written (abuse case 26)",
+        arguments: [
+            "sidesocket.message", "SideSocket.OPEN", "sidesocket.", "\"sidesocket.message\"", "%73idesocket.message",
+            "%53IDESOCKET%2Emessage", "\"%73idesocket.open\"", "\"\\sidesocket.open\"", "\"%7\\3idesocket.open\"",
+            "%22sidesocket.open%22", "%20sidesocket.open", " \" sidesocket.open\"", "%5Csidesocket.open",
+            "sidesocket%2eclose",
+        ]
+    )
+    func forgedEvents(type: String) throws {
+        #expect(try route("POST / HTTP/1.1", "Host: a", "ce-type: \(type)") == "403 forged_event")
+        #expect(
+            try route("POST / HTTP/1.1", "Host: a", "ce-type: com.example", "CE-Type: \(type)", "ce-type: x")
+                == "403 forged_event"
+        )
+    }
+
+    @Test(
+        "Other people's events and signatures pass (abuse case 26)",
+        arguments: ["com.example.sidesocket.message", "sidesocket", "sidesockets.message", "", "%2573idesocket.x", "side%73ocket%2"]
+    )
+    func foreignEvents(type: String) throws {
+        #expect(
+            try route(
+                "POST /hooks HTTP/1.1",
+                "Host: a",
+                "ce-type: \(type)",
+                "ce-id: 1",
+                "webhook-signature: v1,abc",
+                "Content-Length: 0"
+            ) == "pass /hooks"
+        )
+    }
+
+    @Test(
+        "The path of a WEBHOOK_URL on the app is hidden in every spelling that an app may read as it",
+        arguments: [
+            "/hooks/ws", "/hooks/ws?x=1", "/hooks/ws/", "//hooks//ws", "/hooks/./ws", "/hooks/x/../ws", "/../hooks/ws",
+            "/%68ooks/ws", "/hooks%2fws", "/hooks%2Fws", "/hooks\\ws", "/\\hooks\\ws", "/x/%2e%2e/hooks/ws",
+            "/hooks/ws/.", "/hooks/ws/x/..", "/hooks/w%73", "/hooks/%77%73", "http://a/hooks/ws", "http://a/hooks/ws?y",
+        ]
+    )
+    func hiddenPath(target: String) throws {
+        for path in ["/hooks/ws", "/hooks/ws?token=1", "//hooks/%77s/"] {
+            #expect(
+                try route("POST \(target) HTTP/1.1", "Host: a", "Content-Length: 0", webhookPath: path)
+                    == "404 webhook_path"
+            )
+        }
+    }
+
+    @Test(
+        "Other paths beside a WEBHOOK_URL pass",
+        arguments: ["/", "/hooks", "/hooks/ws2", "/hooks/ws/2", "/hooks/w%2573", "/?/hooks/ws", "/hooks/ws%", "/HOOKS/ws"]
+    )
+    func otherPaths(target: String) throws {
+        #expect(try route("GET \(target) HTTP/1.1", "Host: a", webhookPath: "/hooks/ws") == "pass \(target)")
+    }
+
+    @Test("An upgrade to the webhook's path is for the handshake to judge, and the event is ours")
+    func upgradeAtWebhookPath() throws {
+        #expect(
+            try route("GET /hooks/ws HTTP/1.1", "Host: a", "Upgrade: websocket", webhookPath: "/hooks/ws") == "upgrade"
+        )
+    }
+
+    @Test("WS_PATHS are compared with the raw path, without the query")
+    func webSocketPaths() {
+        let router = router(paths: ["/ws", "/live/*"])
+        for target in ["/ws", "/ws?x", "/ws?", "/live/", "/live/a/b?c=/d"] {
+            #expect(router.servesWebSocket(target: target), "\(target)")
+        }
+        for target in ["/", "/ws/", "/wsx", "/live", "/livex", "/WS", "/%77s", "/a/../ws", "/x?/ws", "", "*"] {
+            #expect(!router.servesWebSocket(target: target), "\(target)")
+        }
+        #expect(!self.router(paths: []).servesWebSocket(target: "/ws"))
+    }
+
+    @Test("Percent-decoding stops at nothing that is cut or no hexadecimal number")
+    func percentDecoding() {
+        for (text, expected) in [
+            ("%41", "A"), ("%4", "%4"), ("%", "%"), ("%%41", "%A"), ("%4g", "%4g"), ("%2541", "%41"), ("", ""),
+            ("a%", "a%"), ("%c3%a9", "é"), ("%g1%41", "%g1A"),
+        ] {
+            let decoded = Array(text.utf8).withUnsafeBytes { RequestRouter.percentDecoded($0) }
+            #expect(decoded == Array(expected.utf8), "\(text)")
+        }
+    }
+
+    @Test("A target of 30,000 slashes and dots is normalised in one pass")
+    func longPath() {
+        let path = String(repeating: "/a/../.", count: 5000) + "/end"
+        #expect(RequestRouter.normalised(path[...]) == Array("end".utf8))
+        #expect(RequestRouter.normalised(String(repeating: "/..", count: 10_000)[...]) == [])
+    }
+}

@@ -1,0 +1,242 @@
+import NIOCore
+import SidecarCore
+import Testing
+
+@Suite("CloudEvents dialect")
+struct CloudEventsDialectTests {
+    private let client = ClientIdentity(address: "203.0.113.9", scheme: "https")
+    private let id = "Zk3-_x"
+
+    private func dialect(
+        node: String = "node-1",
+        preserveHost: Bool = true,
+        webhookPath: String? = nil,
+        forward: [String] = ["cookie", "authorization"]
+    ) -> CloudEventsDialect {
+        CloudEventsDialect(
+            nodeName: node,
+            authority: "app:3000",
+            preserveHost: preserveHost,
+            webhookPath: webhookPath,
+            forwardedHeaders: forward
+        )
+    }
+
+    private func handshake(_ fields: String...) throws -> HTTPRequestHead {
+        let upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
+        return try Heads.request(lines: ["GET /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + upgrade + fields)
+    }
+
+    private func open(_ dialect: CloudEventsDialect, _ handshake: HTTPRequestHead) -> [String] {
+        var buffer = ByteBuffer()
+        dialect.writeOpen(
+            handshake: handshake,
+            connectionID: id,
+            client: client,
+            unixMilliseconds: 1_795_428_000_123,
+            into: &buffer
+        )
+        return Heads.lines(buffer)
+    }
+
+    private func event(
+        _ delivery: SidecarCore.Delivery,
+        _ dialect: CloudEventsDialect,
+        _ handshake: HTTPRequestHead,
+        identity: ByteBuffer? = nil
+    ) -> [String] {
+        var buffer = ByteBuffer()
+        dialect.write(
+            delivery,
+            prefix: dialect.prefix(for: handshake, connectionID: id, client: client),
+            identity: identity,
+            connectionID: id,
+            unixMilliseconds: 1_795_428_000_123,
+            into: &buffer
+        )
+        return Heads.lines(buffer)
+    }
+
+    /// The delivery of an event that follows `open`.
+    private func delivery(_ text: String? = nil, binary: [UInt8] = []) throws -> SidecarCore.Delivery {
+        var machine = SessionStateMachine()
+        _ = machine.begin()
+        _ = machine.accepted(at: .at(0))
+        let payload = text.map { ByteBuffer(string: $0) } ?? ByteBuffer(bytes: binary)
+        guard case .deliver(let delivery) = machine.received(text == nil ? .binary : .text, payload) else {
+            throw Heads.NoHead(lines: [])
+        }
+        return delivery
+    }
+
+    private let start = [
+        "ce-specversion: 1.0", "ce-source: /sidesocket/node-1", "ce-subject: /ws/chat?room=1", "ce-connectionid: Zk3-_x",
+        "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example",
+    ]
+
+    @Test("The open event carries the end-to-end fields of the handshake and the offered subprotocols")
+    func openEvent() throws {
+        let lines = open(
+            dialect(),
+            try handshake(
+                "Cookie: a=1",
+                "Origin: https://shop.example",
+                "Sec-WebSocket-Protocol: chat, v2",
+                "Sec-WebSocket-Extensions: permessage-deflate",
+                "Accept-Encoding: gzip",
+                "Content-Type: text/plain",
+                "Expect: x",
+                "X-Request-Id: 7"
+            )
+        )
+        #expect(
+            lines == ["POST /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + start + [
+                "Cookie: a=1", "Origin: https://shop.example", "Sec-WebSocket-Protocol: chat, v2", "X-Request-Id: 7",
+                "ce-type: sidesocket.open", "ce-id: Zk3-_x-1", "ce-sequence: 1", "ce-time: 2026-11-23T10:00:00.123Z",
+                "Content-Length: 0", "", "",
+            ]
+        )
+    }
+
+    @Test("A message event has the client's bytes as its body, and repeats only the fields that were asked for")
+    func messageEvent() throws {
+        let head = try handshake("Cookie: a=1", "cookie: b=2", "Origin: https://x", "X-Request-Id: 7")
+        let common = ["POST /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + start + ["Cookie: a=1", "cookie: b=2"]
+        let attributes = [
+            "ce-type: sidesocket.message", "ce-id: Zk3-_x-2", "ce-sequence: 2", "ce-time: 2026-11-23T10:00:00.123Z",
+        ]
+        #expect(
+            event(try delivery("hél"), dialect(), head)
+                == common + attributes + ["Content-Type: text/plain; charset=utf-8", "Content-Length: 4", "", "hél"]
+        )
+        #expect(
+            event(try delivery(binary: []), dialect(), head)
+                == common + attributes + ["Content-Type: application/octet-stream", "Content-Length: 0", "", ""]
+        )
+    }
+
+    @Test("The close event reports in JSON")
+    func closeEvent() throws {
+        var machine = SessionStateMachine()
+        _ = machine.begin()
+        _ = machine.accepted(at: .at(0))
+        guard
+            case .deliver(let delivery) = machine.ended(code: 1000, reason: "a\"b", initiator: .client, at: .at(8))
+        else {
+            Issue.record("no close event")
+            return
+        }
+        let lines = event(delivery, dialect(), try handshake())
+        let body =
+            #"{"code":1000,"reason":"a\"b","initiator":"client","messagesIn":0,"messagesOut":0,"durationMs":8}"#
+        #expect(
+            lines.suffix(5) == [
+                "ce-time: 2026-11-23T10:00:00.123Z", "Content-Type: application/json",
+                "Content-Length: \(body.utf8.count)", "", body,
+            ]
+        )
+        #expect(lines.contains("ce-type: sidesocket.close") && lines.contains("ce-id: Zk3-_x-2"))
+    }
+
+    @Test("The name of the user and the state of the connection go out encoded, and cannot start a line")
+    func identity() throws {
+        #expect(CloudEventsDialect.identityLines(user: nil, state: nil) == nil)
+        let hostile = "4 2\r\nce-type: sidesocket.open\r\n\r\nGET / HTTP/1.1\u{0}\"%é"
+        let identity = CloudEventsDialect.identityLines(user: "42", state: hostile)
+        let lines = event(try delivery("x"), dialect(), try handshake(), identity: identity)
+        #expect(lines.filter { $0.hasPrefix("ce-userid:") } == ["ce-userid: 42"])
+        #expect(
+            lines.filter { $0.hasPrefix("ce-connectionstate:") } == [
+                "ce-connectionstate: 4%202%0D%0Ace-type:%20sidesocket.open%0D%0A%0D%0AGET%20/%20HTTP/1.1%00%22%25%C3%A9"
+            ]
+        )
+        #expect(lines.count { $0.hasPrefix("ce-type:") } == 1)
+        let onlyUser = CloudEventsDialect.identityLines(user: hostile, state: nil).map { Heads.lines($0).count }
+        #expect(onlyUser == 2)
+    }
+
+    @Test("Nobody forges an event: what the client sends under reserved names is left out (abuse cases 26 and 27)")
+    func forged() throws {
+        let head = try handshake(
+            "ce-type: com.example",
+            "CE-UserID: admin",
+            "Ce-Connectionstate: x",
+            "webhook-id: 1",
+            "Webhook-Signature: v1,x",
+            "Sidesocket-User: admin",
+            "X-Forwarded-For: 127.0.0.1",
+            "X-Forwarded-Prefix: /x",
+            "Forwarded: for=127.0.0.1",
+            "X-Real-IP: 127.0.0.1",
+            "Transfer-Encoding-X: y"
+        )
+        let greedy = dialect(
+            forward: [
+                "ce-type", "ce-userid", "webhook-id", "sidesocket-user", "x-forwarded-for", "x-real-ip", "forwarded",
+                "upgrade", "connection",
+            ]
+        )
+        for lines in [open(greedy, head), event(try delivery("x"), greedy, head)] {
+            let reserved = lines.filter { line in
+                let name = line.lowercased()
+                return ["ce-", "webhook-", "sidesocket-", "x-forwarded-", "forwarded:", "x-real-ip:", "upgrade:"]
+                    .contains { name.hasPrefix($0) }
+            }
+            #expect(reserved.count == 11, "\(reserved)")
+            #expect(!lines.contains { $0.contains("admin") || $0.contains("127.0.0.1") })
+        }
+    }
+
+    @Test("Connection names fields away from every event, but none of ours (abuse case 26)")
+    func namedByConnection() throws {
+        let head = try handshake("Connection: cookie, X-Forwarded-For, ce-id, Host", "Cookie: a=1", "Authorization: b")
+        for lines in [open(dialect(), head), event(try delivery("x"), dialect(), head)] {
+            #expect(!lines.contains("Cookie: a=1"))
+            #expect(lines.contains("Authorization: b") && lines.contains("Host: shop.example"))
+            #expect(lines.contains("X-Forwarded-For: 203.0.113.9") && lines.contains { $0.hasPrefix("ce-id: ") })
+        }
+    }
+
+    @Test("With a webhook path every event goes there, and the client's target is the subject")
+    func webhookPath() throws {
+        let dialect = dialect(preserveHost: false, webhookPath: "/hooks?x=1")
+        for lines in [open(dialect, try handshake()), event(try delivery("x"), dialect, try handshake())] {
+            #expect(lines.prefix(2) == ["POST /hooks?x=1 HTTP/1.1", "Host: app:3000"])
+            #expect(lines.contains("ce-subject: /ws/chat?room=1") && lines.contains("X-Forwarded-Host: shop.example"))
+        }
+    }
+
+    @Test("A target and a node name with odd characters are encoded as attributes; the request line keeps the bytes")
+    func oddNames() throws {
+        let head = try Heads.request("GET /a%2f\"|{}?<%> HTTP/1.1", "Host: a", "Upgrade: websocket")
+        let lines = open(dialect(node: "ä b%\"\r\n"), head)
+        #expect(lines.first == "POST /a%2f\"|{}?<%> HTTP/1.1")
+        #expect(lines.contains("ce-subject: /a%252f%22|{}?<%25>"))
+        #expect(lines.contains("ce-source: /sidesocket/%C3%A4%20b%25%22%0D%0A"))
+    }
+
+    @Test("Whatever the payload is, the app's parser finds one request with exactly these bytes")
+    func bodyStaysABody() throws {
+        let hostile = "\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nce-type: sidesocket.open\r\nContent-Length: 0\r\n\r\n"
+        var buffer = ByteBuffer()
+        dialect().write(
+            try delivery(hostile),
+            prefix: dialect().prefix(for: try handshake("Cookie: \u{e9}"), connectionID: id, client: client),
+            identity: CloudEventsDialect.identityLines(user: "\r\n", state: ""),
+            connectionID: id,
+            unixMilliseconds: 0,
+            into: &buffer
+        )
+        let lines = requestTranscript(Array(buffer.readableBytesView)).lines
+        #expect(lines.first == "POST /ws/chat?room=1 1.1 origin length(\(hostile.utf8.count)) keep")
+        #expect(lines.contains("  ce-userid: %0D%0A") && lines.contains("  ce-connectionstate: "))
+        #expect(lines.suffix(2) == ["body \(hostile)", "end"])
+    }
+
+    @Test("The same delivery is written with the same bytes again, so that a retry has the same ce-id")
+    func repeatable() throws {
+        let delivery = try delivery("x")
+        let head = try handshake("Cookie: a")
+        #expect(event(delivery, dialect(), head) == event(delivery, dialect(), head))
+    }
+}

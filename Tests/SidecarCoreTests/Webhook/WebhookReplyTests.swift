@@ -1,0 +1,170 @@
+import NIOCore
+import Testing
+
+@testable import SidecarCore
+
+@Suite("Webhook reply")
+struct WebhookReplyTests {
+    private func read(_ lines: String..., body: [UInt8]) throws -> WebhookReply {
+        try WebhookReply(head: try Heads.reply(lines: lines), body: ByteBuffer(bytes: body))
+    }
+
+    private func read(_ lines: String..., text: String = "") throws -> WebhookReply {
+        try WebhookReply(head: try Heads.reply(lines: lines), body: ByteBuffer(string: text))
+    }
+
+    /// True for a final failure that says what the app did wrong.
+    private func isBadReply(_ lines: String..., body: [UInt8] = []) throws -> Bool {
+        let head = try Heads.reply(lines: lines)
+        do throws(DeliveryFailure) {
+            _ = try WebhookReply(head: head, body: ByteBuffer(bytes: body))
+            return false
+        } catch {
+            return error.outcome == "bad_reply" && error.sentence.count > 40
+        }
+    }
+
+    private func text(_ text: String) -> WebhookReply.Output { .message(.text, ByteBuffer(string: text)) }
+
+    @Test("204, or any 2xx with an empty body, sends nothing", arguments: [200, 201, 202, 204, 206, 299])
+    func empty(status: Int) throws {
+        let reply = try read("HTTP/1.1 \(status) x", "Content-Type: application/vnd.sidesocket+json")
+        #expect(reply.output == .none && reply.user == nil && reply.state == nil && reply.close == nil)
+    }
+
+    @Test("Any other status is a failure that keeps the number", arguments: [300, 302, 304, 400, 404, 429, 500, 599])
+    func otherStatus(status: Int) throws {
+        #expect(throws: DeliveryFailure.status(status)) {
+            try read("HTTP/1.1 \(status) x", "Location: http://169.254.169.254/", "Sidesocket-User: 1", text: "x")
+        }
+    }
+
+    @Test(
+        "Text types give a text message",
+        arguments: [
+            "text/plain", "TEXT/HTML; charset=utf-8", "text/x", "application/json", "application/JSON ; x=y",
+            "application/xml", "application/problem+json", "image/svg+xml", "application/vnd.sidesocket2+json",
+            "application/vnd.sidesocket+json2+XML", "text/plain;charset=\"a;b\"", "application/json\t;x",
+        ]
+    )
+    func textTypes(type: String) throws {
+        #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "{}é").output == text("{}é"))
+        #expect(try isBadReply("HTTP/1.1 200 OK", "Content-Type: \(type)", body: [0x61, 0xC3]))
+    }
+
+    @Test(
+        "Other types give a binary message, also of valid UTF-8",
+        arguments: [
+            "application/octet-stream", "image/png", "textual/plain", "application/jsonx", "application/x+jsonp",
+            "+json", "application/vnd.sidesocket", "json", ";text/plain", "application/json+", "x/y+json z",
+        ]
+    )
+    func binaryTypes(type: String) throws {
+        let output = WebhookReply.Output.message(.binary, ByteBuffer(string: "hi"))
+        #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "hi").output == output)
+    }
+
+    @Test("Without a type the bytes decide: valid UTF-8 is text")
+    func noType() throws {
+        #expect(try read("HTTP/1.1 200 OK", text: "hé").output == text("hé"))
+        #expect(try read("HTTP/1.1 200 OK", "Content-Type:", text: "hé").output == text("hé"))
+        for bytes: [UInt8] in [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x61, 0xE2, 0x82]] {
+            let output = WebhookReply.Output.message(.binary, ByteBuffer(bytes: bytes))
+            #expect(try read("HTTP/1.1 200 OK", body: bytes).output == output)
+        }
+        #expect(try read("HTTP/1.1 200 OK", text: "\u{0}").output == text("\u{0}"))
+    }
+
+    @Test("A body with a content coding is refused, since nobody could read it; no body has none")
+    func contentCoding() throws {
+        for coding in ["gzip", "br", "identity, gzip", "", "x"] {
+            #expect(try isBadReply("HTTP/1.1 200 OK", "Content-Encoding: \(coding)", body: [1]))
+        }
+        #expect(try read("HTTP/1.1 200 OK", "Content-Encoding: Identity", text: "x").output == text("x"))
+        #expect(try read("HTTP/1.1 200 OK", "Content-Encoding: gzip").output == .none)
+    }
+
+    @Test("The user and the state are named by headers, and empty ones clear")
+    func identity() throws {
+        let reply = try read("HTTP/1.1 204 x", "sidesocket-user: 4 2", "SIDESOCKET-STATE: {\"a\":1}")
+        #expect(reply.user == "4 2" && reply.state == "{\"a\":1}")
+        let cleared = try read("HTTP/1.1 204 x", "Sidesocket-User:", "Sidesocket-State:  ")
+        #expect(cleared.user == "" && cleared.state == "")
+    }
+
+    @Test("The user and the state have a longest length, in bytes")
+    func identityLimits() throws {
+        for (name, limit) in [("User", WebhookReply.maxUserBytes), ("State", WebhookReply.maxStateBytes)] {
+            for count in [limit - 1, limit] {
+                _ = try read("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: count))")
+            }
+            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: limit + 1))"))
+            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "é", count: limit / 2 + 1))"))
+        }
+    }
+
+    @Test("A header of ours that this version does not know is refused rather than ignored")
+    func unknownHeaders() throws {
+        for name in ["Sidesocket-Subscribe", "sidesocket-publish", "Sidesocket-", "Sidesocket-Users"] {
+            #expect(try isBadReply("HTTP/1.1 204 x", "\(name): x"))
+        }
+        _ = try read("HTTP/1.1 204 x", "Sidesocket: x", "X-Sidesocket-User: x", "Sidesocketx-User: y")
+    }
+
+    @Test("Sidesocket-Close is a code, and perhaps a reason")
+    func close() throws {
+        for (value, code, reason) in [
+            ("4000", 4000, ""), ("4000 bye", 4000, "bye"), ("1000 a b  c", 1000, "a b  c"), ("4999 é", 4999, "é"),
+            ("3000 1001", 3000, "1001"),
+        ] as [(String, UInt16, String)] {
+            let request = try read("HTTP/1.1 204 x", "Sidesocket-Close: \(value)").close
+            #expect(request?.code == code && request?.reason == reason, "\(value)")
+        }
+    }
+
+    @Test(
+        "A close that may not be sent is a final failure (abuse case 31)",
+        arguments: [
+            "", "0", "999", "1004", "1005", "1006", "1015", "1016", "2999", "5000", "70000", "-1", "-400", "+400",
+            "+4000", "04000", "0x400", "1e3", "4000.0", "4000,bye", "4000\tbye", "bye", "bye 4000", "４０００", "9999999999999999999",
+        ]
+    )
+    func badClose(value: String) throws {
+        #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Close: \(value)"))
+        #expect(try isBadReply("HTTP/1.1 200 x", "Sidesocket-Close: \(value)", body: [0x61]))
+    }
+
+    @Test("The codes that may be sent are those of RFC 6455 for servers")
+    func closeCodes() {
+        let allowed = (-10...70_000).filter { CloseRequest(code: $0, reason: "") != nil }
+        #expect(allowed == Array(1000...1003) + Array(1007...1014) + Array(3000...4999))
+        for code in [Int.min, Int.max, 65_536 + 1000] { #expect(CloseRequest(code: code, reason: "") == nil) }
+    }
+
+    @Test("A reason is cut between two characters to what a Close frame carries (abuse case 31)")
+    func longReasons() throws {
+        for count in [122, 123, 124, 200, 100_000] {
+            let request = CloseRequest(code: 4000, reason: String(repeating: "a", count: count))
+            #expect(request?.reason == String(repeating: "a", count: min(count, 123)))
+        }
+        for (character, kept) in [("é", 61), ("€", 41), ("😀", 30)] {
+            let request = CloseRequest(code: 4000, reason: String(repeating: character, count: 200))
+            #expect(request?.reason == String(repeating: character, count: kept))
+        }
+        let header = try read("HTTP/1.1 204 x", "Sidesocket-Close: 4000 \(String(repeating: "b", count: 200))").close
+        #expect(header?.reason == String(repeating: "b", count: 123))
+    }
+
+    @Test("Headers of a command list are read beside the commands")
+    func commandsAndHeaders() throws {
+        let reply = try read(
+            "HTTP/1.1 200 OK",
+            "Content-Type: Application/vnd.Sidesocket+JSON; charset=utf-8",
+            "Sidesocket-User: 42",
+            "Sidesocket-Close: 4000",
+            text: #"[{"send":{"text":"a"}}]"#
+        )
+        #expect(reply.output == .commands([.send(.text, ByteBuffer(string: "a"))]))
+        #expect(reply.user == "42" && reply.close?.code == 4000)
+    }
+}

@@ -13,3 +13,11 @@ public enum ControlAddress: Sendable, Equatable, CustomStringConvertible {
         }
     }
 }
+
+/// A control address that could not be served.
+struct ControlListenError: Error, CustomStringConvertible {
+    let address: ControlAddress
+    let cause: any Error
+
+    var description: String { "cannot listen on \(self.address): \(self.cause)" }
+}

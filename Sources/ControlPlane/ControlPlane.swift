@@ -58,7 +58,13 @@ public struct ControlPlane: Service {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 for address in self.addresses {
                     let application = self.application(for: address, group: group)
-                    tasks.addTask { try await application.run() }
+                    tasks.addTask {
+                        do {
+                            try await application.run()
+                        } catch where !(error is CancellationError) {
+                            throw ControlListenError(address: address, cause: error)
+                        }
+                    }
                 }
                 // Unlike `waitForAll`, this stops at the first error, which cancels the others.
                 while try await tasks.next() != nil {}

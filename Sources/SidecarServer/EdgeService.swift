@@ -99,13 +99,17 @@ public final class EdgeService: Service {
             }
         var listeners: [any Channel] = []
         for address in configuration.settings.listen {
-            switch address {
-            case .tcp(let host, let port):
-                listeners.append(try await bootstrap.bind(host: host, port: port).get())
-            case .unix(let path):
-                listeners.append(
-                    try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
-                )
+            do {
+                switch address {
+                case .tcp(let host, let port):
+                    listeners.append(try await bootstrap.bind(host: host, port: port).get())
+                case .unix(let path):
+                    listeners.append(
+                        try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+                    )
+                }
+            } catch {
+                throw ListenError(address: address, cause: error)
             }
         }
         return listeners
@@ -130,6 +134,14 @@ public final class EdgeService: Service {
         }
         logger.notice("drained")
     }
+}
+
+/// An address that could not be bound.
+struct ListenError: Error, CustomStringConvertible {
+    let address: ListenAddress
+    let cause: any Error
+
+    var description: String { "cannot listen on \(address): \(cause)" }
 }
 
 /// Finds the shard of an event loop, and asks all of them.

@@ -90,7 +90,7 @@ def test_handshakes_are_counted_by_result(app, sidesocket):
     app.on(Reply(403), path="/refuse", event="open")
     app.on(Reply(raw=b"garbage\r\n\r\n", close=True), path="/fail", event="open")
     for target, more in (("/elsewhere", {}), ("/refuse", {}), ("/fail", {}), ("/ws", {"version": "12"})):
-        edge.try_websocket(target, **more).close()
+        edge.try_websocket(target, **more).sock.close()
         eventually(lambda: json.loads(edge.control("/readyz")[2])["capacity"]["connections"] == 0, "no connection left")
     kept = edge.websocket("/ws")
     edge.try_websocket("/ws")

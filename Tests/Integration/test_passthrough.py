@@ -887,6 +887,7 @@ HEADS = {
 }
 # RFC 9112 lets a server take these; what counts then is that nothing is misread.
 LENIENT = {"Transfer_Encoding", "Content_Length", "a Host list"}
+TOO_LONG = {"length 2^64", "length 2^63", "length of 1000 digits"}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -899,7 +900,7 @@ def test_case_24_what_could_be_read_two_ways_is_refused(shared, name):
             assert client.response().status == 200
             assert [r.path for r in app.heads] == ["/first", "/smuggled"]
             return
-        assert answer.status in (400, 501, 505), f"{answer.status} {answer.text}"
+        assert answer.status in ((400, 413) if name in TOO_LONG else (400, 501, 505)), f"{answer.status} {answer.text}"
         client.wait_closed()
     with process.client() as client:
         assert client.ask(target="/after").status == 200

@@ -28,7 +28,7 @@ struct HTTPChunkedDecoder: Sendable {
     private var digits = 0
     /// The size as far as it is read, then the bytes of the chunk that are still to come.
     private var remaining = 0
-    private var extensionBytes = 0
+    private var chunkExtension: HTTPChunkExtension?
     /// Extension bytes of the whole body beyond what its data has earned: a body that is mostly extensions costs
     /// work and carries nothing.
     private var extensionExcess = 0
@@ -96,26 +96,25 @@ struct HTTPChunkedDecoder: Sendable {
         case UInt8(ascii: "\r"): phase = .sizeLineFeed
         case UInt8(ascii: ";"):
             phase = .chunkExtension
-            extensionBytes = 1
+            chunkExtension = HTTPChunkExtension()
         default: throw .invalidChunkSize
         }
     }
 
     private mutating func readExtension(_ byte: UInt8) throws(HTTPParseError) {
-        if byte == UInt8(ascii: "\r") {
-            phase = .sizeLineFeed
+        guard byte == UInt8(ascii: "\r") else {
+            try chunkExtension?.read(byte)
             return
         }
-        extensionBytes += 1
-        guard HTTPField.isValueByte(byte), extensionBytes <= HTTPLimits.maxChunkExtensionBytes else {
-            throw .invalidChunkExtension
-        }
+        guard chunkExtension?.isComplete == true else { throw .invalidChunkExtension }
+        phase = .sizeLineFeed
     }
 
     private mutating func endSizeLine() throws(HTTPParseError) {
-        extensionExcess = max(0, extensionExcess + extensionBytes - min(remaining, HTTPLimits.maxChunkExtensionExcess))
+        let earned = min(remaining, HTTPLimits.maxChunkExtensionExcess)
+        extensionExcess = max(0, extensionExcess + (chunkExtension?.count ?? 0) - earned)
         guard extensionExcess <= HTTPLimits.maxChunkExtensionExcess else { throw .invalidChunkExtension }
-        extensionBytes = 0
+        chunkExtension = nil
         phase = remaining == 0 ? .trailers : .data
     }
 

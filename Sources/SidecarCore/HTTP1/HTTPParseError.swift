@@ -60,7 +60,7 @@ extension HTTPParseError {
     )
     /// No digit, a stray byte or more than 15 digits where a chunk size is due.
     public static let invalidChunkSize = bad("A chunk has no valid size.")
-    /// A control character in a chunk extension, or more extension bytes than allowed.
+    /// A chunk extension that is no `;name=value`, or more extension bytes than allowed.
     public static let invalidChunkExtension = bad("A chunk extension is malformed or too long.")
     /// Chunk data that is not followed by CRLF.
     public static let invalidChunkEnd = bad("A chunk does not end where its size says.")

@@ -31,7 +31,7 @@ struct HTTPRequestReaderTests {
             ),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
-                    + "5\r\nhello\r\n00A;ext=\"v\"\r\n, world...\r\n0\r\nX-Sum: 1\r\n\r\n",
+                    + "5\r\nhello\r\n00A;ext=\"v\\\" ;\";b;c=d\r\n, world...\r\n0\r\nX-Sum: 1\r\n\r\n",
                 [
                     "POST / 1.1 origin chunked keep", "  Host: a", "  Transfer-Encoding: Chunked",
                     "body hello, world...", "end with trailers", "  X-Sum: 1",

@@ -6,9 +6,9 @@ struct FairPermitsTests {
     @Test("Permits are taken up to the capacity, and the next waits", arguments: [1, 2, 64])
     func capacity(capacity: Int) {
         var permits = FairPermits<Int>(capacity: capacity)
-        for ticket in 0..<capacity { #expect(permits.acquire(orWaitWith: ticket)) }
+        for ticket in 0..<capacity { #expect(permits.acquire(orWaitWith: ticket) == true) }
         #expect(permits.inUse == capacity && permits.queueDepth == 0)
-        #expect(!permits.acquire(orWaitWith: capacity))
+        #expect(permits.acquire(orWaitWith: capacity) == false)
         #expect(permits.inUse == capacity && permits.queueDepth == 1)
         #expect(permits.release() == capacity)
         #expect(permits.inUse == capacity && permits.queueDepth == 0)
@@ -18,17 +18,17 @@ struct FairPermitsTests {
     func smallest(capacity: Int) {
         var permits = FairPermits<Int>(capacity: capacity)
         #expect(permits.capacity == 1)
-        #expect(permits.acquire(orWaitWith: 1))
-        #expect(!permits.acquire(orWaitWith: 2))
+        #expect(permits.acquire(orWaitWith: 1) == true)
+        #expect(permits.acquire(orWaitWith: 2) == false)
     }
 
     @Test("Whoever asked first is served first, and a busy asker does not overtake")
     func order() {
         var permits = FairPermits<String>(capacity: 1)
-        #expect(permits.acquire(orWaitWith: "busy"))
-        for ticket in ["quiet", "busy", "busy", "late"] { #expect(!permits.acquire(orWaitWith: ticket)) }
+        #expect(permits.acquire(orWaitWith: "busy") == true)
+        for ticket in ["quiet", "busy", "busy", "late"] { #expect(permits.acquire(orWaitWith: ticket) == false) }
         #expect(permits.release() == "quiet")
-        #expect(!permits.acquire(orWaitWith: "busy again"))
+        #expect(permits.acquire(orWaitWith: "busy again") == false)
         #expect((0..<6).map { _ in permits.release() } == ["busy", "busy", "late", "busy again", nil, nil])
         #expect(permits.inUse == 0)
     }
@@ -38,8 +38,8 @@ struct FairPermitsTests {
         var permits = FairPermits<Int>(capacity: 2)
         for _ in 0..<5 { #expect(permits.release() == nil) }
         #expect(permits.inUse == 0)
-        #expect(permits.acquire(orWaitWith: 1) && permits.acquire(orWaitWith: 2))
-        #expect(!permits.acquire(orWaitWith: 3))
+        for ticket in 1...2 { #expect(permits.acquire(orWaitWith: ticket) == true) }
+        #expect(permits.acquire(orWaitWith: 3) == false)
     }
 
     @Test("A ticket is not made for a permit that is free")
@@ -50,9 +50,9 @@ struct FairPermitsTests {
             return made
         }
         var permits = FairPermits<Int>(capacity: 1)
-        #expect(permits.acquire(orWaitWith: ticket()))
+        #expect(permits.acquire(orWaitWith: ticket()) == true)
         #expect(made == 0)
-        #expect(!permits.acquire(orWaitWith: ticket()))
+        #expect(permits.acquire(orWaitWith: ticket()) == false)
         #expect(made == 1)
     }
 

@@ -206,7 +206,7 @@ struct CommandListTests {
     func slice() throws {
         var buffer = ByteBuffer(string: #"xx[{"user":"a"}]yy"#)
         buffer.moveReaderIndex(forwardBy: 2)
-        let slice = try #require(buffer.readSlice(length: 14))
-        #expect(try CommandList.parse(slice) == [.user("a")])
+        buffer.moveWriterIndex(to: buffer.writerIndex - 2)
+        #expect(try CommandList.parse(buffer) == [.user("a")])
     }
 }

@@ -61,7 +61,7 @@ struct AcceptErrorHandlerTests {
 
     @Test("Other errors reach the server and stop nothing")
     func otherErrors() {
-        self.channel.pipeline.fireErrorCaught(ChannelError.eof)
+        self.channel.pipeline.fireErrorCaught(ChannelError.inputClosed)
         self.channel.read()
         #expect(self.socket.reads == 1)
         #expect(self.server.errors == 1)

@@ -135,7 +135,9 @@ private struct ReplyVerdict: Equatable {
         let text = String(buffer: lines)
         let expected = (user == nil ? 0 : 1) + (state == nil ? 0 : 1)
         let isPlain = lines.readableBytesView.allSatisfy { (0x20..<0x7F).contains($0) || $0 == 0x0D || $0 == 0x0A }
-        if !isPlain || text.split(separator: "\r\n").count != expected { fault = "identity lines that are not one each" }
+        if !isPlain || text.split(separator: "\r\n").count != expected {
+            fault = "identity lines that are not one each"
+        }
     }
 
     /// The same head as the answer to `open` goes into a 101, which must be one head for the client.
@@ -147,7 +149,8 @@ private struct ReplyVerdict: Equatable {
             return
         }
         let text = String(decoding: answer.readableBytesView, as: Unicode.ASCII.self)
-        if text.split(separator: "\r\n\r\n", omittingEmptySubsequences: false).count != 2 || !text.hasSuffix("\r\n\r\n") {
+        if text.split(separator: "\r\n\r\n", omittingEmptySubsequences: false).count != 2 || !text.hasSuffix("\r\n\r\n")
+        {
             fault = "a 101 that is not one head"
         }
     }

@@ -198,6 +198,15 @@ def test_healthz_lives_without_the_app(app, edge):
     assert edge.readyz()[0] == 200
 
 
+def test_ready_means_that_the_public_port_accepts(app, sidesocket):
+    for _ in range(8):
+        edge = sidesocket(app)
+        with edge.client() as client:
+            assert client.ask().status == 200
+        edge.kill()
+        edge.exit_expected = True
+
+
 def test_readyz_gives_json_detail(shared):
     _, process = shared
     status, headers, body = process.control("/readyz")

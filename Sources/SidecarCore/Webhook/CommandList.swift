@@ -1,4 +1,3 @@
-import FoundationEssentials
 public import NIOCore
 
 /// One command of an `application/vnd.sidesocket+json` answer.
@@ -22,105 +21,116 @@ enum CommandList {
     ///
     /// - Throws: ``DeliveryFailure/badReply(_:)`` with the number of the command and what is wrong with it.
     static func parse(_ body: ByteBuffer) throws(DeliveryFailure) -> [Command] {
-        let list: Entries
-        do {
-            list = try JSONDecoder().decode(Entries.self, from: Data(body.readableBytesView))
-        } catch {
-            throw .badReply("The command list is not a JSON array.")
+        guard body.isValidUTF8 else { throw .badReply("The command list is not valid UTF-8.") }
+        let result: Result<[Command], DeliveryFailure> = body.withUnsafeReadableBytes { bytes in
+            do throws(DeliveryFailure) {
+                return .success(try list(in: bytes))
+            } catch {
+                return .failure(error)
+            }
         }
-        if let fault = list.fault { throw .badReply("Command \(list.commands.count + 1): \(fault.sentence)") }
-        guard list.commands.count <= maxCommands else {
-            throw .badReply("The command list has more than \(maxCommands) commands.")
-        }
-        return list.commands
+        return try result.get()
     }
 
-    private struct Fault: Error {
-        let sentence: String
-    }
-
-    private struct Name: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-        init?(intValue: Int) { nil }
-        init(stringValue: String) { self.stringValue = stringValue }
-    }
-
-    private struct SendBody: Decodable {
-        let text: String?
-        let base64: String?
-    }
-
-    private struct CloseBody: Decodable {
-        let code: Int
-        let reason: String?
-    }
-
-    /// The commands up to the first fault, or to the first that is too many: the rest is not worth the time.
-    private struct Entries: Decodable {
+    private static func list(in bytes: UnsafeRawBufferPointer) throws(DeliveryFailure) -> [Command] {
+        var reader = JSONReader(bytes)
+        guard reader.take("[") else { throw .badReply("The command list is not a JSON array.") }
         var commands: [Command] = []
-        var fault: Fault?
-
-        init(from decoder: any Decoder) throws {
-            var list = try decoder.unkeyedContainer()
-            while !list.isAtEnd, commands.count <= CommandList.maxCommands {
-                do {
-                    commands.append(try list.decode(Entry.self).command.get())
-                } catch let known as Fault {
-                    fault = known
-                    return
-                } catch {
-                    fault = Fault(sentence: "a value is missing or is of the wrong type.")
-                    return
+        if !reader.take("]") {
+            repeat {
+                guard commands.count < maxCommands else {
+                    throw .badReply("The command list has more than \(maxCommands) commands.")
                 }
+                do throws(JSONReader.Fault) {
+                    commands.append(try command(from: &reader))
+                } catch {
+                    throw .badReply("Command \(commands.count + 1): \(error.sentence)")
+                }
+            } while reader.take(",")
+            guard reader.take("]") else {
+                throw .badReply("The command list has no comma or end after command \(commands.count).")
             }
         }
+        guard reader.isAtEnd() else { throw .badReply("Something follows the command list.") }
+        return commands
     }
 
-    private struct Entry: Decodable {
-        let command: Result<Command, Fault>
-
-        init(from decoder: any Decoder) throws {
-            let object = try decoder.container(keyedBy: Name.self)
-            guard let name = object.allKeys.first, object.allKeys.count == 1 else {
-                command = .failure(Fault(sentence: "an object with exactly one command is needed."))
-                return
+    private static func command(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
+        let needsOne = JSONReader.Fault(sentence: "an object with exactly one command is needed.")
+        guard reader.take("{"), !reader.take("}") else { throw needsOne }
+        let command: Command
+        switch try reader.name() {
+        case "send": command = try send(from: &reader)
+        case "user":
+            command = .user(try reader.string())
+            if case .user(let user) = command, user.utf8.count > WebhookReply.maxUserBytes {
+                throw JSONReader.Fault(sentence: "the user's name is too long.")
             }
-            switch name.stringValue {
-            case "send":
-                command = Self.send(try object.decode(SendBody.self, forKey: name))
-            case "user":
-                let user = try object.decode(String.self, forKey: name)
-                command =
-                    user.utf8.count <= WebhookReply.maxUserBytes
-                    ? .success(.user(user)) : .failure(Fault(sentence: "the user's name is too long."))
-            case "state":
-                let state = try object.decode(String.self, forKey: name)
-                command =
-                    state.utf8.count <= WebhookReply.maxStateBytes
-                    ? .success(.state(state)) : .failure(Fault(sentence: "the state is too long."))
-            case "close":
-                let body = try object.decode(CloseBody.self, forKey: name)
-                command =
-                    CloseRequest(code: body.code, reason: body.reason ?? "").map { .success(.close($0)) }
-                    ?? .failure(Fault(sentence: "this close code may not be sent."))
-            default:
-                command = .failure(Fault(sentence: "this version does not know the command."))
+        case "state":
+            command = .state(try reader.string())
+            if case .state(let state) = command, state.utf8.count > WebhookReply.maxStateBytes {
+                throw JSONReader.Fault(sentence: "the state is too long.")
             }
+        case "close": command = try close(from: &reader)
+        default: throw JSONReader.Fault(sentence: "this version does not know the command.")
         }
+        if reader.take(",") { throw needsOne }
+        try reader.expect("}")
+        return command
+    }
 
-        private static func send(_ body: SendBody) -> Result<Command, Fault> {
-            switch (body.text, body.base64) {
-            case (.some(let text), nil):
-                return .success(.send(.text, ByteBuffer(string: text)))
-            case (nil, .some(let base64)):
-                guard let data = Data(base64Encoded: base64) else {
-                    return .failure(Fault(sentence: "the base64 is not valid."))
+    private static func send(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
+        var sent: Command?
+        try members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
+            guard name == "text" || name == "base64" else { return false }
+            if reader.takeNull() { return true }
+            let value = try reader.string()
+            guard sent == nil else { throw JSONReader.Fault(sentence: "send needs either text or base64.") }
+            if name == "text" {
+                sent = .send(.text, ByteBuffer(string: value))
+            } else {
+                guard let bytes = Base64Text.decoded(value) else {
+                    throw JSONReader.Fault(sentence: "the base64 is not valid.")
                 }
-                return .success(.send(.binary, ByteBuffer(bytes: data)))
-            default:
-                return .failure(Fault(sentence: "send needs either text or base64."))
+                sent = .send(.binary, bytes)
             }
+            return true
         }
+        guard let sent else { throw JSONReader.Fault(sentence: "send needs either text or base64.") }
+        return sent
+    }
+
+    private static func close(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
+        var code: Int?
+        var reason: String?
+        try members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
+            switch name {
+            case "code" where code == nil: code = try reader.integer()
+            case "reason" where reason == nil:
+                if !reader.takeNull() { reason = try reader.string() }
+            default: return false
+            }
+            return true
+        }
+        guard let code else { throw JSONReader.Fault(sentence: "close needs a code.") }
+        guard let request = CloseRequest(code: code, reason: reason ?? "") else {
+            throw JSONReader.Fault(sentence: "this close code may not be sent.")
+        }
+        return .close(request)
+    }
+
+    /// Reads an object; `read` takes the value of a member, or returns false for one that is not known.
+    private static func members(
+        of reader: inout JSONReader,
+        _ read: (_ name: String, _ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool
+    ) throws(JSONReader.Fault) {
+        guard reader.take("{") else { throw .wrongType }
+        if reader.take("}") { return }
+        repeat {
+            guard try read(try reader.name(), &reader) else {
+                throw JSONReader.Fault(sentence: "a member is unknown or stands twice.")
+            }
+        } while reader.take(",")
+        try reader.expect("}")
     }
 }

@@ -2,7 +2,7 @@ import NIOCore
 import SidecarCore
 
 /// How the bytes of a test reach a reader.
-enum Delivery {
+enum HTTPDelivery {
     case whole
     case eachByte
     case splitAt(Int)
@@ -18,7 +18,7 @@ enum Delivery {
 
 /// What a reader said, one line per step, with the pieces of a body joined: two deliveries of the same bytes must say
 /// the same.
-struct Transcript: Equatable, CustomStringConvertible {
+struct HTTPTranscript: Equatable, CustomStringConvertible {
     private(set) var lines: [String] = []
     private(set) var error: HTTPParseError?
     /// Says whether the reader waits for nothing: no request has begun that is not complete.
@@ -61,11 +61,11 @@ struct Transcript: Equatable, CustomStringConvertible {
 /// Reads all requests of a connection.
 func requestTranscript(
     _ bytes: [UInt8],
-    _ delivery: Delivery = .whole,
+    _ delivery: HTTPDelivery = .whole,
     limits: HTTPLimits = HTTPLimits()
-) -> Transcript {
+) -> HTTPTranscript {
     var reader = HTTPRequestReader(limits: limits)
-    var transcript = Transcript()
+    var transcript = HTTPTranscript()
     for piece in delivery.pieces(of: bytes) {
         var buffer = ByteBuffer(bytes: piece)
         reader.append(&buffer)
@@ -95,13 +95,13 @@ func requestTranscript(
 /// Reads one reply, then whatever comes behind it, then the end of the connection.
 func replyTranscript(
     _ bytes: [UInt8],
-    _ delivery: Delivery = .whole,
+    _ delivery: HTTPDelivery = .whole,
     to method: HTTPMethodKind = .other,
     limits: HTTPLimits = HTTPLimits(),
     endOfInput: Bool = true
-) -> Transcript {
+) -> HTTPTranscript {
     var reader = HTTPReplyReader(limits: limits)
-    var transcript = Transcript()
+    var transcript = HTTPTranscript()
     reader.expectReply(to: method)
     do throws(HTTPParseError) {
         for piece in delivery.pieces(of: bytes) {
@@ -117,7 +117,7 @@ func replyTranscript(
     return transcript
 }
 
-extension Transcript {
+extension HTTPTranscript {
     fileprivate mutating func add(_ part: HTTPReplyPart) {
         switch part {
         case .informational(let head): add("informational", head)
@@ -137,7 +137,7 @@ extension Transcript {
 }
 
 /// The same bytes whole, byte by byte and split at each byte: returns the deliveries that said something else.
-func deliveriesThatDiffer(_ count: Int, _ transcript: (Delivery) -> Transcript) -> [String] {
+func httpDeliveriesThatDiffer(_ count: Int, _ transcript: (HTTPDelivery) -> HTTPTranscript) -> [String] {
     let whole = transcript(.whole)
     var different: [String] = []
     if transcript(.eachByte) != whole { different.append("each byte: \(transcript(.eachByte))") }
@@ -147,4 +147,4 @@ func deliveriesThatDiffer(_ count: Int, _ transcript: (Delivery) -> Transcript) 
     return different
 }
 
-func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+func httpBytes(_ text: String) -> [UInt8] { Array(text.utf8) }

@@ -66,7 +66,7 @@ struct HTTPDifferentialTests {
 extension HTTPDifferentialTests {
     /// The one place where we accept a request that NIO refuses, with the reason why that is right; for replies there
     /// is none.
-    private static func isKnownDeviation(request: Transcript) -> Bool {
+    private static func isKnownDeviation(request: HTTPTranscript) -> Bool {
         // llhttp knows a list of methods; RFC 9110 §9.1 makes any token a method, and the app decides.
         let methods: Set = [
             "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE", "COPY", "LOCK",
@@ -154,7 +154,7 @@ private func nioReply(_ bytes: [UInt8]) -> NIOTranscript {
 }
 
 /// Our lines without what NIO doesn't say: the form of the target, the framing, keep-alive, the reason as it was sent.
-private func comparable(_ transcript: Transcript) -> [String] {
+private func comparable(_ transcript: HTTPTranscript) -> [String] {
     transcript.lines.map { line in
         for prefix in ["  ", "body ", "end"] where line.hasPrefix(prefix) { return line }
         let words = line.split(separator: " ", omittingEmptySubsequences: false)

@@ -16,7 +16,7 @@ struct HTTPHeadersTests {
 
     @Test("Fields are found regardless of case, in order, without the white space around them")
     func lookup() throws {
-        let headers = try headers(bytes("X-A:  1 \r\nx-b:\r\nX-a:\t2\r\n"))
+        let headers = try headers(httpBytes("X-A:  1 \r\nx-b:\r\nX-a:\t2\r\n"))
         #expect(headers.count == 4 && !headers.isEmpty)
         #expect(headers.values(of: "x-a") == ["1", "2"])
         #expect(headers.first("x-a") == "1")
@@ -30,25 +30,25 @@ struct HTTPHeadersTests {
 
     @Test("A letter matches its other case, a symbol does not match the letter 32 above it")
     func caseFolding() throws {
-        let headers = try headers(bytes("A^b: 1\r\n"))
+        let headers = try headers(httpBytes("A^b: 1\r\n"))
         #expect(headers.contains("a^B"))
         #expect(!headers.contains("a~b"))
     }
 
     @Test("Tokens are found in comma lists over all fields of the name")
     func tokens() throws {
-        let headers = try headers(bytes("Connection: , keep-alive ,\r\nConnection: X-A,Upgrade\r\n"))
+        let headers = try headers(httpBytes("Connection: , keep-alive ,\r\nConnection: X-A,Upgrade\r\n"))
         #expect(headers.hasToken("upgrade", in: "connection") && headers.hasToken("KEEP-ALIVE", in: "connection"))
         #expect(!headers.hasToken("keep", in: "connection") && !headers.hasToken("", in: "connection"))
         #expect(!headers.hasToken("upgrade", in: "upgrade"))
-        let named: Bool = bytes("x-a").withUnsafeBytes { headers.hasToken($0, in: "connection") }
-        let other: Bool = bytes("x-b").withUnsafeBytes { headers.hasToken($0, in: "connection") }
+        let named: Bool = httpBytes("x-a").withUnsafeBytes { headers.hasToken($0, in: "connection") }
+        let other: Bool = httpBytes("x-b").withUnsafeBytes { headers.hasToken($0, in: "connection") }
         #expect(named && !other)
     }
 
     @Test("Values keep their bytes, also those that are no UTF-8")
     func rawBytes() throws {
-        let headers = try headers(bytes("X: ") + [0xFF, 0xE4] + bytes("\r\n"))
+        let headers = try headers(httpBytes("X: ") + [0xFF, 0xE4] + httpBytes("\r\n"))
         var values: [[UInt8]] = []
         headers.forEach { name, value in
             if HTTPField.equals(name, "x") { values.append(Array(value)) }

@@ -8,7 +8,7 @@ struct HTTPLimitsTests {
 
     /// A request whose head has exactly so many bytes.
     private func request(headBytes: Int) -> [UInt8] {
-        bytes(Self.start + String(repeating: "x", count: headBytes - Self.start.utf8.count - 4) + "\r\n\r\n")
+        httpBytes(Self.start + String(repeating: "x", count: headBytes - Self.start.utf8.count - 4) + "\r\n\r\n")
     }
 
     @Test("A head of exactly the cap passes, one byte more is 431, blank lines before it don't count")
@@ -17,8 +17,8 @@ struct HTTPLimitsTests {
         for (count, error) in [(63, nil), (64, nil), (65, HTTPParseError.headTooLarge)] {
             let input = request(headBytes: count)
             #expect(requestTranscript(input, limits: limits).error == error)
-            #expect(requestTranscript(bytes("\r\n") + input, limits: limits).error == error)
-            #expect(deliveriesThatDiffer(input.count) { requestTranscript(input, $0, limits: limits) } == [])
+            #expect(requestTranscript(httpBytes("\r\n") + input, limits: limits).error == error)
+            #expect(httpDeliveriesThatDiffer(input.count) { requestTranscript(input, $0, limits: limits) } == [])
         }
         #expect(HTTPParseError.headTooLarge.status == 431)
     }
@@ -40,7 +40,7 @@ struct HTTPLimitsTests {
             (63, HTTPParseError.headTooLarge), (64, .headTooLarge), (65, .targetTooLong), (5000, .targetTooLong),
         ] {
             let target = "/" + String(repeating: "x", count: count - 16)
-            let input = bytes("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
+            let input = httpBytes("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
             #expect(requestTranscript(input, limits: limits).error == error)
             #expect(requestTranscript(input, .eachByte, limits: limits).error == error)
         }
@@ -53,10 +53,10 @@ struct HTTPLimitsTests {
         for (count, error) in [(9, nil), (10, nil), (11, HTTPParseError.tooManyHeaders)] {
             let fields = { String(repeating: "X: y\r\n", count: $0) }
             let head = "POST / HTTP/1.1\r\nHost: a\r\n"
-            #expect(requestTranscript(bytes(head + fields(count - 1) + "\r\n"), limits: limits).error == error)
+            #expect(requestTranscript(httpBytes(head + fields(count - 1) + "\r\n"), limits: limits).error == error)
             let body = "Transfer-Encoding: chunked\r\n\r\n0\r\n"
-            #expect(requestTranscript(bytes(head + body + fields(count) + "\r\n"), limits: limits).error == error)
-            let reply = replyTranscript(bytes("HTTP/1.1 204 N\r\n" + fields(count) + "\r\n"), limits: limits)
+            #expect(requestTranscript(httpBytes(head + body + fields(count) + "\r\n"), limits: limits).error == error)
+            let reply = replyTranscript(httpBytes("HTTP/1.1 204 N\r\n" + fields(count) + "\r\n"), limits: limits)
             #expect(reply.error?.sentence == error?.sentence)
         }
         #expect(HTTPParseError.tooManyHeaders.status == 431)
@@ -67,7 +67,7 @@ struct HTTPLimitsTests {
         let limits = HTTPLimits(maxHeadBytes: 80)
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
         for (count, error) in [(79, nil), (80, nil), (81, HTTPParseError.headTooLarge)] {
-            let input = bytes(head + "X: " + String(repeating: "x", count: count - 7) + "\r\n\r\n")
+            let input = httpBytes(head + "X: " + String(repeating: "x", count: count - 7) + "\r\n\r\n")
             #expect(requestTranscript(input, limits: limits).error == error)
             #expect(requestTranscript(input, .eachByte, limits: limits).error == error)
         }
@@ -77,7 +77,7 @@ struct HTTPLimitsTests {
     func methodLength() {
         for (count, error) in [(31, nil), (32, nil), (33, HTTPParseError.methodTooLong)] {
             let method = String(repeating: "M", count: count)
-            #expect(requestTranscript(bytes("\(method) / HTTP/1.1\r\nHost: a\r\n\r\n")).error == error)
+            #expect(requestTranscript(httpBytes("\(method) / HTTP/1.1\r\nHost: a\r\n\r\n")).error == error)
         }
         #expect(HTTPParseError.methodTooLong.status == 501)
     }
@@ -88,7 +88,7 @@ struct HTTPLimitsTests {
             ("9223372036854775806", nil), ("9223372036854775807", nil),
             ("9223372036854775808", HTTPParseError.contentTooLarge), ("00000000000000000000000000001", nil),
         ] {
-            let input = bytes("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(text)\r\n\r\nx")
+            let input = httpBytes("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(text)\r\n\r\nx")
             #expect(requestTranscript(input).error == error)
         }
         #expect(HTTPParseError.contentTooLarge.status == 400)
@@ -100,15 +100,15 @@ struct HTTPLimitsTests {
         for (count, error) in [(14, nil), (15, nil), (16, HTTPParseError.invalidChunkSize)] {
             for digit in ["0", "f"] {
                 let size = String(repeating: digit, count: count)
-                #expect(requestTranscript(bytes(head + size + "\r\n")).error == error)
+                #expect(requestTranscript(httpBytes(head + size + "\r\n")).error == error)
             }
         }
         for (count, error) in [(255, nil), (256, nil), (257, HTTPParseError.invalidChunkExtension)] {
-            let input = bytes(head + "1;" + String(repeating: "e", count: count - 1) + "\r\nx\r\n0\r\n\r\n")
+            let input = httpBytes(head + "1;" + String(repeating: "e", count: count - 1) + "\r\nx\r\n0\r\n\r\n")
             #expect(requestTranscript(input).error == error)
             #expect(requestTranscript(input, .eachByte).error == error)
         }
-        let endless = bytes(head + "1;" + String(repeating: "e", count: 1 << 20))
+        let endless = httpBytes(head + "1;" + String(repeating: "e", count: 1 << 20))
         #expect(requestTranscript(endless).error == .invalidChunkExtension)
     }
 
@@ -118,10 +118,10 @@ struct HTTPLimitsTests {
         // Each chunk has 101 bytes of extension and one of data: 100 too many.
         let thin = "1;" + String(repeating: "e", count: 100) + "\r\nx\r\n"
         for (count, error) in [(162, nil), (163, nil), (164, HTTPParseError.invalidChunkExtension)] {
-            #expect(requestTranscript(bytes(head + String(repeating: thin, count: count))).error == error)
+            #expect(requestTranscript(httpBytes(head + String(repeating: thin, count: count))).error == error)
         }
         let fat = "65;" + String(repeating: "e", count: 100) + "\r\n" + String(repeating: "x", count: 101) + "\r\n"
-        #expect(requestTranscript(bytes(head + String(repeating: fat, count: 2000))).error == nil)
+        #expect(requestTranscript(httpBytes(head + String(repeating: fat, count: 2000))).error == nil)
     }
 
     @Test("A megabyte of header in single bytes stops at the cap with little buffered (abuse case 9)")
@@ -130,7 +130,7 @@ struct HTTPLimitsTests {
         var reader = HTTPRequestReader(limits: limits)
         var error: HTTPParseError?
         var sent = 0
-        let start = bytes(Self.start)
+        let start = httpBytes(Self.start)
         for index in 0..<(10 << 20) where error == nil {
             var input = ByteBuffer(bytes: [index < start.count ? start[index] : UInt8(ascii: "x")])
             reader.append(&input)

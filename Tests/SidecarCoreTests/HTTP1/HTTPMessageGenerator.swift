@@ -1,5 +1,5 @@
 /// Deterministic randomness: the same seed gives the same messages on every machine.
-struct SeededGenerator: RandomNumberGenerator {
+struct HTTPSeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
     init(seed: UInt64) { state = seed }
@@ -15,9 +15,9 @@ struct SeededGenerator: RandomNumberGenerator {
 
 /// Makes valid messages of all framings, and damages them.
 struct HTTPMessageGenerator {
-    private var random: SeededGenerator
+    private var random: HTTPSeededGenerator
 
-    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+    init(seed: UInt64) { random = HTTPSeededGenerator(seed: seed) }
 
     mutating func request() -> [UInt8] {
         let method = pick(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PROPFIND"])

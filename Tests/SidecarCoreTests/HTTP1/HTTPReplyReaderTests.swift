@@ -49,21 +49,21 @@ struct HTTPReplyReaderTests {
         ]
     )
     func validReplies(text: String, expected: [String]) {
-        #expect(replyTranscript(bytes(text)).lines == expected)
-        #expect(deliveriesThatDiffer(text.utf8.count) { replyTranscript(bytes(text), $0) } == [])
+        #expect(replyTranscript(httpBytes(text)).lines == expected)
+        #expect(httpDeliveriesThatDiffer(text.utf8.count) { replyTranscript(httpBytes(text), $0) } == [])
     }
 
     @Test("A reply to HEAD and a 2xx to CONNECT have no body, whatever their fields say")
     func bodilessMethods() {
-        let long = bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        let long = httpBytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         #expect(
             replyTranscript(long, to: .head).lines
                 == ["final 200 [OK] 1.1 none keep", "  Content-Length: 9", "end"]
         )
-        let chunked = bytes("HTTP/1.1 404 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        let chunked = httpBytes("HTTP/1.1 404 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         #expect(replyTranscript(chunked, to: .head).error == nil)
         #expect(replyTranscript(chunked, to: .connect).error == .truncatedReply)
-        #expect(replyTranscript(bytes("HTTP/1.1 200 OK\r\n\r\n"), to: .connect).lines.last == "end")
+        #expect(replyTranscript(httpBytes("HTTP/1.1 200 OK\r\n\r\n"), to: .connect).lines.last == "end")
     }
 
     private static let refused: [(String, HTTPParseError)] = [
@@ -103,10 +103,10 @@ struct HTTPReplyReaderTests {
     @Test("A malformed reply is refused as a bad gateway's, however its bytes arrive (abuse case 32)")
     func refusedReplies() {
         for (text, error) in Self.refused {
-            let whole = replyTranscript(bytes(text))
+            let whole = replyTranscript(httpBytes(text))
             #expect(whole.error?.sentence == error.sentence, "\(text.debugDescription) said \(whole)")
             #expect(whole.error?.status == 502)
-            #expect(deliveriesThatDiffer(text.utf8.count) { replyTranscript(bytes(text), $0) } == [])
+            #expect(httpDeliveriesThatDiffer(text.utf8.count) { replyTranscript(httpBytes(text), $0) } == [])
         }
     }
 

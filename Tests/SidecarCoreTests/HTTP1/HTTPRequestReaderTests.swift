@@ -77,8 +77,8 @@ struct HTTPRequestReaderTests {
         ]
     )
     func validRequests(text: String, expected: [String]) {
-        #expect(requestTranscript(bytes(text)).lines == expected)
-        #expect(deliveriesThatDiffer(text.utf8.count) { requestTranscript(bytes(text), $0) } == [])
+        #expect(requestTranscript(httpBytes(text)).lines == expected)
+        #expect(httpDeliveriesThatDiffer(text.utf8.count) { requestTranscript(httpBytes(text), $0) } == [])
     }
 
     @Test(
@@ -89,7 +89,7 @@ struct HTTPRequestReaderTests {
     )
     func rawTargets(target: String) {
         let text = "GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n"
-        #expect(requestTranscript(bytes(text)).lines.first == "GET \(target) 1.1 origin none keep")
+        #expect(requestTranscript(httpBytes(text)).lines.first == "GET \(target) 1.1 origin none keep")
     }
 
     @Test("Trailers that decide about framing, routing or identity are dropped (abuse case 25)")
@@ -102,7 +102,7 @@ struct HTTPRequestReaderTests {
             Sec-WebSocket-Key: k\r\nIf-Match: *\r\nContent-Type: text/html\r\nContent-MD5: m\r\n\r\n
             """
         #expect(
-            requestTranscript(bytes(text)).lines.suffix(3)
+            requestTranscript(httpBytes(text)).lines.suffix(3)
                 == ["end with trailers", "  Server-Timing: t", "  Content-MD5: m"]
         )
         let onlyForbidden = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n"

@@ -106,10 +106,10 @@ struct HTTPRequestStrictnessTests {
     @Test("A request that two readers could take differently is refused, however its bytes arrive")
     func refusedRequests() {
         for (text, error) in Self.refused {
-            let whole = requestTranscript(bytes(text))
+            let whole = requestTranscript(httpBytes(text))
             #expect(whole.error == error, "\(text.debugDescription) said \(whole)")
             #expect(whole.lines.count == 1, "\(text.debugDescription) let a head through")
-            #expect(deliveriesThatDiffer(text.utf8.count) { requestTranscript(bytes(text), $0) } == [])
+            #expect(httpDeliveriesThatDiffer(text.utf8.count) { requestTranscript(httpBytes(text), $0) } == [])
         }
     }
 
@@ -136,9 +136,9 @@ struct HTTPRequestStrictnessTests {
     )
     func refusedChunks(body: String, error: HTTPParseError) {
         let text = Self.chunked + body
-        let whole = requestTranscript(bytes(text))
+        let whole = requestTranscript(httpBytes(text))
         #expect(whole.error == error, "\(whole)")
-        #expect(deliveriesThatDiffer(text.utf8.count) { requestTranscript(bytes(text), $0) } == [])
+        #expect(httpDeliveriesThatDiffer(text.utf8.count) { requestTranscript(httpBytes(text), $0) } == [])
     }
 
     @Test(
@@ -152,8 +152,8 @@ struct HTTPRequestStrictnessTests {
     func refusedHosts(host: String) {
         // An empty port is legal (RFC 3986 §3.2.3).
         let expected: HTTPParseError? = host == "a:" ? nil : .invalidHost
-        #expect(requestTranscript(bytes("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")).error == expected)
-        #expect(requestTranscript(bytes("GET / HTTP/1.0\r\nHost: \(host)\r\n\r\n")).error == expected)
+        #expect(requestTranscript(httpBytes("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")).error == expected)
+        #expect(requestTranscript(httpBytes("GET / HTTP/1.0\r\nHost: \(host)\r\n\r\n")).error == expected)
         #expect(HTTPField.isValidHost(host) == (expected == nil))
     }
 }

@@ -74,7 +74,8 @@ struct HeadWriterTests {
             Array(left.utf8).withUnsafeBytes { HTTPField.equals($0, right) }
         }
         #expect(equal("Cookie", "cOOKIE") && equal("", "") && equal("x-1_~", "X-1_~"))
-        for (left, right) in [("x^", "x~"), ("a", ""), ("", "a"), ("ab", "a"), ("a@", "a`"), ("a\r", "a-"), ("é", "É")] {
+        for (left, right) in [("x^", "x~"), ("a", ""), ("", "a"), ("ab", "a"), ("a@", "a`"), ("a\r", "a-"), ("é", "É")]
+        {
             #expect(!equal(left, right), "\(left) \(right)")
         }
     }

@@ -23,7 +23,9 @@ struct PassThroughRequestTests {
         return Heads.lines(buffer)
     }
 
-    private let forwarding = ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: a.example"]
+    private let forwarding = [
+        "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: a.example",
+    ]
 
     @Test("The head goes on with its fields in order, and names the client")
     func plain() throws {
@@ -147,7 +149,9 @@ struct PassThroughRequestTests {
                 passed += 1
                 let heard = Exchange.all(in: Array(exchange.written.readableBytesView), client: client)
                 if heard.count != 1 || heard.first?.meaning != exchange.meaning {
-                    Issue.record("\(exchange.meaning) became \(heard.map(\.meaning)): \(String(buffer: exchange.written))")
+                    Issue.record(
+                        "\(exchange.meaning) became \(heard.map(\.meaning)): \(String(buffer: exchange.written))"
+                    )
                     return
                 }
             }

@@ -45,7 +45,9 @@ struct CloseReportTests {
     @Test("Any reason is read back from the JSON, and no control character stands in it (abuse case 41)")
     func reasons() throws {
         let controls = (UInt8(0)...0x7F).map { String(Unicode.Scalar($0)) }
-        let others = ["é\u{301}", "😀", "\u{2028}\u{2029}\u{FEFF}\u{FFFD}", "\r\n\u{1B}[31m", #"","code":1"#, #"\u0000"#]
+        let others = [
+            "é\u{301}", "😀", "\u{2028}\u{2029}\u{FEFF}\u{FFFD}", "\r\n\u{1B}[31m", #"","code":1"#, #"\u0000"#,
+        ]
         for reason in controls + others + [controls.joined() + others.joined()] {
             let report = report(reason)
             #expect(try read(report).reason == reason)

@@ -23,7 +23,9 @@ struct CloudEventsDialectTests {
     }
 
     private func handshake(_ fields: String...) throws -> HTTPRequestHead {
-        let upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
+        let upgrade = [
+            "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13",
+        ]
         return try Heads.request(lines: ["GET /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + upgrade + fields)
     }
 
@@ -70,7 +72,8 @@ struct CloudEventsDialectTests {
     }
 
     private let start = [
-        "ce-specversion: 1.0", "ce-source: /sidesocket/node-1", "ce-subject: /ws/chat?room=1", "ce-connectionid: Zk3-_x",
+        "ce-specversion: 1.0", "ce-source: /sidesocket/node-1", "ce-subject: /ws/chat?room=1",
+        "ce-connectionid: Zk3-_x",
         "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example",
     ]
 

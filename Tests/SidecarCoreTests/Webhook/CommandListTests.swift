@@ -1,3 +1,4 @@
+import FoundationEssentials
 import NIOCore
 import Testing
 
@@ -43,6 +44,7 @@ struct CommandListTests {
     func emptyList() throws {
         #expect(try parse("[]") == [])
         #expect(try parse(" \r\n\t[ ]\n") == [])
+        #expect(try parse("\u{FEFF}[]") == [])
     }
 
     @Test("Strings with line breaks, NUL and quotes are data like any other")
@@ -60,7 +62,12 @@ struct CommandListTests {
             " ", "{}", "null", "1", "\"x\"", "[", "]", "[{}", "[{}]x", "[{}] []", "[,]", "[{\"user\":\"a\"},]",
             "[{\"user\":\"a\"} {\"user\":\"b\"}]", "{\"user\":\"a\"}", "[{'user':'a'}]", "[{user:\"a\"}]",
             "[{\"user\":\"a\n\"}]", "[{\"user\":\"\\x\"}]", "[{\"user\":\"\\ud800\"}]", "[{\"user\":\"a}]",
-            "// x\n[]", "[NaN]", "[{\"user\":\"a\"}]\u{0}",
+            "// x\n[]", "[NaN]", "[nul", "[{\"send\":{\"text\":nul", "[{\"user\":\"\\u00", "[{\"user\":\"\\",
+            "[{\"user\":\"\\ud800\\",
+            "[{\"user\":\"\\ud800\\u0041\"}]", "[{\"user\":\"\\udc00\"}]", "[{\"user\":\"\\u00g0\"}]",
+            "[{\"user\" \"a\"}]",
+            "[{\"close\":{\"code\":-", "[{\"close\":{\"code\":4000", "[{user", "\u{FEFF}", "\u{FEFF}\u{FEFF}[]",
+            "[{\"user\":\"a\"}]\u{0}",
         ]
     )
     func malformed(json: String) {
@@ -123,6 +130,7 @@ struct CommandListTests {
         }
         let binary = Command.send(.binary, ByteBuffer(string: "a"))
         #expect(try parse(#"[{"send":{"text":null,"base64":"YQ=="}}]"#) == [binary])
+        #expect(try parse(#"[{"send":{"base64":"YQ==","text":null}}]"#) == [binary])
     }
 
     @Test("Base64 is read with its padding and without white space, or not at all")
@@ -133,7 +141,16 @@ struct CommandListTests {
                 "\(text)"
             )
         }
-        for text in ["Y", "YQ", "YQ=", "YQ===", "====", "=", "Y=Q=", "YQ==YQ==", "YQ==\\n", " YQ==", "Y Q==", "_-==", "é", "\\u0000"] {
+        let bytes = (0...255).map { UInt8($0) }
+        for count in 0..<bytes.count {
+            let text = Data(bytes[..<count]).base64EncodedString()
+            let expected = Command.send(.binary, ByteBuffer(bytes: bytes[..<count]))
+            #expect(try parse(#"[{"send":{"base64":"\#(text)"}}]"#) == [expected])
+        }
+        for text in [
+            "Y", "YQ", "YQ=", "YQ===", "====", "=", "Y=Q=", "YQ==YQ==", "YQ==\\n", " YQ==", "Y Q==", "_-==", "é",
+            "\\u0000",
+        ] {
             #expect(failure(#"[{"send":{"base64":"\#(text)"}}]"#.utf8) != nil, "\(text)")
         }
     }
@@ -169,15 +186,25 @@ struct CommandListTests {
         for count in [1025, 40_000] { #expect(failure(list(count).utf8)?.contains("more than 1024") == true) }
     }
 
-    @Test("A repeated key gives one command, the same in each run")
-    func duplicateKeys() throws {
-        let first = try parse(#"[{"user":"a","user":"b"}]"#)
-        #expect(first.count == 1 && (first == [.user("a")] || first == [.user("b")]))
-        for _ in 0..<20 { #expect(try parse(#"[{"user":"a","user":"b"}]"#) == first) }
-        let close = try parse(#"[{"close":{"code":4000,"code":4001}}]"#)
-        #expect(close.count == 1)
-        let many = "[{" + Array(repeating: #""user":"a""#, count: 10_000).joined(separator: ",") + "}]"
-        #expect(try parse(many) == [.user("a")])
+    @Test("A key that stands twice is refused, in a command and in its value")
+    func duplicateKeys() {
+        for command in [
+            #"{"user":"a","user":"b"}"#, #"{"send":{"text":"a"},"send":{"text":"b"}}"#,
+            #"{"send":{"text":"a","text":"b"}}"#, #"{"send":{"base64":"","base64":""}}"#,
+            #"{"close":{"code":4000,"code":4001}}"#, #"{"close":{"code":4000,"reason":"a","reason":"b"}}"#,
+            #"{"user":"a","us\u0065r":"b"}"#, #"{"close":{"code":4000,"c\u006fde":4001}}"#,
+        ] {
+            #expect(failure("[\(command)]".utf8)?.contains("Command 1:") == true, "\(command)")
+        }
+        let many = "[{" + Array(repeating: #""user":"a""#, count: 50_000).joined(separator: ",") + "}]"
+        #expect(failure(many.utf8) != nil)
+    }
+
+    @Test("A member that is not known is refused rather than ignored, since it may be a slip")
+    func unknownMembers() {
+        for command in [#"{"close":{"code":4000,"resaon":"x"}}"#, #"{"send":{"text":"a","type":"x"}}"#] {
+            #expect(failure("[\(command)]".utf8)?.contains("Command 1:") == true)
+        }
     }
 
     @Test("10,000 brackets deep is a refusal, not an overflow of the stack", arguments: [512, 513, 10_000, 300_000])

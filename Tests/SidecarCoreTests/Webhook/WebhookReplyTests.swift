@@ -68,7 +68,9 @@ struct WebhookReplyTests {
     func noType() throws {
         #expect(try read("HTTP/1.1 200 OK", text: "hé").output == text("hé"))
         #expect(try read("HTTP/1.1 200 OK", "Content-Type:", text: "hé").output == text("hé"))
-        for bytes: [UInt8] in [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x61, 0xE2, 0x82]] {
+        for bytes: [UInt8] in [
+            [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x61, 0xE2, 0x82],
+        ] {
             let output = WebhookReply.Output.message(.binary, ByteBuffer(bytes: bytes))
             #expect(try read("HTTP/1.1 200 OK", body: bytes).output == output)
         }
@@ -99,7 +101,9 @@ struct WebhookReplyTests {
                 _ = try read("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: count))")
             }
             #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: limit + 1))"))
-            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "é", count: limit / 2 + 1))"))
+            #expect(
+                try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "é", count: limit / 2 + 1))")
+            )
         }
     }
 
@@ -126,7 +130,8 @@ struct WebhookReplyTests {
         "A close that may not be sent is a final failure (abuse case 31)",
         arguments: [
             "", "0", "999", "1004", "1005", "1006", "1015", "1016", "2999", "5000", "70000", "-1", "-400", "+400",
-            "+4000", "04000", "0x400", "1e3", "4000.0", "4000,bye", "4000\tbye", "bye", "bye 4000", "４０００", "9999999999999999999",
+            "+4000", "04000", "0x400", "1e3", "4000.0", "4000,bye", "4000\tbye", "bye", "bye 4000", "４０００",
+            "9999999999999999999",
         ]
     )
     func badClose(value: String) throws {

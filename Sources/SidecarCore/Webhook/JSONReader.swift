@@ -1,0 +1,149 @@
+/// Reads JSON (RFC 8259) piece by piece: the caller says what it expects next.
+///
+/// It never recurses, so no depth of nesting costs stack, and it makes nothing that the caller has not asked for.
+/// (`JSONDecoder` of FoundationEssentials traps on some malformed inputs, which an app must not be able to cause.)
+struct JSONReader {
+    /// What is wrong, as the end of a sentence.
+    struct Fault: Error {
+        let sentence: String
+
+        static let malformed = Fault(sentence: "the JSON is malformed.")
+        static let wrongType = Fault(sentence: "a value is missing or is of the wrong type.")
+    }
+
+    private let bytes: UnsafeRawBufferPointer
+    private var position = 0
+
+    /// Starts at the first byte, behind a byte order mark if there is one.
+    ///
+    /// - Parameter bytes: Valid UTF-8, which must outlive the reader.
+    init(_ bytes: UnsafeRawBufferPointer) {
+        self.bytes = bytes
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+    }
+
+    /// True when only white space is left.
+    mutating func isAtEnd() -> Bool {
+        peek() == nil
+    }
+
+    /// Takes this mark (`[`, `,` …) if it comes next, whatever white space stands before it.
+    mutating func take(_ mark: Unicode.Scalar) -> Bool {
+        guard peek() == UInt8(ascii: mark) else { return false }
+        position += 1
+        return true
+    }
+
+    /// Takes this mark, which must come next.
+    mutating func expect(_ mark: Unicode.Scalar) throws(Fault) {
+        guard take(mark) else { throw .malformed }
+    }
+
+    /// Takes `null` if it comes next.
+    mutating func takeNull() -> Bool {
+        guard peek() == UInt8(ascii: "n"), bytes[position...].starts(with: "null".utf8) else { return false }
+        position += 4
+        return true
+    }
+
+    /// Takes a member's name and the colon behind it.
+    mutating func name() throws(Fault) -> String {
+        guard peek() == UInt8(ascii: "\"") else { throw .malformed }
+        let name = try string()
+        try expect(":")
+        return name
+    }
+
+    /// Takes a string.
+    mutating func string() throws(Fault) -> String {
+        guard peek() == UInt8(ascii: "\"") else { throw .wrongType }
+        position += 1
+        var start = position
+        var unescaped: [UInt8] = []
+        while position < bytes.count {
+            switch bytes[position] {
+            case UInt8(ascii: "\""):
+                let last = UnsafeRawBufferPointer(rebasing: bytes[start..<position])
+                position += 1
+                if unescaped.isEmpty { return String(decoding: last, as: UTF8.self) }
+                unescaped += last
+                return String(decoding: unescaped, as: UTF8.self)
+            case UInt8(ascii: "\\"):
+                unescaped += bytes[start..<position]
+                position += 1
+                unescaped += UTF8.encode(try escape()) ?? UTF8.encodedReplacementCharacter
+                start = position
+            case ..<0x20: throw .malformed
+            default: position += 1
+            }
+        }
+        throw .malformed
+    }
+
+    /// Takes a whole number, which must fit an `Int`.
+    mutating func integer() throws(Fault) -> Int {
+        guard let first = peek(), first == UInt8(ascii: "-") || HTTPField.isDigit(first) else { throw .wrongType }
+        let start = position
+        position += 1
+        while position < bytes.count, Self.isNumberByte(bytes[position]) { position += 1 }
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        let digits = first == UInt8(ascii: "-") ? text.dropFirst() : text[...]
+        guard digits.utf8.allSatisfy(HTTPField.isDigit), digits == "0" || !digits.hasPrefix("0") else {
+            throw Fault(sentence: "the number is not a whole one.")
+        }
+        guard let number = Int(text) else { throw Fault(sentence: "the number is out of range.") }
+        return number
+    }
+
+    private static func isNumberByte(_ byte: UInt8) -> Bool {
+        HTTPField.isDigit(byte) || "+-.eE".utf8.contains(byte)
+    }
+
+    /// The next byte that is no white space.
+    private mutating func peek() -> UInt8? {
+        while position < bytes.count {
+            switch bytes[position] {
+            case 0x20, 0x09, 0x0A, 0x0D: position += 1
+            default: return bytes[position]
+            }
+        }
+        return nil
+    }
+
+    /// What stands behind a backslash; half a surrogate pair is no character.
+    private mutating func escape() throws(Fault) -> Unicode.Scalar {
+        guard position < bytes.count else { throw .malformed }
+        position += 1
+        switch bytes[position - 1] {
+        case UInt8(ascii: "\""): return "\""
+        case UInt8(ascii: "\\"): return "\\"
+        case UInt8(ascii: "/"): return "/"
+        case UInt8(ascii: "b"): return "\u{08}"
+        case UInt8(ascii: "f"): return "\u{0C}"
+        case UInt8(ascii: "n"): return "\n"
+        case UInt8(ascii: "r"): return "\r"
+        case UInt8(ascii: "t"): return "\t"
+        case UInt8(ascii: "u"):
+            var code = try hexCode()
+            if (0xD800...0xDBFF).contains(code), bytes[position...].starts(with: "\\u".utf8) {
+                position += 2
+                let low = try hexCode()
+                guard (0xDC00...0xDFFF).contains(low) else { throw .malformed }
+                code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+            }
+            guard let scalar = Unicode.Scalar(code) else { throw .malformed }
+            return scalar
+        default: throw .malformed
+        }
+    }
+
+    private mutating func hexCode() throws(Fault) -> UInt32 {
+        var code: UInt32 = 0
+        for _ in 0..<4 {
+            guard position < bytes.count, let digit = HTTPField.hexValue(bytes[position]) else { throw .malformed }
+            code = code << 4 | UInt32(digit)
+            position += 1
+        }
+        return code
+    }
+}

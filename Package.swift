@@ -39,10 +39,19 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // What both listeners need to outlive a full descriptor table.
+        .target(
+            name: "ListenerSupport",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
         .target(
             name: "SidecarServer",
             dependencies: [
-                "WebSocketProtocol", "SidecarCore",
+                "WebSocketProtocol", "SidecarCore", "ListenerSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -56,7 +65,7 @@ let package = Package(
         .target(
             name: "ControlPlane",
             dependencies: [
-                "SidecarCore",
+                "SidecarCore", "ListenerSupport",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -104,7 +113,14 @@ let package = Package(
         ),
         .testTarget(
             name: "ControlPlaneTests",
-            dependencies: ["ControlPlane", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "ControlPlane", "ListenerSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -16,8 +16,9 @@ arrows="
 WebSocketProtocol:
 SidecarCore:
 PrometheusMetrics:
-ControlPlane: SidecarCore
-SidecarServer: WebSocketProtocol SidecarCore
+ListenerSupport:
+ControlPlane: SidecarCore ListenerSupport
+SidecarServer: WebSocketProtocol SidecarCore ListenerSupport
 sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.

@@ -1,5 +1,6 @@
 internal import Hummingbird
 internal import HummingbirdCore
+internal import ListenerSupport
 public import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -61,7 +62,7 @@ public struct ControlPlane: Service {
                     tasks.addTask {
                         do {
                             try await application.run()
-                        } catch where !(error is CancellationError) {
+                        } catch  where !(error is CancellationError) {
                             throw ControlListenError(address: address, cause: error)
                         }
                     }
@@ -116,7 +117,7 @@ public struct ControlPlane: Service {
         do {
             try await channel.eventLoop.submit {
                 try channel.pipeline.syncOperations.addHandler(
-                    AcceptErrorHandler(pause: self.acceptPause, logger: logger),
+                    AcceptErrorHandler(listener: "control", pause: self.acceptPause, logger: logger),
                     position: .first
                 )
             }.get()

@@ -1,3 +1,4 @@
+import ListenerSupport
 public import Logging
 import NIOCore
 import NIOPosix
@@ -76,10 +77,12 @@ public final class EdgeService: Service {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { channel in
+            .serverChannelInitializer { [logger] channel in
                 channel.eventLoop.makeCompletedFuture {
                     // Without it an exhausted descriptor table turns the accept loop into a busy one.
-                    try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptErrorHandler(listener: "public", pause: .milliseconds(100), logger: logger)
+                    )
                 }
             }
             .childChannelOption(

@@ -143,7 +143,11 @@ async def run_cases(url, cases, parallel):
 def verdict(result):
     """The worse of the two verdicts, as Autobahn words it."""
     behavior, close = result.behavior.value, result.behavior_close.value
-    return behavior if behavior not in ("OK", "NON-STRICT", "INFORMATIONAL") or close in ("OK", "INFORMATIONAL") else f"close {close}"
+    return (
+        behavior
+        if behavior not in ("OK", "NON-STRICT", "INFORMATIONAL") or close in ("OK", "INFORMATIONAL")
+        else f"close {close}"
+    )
 
 
 def report(results):
@@ -151,7 +155,9 @@ def report(results):
     groups = collections.defaultdict(list)
     for result in results:
         groups[int(result.case_id.split(".")[0])].append(result)
-    print(f"\n{'group':>5} {'cases':>6} {'ok':>6} {'non-strict':>11} {'informational':>14} {'failed':>7} {'seconds':>8}")
+    print(
+        f"\n{'group':>5} {'cases':>6} {'ok':>6} {'non-strict':>11} {'informational':>14} {'failed':>7} {'seconds':>8}"
+    )
     unexplained = []
     for group in sorted(groups):
         rows = groups[group]
@@ -178,7 +184,9 @@ def report(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=os.environ.get("SIDESOCKET_BINARY") or str(ROOT / ".build/debug/sidesocket"))
+    parser.add_argument(
+        "--binary", default=os.environ.get("SIDESOCKET_BINARY") or str(ROOT / ".build/debug/sidesocket")
+    )
     parser.add_argument("--cases", nargs="+", default=GROUPS, metavar="GLOB")
     parser.add_argument("--parallel", type=int, default=4, help="cases at once (4)")
     parser.add_argument("--url", help="test this server instead of starting sidesocket")

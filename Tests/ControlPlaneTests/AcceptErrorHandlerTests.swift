@@ -1,3 +1,4 @@
+import ListenerSupport
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -33,7 +34,7 @@ struct AcceptErrorHandlerTests {
 
     init() throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let handler = AcceptErrorHandler(pause: .milliseconds(200), logger: logger)
+        let handler = AcceptErrorHandler(listener: "test", pause: .milliseconds(200), logger: logger)
         try self.channel.pipeline.syncOperations.addHandlers([self.socket, handler, self.server])
         try self.channel.connect(to: SocketAddress(unixDomainSocketPath: "/x")).wait()
         self.socket.reads = 0

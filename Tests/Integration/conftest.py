@@ -101,7 +101,10 @@ def _quiet(app, process):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A CA and a certificate it signed for 127.0.0.1 and app.test: (ca, (certificate, key)); other.pem beside it is for other.test."""
+    """A CA and a certificate it signed for 127.0.0.1 and app.test: (ca, (certificate, key)).
+
+    `other.pem` beside them is a certificate of the same CA and key for other.test alone.
+    """
     folder = tmp_path_factory.mktemp("tls")
 
     def openssl(*arguments):

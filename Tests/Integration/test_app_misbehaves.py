@@ -69,7 +69,9 @@ def test_case_31_an_illegal_close_code_is_a_final_failure(shared_other, value):
     message_fails(shared_other, Reply(raw=raw), 1011)
 
 
-@pytest.mark.parametrize("code", ["70000", "-1", "1005", "1006", "999", "4000.5", "1e400", "null", '"4000"', "[]", "18446744073709551616"])
+@pytest.mark.parametrize(
+    "code", ["70000", "-1", "1005", "1006", "999", "4000.5", "1e400", "null", '"4000"', "[]", "18446744073709551616"]
+)
 def test_case_31_an_illegal_close_code_in_a_command(shared_other, code):
     body = '[{"close":{"code":%s,"reason":"x"}}]' % code
     message_fails(shared_other, Reply(200, body, {"Content-Type": "application/vnd.sidesocket+json"}), 1011)
@@ -94,7 +96,9 @@ def test_case_31_a_long_reason_in_a_command(shared_other):
 
 
 def test_case_31_a_reason_of_invalid_utf8(shared_other):
-    got = message_fails(shared_other, Reply(raw=b"HTTP/1.1 204 X\r\nSidesocket-Close: 4000 caf\xe9\r\n\r\n"), 4000, 1011)
+    got = message_fails(
+        shared_other, Reply(raw=b"HTTP/1.1 204 X\r\nSidesocket-Close: 4000 caf\xe9\r\n\r\n"), 4000, 1011
+    )
     got.payload[2:].decode()
 
 
@@ -102,7 +106,8 @@ def test_case_31_a_reason_of_invalid_utf8(shared_other):
     "line",
     [
         b"Set-Cookie: a=\rSet-Cookie: evil=1", b"Set-Cookie: a=1\nSet-Cookie: evil=1", b"X-A: b\x00c",
-        b"X-A: b\r c", b"X-A: b\x0bc", b"X-A: b\x1b[31m", b"X-A\x00: b", b"X A: b", b": b", b"X-A : b", b"nocolon", b" X-A: b",
+        b"X-A: b\r c", b"X-A: b\x0bc", b"X-A: b\x1b[31m", b"X-A\x00: b", b"X A: b", b": b", b"X-A : b", b"nocolon",
+        b" X-A: b",
     ],
 )  # fmt: skip
 def test_case_31_control_characters_in_a_header_refuse_the_handshake(shared_other, line):
@@ -176,7 +181,8 @@ GARBAGE = {
     "gzip, chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a bad chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
-    "an overflowing chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "an overflowing chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"10000000000000005\r\nhello\r\n0\r\n\r\n",
     "a negative chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
     "no CRLF behind a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
     "bare LFs": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
@@ -337,7 +343,12 @@ def test_a_head_reply_with_a_body_does_not_shift_the_next_answer(shared_other):
 
 def test_a_204_with_a_body_does_not_shift_the_next_answer(shared_other):
     app, process = shared_other
-    app.on(Reply(raw=b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), event="message", path="/ws", times=3)
+    app.on(
+        Reply(raw=b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+        event="message",
+        path="/ws",
+        times=3,
+    )
     socket = process.websocket()
     for _ in range(3):
         socket.text("x")

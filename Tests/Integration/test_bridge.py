@@ -615,7 +615,8 @@ def test_keep_drops_the_message_and_goes_on(app, sidesocket):
     app.echo()
     bad = [
         Reply(404, "no"), Reply(500, "no"), Reply(503), Reply(raw=b""), Reply(raw=b"garbage\r\n\r\n", close=True),
-        Reply(200, "x" * 1001), Reply(200, b"\xff", TEXT_PLAIN), Reply(200, "{", {"Content-Type": "application/vnd.sidesocket+json"}),
+        Reply(200, "x" * 1001), Reply(200, b"\xff", TEXT_PLAIN),
+        Reply(200, "{", {"Content-Type": "application/vnd.sidesocket+json"}),
         Reply(204, headers={"Sidesocket-Close": "70000"}),
     ]  # fmt: skip
     socket = edge.websocket()

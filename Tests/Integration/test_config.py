@@ -75,7 +75,10 @@ def test_an_unknown_variable_is_a_fault_and_the_meant_one_is_suggested_or_at_lea
 
 
 def test_variables_without_the_prefix_are_nobodys_business():
-    assert run("check", env={"APP_URL": "x", "LISTEN": "x", "SIDESOCKETX": "1", "OTEL_X": "1"}, APP_URL=URL).returncode == 0
+    assert (
+        run("check", env={"APP_URL": "x", "LISTEN": "x", "SIDESOCKETX": "1", "OTEL_X": "1"}, APP_URL=URL).returncode
+        == 0
+    )
 
 
 def test_variables_that_kubernetes_injects_are_ignored(app, sidesocket):
@@ -92,14 +95,26 @@ def test_variables_that_kubernetes_injects_are_ignored(app, sidesocket):
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
-        ("LISTEN", ["127.0.0.1:8080", "[::]:8080", "unix:/tmp/x.sock", "127.0.0.1:1,127.0.0.1:2"], ["", "8080x", "1.2.3.4:99999", ":"]),
+        (
+            "LISTEN",
+            ["127.0.0.1:8080", "[::]:8080", "unix:/tmp/x.sock", "127.0.0.1:1,127.0.0.1:2"],
+            ["", "8080x", "1.2.3.4:99999", ":"],
+        ),
         ("CONTROL_LISTEN", ["127.0.0.1:9091"], ["x:y"]),
-        ("APP_URL", ["http://127.0.0.1:3000", "https://app.test", "unix:/tmp/a.sock", "http://[::1]:3000"], ["", "x", "http://", "http://x:0", "unix:"]),
+        (
+            "APP_URL",
+            ["http://127.0.0.1:3000", "https://app.test", "unix:/tmp/a.sock", "http://[::1]:3000"],
+            ["", "x", "http://", "http://x:0", "unix:"],
+        ),
         ("WS_PATHS", ["/ws", "/ws,/live/*", "/*"], ["", "ws", "/a*b"]),
         ("WEBHOOK_URL", ["http://127.0.0.1:3000/hook", "https://x/y?z"], ["x", "ftp://x/"]),
         ("PRESERVE_HOST", ["true", "false"], ["", "maybe"]),
         ("FORWARD_HEADERS", ["cookie", "cookie,x-a"], ["a b", "ce-type", "x-forwarded-for"]),
-        ("MAX_MESSAGE_BYTES", ["512", "64KiB", "1MiB", "1KB", "1MB"], ["", "-1", "1XB", "KiB", "1.5.5MiB", "99999999999999999999"]),
+        (
+            "MAX_MESSAGE_BYTES",
+            ["512", "64KiB", "1MiB", "1KB", "1MB"],
+            ["", "-1", "1XB", "KiB", "1.5.5MiB", "99999999999999999999"],
+        ),
         ("MAX_SEND_BUFFER_BYTES", ["1MiB"], ["x"]),
         ("MAX_PENDING_BYTES", ["1MiB"], ["x"]),
         ("MAX_TOTAL_PENDING_BYTES", ["1MiB"], ["x"]),
@@ -168,7 +183,9 @@ def test_version():
     assert any(c.isdigit() for c in done.stdout) and len(done.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [("--bogus", "1"), ("bogus",), ("--app-url",), ("--app-url", URL, "--app-url", URL)])
+@pytest.mark.parametrize(
+    "arguments", [("--bogus", "1"), ("bogus",), ("--app-url",), ("--app-url", URL, "--app-url", URL)]
+)
 def test_arguments_that_mean_nothing_are_faults(arguments):
     done = run("check", *arguments)
     assert done.returncode in (64, EX_CONFIG)
@@ -193,11 +210,20 @@ def test_flags_alone_are_enough(app, sidesocket):
 
 FILES = {
     "json": json.dumps(
-        {"app_url": URL, "max_message_bytes": "1MiB", "max_fragments": 7, "preserve_host": False, "ws_paths": ["/a", "/b/*"]}
+        {
+            "app_url": URL,
+            "max_message_bytes": "1MiB",
+            "max_fragments": 7,
+            "preserve_host": False,
+            "ws_paths": ["/a", "/b/*"],
+        }
     ),
-    "yaml": f"# a comment\napp_url: {URL}\nmax_message_bytes: 1MiB\nmax_fragments: 7\npreserve_host: false\nws_paths:\n  - /a\n  - /b/*\n",
-    "yaml flow": f'---\napp_url: "{URL}"\nmax_message_bytes: \'1MiB\'\nmax_fragments: 7\npreserve_host: false\nws_paths: [/a, /b/*]\n',
-    "upper case": f"APP_URL: {URL}\nMAX_MESSAGE_BYTES: 1MiB\nMAX_FRAGMENTS: 7\nPRESERVE_HOST: false\nWS_PATHS: /a,/b/*\n",
+    "yaml": f"# a comment\napp_url: {URL}\nmax_message_bytes: 1MiB\nmax_fragments: 7\n"
+    "preserve_host: false\nws_paths:\n  - /a\n  - /b/*\n",
+    "yaml flow": f"---\napp_url: \"{URL}\"\nmax_message_bytes: '1MiB'\nmax_fragments: 7\n"
+    "preserve_host: false\nws_paths: [/a, /b/*]\n",
+    "upper case": f"APP_URL: {URL}\nMAX_MESSAGE_BYTES: 1MiB\nMAX_FRAGMENTS: 7\nPRESERVE_HOST: false\n"
+    "WS_PATHS: /a,/b/*\n",
     "prefixed": f"SIDESOCKET_APP_URL: {URL}\nSIDESOCKET_MAX_MESSAGE_BYTES: 1MiB\nSIDESOCKET_MAX_FRAGMENTS: 7\n"
     "SIDESOCKET_PRESERVE_HOST: false\nSIDESOCKET_WS_PATHS: /a,/b/*\n",
 }
@@ -299,7 +325,14 @@ def test_ipv6(app, sidesocket):
 
 @pytest.mark.parametrize("name", ["LISTEN", "CONTROL_LISTEN"])
 def test_a_port_in_use_is_a_clear_error(app, name):
-    done = run(APP_URL="http://127.0.0.1:1", **{"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}", name: f"127.0.0.1:{app.port}"})
+    done = run(
+        APP_URL="http://127.0.0.1:1",
+        **{
+            "LISTEN": f"127.0.0.1:{free_port()}",
+            "CONTROL_LISTEN": f"127.0.0.1:{free_port()}",
+            name: f"127.0.0.1:{app.port}",
+        },
+    )
     assert done.returncode not in (0, None) and done.returncode > 0, done.returncode
     assert str(app.port) in said(done) and "in use" in said(done).lower()
 

@@ -43,7 +43,11 @@ def test_metrics_text_is_clean(app, edge):
 
 def test_openmetrics_when_asked(app, edge):
     scenario(app, edge)
-    accept = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    # What Prometheus sends.
+    accept = (
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    )
     status, headers, text = edge.control("/metrics", {"Accept": accept})
     assert status == 200
     assert headers["content-type"].startswith("application/openmetrics-text")
@@ -144,7 +148,9 @@ def test_unknown_close_codes_fold_into_other(app, edge):
 
 def test_case_40_no_label_comes_from_a_client(app, edge):
     def visit(n):
-        socket = edge.websocket(f"/path/{n}", headers={"User-Agent": f"agent-{n}", "Origin": f"http://o{n}.test"}, host=f"h{n}.test")
+        socket = edge.websocket(
+            f"/path/{n}", headers={"User-Agent": f"agent-{n}", "Origin": f"http://o{n}.test"}, host=f"h{n}.test"
+        )
         socket.text("x")
         socket.frame(8, close_payload(4100 + n, f"reason {n}"))
         socket.expect_close()

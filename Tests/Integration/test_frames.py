@@ -193,9 +193,7 @@ def small_pair():
     from support.process import Sidesocket
 
     app = App()
-    process = Sidesocket(
-        APP_URL=app.url, MAX_MESSAGE_BYTES="1000", MAX_FRAGMENTS="4", MESSAGE_ASSEMBLY_TIMEOUT="700ms"
-    )
+    process = Sidesocket(APP_URL=app.url, MAX_MESSAGE_BYTES="1000", MAX_FRAGMENTS="4", MESSAGE_ASSEMBLY_TIMEOUT="700ms")
     yield app, process
     process.check_alive()
     process.kill()
@@ -373,7 +371,7 @@ def test_case_19_pings_while_the_client_does_not_read(ws):
 def test_case_19_pongs_nobody_asked_for(ws):
     before = ws.process.rss
     block = frame(PONG, b"x") * 10_000
-    for _ in range(20):
+    for _ in range(10):
         if not ws.try_send(block):
             break
     else:
@@ -445,7 +443,9 @@ def test_case_20_any_split_gives_the_same_transcript(ws):
         assert _finish(socket) == whole, f"in steps of {step}"
 
 
-@pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0", b"\0\0\0\x80", os.urandom(4)], ids=repr)
+@pytest.mark.parametrize(
+    "mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0", b"\0\0\0\x80", os.urandom(4)], ids=repr
+)
 @pytest.mark.parametrize("size", [1, 3, 8, 15, 16, 17, 33, 1000])
 def test_case_20_any_mask_gives_the_same_payload(ws, mask, size):
     data = bytes(i % 256 for i in range(size))

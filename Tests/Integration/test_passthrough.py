@@ -113,7 +113,9 @@ def test_case_27_forwarding_headers_of_a_client_are_replaced(shared):
     assert request.header("x-forwarded-for") == "127.0.0.1"
 
 
-@pytest.mark.parametrize("listed", ["close, X-Forwarded-For", "X-Forwarded-Proto, x-forwarded-host", "Host", "Content-Length"])
+@pytest.mark.parametrize(
+    "listed", ["close, X-Forwarded-For", "X-Forwarded-Proto, x-forwarded-host", "Host", "Content-Length"]
+)
 def test_case_26_a_connection_header_does_not_remove_what_the_proxy_adds(shared, listed):
     app, process = shared
     with process.client() as client:
@@ -219,7 +221,9 @@ def test_case_28_bytes_that_no_target_may_hold(shared, target):
         assert [r.target for r in app.heads] == [target] and all(ord(c) > 0x7F or 0x20 < ord(c) < 0x7F for c in target)
 
 
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "http://127.0.0.1:1/x", "ftp://x/", "evil.test:80", "x"])
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/latest", "http://127.0.0.1:1/x", "ftp://x/", "evil.test:80", "x"]
+)
 def test_case_07_the_client_never_chooses_where_a_request_goes(shared, target):
     app, process = shared
     with process.client() as client:
@@ -297,7 +301,17 @@ def test_trailers_of_the_app_arrive(shared):
 
 
 @pytest.mark.parametrize(
-    "name", ["Host", "X-Forwarded-For", "Content-Length", "Transfer-Encoding", "Authorization", "Cookie", "ce-type", "Sidesocket-User"]
+    "name",
+    [
+        "Host",
+        "X-Forwarded-For",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Authorization",
+        "Cookie",
+        "ce-type",
+        "Sidesocket-User",
+    ],
 )
 def test_case_25_dangerous_trailers_are_dropped_or_refused(shared, name):
     app, process = shared
@@ -680,7 +694,11 @@ def test_no_connection_to_the_app_gives_502(app, edge):
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
 def test_an_app_that_breaks_off_inside_its_body_shows_as_a_cut_answer(shared, framing, reset):
     app, process = shared
-    head = b"Content-Length: 100\r\n\r\nhalf" if framing == "length" else b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+    head = (
+        b"Content-Length: 100\r\n\r\nhalf"
+        if framing == "length"
+        else b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+    )
     app.on(Reply(raw=b"HTTP/1.1 200 OK\r\n" + head, close=True, reset=reset))
     with process.client() as client:
         client.request()
@@ -942,7 +960,9 @@ def test_cases_24_25_bad_chunks_end_the_connection_and_never_complete_the_reques
         client.try_send(post("Transfer-Encoding: chunked"))
         client.try_send(CHUNKS[name] + SMUGGLED)
         rest = client.rest()
-        assert rest == b"" or rest.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 ", b"HTTP/1.1 502 ")), rest[:100]
+        assert rest == b"" or rest.startswith(
+            (b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 ", b"HTTP/1.1 502 ")
+        ), rest[:100]
         assert rest.count(b"HTTP/1.1 ") <= 1
     with process.client() as client:
         assert client.ask(target="/after").status == 200

@@ -306,8 +306,7 @@ class App:
         """Waits until at least `count` such events were recorded and returns them."""
         return eventually(
             lambda: (found := self.events(event)) and len(found) >= count and found or None,
-            lambda: f"{count} {event or ''} events wanted, recorded "
-            f"{[(r.event, r.body[:40]) for r in self.events()]}",
+            lambda: f"{count} {event or ''} events wanted, recorded {[(r.event, r.body[:40]) for r in self.events()]}",
             timeout,
         )
 

@@ -15,7 +15,8 @@ from .ws import WebSocket
 
 ROOT = Path(__file__).resolve().parents[3]
 CRASH = re.compile(
-    r"Fatal error|Precondition failed|Assertion failed|Thread \d+.* crashed|Program crashed|Sanitizer:|Illegal instruction"
+    r"Fatal error|Precondition failed|Assertion failed|Thread \d+.* crashed|Program crashed"
+    r"|Sanitizer:|Illegal instruction"
     r"|Segmentation fault|leaked promise|deinit.*promise"
 )
 
@@ -229,7 +230,7 @@ class Sidesocket:
             raise AssertionError(f"sidesocket reported a crash:\n{self.output[-8000:]}")
 
 
-_SERIES = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)')
+_SERIES = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 

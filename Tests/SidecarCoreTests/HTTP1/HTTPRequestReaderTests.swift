@@ -106,7 +106,7 @@ struct HTTPRequestReaderTests {
                 == ["end with trailers", "  Server-Timing: t", "  Content-MD5: m"]
         )
         let onlyForbidden = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n"
-        #expect(requestTranscript(bytes(onlyForbidden)).lines.last == "end")
+        #expect(requestTranscript(httpBytes(onlyForbidden)).lines.last == "end")
     }
 
     @Test("The bytes behind an upgrade request are handed over untouched")

@@ -58,7 +58,7 @@ struct FairPermitsTests {
 
     @Test("Random use agrees with a plain queue, and no permit is idle while somebody waits", arguments: UInt64(1)...20)
     func model(seed: UInt64) {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let capacity = Int.random(in: 1...5, using: &random)
         var permits = FairPermits<Int>(capacity: capacity)
         var held = 0

@@ -97,7 +97,7 @@ struct SessionRandomTests {
         arguments: UInt64(1)...40
     )
     func invariants(seed: UInt64) {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         for _ in 0..<100 {
             var ledger = SessionLedger()
             let steps = Int.random(in: 1...120, using: &random)

@@ -105,7 +105,7 @@ struct TimerWheelTests {
 
     @Test("Random use agrees with a plain list", arguments: UInt64(1)...30)
     func model(seed: UInt64) {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let tick = Int64.random(in: 1...100, using: &random)
         let slots = Int.random(in: 2...40, using: &random)
         var wheel = TimerWheel<Int>(startingAt: Self.origin, tick: .nanoseconds(tick), slots: slots)
@@ -131,7 +131,7 @@ struct TimerWheelTests {
         arguments: UInt64(1)...10
     )
     func refiling(seed: UInt64) {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         let tick: Int64 = 50
         var wheel = TimerWheel<Int>(startingAt: Self.origin, tick: .nanoseconds(tick), slots: 16)
         let deadlines = (0..<300).map { _ in Int64.random(in: 1...20_000, using: &random) }

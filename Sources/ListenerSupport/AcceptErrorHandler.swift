@@ -1,29 +1,41 @@
-internal import Logging
-internal import NIOCore
+public import Logging
+public import NIOCore
 
 /// Keeps a listening socket alive, and quiet, when `accept` fails, as it does while no descriptor is left.
 ///
 /// Without it the server takes the error for the end of its connections and stops, just when it is needed most. NIO's
 /// `AcceptBackoffHandler` delays the next `read`, but after a failed accept the last one is still pending, so the socket
 /// stays registered and the loop spins on it. Turning auto-read off is what takes it out of the selector.
-final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = any Channel
-    typealias InboundOut = any Channel
-    typealias OutboundIn = Never
-    typealias OutboundOut = Never
+public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    /// Accepted connections.
+    public typealias InboundIn = any Channel
+    /// Accepted connections, passed on.
+    public typealias InboundOut = any Channel
+    /// Nothing is written to a listener.
+    public typealias OutboundIn = Never
+    /// Nothing is written to a listener.
+    public typealias OutboundOut = Never
 
+    private let listener: String
     private let pause: TimeAmount
     private let logger: Logger
     private var resumption: Scheduled<Void>?
     /// One line tells of any number of failures in a row.
     private var hasLogged = false
 
-    init(pause: TimeAmount, logger: Logger) {
+    /// A handler for one listening socket, to stand first in its pipeline.
+    ///
+    /// - Parameters:
+    ///   - listener: What the log line calls the socket.
+    ///   - pause: How long to wait before the next try.
+    public init(listener: String, pause: TimeAmount, logger: Logger) {
+        self.listener = listener
         self.pause = pause
         self.logger = logger
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    /// Pauses after a failed accept.
+    public func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard let failure = error as? IOError else {
             context.fireErrorCaught(error)
             return
@@ -31,8 +43,11 @@ final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if !self.hasLogged {
             self.hasLogged = true
             self.logger.error(
-                "control listener can't accept connections",
-                metadata: ["errno": "\(failure.errnoCode)", "retry": "every \(self.pause.nanoseconds / 1_000_000) ms"]
+                "cannot accept connections",
+                metadata: [
+                    "listener": "\(self.listener)", "errno": "\(failure.errnoCode)",
+                    "retry": "every \(self.pause.nanoseconds / 1_000_000) ms",
+                ]
             )
         }
         guard self.resumption == nil, context.channel.isActive else { return }
@@ -44,18 +59,20 @@ final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// A read during the pause would put the socket back into the selector.
-    func read(context: ChannelHandlerContext) {
+    public func read(context: ChannelHandlerContext) {
         if self.resumption == nil {
             context.read()
         }
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    /// A connection was accepted: the trouble is over.
+    public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.hasLogged = false
         context.fireChannelRead(data)
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) {
+    /// Ends the pause with the socket.
+    public func handlerRemoved(context: ChannelHandlerContext) {
         self.resumption?.cancel()
         self.resumption = nil
     }

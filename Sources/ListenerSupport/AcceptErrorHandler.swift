@@ -16,6 +16,7 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     /// Nothing is written to a listener.
     public typealias OutboundOut = Never
 
+    private let mayAccept: () -> Bool
     private let listener: String
     private let pause: TimeAmount
     private let logger: Logger
@@ -28,7 +29,14 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     /// - Parameters:
     ///   - listener: What the log line calls the socket.
     ///   - pause: How long to wait before the next try.
-    public init(listener: String, pause: TimeAmount, logger: Logger) {
+    ///   - mayAccept: Asked before each read; false pauses too, so that descriptors never run out altogether.
+    public init(
+        listener: String,
+        pause: TimeAmount,
+        logger: Logger,
+        mayAccept: @escaping () -> Bool = { true }
+    ) {
+        self.mayAccept = mayAccept
         self.listener = listener
         self.pause = pause
         self.logger = logger
@@ -40,12 +48,16 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
             context.fireErrorCaught(error)
             return
         }
+        self.rest(context, because: "errno \(failure.errnoCode)")
+    }
+
+    private func rest(_ context: ChannelHandlerContext, because reason: String) {
         if !self.hasLogged {
             self.hasLogged = true
             self.logger.error(
                 "cannot accept connections",
                 metadata: [
-                    "listener": "\(self.listener)", "errno": "\(failure.errnoCode)",
+                    "listener": "\(self.listener)", "why": "\(reason)",
                     "retry": "every \(self.pause.nanoseconds / 1_000_000) ms",
                 ]
             )
@@ -60,8 +72,11 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
 
     /// A read during the pause would put the socket back into the selector.
     public func read(context: ChannelHandlerContext) {
-        if self.resumption == nil {
+        guard self.resumption == nil else { return }
+        if self.mayAccept() {
             context.read()
+        } else {
+            self.rest(context, because: "too few file descriptors are left")
         }
     }
 

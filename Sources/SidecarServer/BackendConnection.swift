@@ -26,7 +26,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private unowned let pool: BackendPool
+    private weak var pool: BackendPool?
     private let timers: ShardTimers
     private let timer = TimerEntry()
     private var reader: HTTPReplyReader
@@ -176,7 +176,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     func channelInactive(context: ChannelHandlerContext) {
         timers.cancel(timer)
-        pool.forget(self)
+        pool?.forget(self)
+        pool?.connectionClosed()
         if exchange != nil {
             let wasStale = exchangesServed > 0 && !reader.hasBegun
             let part = endedUncleanly ? nil : try? reader.endOfInput()
@@ -218,7 +219,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         let finished = exchange
         exchange = nil
         exchangesServed += 1
-        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive {
+        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive, let pool {
             pool.release(self)
         } else {
             close()

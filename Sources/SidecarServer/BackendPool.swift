@@ -3,6 +3,12 @@ import NIOPosix
 import NIOSSL
 import SidecarCore
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// The connections of one event loop to one origin of the app.
 ///
 /// The last one used is used next: the connections that a quiet hour doesn't need grow old and close.
@@ -64,7 +70,20 @@ final class BackendPool {
         for connection in connections { connection.close() }
     }
 
+    func connectionClosed() {
+        state.descriptors.adjust(by: -1)
+    }
+
     private func connect(for exchange: any BackendExchange) {
+        guard !state.descriptors.isSpent else {
+            exchange.backendFailed(.connect("No file descriptor is left for it."), wasStale: false)
+            return
+        }
+        attempt(for: exchange, until: .now() + ServerConfiguration.connectTimeout)
+    }
+
+    private func attempt(for exchange: any BackendExchange, until deadline: NIODeadline) {
+        state.descriptors.adjust(by: 1)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(min(ServerConfiguration.connectTimeout, configuration.settings.webhookTimeout))
@@ -80,11 +99,15 @@ final class BackendPool {
         case .unix(let path): connected = bootstrap.connect(unixDomainSocketPath: path)
         }
         connected.assumeIsolated().whenComplete { result in
-            self.connected(result, for: exchange)
+            self.connected(result, for: exchange, until: deadline)
         }
     }
 
-    private func connected(_ result: Result<any Channel, any Error>, for exchange: any BackendExchange) {
+    private func connected(
+        _ result: Result<any Channel, any Error>,
+        for exchange: any BackendExchange,
+        until deadline: NIODeadline
+    ) {
         switch result {
         case .success(let channel):
             state.noteApp(reachable: true)
@@ -99,8 +122,16 @@ final class BackendPool {
                 connection.begin(exchange)
             }
         case .failure(let error):
-            state.noteApp(reachable: false)
+            connectionClosed()
             if exchange.isCancelled { return }
+            if let error = error as? IOError, error.errnoCode == EAGAIN, .now() < deadline {
+                // A Unix socket whose backlog is full refuses at once, where TCP would let us wait.
+                eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
+                    self.attempt(for: exchange, until: deadline)
+                }
+                return
+            }
+            state.noteApp(reachable: false)
             if case .connectTimeout? = error as? ChannelError {
                 exchange.backendFailed(.timeout, wasStale: false)
             } else {

@@ -84,11 +84,12 @@ final class BridgeSession: WebhookCaller {
 
     /// True while no more messages may be read: too much waits for the app.
     var mustPauseReading: Bool {
+        if isDraining { return true }  // it ends as soon as the app has answered what came before
         if accountedBytes >= shard.configuration.settings.maxPendingBytes { return true }
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
-            shard.metrics.limited("total_pending_bytes", action: "throttled")
+            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
             shard.waitForBudget(self)
         }
         return true
@@ -314,13 +315,23 @@ final class BridgeSession: WebhookCaller {
     /// The drain is over: what has not been delivered never will be.
     func abandon() {
         if machine.isRunning { transport?.close(code: 1012, reason: "the server is restarting") }
-        log(.timeout, event: "close", level: .error)
+        shard.logger.error(
+            "drain timeout: the close event was not delivered",
+            metadata: ["connection": "\(id)", "client": "\(clientAddress)"]
+        )
         shard.metrics.messagesDropped(machine.discardQueue(), reason: "drain_timeout")
         shard.remove(self)
     }
 
     private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         guard !machine.hasEnded else { return }
+        if waitingForPermit?.event == .open {
+            // The app has not heard of it and need not; the ticket in the queue finds nobody.
+            waitingForPermit = nil
+            machine.refused()
+            shard.remove(self)
+            return
+        }
         let wasRunning = machine.isRunning
         let now = NIODeadline.now()
         let age = machine.age(at: now)

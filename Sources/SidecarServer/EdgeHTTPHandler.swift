@@ -38,6 +38,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var headBegan = false
     private var requestsServed = 0
     private var isHeadRequest = false
+    private var wasRefused = false
+    private var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
     private var isClosingSoon = false
 
     init(shard: LoopShard) {
@@ -78,6 +80,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.insert(self)
         armTimer(after: shard.configuration.settings.handshakeTimeout)
         if open > shard.configuration.maxConnections {
+            wasRefused = true
+            shard.state.socketRefused()
             shard.metrics.limited("max_connections", action: "refused")
             refuse(
                 Refusal(
@@ -130,7 +134,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func channelInactive(context: ChannelHandlerContext) {
         let ended = phase
         phase = .gone
-        shard.state.socketClosed()
+        shard.state.socketClosed(wasRefused: wasRefused)
         shard.remove(self)
         shard.timers.cancel(timer)
         switch ended {
@@ -340,6 +344,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         flush()
         if keepAlive, !isClosingSoon {
             phase = .readingHead
+            isHeadRequest = false
             armTimer(after: ServerConfiguration.clientKeepAlive)
             pump()
         } else {
@@ -351,6 +356,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     /// the system send a reset, and the answer would be lost.
     private func linger() {
         phase = .lingering
+        flushWatch.begin(at: .now())
         context?.close(mode: .output, promise: nil)
         armTimer(after: ServerConfiguration.linger)
         if readWithheld {
@@ -397,6 +403,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             exchange.clientGone()
             endNow()
         case .lingering:
+            let unsent = try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
+            if flushWatch.isProgressing(unsentBytes: unsent ?? 0, at: now) { return now + ServerConfiguration.linger }
             endNow()
         case .upgrading, .gone:
             break

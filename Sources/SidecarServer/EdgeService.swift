@@ -5,6 +5,12 @@ import NIOPosix
 public import ServiceLifecycle
 public import SidecarCore
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// The public port: it accepts clients, and on shutdown brings everything to a clean end.
 public final class EdgeService: Service {
     private let configuration: ServerConfiguration
@@ -20,16 +26,30 @@ public final class EdgeService: Service {
     ///   - settings: What the user has set.
     ///   - nodeName: This process's name in `ce-source`.
     ///   - maxConnections: Open client connections at most.
+    ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
     ///   - logger: Where log lines go.
     /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
-    public init(settings: Settings, nodeName: String, maxConnections: Int, logger: Logger) throws {
+    public init(
+        settings: Settings,
+        nodeName: String,
+        maxConnections: Int,
+        maxDescriptors: Int,
+        logger: Logger
+    ) throws {
         configuration = try ServerConfiguration(
             settings: settings,
             nodeName: nodeName,
             maxConnections: maxConnections
         )
-        state = ServerState(settings: settings, maxConnections: maxConnections)
+        state = ServerState(settings: settings, maxConnections: maxConnections, maxDescriptors: maxDescriptors)
         self.logger = logger
+    }
+
+    /// Reads the files that the settings name, as the start would.
+    ///
+    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
+    public static func checkFiles(of settings: Settings) throws {
+        _ = try ServerConfiguration(settings: settings, nodeName: "check", maxConnections: 1)
     }
 
     /// Listens until the process is asked to shut down, then drains within `DRAIN_TIMEOUT`.
@@ -45,8 +65,12 @@ public final class EdgeService: Service {
         }
         state.beginListening()
         try? await gracefulShutdown()
+        // A second signal ends the process at once.
+        signal(SIGTERM, SIG_DFL)
+        signal(SIGINT, SIG_DFL)
         await drain(shards, listeners)
         try await group.shutdownGracefully()
+        withExtendedLifetime(shards) {}  // channels that close last still report to them
     }
 
     // MARK: Start
@@ -77,11 +101,16 @@ public final class EdgeService: Service {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { [logger] channel in
+            .serverChannelInitializer { [logger, state] channel in
                 channel.eventLoop.makeCompletedFuture {
                     // Without it an exhausted descriptor table turns the accept loop into a busy one.
                     try channel.pipeline.syncOperations.addHandler(
-                        AcceptErrorHandler(listener: "public", pause: .milliseconds(100), logger: logger)
+                        AcceptErrorHandler(
+                            listener: "public",
+                            pause: .milliseconds(100),
+                            logger: logger,
+                            mayAccept: { !state.descriptors.isSpent }
+                        )
                     )
                 }
             }
@@ -107,6 +136,7 @@ public final class EdgeService: Service {
                 case .tcp(let host, let port):
                     listeners.append(try await bootstrap.bind(host: host, port: port).get())
                 case .unix(let path):
+                    try await makeSure(nobodyListensOn: path, group)
                     listeners.append(
                         try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
                     )
@@ -116,6 +146,15 @@ public final class EdgeService: Service {
             }
         }
         return listeners
+    }
+
+    /// A socket file that a crash left behind is taken over; one that somebody answers on is not.
+    private func makeSure(nobodyListensOn path: String, _ group: MultiThreadedEventLoopGroup) async throws {
+        guard let probe = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get() else {
+            return
+        }
+        try? await probe.close().get()
+        throw IOError(errnoCode: EADDRINUSE, reason: "another process answers there")
     }
 
     // MARK: End

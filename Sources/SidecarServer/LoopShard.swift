@@ -21,6 +21,7 @@ final class LoopShard {
 
     private var sessions: [ObjectIdentifier: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
+    private var webSockets = 0
     private var sessionsWithoutBudget: [BridgeSession] = []
 
     init(
@@ -55,7 +56,11 @@ final class LoopShard {
     // MARK: What lives here
 
     /// True when no session and no request is left.
-    var isQuiet: Bool { sessions.isEmpty && httpHandlers.values.allSatisfy { !$0.isBusy } }
+    var isQuiet: Bool { sessions.isEmpty && webSockets == 0 && httpHandlers.values.allSatisfy { !$0.isBusy } }
+
+    /// A connection became a WebSocket; it counts until its last byte is out and it has closed.
+    func webSocketBegan() { webSockets += 1 }
+    func webSocketEnded() { webSockets -= 1 }
 
     func insert(_ session: BridgeSession) {
         sessions[ObjectIdentifier(session)] = session

@@ -24,6 +24,8 @@ struct ServerConfiguration: Sendable {
     static let clientStall = TimeAmount.seconds(60)
     /// How long we read and discard after the last answer, so that the client sees it instead of a reset.
     static let linger = TimeAmount.seconds(2)
+    /// How long a client may take nothing of what is left to send before it is given up.
+    static let flushPatience = TimeAmount.seconds(10)
     /// The most bytes of a refusal by the app that are relayed.
     static let maxRelayedBody = 64 << 10
 
@@ -32,16 +34,17 @@ struct ServerConfiguration: Sendable {
         self.maxConnections = maxConnections
         let target = settings.webhookTarget
         let webhookOrigin = target?.origin ?? settings.app
+        let isOnApp = webhookOrigin.isSameEndpoint(as: settings.app)
         dialect = CloudEventsDialect(
             nodeName: nodeName,
             authority: webhookOrigin.authority,
-            preserveHost: settings.preserveHost && webhookOrigin == settings.app,
+            preserveHost: settings.preserveHost && isOnApp,
             webhookPath: target?.path,
             forwardedHeaders: settings.forwardHeaders
         )
         router = RequestRouter(
             webSocketPaths: settings.wsPaths,
-            webhookPath: webhookOrigin == settings.app ? target?.path : nil
+            webhookPath: isOnApp ? target?.path : nil
         )
         requestLimits = HTTPLimits(maxHeadBytes: settings.maxHeaderBytes, maxHeaders: settings.maxHeaders)
         replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
@@ -54,6 +57,7 @@ struct ServerConfiguration: Sendable {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
         tls.applicationProtocols = ["http/1.1"]
+        tls.shutdownTimeout = .milliseconds(500)  // an app that never says goodbye must not hold up ours
         if let caFile { tls.trustRoots = .file(caFile) }
         return try NIOSSLContext(configuration: tls)
     }

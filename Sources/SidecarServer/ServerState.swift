@@ -11,6 +11,11 @@ public final class ServerState: Sendable {
     private let listeningFlag = Atomic<Bool>(false)
     private let drainingFlag = Atomic<Bool>(false)
     private let reachability = Atomic<UInt8>(0)
+    /// Bytes of messages that have not arrived whole. A budget of their own, of the same size: half a message gives
+    /// nothing back until its sender goes on, so it must not hold up the others.
+    let assemblyBytes: SharedBudget
+    /// File descriptors of clients and of connections to the app.
+    let descriptors: SharedBudget
     let gate: WebhookGate
 
     /// Open client connections at most.
@@ -18,8 +23,10 @@ public final class ServerState: Sendable {
     /// Calls to the app at most.
     public let maxInFlight: Int
 
-    init(settings: Settings, maxConnections: Int) {
+    init(settings: Settings, maxConnections: Int, maxDescriptors: Int) {
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
+        assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
+        descriptors = SharedBudget(limit: maxDescriptors)
         gate = WebhookGate(capacity: settings.webhookMaxInFlight)
         maxInFlight = settings.webhookMaxInFlight
         self.maxConnections = maxConnections
@@ -52,8 +59,21 @@ public final class ServerState: Sendable {
     func sessionClosed() { sessionCount.wrappingSubtract(1, ordering: .relaxed) }
 
     /// Counts a client connection, and says how many are open with it.
-    func socketOpened() -> Int { socketCount.wrappingAdd(1, ordering: .relaxed).newValue }
-    func socketClosed() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
+    func socketOpened() -> Int {
+        descriptors.adjust(by: 1)
+        return socketCount.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    /// A client's socket has gone.
+    ///
+    /// - Parameter wasRefused: It left the count of connections when it was refused.
+    func socketClosed(wasRefused: Bool = false) {
+        descriptors.adjust(by: -1)
+        if !wasRefused { socketRefused() }
+    }
+
+    /// A client that was refused for want of room does not take up room until it has gone.
+    func socketRefused() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
     func adjustUnsent(by bytes: Int) { sendBufferBytes.wrappingAdd(bytes, ordering: .relaxed) }
     func beginListening() { listeningFlag.store(true, ordering: .relaxed) }
     func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }

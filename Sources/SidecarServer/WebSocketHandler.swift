@@ -40,6 +40,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private var accountedUnsent = 0
     private var readWithheld = false
     private var isProcessing = false
+    private var isTooSlow = false
+    private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
     init(session: BridgeSession, shard: LoopShard) {
         self.session = session
@@ -62,6 +64,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     ///   - leftover: What the client sent behind its handshake.
     ///   - mustRead: A read was asked for and not passed on while the app decided.
     func start(answer: ByteBuffer, leftover: ByteBuffer, mustRead: Bool) {
+        shard.webSocketBegan()
         context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
         if leftover.readableBytes > 0 {
             input = leftover
@@ -121,6 +124,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         accountAssembly(0)
         accountUnsent(0)
         shard.state.socketClosed()
+        shard.webSocketEnded()
         session.transportEnded(code: 1006, reason: "", initiator: .network)
         context.fireChannelInactive()
         self.context = nil
@@ -153,8 +157,12 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         guard !isProcessing, var bytes = input else { return }
         input = nil
         while let event = try? reader.next(from: &bytes) {
-            guard case .message(let kind, let payload) = event else { continue }
-            session.received(kind == .text ? .text : .binary, payload)
+            switch event {
+            case .message(let kind, let payload): session.received(kind == .text ? .text : .binary, payload)
+            case .close(let code, let reason):
+                session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)
+            case .ping, .pong: break
+            }
         }
     }
 
@@ -181,6 +189,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private func watchAssembly(restarted: Bool) {
         accountAssembly(phase == .open ? reader.bytesAssembled : 0)
         guard phase == .open else { return }
+        if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
+            shard.metrics.limited("max_total_pending_bytes", action: "closed")
+            session.close(code: CloseCode.tryAgainLater.rawValue, reason: "too many messages are half received")
+            return
+        }
         if !reader.isAssembling {
             if isAssemblyTimed { cancelTimer() }
             isAssemblyTimed = false
@@ -214,7 +227,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard phase == .open, let context else { return }
+        guard phase == .open, let context, hasRoom(for: payload, context) else { return }
         let opcode: FrameEncoder.Opcode = format == .text ? .text : .binary
         shard.scratch.clear()
         if payload.readableBytes <= Self.copyThreshold {
@@ -226,7 +239,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             write(payload, context)
         }
         context.flush()
-        checkSendBuffer(context)
+        if !context.channel.isWritable { accountUnsent(unsentBytes) }
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -234,14 +247,17 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         context.write(wrapOutboundOut(bytes), promise: nil)
     }
 
-    /// A client that does not read may not make us hold more than its budget.
-    private func checkSendBuffer(_ context: ChannelHandlerContext) {
-        if context.channel.isWritable { return }
+    /// A client that does not read may not make us hold more than its budget; one message may always wait.
+    private func hasRoom(for payload: ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
+        if context.channel.isWritable { return true }
         let unsent = unsentBytes
-        accountUnsent(unsent)
-        guard unsent > shard.configuration.settings.maxSendBufferBytes else { return }
+        if unsent == 0 || unsent + payload.readableBytes <= shard.configuration.settings.maxSendBufferBytes {
+            return true
+        }
+        isTooSlow = true
         shard.metrics.slowClient(action: "close")
         session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+        return false
     }
 
     private var unsentBytes: Int {
@@ -258,6 +274,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         else { return }
         sendClose(code, reason)
         phase = .awaitingClose
+        flushWatch.begin(at: .now())
         armTimer(after: ServerConfiguration.linger)
         resumeReading()  // back-pressure must not hide the client's Close
     }
@@ -304,9 +321,15 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         phase = .lingering
         input = nil
         pendingPong = nil
+        flushWatch.begin(at: .now())
         armTimer(after: ServerConfiguration.linger)
         context?.close(mode: .output, promise: nil)
         resumeReading()
+    }
+
+    /// True while what is unsent still goes out, slowly: the client is not to lose its end.
+    private func isStillSending(at now: NIODeadline) -> Bool {
+        !isTooSlow && flushWatch.isProgressing(unsentBytes: unsentBytes, at: now)
     }
 
     func resumeReading() {
@@ -331,9 +354,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
             return now + ServerConfiguration.linger
         case .awaitingClose:
+            if isStillSending(at: now) { return now + ServerConfiguration.linger }
             linger()
             return now + ServerConfiguration.linger
         case .lingering:
+            if isStillSending(at: now) { return now + ServerConfiguration.linger }
             context?.close(promise: nil)
             return nil
         case .gone:
@@ -356,7 +381,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     private func accountAssembly(_ bytes: Int) {
         if bytes != accountedAssembly {
-            shard.state.pendingBytes.adjust(by: bytes - accountedAssembly)
+            shard.state.assemblyBytes.adjust(by: bytes - accountedAssembly)
             accountedAssembly = bytes
         }
     }

@@ -17,11 +17,12 @@ func complain(_ text: String) {
 
 /// What the operating system allows.
 enum SystemLimits {
-    /// Descriptors kept back for connections to the app, listeners and files.
-    private static let reserve = 1_000
+    /// Descriptors for listeners, event loops, files and the runtime; with none left, the process would not survive.
+    private static let ownDescriptors = 40
 
-    /// Raises the limit on open files as far as it goes, and says how many clients fit below it.
-    static func connectionsThatFit() -> Int {
+    /// Raises the limit on open files as far as it goes, and says how many of them clients and connections to the
+    /// app may use.
+    static func availableDescriptors() -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
         if limit.rlim_cur < limit.rlim_max {
@@ -29,8 +30,12 @@ enum SystemLimits {
             raised.rlim_cur = limit.rlim_max
             if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
         }
-        let files = Int(clamping: limit.rlim_cur)
-        return max(files - min(reserve, files / 4), 16)
+        return max(Int(clamping: limit.rlim_cur) - ownDescriptors, 8)
+    }
+
+    /// How many clients may be connected: the rest is for connections to the app.
+    static func connectionsThatFit(in descriptors: Int) -> Int {
+        descriptors - min(1_000, descriptors / 4)
     }
 
     /// The name of this machine, or `localhost`.

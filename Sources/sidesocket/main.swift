@@ -29,6 +29,11 @@ case .run, .check:
     break
 }
 
+func complainAboutAuthorities(_ settings: Settings, _ error: any Error) -> Never {
+    complain("SIDESOCKET_APP_CA_FILE=\"\(settings.appCAFile ?? "")\": cannot be used: \(error). Accepted: a PEM file")
+    exit(configurationFault)
+}
+
 let settings: Settings
 switch Settings.parse(SettingsSources.gather(flags: invocation.settings)) {
 case .success(let parsed):
@@ -39,6 +44,11 @@ case .failure(let faults):
 }
 
 if invocation.command == .check {
+    do {
+        try EdgeService.checkFiles(of: settings)
+    } catch {
+        complainAboutAuthorities(settings, error)
+    }
     print(Invocation.checkText(settings), terminator: "")
     exit(0)
 }
@@ -54,19 +64,18 @@ let logger = Logger(label: "sidesocket")
 let registry = SidesocketMetricCatalogue.makeRegistry(version: version)
 MetricsSystem.bootstrap(registry)
 
+let descriptors = SystemLimits.availableDescriptors()
 let edge: EdgeService
 do {
     edge = try EdgeService(
         settings: settings,
         nodeName: settings.nodeName ?? SystemLimits.hostName(),
-        maxConnections: settings.maxConnections ?? SystemLimits.connectionsThatFit(),
+        maxConnections: min(settings.maxConnections ?? .max, SystemLimits.connectionsThatFit(in: descriptors)),
+        maxDescriptors: descriptors,
         logger: logger
     )
 } catch {
-    complain(
-        "SIDESOCKET_APP_CA_FILE=\"\(settings.appCAFile ?? "")\": cannot be used: \(error). Accepted: a PEM file"
-    )
-    exit(configurationFault)
+    complainAboutAuthorities(settings, error)
 }
 Gauges.register(edge.state, in: registry)
 

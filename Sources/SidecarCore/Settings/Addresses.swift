@@ -70,6 +70,21 @@ public enum AppOrigin: Sendable, Equatable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// True for the same port of the same machine, whichever name of this machine was used.
+    public func isSameEndpoint(as other: AppOrigin) -> Bool {
+        func canonical(_ host: String) -> String {
+            host == "127.0.0.1" || host == "::1" ? "localhost" : host
+        }
+        switch (self, other) {
+        case (.tcp(let host, let port, _), .tcp(let otherHost, let otherPort, _)):
+            return port == otherPort && canonical(host) == canonical(otherHost)
+        case (.unix, .unix):
+            return self == other
+        case (.tcp, .unix), (.unix, .tcp):
+            return false
+        }
+    }
+
     /// Whether connections to this origin use TLS.
     public var usesTLS: Bool {
         switch self {

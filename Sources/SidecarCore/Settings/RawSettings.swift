@@ -83,6 +83,9 @@ public struct RawSettings: Sendable, Equatable {
         }
     }
 
+    /// How many faults may stand before unknown keys are no longer compared with the known ones.
+    private static let maxSuggestions = 50
+
     /// Adds the settings of a JSON or YAML file.
     public mutating func add(file bytes: [UInt8], path: String) {
         let document = SettingsFile.read(bytes)
@@ -113,7 +116,9 @@ public struct RawSettings: Sendable, Equatable {
                     )
                 )
             } else if !registry.accepts(name) {
-                addUnknown(place, suggestion: registry.nearest(to: name)?.lowercased())
+                // A file of something else altogether gets no suggestion for each of its lines.
+                let suggestion = faults.count < Self.maxSuggestions ? registry.nearest(to: name)?.lowercased() : nil
+                addUnknown(place, suggestion: suggestion)
             } else {
                 values.append(
                     SettingValue(

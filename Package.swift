@@ -24,10 +24,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
     ],
     targets: [
-        // Pure: RFC 6455, bytes in, events out.
+        // zlib, for permessage-deflate (RFC 7692).
+        .systemLibrary(name: "CZlib", providers: [.apt(["libz-dev"])]),
+        // Pure: RFC 6455 and 7692, bytes in, events out.
         .target(
             name: "WebSocketProtocol",
-            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            dependencies: ["CZlib", .product(name: "NIOCore", package: "swift-nio")],
             swiftSettings: settings
         ),
         // Pure: policy and HTTP/1.1 messages; no sockets, no clock.
@@ -84,6 +86,7 @@ let package = Package(
             name: "sidesocket",
             dependencies: [
                 "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics",
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -10,10 +10,11 @@ set -euo pipefail
 
 pure_targets="WebSocketProtocol SidecarCore"
 # Synchronization is the standard library's: a counter shared by all event loops needs its atomics.
-pure_imports="NIOCore DequeModule FoundationEssentials Synchronization"
+pure_imports="NIOCore DequeModule Synchronization"
 # A target, then the targets of this package that it may import. These are the arrows.
 arrows="
-WebSocketProtocol:
+CZlib:
+WebSocketProtocol: CZlib
 SidecarCore:
 PrometheusMetrics:
 ListenerSupport:

@@ -17,12 +17,13 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     public typealias OutboundOut = Never
 
     private let mayAccept: () -> Bool
+    private let didAccept: () -> Void
     private let listener: String
     private let pause: TimeAmount
     private let logger: Logger
     private var resumption: Scheduled<Void>?
-    /// One line tells of any number of failures in a row.
-    private var hasLogged = false
+    /// One line a minute tells of any number of failures.
+    private var loggedAt: NIODeadline?
 
     /// A handler for one listening socket, to stand first in its pipeline.
     ///
@@ -30,13 +31,16 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     ///   - listener: What the log line calls the socket.
     ///   - pause: How long to wait before the next try.
     ///   - mayAccept: Asked before each read; false pauses too, so that descriptors never run out altogether.
+    ///   - didAccept: Called for each connection, before its own event loop hears of it.
     public init(
         listener: String,
         pause: TimeAmount,
         logger: Logger,
-        mayAccept: @escaping () -> Bool = { true }
+        mayAccept: @escaping () -> Bool = { true },
+        didAccept: @escaping () -> Void = {}
     ) {
         self.mayAccept = mayAccept
+        self.didAccept = didAccept
         self.listener = listener
         self.pause = pause
         self.logger = logger
@@ -52,8 +56,9 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     }
 
     private func rest(_ context: ChannelHandlerContext, because reason: String) {
-        if !self.hasLogged {
-            self.hasLogged = true
+        let now = NIODeadline.now()
+        if self.loggedAt.map({ now - $0 > .minutes(1) }) ?? true {
+            self.loggedAt = now
             self.logger.error(
                 "cannot accept connections",
                 metadata: [
@@ -63,11 +68,20 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
             )
         }
         guard self.resumption == nil, context.channel.isActive else { return }
+        self.scheduleResumption(context)
+        self.setAutoRead(false, context: context)
+    }
+
+    private func scheduleResumption(_ context: ChannelHandlerContext) {
         self.resumption = context.eventLoop.assumeIsolated().scheduleTask(in: self.pause) {
+            // Turning auto-read on reads at once, past this handler.
+            guard self.mayAccept() else {
+                self.scheduleResumption(context)
+                return
+            }
             self.resumption = nil
             self.setAutoRead(true, context: context)
         }
-        self.setAutoRead(false, context: context)
     }
 
     /// A read during the pause would put the socket back into the selector.
@@ -80,9 +94,9 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
         }
     }
 
-    /// A connection was accepted: the trouble is over.
+    /// A connection was accepted.
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.hasLogged = false
+        self.didAccept()
         context.fireChannelRead(data)
     }
 

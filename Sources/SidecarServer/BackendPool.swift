@@ -39,13 +39,17 @@ final class BackendPool {
     ///
     /// - Parameter fresh: Don't use a kept-alive one; for the retry after one had been closed under us.
     func run(_ exchange: any BackendExchange, fresh: Bool = false) {
-        while !fresh, let connection = idle.popLast() {
+        if fresh || !reuse(for: exchange) { connect(for: exchange) }
+    }
+
+    private func reuse(for exchange: any BackendExchange) -> Bool {
+        while let connection = idle.popLast() {
             if connection.isActive {
                 connection.begin(exchange)
-                return
+                return true
             }
         }
-        connect(for: exchange)
+        return false
     }
 
     func release(_ connection: BackendConnection) {
@@ -126,8 +130,10 @@ final class BackendPool {
             if exchange.isCancelled { return }
             if let error = error as? IOError, error.errnoCode == EAGAIN, .now() < deadline {
                 // A Unix socket whose backlog is full refuses at once, where TCP would let us wait.
+                // One that another exchange has finished with serves as well.
                 eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
-                    self.attempt(for: exchange, until: deadline)
+                    if exchange.isCancelled { return }
+                    if !self.reuse(for: exchange) { self.attempt(for: exchange, until: deadline) }
                 }
                 return
             }

@@ -23,12 +23,14 @@ enum HandshakeDecision {
     case relay(HTTPReplyHead, ByteBuffer)
     /// No answer that could be used.
     case fail(DeliveryFailure)
+    /// Accepted for a user who has as many connections as allowed.
+    case tooManyOfUser
 }
 
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
 ///
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
-final class BridgeSession: WebhookCaller {
+final class BridgeSession: WebhookCaller, TimerOwner {
     let id: String
     private let shard: LoopShard
     private let prefix: ByteBuffer
@@ -41,13 +43,27 @@ final class BridgeSession: WebhookCaller {
     private var state: String?
     private var identity: ByteBuffer?
     private var isDraining = false
+    private var isOpen = false
     private var isWaitingForBudget = false
+    private var seat: AdmissionGuard.Seat?
+    private var userSeat: SharedBucket?
+    private var allowance: MessageAllowance
+    private var isThrottled = false
+    private var throttle: TimerEntry?
     private weak var transport: (any SessionTransport)?
 
     /// Makes a session whose handshake the app has not seen yet.
-    init(id: String, handshake: HTTPRequestHead, client: ClientIdentity, shard: LoopShard) {
+    init(
+        id: String,
+        handshake: HTTPRequestHead,
+        client: ClientIdentity,
+        seat: AdmissionGuard.Seat,
+        shard: LoopShard
+    ) {
         self.id = id
         self.shard = shard
+        self.seat = seat
+        self.allowance = shard.admission.allowance(for: seat)
         self.handshake = handshake
         self.clientAddress = client.address
         self.prefix = shard.configuration.dialect.prefix(for: handshake, connectionID: id, client: client)
@@ -73,8 +89,60 @@ final class BridgeSession: WebhookCaller {
     /// A data message arrived from the client.
     func received(_ format: MessageFormat, _ payload: ByteBuffer) {
         shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
+        guard isAllowed(payloadBytes: payload.readableBytes) else { return }
         perform(machine.received(format, payload))
         accountBytes()
+    }
+
+    // MARK: Rates
+
+    /// Counts a message against the rates; false when it is too much and the connection closes for it.
+    private func isAllowed(payloadBytes: Int) -> Bool {
+        if allowance.isUnlimited { return true }
+        let now = AdmissionGuard.now()
+        let metrics = shard.metrics
+        func overstepped(_ limit: DryRunLimit) { metrics.limited(limit.rawValue, action: "dry_run") }
+        switch shard.configuration.settings.rateLimitAction {
+        case .throttle:
+            if let excess = allowance.takeInDebt(payloadBytes: payloadBytes, now: now, overstepped: overstepped) {
+                pause(for: excess)
+            }
+            return true
+        case .close:
+            guard let limit = allowance.take(payloadBytes: payloadBytes, now: now, overstepped: overstepped) else {
+                return true
+            }
+            metrics.limited(limit.rawValue, action: "closed")
+            metrics.messagesDropped(1, reason: "rate_limited")
+            close(code: 4429, reason: "too many messages")
+            return false
+        }
+    }
+
+    /// Stops reading until the connection has tokens again; nothing is lost, the client's own buffer fills up.
+    private func pause(for excess: MessageAllowance.Excess) {
+        guard machine.isRunning else { return }
+        if !isThrottled { shard.metrics.limited(excess.limit.rawValue, action: "throttled") }
+        isThrottled = true
+        let entry = throttle ?? TimerEntry()
+        throttle = entry
+        shard.timers.arm(entry, owner: self, at: .now() + .nanoseconds(excess.wait))
+    }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        isThrottled = false
+        throttle = nil
+        transport?.resumeReading()
+        return nil
+    }
+
+    private func leaveSeats() {
+        if let throttle { shard.timers.cancel(throttle) }
+        throttle = nil
+        if let seat { shard.admission.leave(seat) }
+        seat = nil
+        userSeat?.close()
+        userSeat = nil
     }
 
     /// The transport has ended, or is ending, for a reason of its own.
@@ -84,7 +152,8 @@ final class BridgeSession: WebhookCaller {
 
     /// True while no more messages may be read: too much waits for the app.
     var mustPauseReading: Bool {
-        if isDraining { return true }  // it ends as soon as the app has answered what came before
+        // In a drain it ends as soon as the app has answered what came before.
+        if isDraining || isThrottled { return machine.isRunning }
         if accountedBytes >= shard.configuration.settings.maxPendingBytes { return true }
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
@@ -181,6 +250,7 @@ final class BridgeSession: WebhookCaller {
 
     private func decideAgainst(_ decision: HandshakeDecision) {
         machine.refused()
+        leaveSeats()
         handshake = nil
         client = nil
         shard.remove(self)
@@ -205,7 +275,13 @@ final class BridgeSession: WebhookCaller {
             perform(step)  // the client has gone meanwhile: this is its close event
             return
         }
+        if let user = reply.user, !user.isEmpty, !takeSeat(ofUser: user) {
+            transport?.handshakeDecided(.tooManyOfUser)
+            performLast(step, code: 1006)
+            return
+        }
         shard.state.sessionOpened()
+        isOpen = true
         shard.metrics.connectionsOpened.increment()
         transport?.handshakeDecided(.accept(head))
         perform(step)
@@ -220,7 +296,7 @@ final class BridgeSession: WebhookCaller {
         if case .deliver = step {
             perform(step)
         } else {
-            perform(machine.ended(code: code, reason: "", initiator: .server, at: .now()))
+            end(code: code, reason: "", initiator: .server)
         }
     }
 
@@ -243,7 +319,7 @@ final class BridgeSession: WebhookCaller {
         log(failure, event: "message", level: .warning, sequence: delivery.sequence)
         shard.metrics.messagesDropped(1, reason: "app_failed")
         if shard.configuration.settings.webhookFailure == .close {
-            close(code: failure.closeCode, reason: failure.closeReason)
+            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
         }
     }
 
@@ -268,7 +344,7 @@ final class BridgeSession: WebhookCaller {
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }
-        if let request = reply.close { close(code: request.code, reason: request.reason) }
+        if let request = reply.close { close(code: request.code, reason: request.reason, discarding: true) }
     }
 
     private func apply(_ command: Command) {
@@ -276,14 +352,31 @@ final class BridgeSession: WebhookCaller {
         case .send(let format, let payload): send(format, payload)
         case .user(let user): mark(user: user, state: nil)
         case .state(let state): mark(user: nil, state: state)
-        case .close(let request): close(code: request.code, reason: request.reason)
+        case .close(let request): close(code: request.code, reason: request.reason, discarding: true)
         }
     }
 
     private func mark(user: String?, state: String?) {
-        if let user { self.user = user.isEmpty ? nil : user }
+        if let user, user != self.user ?? "" {
+            self.user = nil
+            userSeat?.close()
+            userSeat = nil
+            allowance.share(withUser: nil)
+            if !user.isEmpty, !takeSeat(ofUser: user) {
+                close(code: 1008, reason: "this user has too many connections open")
+            }
+        }
         if let state { self.state = state.isEmpty ? nil : state }
         identity = CloudEventsDialect.identityLines(user: self.user, state: self.state)
+    }
+
+    /// From now on the connection counts with those of this user; false when the user may have no more.
+    private func takeSeat(ofUser user: String) -> Bool {
+        guard let bucket = shard.admission.seat(forUser: user) else { return false }
+        self.user = user
+        userSeat = bucket
+        if shard.admission.limitsMessagesPerUser { allowance.share(withUser: bucket) }
+        return true
     }
 
     private func send(_ format: MessageFormat, _ payload: ByteBuffer) {
@@ -299,9 +392,12 @@ final class BridgeSession: WebhookCaller {
     // MARK: The end
 
     /// Closes the client's connection by our decision or the app's.
-    func close(code: UInt16, reason: String) {
+    ///
+    /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
+    ///   they came in good order and are still delivered.
+    func close(code: UInt16, reason: String, discarding: Bool = false) {
         guard machine.isRunning else { return }
-        shard.metrics.messagesDropped(machine.discardQueue(), reason: "closed")
+        if discarding { shard.metrics.messagesDropped(machine.discardQueue(), reason: "closed") }
         transport?.close(code: code, reason: reason)
         end(code: code, reason: reason, initiator: .server)
     }
@@ -328,14 +424,17 @@ final class BridgeSession: WebhookCaller {
         if waitingForPermit?.event == .open {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             waitingForPermit = nil
+            leaveSeats()
             machine.refused()
             shard.remove(self)
             return
         }
-        let wasRunning = machine.isRunning
+        let wasRunning = isOpen
+        isOpen = false
         let now = NIODeadline.now()
         let age = machine.age(at: now)
         let step = machine.ended(code: code, reason: reason, initiator: initiator, at: now)
+        leaveSeats()
         if wasRunning {
             shard.state.sessionClosed()
             shard.metrics.connectionClosed(code: code, initiator: initiator)

@@ -33,12 +33,16 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var phase = Phase.readingHead
     private let timer = TimerEntry()
     private var client = ClientIdentity(address: "", scheme: "http")
+    private var peer: IPAddress?
+    private var isUnixPeer = false
+    private var hasBegun = false
+    private var proxyHeader: ProxyProtocolDecoder?
     private var readWithheld = false
     private var isPumping = false
     private var headBegan = false
     private var requestsServed = 0
     private var isHeadRequest = false
-    private var wasRefused = false
+    private var hasLeft = false
     private var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
     private var isClosingSoon = false
 
@@ -65,6 +69,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func handlerRemoved(context: ChannelHandlerContext) {
         shard.remove(self)
         shard.timers.cancel(timer)
+        if !hasBegun { shard.state.descriptors.adjust(by: -1) }  // it ended before it was up
         self.context = nil
     }
 
@@ -74,14 +79,13 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     }
 
     private func begin(_ context: ChannelHandlerContext) {
-        guard client.address.isEmpty else { return }
-        client = ClientIdentity(address: Self.address(of: context.remoteAddress), scheme: "http")
+        guard !hasBegun else { return }
+        hasBegun = true
         let open = shard.state.socketOpened()
         shard.insert(self)
         armTimer(after: shard.configuration.settings.handshakeTimeout)
-        if open > shard.configuration.maxConnections {
-            wasRefused = true
-            shard.state.socketRefused()
+        notePeer(context.remoteAddress)
+        if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited("max_connections", action: "refused")
             refuse(
                 Refusal(
@@ -95,11 +99,45 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         }
     }
 
-    /// IPv4 in IPv6 clothes (RFC 4291 §2.5.5.2) is IPv4.
-    private static func address(of peer: SocketAddress?) -> String {
-        guard let peer else { return "unknown" }
-        guard let address = peer.ipAddress else { return "unix:" }
-        return address.hasPrefix("::ffff:") && address.contains(".") ? String(address.dropFirst(7)) : address
+    private func notePeer(_ address: SocketAddress?) {
+        isUnixPeer = address != nil && address?.ipAddress == nil
+        peer = address?.ipAddress.flatMap { IPAddress($0) }
+        client = ClientIdentity(
+            address: peer.map { "\($0)" } ?? (isUnixPeer ? "unix:" : "unknown"),
+            scheme: "http"
+        )
+        guard let mode = shard.configuration.settings.proxyProtocol else { return }
+        if shard.admission.trusts(peer: peer, isUnixSocket: isUnixPeer) {
+            proxyHeader = ProxyProtocolDecoder(mode: mode)
+        } else {
+            rejectProxyHeader("the peer is not one of TRUSTED_PROXIES")
+        }
+    }
+
+    /// Takes the PROXY header off the beginning of the connection; false while it is not whole or when it is wrong.
+    private func takeProxyHeader(_ bytes: inout ByteBuffer) -> Bool {
+        guard proxyHeader != nil else { return true }
+        do throws(ProxyProtocolError) {
+            guard let header = try proxyHeader?.consume(&bytes) else { return false }
+            proxyHeader = nil
+            if let source = header.source {
+                peer = source
+                isUnixPeer = false
+                client = ClientIdentity(address: "\(source)", scheme: "http")
+            }
+            return true
+        } catch {
+            rejectProxyHeader(error.sentence)
+            return false
+        }
+    }
+
+    /// Without its header nobody can say who the client is, and it would not understand an answer in HTTP either.
+    private func rejectProxyHeader(_ why: String) {
+        shard.metrics.httpRefused("proxy_protocol")
+        shard.logger.warning("PROXY header refused", metadata: ["peer": "\(client.address)", "why": "\(why)"])
+        phase = .lingering
+        endNow()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -108,6 +146,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         case .readingHead, .upgrading, .proxying: break
         }
         var bytes = unwrapInboundIn(data)
+        guard takeProxyHeader(&bytes) else { return }
         reader.append(&bytes)
         pump()
     }
@@ -134,7 +173,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func channelInactive(context: ChannelHandlerContext) {
         let ended = phase
         phase = .gone
-        shard.state.socketClosed(wasRefused: wasRefused)
+        shard.state.socketClosed(hasLeft: hasLeft)
         shard.remove(self)
         shard.timers.cancel(timer)
         switch ended {
@@ -213,11 +252,13 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         isHeadRequest = head.method == "HEAD"
         requestsServed += 1
         shard.timers.cancel(timer)
+        let resolved = shard.admission.resolve(peer: peer, isUnixSocket: isUnixPeer, headers: head.headers)
+        client = resolved.identity
         switch shard.configuration.router.route(head) {
         case .refuse(let refusal):
             refuse(refusal)
         case .upgrade:
-            upgrade(head)
+            upgrade(head, resolved)
         case .passThrough(let target, let closeAfterwards):
             let exchange = ProxyExchange(
                 head: head,
@@ -249,7 +290,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     // MARK: Upgrade
 
-    private func upgrade(_ head: HTTPRequestHead) {
+    private func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
         if shard.state.isDraining {
             refuse(
                 Refusal(status: 503, sentence: "The server is restarting.", reason: "draining", retryAfter: 1),
@@ -257,9 +298,18 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             )
             return
         }
+        do throws(HandshakeRejection) {
+            try shard.admission.count(resolved)
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+            return
+        }
         let accepted: AcceptedUpgrade
         do throws(HandshakeRefusal) {
-            accepted = try Handshake.validate(UpgradeRequest(head))
+            accepted = try Handshake.validate(
+                UpgradeRequest(head),
+                deflate: shard.configuration.deflate
+            )
         } catch {
             refuse(
                 Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake"),
@@ -274,17 +324,28 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             )
             return
         }
-        let attempt = UpgradeAttempt(accepted: accepted, handshake: head, client: client, handler: self)
-        phase = .upgrading(attempt)
-        attempt.start()
+        do throws(HandshakeRejection) {
+            let seat = try shard.admission.admit(head, resolved)
+            let attempt = UpgradeAttempt(
+                accepted: accepted,
+                handshake: head,
+                client: client,
+                seat: seat,
+                handler: self
+            )
+            phase = .upgrading(attempt)
+            attempt.start()
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+        }
     }
 
     /// The app has accepted: the answer goes out and frames begin.
-    func becomeWebSocket(_ session: BridgeSession, answer: ByteBuffer) {
+    func becomeWebSocket(_ session: BridgeSession, answer: ByteBuffer, deflate: NegotiatedDeflate?) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
         shard.metrics.count(.accepted)
-        let handler = WebSocketHandler(session: session, shard: shard)
+        let handler = WebSocketHandler(session: session, deflate: deflate, shard: shard)
         do {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {
@@ -356,6 +417,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     /// the system send a reset, and the answer would be lost.
     private func linger() {
         phase = .lingering
+        if !hasLeft { shard.state.socketLeft() }
+        hasLeft = true
         flushWatch.begin(at: .now())
         context?.close(mode: .output, promise: nil)
         armTimer(after: ServerConfiguration.linger)
@@ -431,6 +494,7 @@ extension UpgradeRequest {
             key: head.headers.values(of: "sec-websocket-key"),
             version: head.headers.values(of: "sec-websocket-version"),
             protocols: head.headers.values(of: "sec-websocket-protocol"),
+            extensions: head.headers.values(of: "sec-websocket-extensions"),
             hasBody: head.framing != .none
         )
     }

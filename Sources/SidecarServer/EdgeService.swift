@@ -15,7 +15,8 @@ public import SidecarCore
 public final class EdgeService: Service {
     private let configuration: ServerConfiguration
     private let logger: Logger
-    private let metrics = ServerMetrics()
+    private let metrics: ServerMetrics
+    private let admission: AdmissionGuard
 
     /// The numbers that health checks and scrapes read.
     public let state: ServerState
@@ -43,6 +44,8 @@ public final class EdgeService: Service {
         )
         state = ServerState(settings: settings, maxConnections: maxConnections, maxDescriptors: maxDescriptors)
         self.logger = logger
+        metrics = ServerMetrics()
+        admission = AdmissionGuard(settings: settings, metrics: metrics, logger: logger)
     }
 
     /// Reads the files that the settings name, as the start would.
@@ -79,13 +82,14 @@ public final class EdgeService: Service {
         var shards: [NIOLoopBound<LoopShard>] = []
         for eventLoop in group.makeIterator() {
             shards.append(
-                try await eventLoop.submit { [configuration, state, metrics, logger] in
+                try await eventLoop.submit { [configuration, state, metrics, admission, logger] in
                     NIOLoopBound(
                         LoopShard(
                             eventLoop: eventLoop,
                             configuration: configuration,
                             state: state,
                             metrics: metrics,
+                            admission: admission,
                             logger: logger
                         ),
                         eventLoop: eventLoop
@@ -109,7 +113,8 @@ public final class EdgeService: Service {
                             listener: "public",
                             pause: .milliseconds(100),
                             logger: logger,
-                            mayAccept: { !state.descriptors.isSpent }
+                            mayAccept: { state.hasRoomForClients },
+                            didAccept: { state.descriptors.adjust(by: 1) }
                         )
                     )
                 }
@@ -118,6 +123,8 @@ public final class EdgeService: Service {
                 .writeBufferWaterMark,
                 value: .init(low: max(highWater / 2, 1), high: max(highWater, 1))
             )
+            // Counted before more are accepted.
+            .serverChannelOption(.maxMessagesPerRead, value: 8)
             // One read a turn keeps a busy client from holding up its loop, and idle ones small.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { channel in

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import SidecarCore
+import WebSocketProtocol
 
 /// All that one event loop owns: its connections to the app, its timers, its sessions.
 ///
@@ -13,11 +14,15 @@ final class LoopShard {
     let metrics: ServerMetrics
     let logger: Logger
     let timers: ShardTimers
+    let admission: AdmissionGuard
+    let codecs = DeflateCodecs()
     let webhookPool: BackendPool
     let proxyPool: BackendPool
 
     /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
     var scratch = ByteBufferAllocator().buffer(capacity: 2048)
+    /// The same, for a message while it is compressed.
+    var compressed = ByteBufferAllocator().buffer(capacity: 0)
 
     private var sessions: [ObjectIdentifier: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
@@ -29,8 +34,10 @@ final class LoopShard {
         configuration: ServerConfiguration,
         state: ServerState,
         metrics: ServerMetrics,
+        admission: AdmissionGuard,
         logger: Logger
     ) {
+        self.admission = admission
         self.eventLoop = eventLoop
         self.configuration = configuration
         self.state = state

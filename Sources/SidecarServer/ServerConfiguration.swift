@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import NIOSSL
 import SidecarCore
+import WebSocketProtocol
 
 /// What all event loops share and nobody changes after the start.
 struct ServerConfiguration: Sendable {
@@ -12,6 +13,8 @@ struct ServerConfiguration: Sendable {
     let replyLimits: HTTPLimits
     let maxConnections: Int
     let tlsContext: NIOSSLContext?
+    /// What compression is agreed to; nil when it is off.
+    let deflate: DeflateSettings?
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
     /// we rarely write into a closing one, and short enough to give small apps their workers back.
@@ -46,6 +49,9 @@ struct ServerConfiguration: Sendable {
             webSocketPaths: settings.wsPaths,
             webhookPath: isOnApp ? target?.path : nil
         )
+        deflate =
+            settings.compression
+            ? DeflateSettings(allowContextTakeover: settings.compressionContextTakeover) : nil
         requestLimits = HTTPLimits(maxHeadBytes: settings.maxHeaderBytes, maxHeaders: settings.maxHeaders)
         replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
         tlsContext =

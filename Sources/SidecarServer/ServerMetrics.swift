@@ -133,6 +133,8 @@ enum HandshakeResult: String, CaseIterable {
     case accepted
     case badRequest = "bad_request"
     case path
+    case origin
+    case rateLimited = "rate_limited"
     case connectionLimit = "connection_limit"
     case appRefused = "app_refused"
     case appFailed = "app_failed"

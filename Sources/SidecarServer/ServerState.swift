@@ -55,25 +55,27 @@ public final class ServerState: Sendable {
         }
     }
 
+    /// False when the descriptors that are left are needed for connections to the app.
+    var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
+
     func sessionOpened() { sessionCount.wrappingAdd(1, ordering: .relaxed) }
     func sessionClosed() { sessionCount.wrappingSubtract(1, ordering: .relaxed) }
 
-    /// Counts a client connection, and says how many are open with it.
+    /// Counts a client connection, and says how many are open with it. Its descriptor was counted at the accept.
     func socketOpened() -> Int {
-        descriptors.adjust(by: 1)
-        return socketCount.wrappingAdd(1, ordering: .relaxed).newValue
+        socketCount.wrappingAdd(1, ordering: .relaxed).newValue
     }
 
     /// A client's socket has gone.
     ///
-    /// - Parameter wasRefused: It left the count of connections when it was refused.
-    func socketClosed(wasRefused: Bool = false) {
+    /// - Parameter hasLeft: It is not counted among the connections any more.
+    func socketClosed(hasLeft: Bool) {
         descriptors.adjust(by: -1)
-        if !wasRefused { socketRefused() }
+        if !hasLeft { socketLeft() }
     }
 
-    /// A client that was refused for want of room does not take up room until it has gone.
-    func socketRefused() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
+    /// A connection that only waits for its client to go takes up no room of those that work.
+    func socketLeft() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
     func adjustUnsent(by bytes: Int) { sendBufferBytes.wrappingAdd(bytes, ordering: .relaxed) }
     func beginListening() { listeningFlag.store(true, ordering: .relaxed) }
     func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }

@@ -10,11 +10,23 @@ final class UpgradeAttempt: SessionTransport {
     private weak var handler: EdgeHTTPHandler?
     private let shard: LoopShard
 
-    init(accepted: AcceptedUpgrade, handshake: HTTPRequestHead, client: ClientIdentity, handler: EdgeHTTPHandler) {
+    init(
+        accepted: AcceptedUpgrade,
+        handshake: HTTPRequestHead,
+        client: ClientIdentity,
+        seat: AdmissionGuard.Seat,
+        handler: EdgeHTTPHandler
+    ) {
         self.accepted = accepted
         self.handler = handler
         self.shard = handler.shard
-        session = BridgeSession(id: ConnectionID.make(), handshake: handshake, client: client, shard: handler.shard)
+        session = BridgeSession(
+            id: ConnectionID.make(),
+            handshake: handshake,
+            client: client,
+            seat: seat,
+            shard: handler.shard
+        )
     }
 
     func start() {
@@ -39,6 +51,16 @@ final class UpgradeAttempt: SessionTransport {
             handler.finish(with: answer)
         case .fail(let failure):
             handler.refuse(Refusal(failure), handshake: .appFailed)
+        case .tooManyOfUser:
+            handler.refuse(
+                Refusal(
+                    status: 429,
+                    sentence: "This user has too many connections open.",
+                    reason: "connection_limit",
+                    retryAfter: 10
+                ),
+                handshake: .connectionLimit
+            )
         }
     }
 
@@ -48,6 +70,7 @@ final class UpgradeAttempt: SessionTransport {
             acceptKey: accepted.acceptKey,
             reply: head,
             offered: accepted.offeredProtocols,
+            extensions: accepted.deflate?.fieldValue,
             into: &answer
         )
         if let refusal {
@@ -58,7 +81,7 @@ final class UpgradeAttempt: SessionTransport {
             handler.refuse(refusal, handshake: .appFailed)
             session.transportEnded(code: 1006, reason: "", initiator: .server)
         } else {
-            handler.becomeWebSocket(session, answer: answer)
+            handler.becomeWebSocket(session, answer: answer, deflate: accepted.deflate)
         }
     }
 

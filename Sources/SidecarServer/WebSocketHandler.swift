@@ -30,6 +30,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private let shard: LoopShard
     private var context: ChannelHandlerContext?
     private var reader: MessageReader
+    private var compressor: MessageCompressor?
+    private var outbox = Outbox()
     private var closing = CloseHandshake()
     private var phase = Phase.open
     private var input: ByteBuffer?
@@ -41,15 +43,24 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private var readWithheld = false
     private var isProcessing = false
     private var isTooSlow = false
+    private var hasLeft = false
     private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
-    init(session: BridgeSession, shard: LoopShard) {
+    init(session: BridgeSession, deflate: NegotiatedDeflate?, shard: LoopShard) {
         self.session = session
         self.shard = shard
         let settings = shard.configuration.settings
-        reader = MessageReader(
-            limits: MessageLimits(maxMessageBytes: settings.maxMessageBytes, maxFragments: settings.maxFragments)
+        let limits = MessageLimits(
+            maxMessageBytes: settings.maxMessageBytes,
+            maxFragments: settings.maxFragments,
+            maxCompressionRatio: settings.maxCompressionRatio
         )
+        if let deflate {
+            reader = MessageReader(limits: limits, deflate: deflate, codecs: shard.codecs)
+            compressor = MessageCompressor(deflate: deflate, codecs: shard.codecs)
+        } else {
+            reader = MessageReader(limits: limits)
+        }
     }
 
     // MARK: Channel events
@@ -103,9 +114,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
-            accountUnsent(0)
+            sendWaiting()
             sendPendingPong()
             context.flush()
+            accountUnsent(context.channel.isWritable ? 0 : unsentBytes)
         }
         context.fireChannelWritabilityChanged()
     }
@@ -117,13 +129,14 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func channelInactive(context: ChannelHandlerContext) {
         if phase == .open { takeWhatIsLeft() }
         phase = .gone
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
         input = nil
         pendingPong = nil
         closing.transportClosed()
         cancelTimer()
         accountAssembly(0)
         accountUnsent(0)
-        shard.state.socketClosed()
+        shard.state.socketClosed(hasLeft: hasLeft)
         shard.webSocketEnded()
         session.transportEnded(code: 1006, reason: "", initiator: .network)
         context.fireChannelInactive()
@@ -227,19 +240,63 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard phase == .open, let context, hasRoom(for: payload, context) else { return }
+        guard phase == .open, let context else { return }
+        if context.channel.isWritable, outbox.isEmpty {
+            let message = frame(format, payload)
+            write(message, context)
+            context.flush()
+            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+        } else if hasRoom(for: payload.readableBytes) {
+            outbox.append(frame(format, payload, mayBeDropped: true))
+            accountUnsent(unsentBytes)
+        }
+    }
+
+    /// Encodes a message, compressed when that was agreed on and pays.
+    ///
+    /// - Parameter mayBeDropped: Later messages must not lean on it, as they do with context takeover.
+    private func frame(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        mayBeDropped: Bool = false
+    ) -> Outbox.Message {
         let opcode: FrameEncoder.Opcode = format == .text ? .text : .binary
+        var body = payload
+        var isCompressed = false
+        let isSafe = !mayBeDropped || compressor?.isStateless == true
+        if isSafe, compressor?.shouldCompress(byteCount: payload.readableBytes) == true {
+            shard.compressed.clear()
+            if compressor?.compress(payload, into: &shard.compressed) == true {
+                body = shard.compressed
+                isCompressed = true
+            }
+        }
         shard.scratch.clear()
-        if payload.readableBytes <= Self.copyThreshold {
-            FrameEncoder.write(opcode, payload: payload, into: &shard.scratch)
-            write(shard.scratch, context)
-        } else {
-            FrameEncoder.writeHeader(opcode, payloadLength: payload.readableBytes, into: &shard.scratch)
-            write(shard.scratch, context)
-            write(payload, context)
+        if body.readableBytes <= Self.copyThreshold {
+            FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &shard.scratch)
+            return Outbox.Message(header: shard.scratch, payload: nil)
+        }
+        FrameEncoder.writeHeader(
+            opcode,
+            payloadLength: body.readableBytes,
+            compressed: isCompressed,
+            into: &shard.scratch
+        )
+        return Outbox.Message(header: shard.scratch, payload: body)
+    }
+
+    private func write(_ message: Outbox.Message, _ context: ChannelHandlerContext) {
+        write(message.header, context)
+        if let payload = message.payload { write(payload, context) }
+    }
+
+    /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
+    private func sendWaiting(all: Bool = false) {
+        guard let context else { return }
+        while all || context.channel.isWritable, let message = outbox.popFirst() {
+            write(message, context)
         }
         context.flush()
-        if !context.channel.isWritable { accountUnsent(unsentBytes) }
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -248,19 +305,39 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     /// A client that does not read may not make us hold more than its budget; one message may always wait.
-    private func hasRoom(for payload: ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
-        if context.channel.isWritable { return true }
-        let unsent = unsentBytes
-        if unsent == 0 || unsent + payload.readableBytes <= shard.configuration.settings.maxSendBufferBytes {
-            return true
+    ///
+    /// Only whole messages are dropped, and none that has begun to go out.
+    private func hasRoom(for byteCount: Int) -> Bool {
+        let settings = shard.configuration.settings
+        func fits() -> Bool { unsentBytes + byteCount <= settings.maxSendBufferBytes }
+        if unsentBytes == 0 || fits() { return true }
+        let action = settings.slowClientAction
+        switch action {
+        case .close:
+            shard.metrics.slowClient(action: action.rawValue)
+            isTooSlow = true
+            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
+            session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+            return false
+        case .dropNewest:
+            dropped(action)
+            return false
+        case .dropOldest:
+            while !fits(), outbox.popFirst() != nil { dropped(action) }
+            if fits() || outbox.isEmpty && bytesInChannel < settings.maxSendBufferBytes { return true }
+            dropped(action)
+            return false
         }
-        isTooSlow = true
-        shard.metrics.slowClient(action: "close")
-        session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
-        return false
     }
 
-    private var unsentBytes: Int {
+    private func dropped(_ action: SlowClientAction) {
+        shard.metrics.slowClient(action: action.rawValue)
+        shard.metrics.messagesDropped(1, reason: "slow_client")
+    }
+
+    private var unsentBytes: Int { bytesInChannel + outbox.byteCount }
+
+    private var bytesInChannel: Int {
         (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
@@ -309,6 +386,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     private func sendClose(_ code: CloseCode?, _ reason: String) {
         guard let context else { return }
+        sendWaiting(all: true)
         var frame = context.channel.allocator.buffer(capacity: 2 + 2 + reason.utf8.count)
         FrameEncoder.writeClose(code, reason: reason, into: &frame)
         write(frame, context)
@@ -319,6 +397,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     /// the system send a reset, and the client would never see our code.
     private func linger() {
         phase = .lingering
+        if !hasLeft { shard.state.socketLeft() }
+        hasLeft = true
         input = nil
         pendingPong = nil
         flushWatch.begin(at: .now())

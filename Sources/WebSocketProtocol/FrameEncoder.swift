@@ -18,8 +18,16 @@ public enum FrameEncoder {
     }
 
     /// Writes the header alone; the caller puts `payloadLength` bytes behind it.
-    public static func writeHeader(_ opcode: Opcode, payloadLength: Int, into buffer: inout ByteBuffer) {
-        let first = 0x80 | opcode.rawValue
+    ///
+    /// - Parameter compressed: sets RSV1, which says that the payload is a message compressed by the negotiated
+    ///   permessage-deflate (RFC 7692 §6).
+    public static func writeHeader(
+        _ opcode: Opcode,
+        payloadLength: Int,
+        compressed: Bool = false,
+        into buffer: inout ByteBuffer
+    ) {
+        let first = 0x80 | (compressed ? 0x40 : 0) | opcode.rawValue
         switch payloadLength {
         case ...125:
             buffer.writeMultipleIntegers(first, UInt8(clamping: payloadLength))
@@ -31,10 +39,17 @@ public enum FrameEncoder {
     }
 
     /// Writes a whole frame with a copy of the readable bytes of `payload`.
-    public static func write(_ opcode: Opcode, payload: ByteBuffer, into buffer: inout ByteBuffer) {
+    ///
+    /// - Parameter compressed: sets RSV1; `payload` then comes from a ``MessageCompressor``.
+    public static func write(
+        _ opcode: Opcode,
+        payload: ByteBuffer,
+        compressed: Bool = false,
+        into buffer: inout ByteBuffer
+    ) {
         let length = payload.readableBytes
         buffer.reserveCapacity(minimumWritableBytes: Self.headerLength(payloadLength: length) + length)
-        Self.writeHeader(opcode, payloadLength: length, into: &buffer)
+        Self.writeHeader(opcode, payloadLength: length, compressed: compressed, into: &buffer)
         buffer.writeImmutableBuffer(payload)
     }
 

@@ -2,9 +2,13 @@
 struct FrameHeader: Equatable {
     /// The most bytes that a masked header takes.
     static let maxLength = 14
+    /// RSV1 in the first byte.
+    private static let compressedBit: UInt8 = 0x40
 
     let opcode: FrameOpcode
     let isFinal: Bool
+    /// RSV1, which marks the first frame of a compressed message (RFC 7692 §6).
+    let isCompressed: Bool
     let payloadLength: Int
     let mask: PayloadMask
     /// The bytes that the header itself takes.
@@ -14,8 +18,10 @@ struct FrameHeader: Equatable {
 /// What the frames before allow the next frame to be.
 struct FrameContext {
     let isInsideMessage: Bool
-    /// The payload bytes that a data frame may still add.
+    /// The payload bytes that a data frame may still add to the open message, or an uncompressed one begin with.
     let bytesLeft: Int
+    /// The payload bytes that a compressed message may begin with; nil when compression was not negotiated.
+    let compressedBytesLeft: Int?
     /// The frames that the message may still have.
     let fragmentsLeft: Int
 }
@@ -40,7 +46,8 @@ extension FrameHeader {
         let shortLength = Int(second & 0x7F)
         if opcode.isControl && shortLength > 125 { throw .controlFrameTooLong }
         if opcode == .close && shortLength == 1 { throw .closeBodyTooShort }
-        let allowed = opcode.isControl ? 125 : context.bytesLeft
+        let isCompressed = first & Self.compressedBit != 0
+        let allowed = opcode.isControl ? 125 : isCompressed ? context.compressedBytesLeft ?? 0 : context.bytesLeft
 
         let payloadLength: Int
         let lengthEnd: Int
@@ -67,6 +74,7 @@ extension FrameHeader {
         return FrameHeader(
             opcode: opcode,
             isFinal: first & 0x80 != 0,
+            isCompressed: isCompressed,
             payloadLength: payloadLength,
             mask: PayloadMask(bytes[lengthEnd], bytes[lengthEnd + 1], bytes[lengthEnd + 2], bytes[lengthEnd + 3]),
             headerLength: lengthEnd + 4
@@ -76,7 +84,7 @@ extension FrameHeader {
     /// Judges the first byte: FIN, the reserved bits and the opcode.
     private static func opcode(_ byte: UInt8, in context: FrameContext) throws(ProtocolViolation) -> FrameOpcode {
         guard let opcode = FrameOpcode(rawValue: byte & 0x0F) else { throw .reservedOpcode }
-        try Self.checkReservedBits(byte, of: opcode)
+        try Self.checkReservedBits(byte, of: opcode, in: context)
         switch opcode {
         case .close, .ping, .pong:
             guard byte & 0x80 != 0 else { throw .fragmentedControlFrame }
@@ -91,9 +99,15 @@ extension FrameHeader {
 
     /// Refuses bits that no negotiated extension gave a meaning.
     ///
-    /// RSV1 on the first frame of a message is where permessage-deflate will show (RFC 7692 §6).
-    private static func checkReservedBits(_ byte: UInt8, of opcode: FrameOpcode) throws(ProtocolViolation) {
-        guard byte & 0x70 == 0 else { throw .reservedBitSet }
+    /// RSV1 belongs on the first frame of a compressed message and on no other (RFC 7692 §6.1).
+    private static func checkReservedBits(
+        _ byte: UInt8,
+        of opcode: FrameOpcode,
+        in context: FrameContext
+    ) throws(ProtocolViolation) {
+        guard byte & 0x30 == 0 else { throw .reservedBitSet }
+        guard byte & Self.compressedBit != 0 else { return }
+        guard context.compressedBytesLeft != nil, opcode == .text || opcode == .binary else { throw .reservedBitSet }
     }
 
     /// Reads the big-endian length that follows the first two bytes, or returns nil when more bytes are needed.

@@ -1,4 +1,4 @@
-/// Each way in which a peer can break RFC 6455, or a limit of ours, with the close code that answers it.
+/// Each way in which a peer can break RFC 6455 or RFC 7692, or a limit of ours, with the close code that answers it.
 ///
 /// It is an expected value and not a fault of ours: the connection is closed with ``closeCode`` and ``reason``, and
 /// ``name`` goes into the log.
@@ -33,6 +33,10 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
     case messageTooBig
     /// A message has more frames than the limit (§10.4).
     case tooManyFragments
+    /// A compressed message is not DEFLATE data, or ends inside a block (RFC 7692 §7.2.2).
+    case invalidCompressedData
+    /// A compressed message inflates to more than the allowed multiple of what was sent (§10.4).
+    case compressionRatio
 
     /// The code to close the connection with: 1002, 1007 or 1009 (§7.4.1).
     public var closeCode: CloseCode {
@@ -41,8 +45,8 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
             .controlFrameTooLong, .fragmentedControlFrame, .unexpectedContinuation, .messageInterrupted,
             .closeBodyTooShort, .invalidCloseCode:
             .protocolError
-        case .invalidCloseReason, .invalidText: .invalidPayload
-        case .messageTooBig, .tooManyFragments: .tooBig
+        case .invalidCloseReason, .invalidText, .invalidCompressedData: .invalidPayload
+        case .messageTooBig, .tooManyFragments, .compressionRatio: .tooBig
         }
     }
 
@@ -64,6 +68,8 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
         case .invalidText: "The text message is not valid UTF-8."
         case .messageTooBig: "The message is too big."
         case .tooManyFragments: "The message has too many fragments."
+        case .invalidCompressedData: "The compressed message is corrupt."
+        case .compressionRatio: "The message is compressed too much."
         }
     }
 
@@ -85,6 +91,8 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
         case .invalidText: "invalid_text"
         case .messageTooBig: "message_too_big"
         case .tooManyFragments: "too_many_fragments"
+        case .invalidCompressedData: "invalid_compressed_data"
+        case .compressionRatio: "compression_ratio"
         }
     }
 }

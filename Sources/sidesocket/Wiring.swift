@@ -17,12 +17,13 @@ func complain(_ text: String) {
 
 /// What the operating system allows.
 enum SystemLimits {
-    /// Descriptors for listeners, event loops, files and the runtime; with none left, the process would not survive.
-    private static let ownDescriptors = 40
+    /// Descriptors for listeners, event loops, files, the runtime and connections accepted in one go; with none left,
+    /// the process would not survive.
+    private static func ownDescriptors(threads: Int) -> Int { 48 + 4 * threads }
 
     /// Raises the limit on open files as far as it goes, and says how many of them clients and connections to the
     /// app may use.
-    static func availableDescriptors() -> Int {
+    static func availableDescriptors(threads: Int) -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
         if limit.rlim_cur < limit.rlim_max {
@@ -30,7 +31,7 @@ enum SystemLimits {
             raised.rlim_cur = limit.rlim_max
             if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
         }
-        return max(Int(clamping: limit.rlim_cur) - ownDescriptors, 8)
+        return max(Int(clamping: limit.rlim_cur) - ownDescriptors(threads: threads), 8)
     }
 
     /// How many clients may be connected: the rest is for connections to the app.

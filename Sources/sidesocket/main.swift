@@ -1,6 +1,7 @@
 import ControlPlane
 import CoreMetrics
 import Logging
+import NIOCore
 import PrometheusMetrics
 import ServiceLifecycle
 import SidecarCore
@@ -64,7 +65,7 @@ let logger = Logger(label: "sidesocket")
 let registry = SidesocketMetricCatalogue.makeRegistry(version: version)
 MetricsSystem.bootstrap(registry)
 
-let descriptors = SystemLimits.availableDescriptors()
+let descriptors = SystemLimits.availableDescriptors(threads: settings.threads ?? System.coreCount)
 let edge: EdgeService
 do {
     edge = try EdgeService(

@@ -20,12 +20,15 @@ import WebSocketProtocol
         #expect(seeds.count >= 20)
         for (name, bytes) in seeds {
             for limits in Self.limits {
-                let whole = FuzzTranscript(bytes, limits: limits, cuts: [])
+                let whole = MessageTranscript(bytes, limits: limits, cuts: [])
                 #expect(whole.keepsLimits, "\(name)")
-                #expect(whole == FuzzTranscript(bytes, limits: limits, cuts: Array(bytes.indices)), "\(name)")
+                #expect(whole == MessageTranscript(bytes, limits: limits, cuts: Array(bytes.indices)), "\(name)")
                 for step in [2, 3, 5, 7, 64] {
                     let cuts = Array(stride(from: 0, to: bytes.count, by: step))
-                    #expect(whole == FuzzTranscript(bytes, limits: limits, cuts: cuts), "\(name) in steps of \(step)")
+                    #expect(
+                        whole == MessageTranscript(bytes, limits: limits, cuts: cuts),
+                        "\(name) in steps of \(step)"
+                    )
                 }
             }
         }
@@ -40,9 +43,9 @@ import WebSocketProtocol
         for iteration in 0..<max(iterations, 0) {
             let bytes = mutator.input(from: seeds)
             let limits = Self.limits[iteration % Self.limits.count]
-            let whole = FuzzTranscript(bytes, limits: limits, cuts: [])
-            let split = FuzzTranscript(bytes, limits: limits, cuts: Array(bytes.indices))
-            let random = FuzzTranscript(bytes, limits: limits, cuts: mutator.cuts(of: bytes))
+            let whole = MessageTranscript(bytes, limits: limits, cuts: [])
+            let split = MessageTranscript(bytes, limits: limits, cuts: Array(bytes.indices))
+            let random = MessageTranscript(bytes, limits: limits, cuts: mutator.cuts(of: bytes))
             if whole != split || whole != random || !whole.keepsLimits {
                 Issue.record("iteration \(iteration), limits \(limits): \(bytes)")
                 return
@@ -57,7 +60,7 @@ import WebSocketProtocol
             let payload = mutator.payload()
             let bytes = mutator.fragments(of: payload)
             let limits = MessageLimits(maxMessageBytes: 1024, maxFragments: 1024)
-            let heard = FuzzTranscript(bytes, limits: limits, cuts: mutator.cuts(of: bytes))
+            let heard = MessageTranscript(bytes, limits: limits, cuts: mutator.cuts(of: bytes))
             #expect(heard.events == [.message(.binary, ByteBuffer(bytes: payload))])
             #expect(heard.violation == nil)
         }
@@ -73,7 +76,7 @@ import WebSocketProtocol
 }
 
 /// All that a reader said about some bytes.
-private struct FuzzTranscript: Equatable {
+struct MessageTranscript: Equatable {
     var events: [WebSocketEvent] = []
     var violation: ProtocolViolation?
     var isAssembling = false
@@ -82,7 +85,11 @@ private struct FuzzTranscript: Equatable {
 
     /// Feeds `bytes` in pieces that begin at `cuts`, which rise.
     init(_ bytes: [UInt8], limits: MessageLimits, cuts: [Int]) {
-        var reader = MessageReader(limits: limits)
+        self.init(bytes, limits: limits, cuts: cuts, reader: MessageReader(limits: limits))
+    }
+
+    /// Feeds `bytes` to a `reader` that has those `limits`.
+    init(_ bytes: [UInt8], limits: MessageLimits, cuts: [Int], reader: consuming MessageReader) {
         var buffer = ByteBuffer()
         var start = 0
         for end in cuts + [bytes.count] {
@@ -127,7 +134,7 @@ private struct FuzzTranscript: Equatable {
 }
 
 /// Makes inputs that look random and are the same in each run.
-private struct FuzzMutator {
+struct FuzzMutator {
     private var state: UInt64
 
     init(seed: UInt64) { self.state = seed }
@@ -149,15 +156,26 @@ private struct FuzzMutator {
         (0..<self.below(8)).map { _ in self.below(bytes.count + 1) }.sorted()
     }
 
+    /// `bytes` with up to `count` changes.
+    mutating func changed(_ bytes: [UInt8], upTo count: Int, seeds: [[UInt8]]) -> [UInt8] {
+        var bytes = bytes
+        for _ in 0..<self.below(count + 1) {
+            self.mutate(&bytes, seeds)
+        }
+        return bytes
+    }
+
     mutating func payload() -> [UInt8] {
         (0..<self.below(700)).map { _ in UInt8(truncatingIfNeeded: self.next()) }
     }
 
-    /// The masked frames of a binary message that carries `payload`, some of them empty.
-    mutating func fragments(of payload: [UInt8]) -> [UInt8] {
+    /// The masked frames of a message that carries `payload`, some of them empty.
+    ///
+    /// - Parameter first: the first byte of the first frame without FIN; 2 is a binary message.
+    mutating func fragments(of payload: [UInt8], first: UInt8 = 2) -> [UInt8] {
         var bytes: [UInt8] = []
         var rest = payload[...]
-        var opcode: UInt8 = 2
+        var opcode = first
         while true {
             let isLast = self.below(4) == 0
             let part = isLast ? rest : rest.prefix(self.below(200))
@@ -165,6 +183,8 @@ private struct FuzzMutator {
             bytes.append(opcode | (isLast ? 0x80 : 0))
             if part.count < 126 {
                 bytes.append(0x80 | UInt8(part.count))
+            } else if part.count > 0xFFFF {
+                bytes += [0x80 | 127] + (0..<8).map { UInt8(truncatingIfNeeded: part.count >> (56 - 8 * $0)) }
             } else {
                 bytes += [0x80 | 126, UInt8(part.count >> 8), UInt8(part.count & 0xFF)]
             }
@@ -194,9 +214,9 @@ private struct FuzzMutator {
         }
     }
 
-    private mutating func pick<Value>(_ values: [Value]) -> Value { values[self.below(values.count)] }
+    mutating func pick<Value>(_ values: [Value]) -> Value { values[self.below(values.count)] }
 
-    private mutating func below(_ bound: Int) -> Int { Int(self.next() % UInt64(max(bound, 1))) }
+    mutating func below(_ bound: Int) -> Int { Int(self.next() % UInt64(max(bound, 1))) }
 
     private mutating func next() -> UInt64 {
         self.state &+= 0x9E37_79B9_7F4A_7C15

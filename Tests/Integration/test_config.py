@@ -1,10 +1,12 @@
 """Settings: from the environment, a file and flags; all faults at once; check, --help, --version."""
 
 import json
+import resource
 
 import pytest
 from support.net import free_port
 from support.process import run
+from support.raw import Client
 
 URL = "http://127.0.0.1:3000"
 EX_CONFIG = 78
@@ -283,7 +285,6 @@ def test_control_characters_in_a_bad_value_do_not_reach_the_terminal():
 
 
 def test_several_addresses(app, sidesocket, tmp_path):
-    from support.raw import Client
     from support.ws import WebSocket
 
     one, two, path = free_port(), free_port(), str(tmp_path / "public.sock")
@@ -342,3 +343,47 @@ def test_a_missing_ca_file_is_a_clear_error(app, tmp_path):
                CONTROL_LISTEN=f"127.0.0.1:{free_port()}")  # fmt: skip
     assert done.returncode > 0
     assert "missing.pem" in said(done)
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate\n"], ids=["missing", "empty", "text"])
+def test_check_refuses_an_unusable_ca_file(tmp_path, content):
+    path = tmp_path / "authorities.pem"
+    if content is not None:
+        path.write_text(content)
+    done = refused("APP_CA_FILE", APP_URL="https://127.0.0.1:1", APP_CA_FILE=path)
+    assert "authorities.pem" in said(done)
+
+
+def test_a_file_of_60_000_unknown_keys_is_refused_in_a_few_seconds(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("".join(f"k{i}: 1\n" for i in range(60_000)))
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = run("check", CONFIG=path, APP_URL=URL, timeout=40)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu < 8
+    assert done.returncode == EX_CONFIG
+    assert "k0" in said(done) and "settings.yaml" in said(done)
+
+
+def test_a_unix_socket_that_another_sidecar_listens_on_is_a_clear_error_and_left_alone(app, sidesocket, tmp_path):
+    path = str(tmp_path / "public.sock")
+    first = sidesocket(app, LISTEN=f"unix:{path}")
+    with Client(0, unix=path) as kept:
+        done = run(APP_URL=app.url, LISTEN=f"unix:{path}", CONTROL_LISTEN=f"127.0.0.1:{free_port()}")
+        assert done.returncode > 0
+        assert path in said(done), said(done)
+        assert kept.ask(host="x").text == "from the app"
+    with Client(0, unix=path) as another:
+        assert another.ask(host="x").text == "from the app"
+    first.check_alive()
+
+
+def test_the_file_of_a_unix_socket_that_nobody_listens_on_is_taken_over(app, sidesocket, tmp_path):
+    path = tmp_path / "public.sock"
+    killed = sidesocket(app, LISTEN=f"unix:{path}")
+    killed.exit_expected = True
+    killed.kill()
+    assert path.is_socket()
+    edge = sidesocket(app, LISTEN=f"unix:{path}")
+    with Client(0, unix=str(path)) as client:
+        assert client.ask(host="x").text == "from the app"
+    edge.check_alive()

@@ -146,7 +146,9 @@ def test_unknown_close_codes_fold_into_other(app, edge):
     assert "other" in codes
 
 
-def test_case_40_no_label_comes_from_a_client(app, edge):
+def test_case_40_no_label_comes_from_a_client(app, sidesocket):
+    edge = sidesocket(app, ALLOWED_ORIGINS="*")
+
     def visit(n):
         socket = edge.websocket(
             f"/path/{n}", headers={"User-Agent": f"agent-{n}", "Origin": f"http://o{n}.test"}, host=f"h{n}.test"

@@ -9,7 +9,7 @@ import pytest
 from support.app import Reply, gate
 from support.net import eventually
 from support.raw import encode
-from support.ws import CLOSE, close_payload
+from support.ws import CLOSE, TEXT, close_payload, frame
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -149,3 +149,91 @@ def test_clients_that_never_sent_a_request_do_not_hold_it(app, sidesocket):
     assert edge.wait_exit() == 0
     assert time.monotonic() - started < 6
     assert silent.rest() == b""
+
+
+def test_a_client_that_never_stops_sending_does_not_hold_it(app, sidesocket):
+    edge = sidesocket(app, DRAIN_TIMEOUT="20s")
+    pace = threading.Event()
+    app.on(lambda r: pace.wait(0.02) or Reply(200, r.body, {"Content-Type": "text/plain"}), event="message")
+    socket = edge.websocket()
+    sent, ended = [], threading.Event()
+
+    def send():
+        while not ended.wait(0.005) and socket.try_send(frame(TEXT, "x" * 50)):
+            sent.append(1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        app.wait_events(20, "message")
+        started = time.monotonic()
+        edge.terminate()
+        socket.expect_close(1012, skip_messages=True)
+        assert edge.wait_exit() == 0
+        assert time.monotonic() - started < 6
+    finally:
+        ended.set()
+        sender.join()
+    kinds = [e.event for e in app.events()]
+    assert kinds == ["open"] + ["message"] * (len(kinds) - 2) + ["close"]
+    assert json.loads(app.events("close")[0].body)["code"] == 1012
+
+
+def test_replies_that_a_slow_client_has_not_taken_yet_reach_it_before_the_1012(app, sidesocket):
+    edge = sidesocket(app, DRAIN_TIMEOUT="20s", MAX_SEND_BUFFER_BYTES="10MiB")
+    reply = "z" * 250_000
+    app.on(Reply(200, reply, {"Content-Type": "text/plain"}), event="message")
+    socket = edge.websocket(receive_buffer=8 << 10)
+    for _ in range(30):
+        socket.text("go")
+    app.wait_events(30, "message")
+    eventually(lambda: edge.metric("webhook_in_flight") == 0 and edge.metric("send_buffer_bytes") > 1 << 20)
+    edge.terminate()
+    eventually(lambda: edge.readyz()[0] in (503, None), "not ready any more")
+    app.wait_events(1, "close")
+    for _ in range(30):
+        assert socket.message() == reply
+    socket.expect_close(1012)
+    assert edge.wait_exit() == 0
+    assert [json.loads(e.body)["code"] for e in app.events("close")] == [1012]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_second_signal_ends_it_at_once(app, sidesocket, kind):
+    edge = sidesocket(app, DRAIN_TIMEOUT="30s", WEBHOOK_TIMEOUT="30s")
+    app.on(Reply(raw=b""), event="message")
+    socket = edge.websocket()
+    socket.text("x")
+    app.wait_events(1, "message")
+    edge.terminate(kind)
+    eventually(lambda: edge.readyz()[0] == 503, "not ready any more")
+    assert edge.process.poll() is None
+    edge.terminate(kind)
+    assert edge.wait_exit(2) == -kind
+
+
+@pytest.mark.parametrize("goodbye", [True, False], ids=["app answers close_notify", "app never answers close_notify"])
+def test_kept_alive_tls_connections_to_the_app_do_not_hold_it(make_app, sidesocket, certificate, goodbye):
+    authority, pair = certificate
+    app = make_app(tls=pair)
+    edge = sidesocket(app, APP_CA_FILE=authority, DRAIN_TIMEOUT="20s", THREADS=4)
+    held = gate()
+
+    def answer(connection, request):
+        connection.send(Reply(200, "from the app").encode("GET"))
+        # Reads nothing any more, so that it neither sees nor answers the end of the connection.
+        if not goodbye:
+            held.wait(50)
+
+    app.on(stream=answer)
+    clients = [edge.client() for _ in range(8)]
+    for client in clients:
+        client.request()
+    for client in clients:
+        assert client.response().text == "from the app"
+    assert app.open_connections
+    started = time.monotonic()
+    edge.terminate()
+    assert edge.wait_exit() == 0
+    assert time.monotonic() - started < 4
+    held.set()

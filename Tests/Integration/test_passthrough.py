@@ -257,6 +257,21 @@ def test_head_has_the_headers_and_no_body(shared, status):
         assert client.ask("GET").text == "from the app"
 
 
+@pytest.mark.parametrize("pipelined", [False, True], ids=["one after the other", "pipelined"])
+def test_the_refusal_of_a_bad_request_behind_a_head_has_its_body(shared, pipelined):
+    _, process = shared
+    bad = b" \0bad\r\n\r\n"
+    with process.client() as client:
+        client.send(encode("HEAD") + (bad if pipelined else b""))
+        assert client.response("HEAD").status == 200
+        if not pipelined:
+            client.send(bad)
+        answer = client.response("GET")
+        assert answer.status == 400
+        assert not answer.truncated and len(answer.body) == int(answer.header("content-length")) > 0
+        client.wait_closed()
+
+
 @pytest.mark.parametrize(
     "raw",
     [

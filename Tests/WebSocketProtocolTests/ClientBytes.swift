@@ -47,6 +47,20 @@ enum ClientBytes {
         return bytes + (key ?? [])
     }
 
+    /// The frames of a message of which `payload` is sent; `first` is the first byte of its first frame without FIN.
+    static func fragments(_ first: UInt8, _ payload: [UInt8], of size: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var rest = payload[...]
+        var byte = first
+        repeat {
+            let part = rest.prefix(size)
+            rest = rest.dropFirst(size)
+            bytes += Self.frame(byte | (rest.isEmpty ? 0x80 : 0), Array(part))
+            byte = 0
+        } while !rest.isEmpty
+        return bytes
+    }
+
     static func text(_ text: String) -> [UInt8] { Self.frame(0x81, Array(text.utf8)) }
 
     static func close(_ code: UInt16, _ reason: [UInt8] = []) -> [UInt8] {
@@ -73,7 +87,7 @@ enum Heard: Equatable {
 }
 
 /// A reader with its buffer, fed as a socket would.
-struct Listener {
+final class Listener {
     var reader: MessageReader
     var buffer = ByteBuffer()
     var heard: [Heard] = []
@@ -86,7 +100,13 @@ struct Listener {
         )
     }
 
-    mutating func feed(_ bytes: some Sequence<UInt8>) {
+    init(deflate: NegotiatedDeflate, codecs: DeflateCodecs, limits: MessageLimits) {
+        self.reader = MessageReader(limits: limits, deflate: deflate, codecs: codecs)
+    }
+
+    var isAssembling: Bool { self.reader.isAssembling }
+
+    func feed(_ bytes: some Sequence<UInt8>) {
         self.buffer.writeBytes(bytes)
         do throws(ProtocolViolation) {
             while let event = try self.reader.next(from: &self.buffer) {
@@ -97,6 +117,15 @@ struct Listener {
         }
         self.mostLeft = max(self.mostLeft, self.buffer.readableBytes)
     }
+
+    /// Feeds `bytes` in pieces of `step`.
+    func feed(_ bytes: [UInt8], step: Int) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            self.feed(rest.prefix(step))
+            rest = rest.dropFirst(step)
+        }
+    }
 }
 
 /// All that a reader reports about `bytes`, fed in pieces of `step` bytes.
@@ -106,11 +135,7 @@ func transcript(
     maxMessageBytes: Int = 1 << 20,
     maxFragments: Int = 128
 ) -> [Heard] {
-    var listener = Listener(maxMessageBytes: maxMessageBytes, maxFragments: maxFragments)
-    var rest = bytes[...]
-    while !rest.isEmpty {
-        listener.feed(rest.prefix(step))
-        rest = rest.dropFirst(step)
-    }
+    let listener = Listener(maxMessageBytes: maxMessageBytes, maxFragments: maxFragments)
+    listener.feed(bytes, step: step)
     return listener.heard
 }

@@ -148,7 +148,7 @@ struct Breach: Sendable, CustomTestStringConvertible {
 @Suite struct FrameViolationTests {
     @Test("A breach is found at the first byte that makes it certain", arguments: Breach.all)
     func earliest(breach: Breach) {
-        var listener = Listener()
+        let listener = Listener()
         var violations: [ProtocolViolation] = []
         for (index, byte) in breach.bytes.enumerated() {
             listener.feed([byte])
@@ -169,14 +169,14 @@ struct Breach: Sendable, CustomTestStringConvertible {
 
     @Test("After a violation everything is consumed and ignored", arguments: Breach.all)
     func deafAfterwards(breach: Breach) {
-        var listener = Listener()
+        let listener = Listener()
         listener.feed(breach.bytes + ClientBytes.text("later"))
         let heard = listener.heard
         #expect(listener.buffer.readableBytes == 0)
         listener.feed(ClientBytes.text("later") + ClientBytes.close(1000))
         #expect(listener.heard == heard)
         #expect(listener.buffer.readableBytes == 0)
-        #expect(!listener.reader.isAssembling)
+        #expect(!listener.isAssembling)
         #expect(listener.reader.bytesAssembled == 0)
     }
 
@@ -188,7 +188,7 @@ struct Breach: Sendable, CustomTestStringConvertible {
 
     @Test("Frames after a Close frame are ignored")
     func afterClose() {
-        var listener = Listener()
+        let listener = Listener()
         listener.feed(ClientBytes.close(1000) + ClientBytes.text("late") + [0xFF, 0xFF])
         listener.feed(ClientBytes.close(4000))
         #expect(listener.heard == [.close(1000)])

@@ -85,7 +85,7 @@ struct Talk: Sendable, CustomTestStringConvertible {
     @Test("A stream split at any byte gives the same transcript", arguments: Talk.all)
     func splitInTwo(talk: Talk) {
         for cut in 0...talk.bytes.count {
-            var listener = Listener()
+            let listener = Listener()
             listener.feed(talk.bytes[..<cut])
             listener.feed(talk.bytes[cut...])
             #expect(listener.heard == talk.heard, "cut at \(cut)")
@@ -131,7 +131,7 @@ struct Talk: Sendable, CustomTestStringConvertible {
 
     @Test("Nothing but a header cut short is left in the buffer")
     func leavesLittle() {
-        var listener = Listener()
+        let listener = Listener()
         for byte in ClientBytes.frame(0x82, Talk.pattern(70_000)) {
             listener.feed([byte])
         }
@@ -164,33 +164,33 @@ struct Talk: Sendable, CustomTestStringConvertible {
     @Test("A message is being assembled from its first header byte to its last byte")
     func assembling() {
         for bytes in [ClientBytes.text("abc"), ClientBytes.frame(0x01, [0x61]) + ClientBytes.frame(0x80, [0x62])] {
-            var listener = Listener()
-            #expect(!listener.reader.isAssembling)
+            let listener = Listener()
+            #expect(!listener.isAssembling)
             for byte in bytes.dropLast() {
                 listener.feed([byte])
-                #expect(listener.reader.isAssembling)
+                #expect(listener.isAssembling)
             }
             listener.feed(bytes.suffix(1))
-            #expect(!listener.reader.isAssembling)
+            #expect(!listener.isAssembling)
             #expect(listener.heard.count == 1)
         }
     }
 
     @Test("A control frame alone is not a message being assembled, between fragments it doesn't end it")
     func assemblingAndControl() {
-        var listener = Listener()
+        let listener = Listener()
         for byte in ClientBytes.frame(0x89, [1, 2]) {
             listener.feed([byte])
-            #expect(!listener.reader.isAssembling)
+            #expect(!listener.isAssembling)
         }
         listener.feed(ClientBytes.frame(0x01, [0x61]))
         for byte in ClientBytes.frame(0x89, [1, 2]) {
             listener.feed([byte])
-            #expect(listener.reader.isAssembling)
+            #expect(listener.isAssembling)
         }
         #expect(listener.reader.fragmentsReceived == 1)
         #expect(listener.reader.bytesAssembled == 1)
         listener.feed(ClientBytes.close(1000))
-        #expect(!listener.reader.isAssembling)
+        #expect(!listener.isAssembling)
     }
 }

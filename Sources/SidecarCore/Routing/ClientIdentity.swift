@@ -4,10 +4,18 @@ public struct ClientIdentity: Sendable, Equatable {
     public let address: String
     /// `http` or `https`, as the client spoke it.
     public let scheme: String
+    /// What the app gets as `X-Forwarded-For`: the client, then the proxies on the way.
+    public let forwardedFor: String
+    /// The host that the client asked a trusted proxy for; nil when the `Host` field counts.
+    public let forwardedHost: String?
 
-    /// Makes an identity from the peer of the connection.
-    public init(address: String, scheme: String) {
+    /// Makes an identity.
+    ///
+    /// - Parameter forwardedFor: The chain of addresses; the client's alone unless given.
+    public init(address: String, scheme: String, forwardedFor: String? = nil, forwardedHost: String? = nil) {
         self.address = address
         self.scheme = scheme
+        self.forwardedFor = forwardedFor ?? address
+        self.forwardedHost = forwardedHost
     }
 }

@@ -136,6 +136,7 @@ public enum PassThroughHeads {
             buffer.writeStaticString("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n")
         }
         if refusal.status == 405 { buffer.writeStaticString("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n") }
+        buffer.writeString(refusal.fields)
         if let seconds = refusal.retryAfter {
             buffer.writeField("Retry-After", String(seconds))
         }

@@ -8,13 +8,16 @@ public struct Refusal: Error, Sendable, Equatable {
     public let reason: String
     /// Seconds for `Retry-After`, if any.
     public let retryAfter: Int?
+    /// Further field lines, each with its CRLF, of our own making.
+    public let fields: String
 
     /// Makes a refusal.
-    public init(status: Int, sentence: String, reason: String, retryAfter: Int? = nil) {
+    public init(status: Int, sentence: String, reason: String, retryAfter: Int? = nil, fields: String = "") {
         self.status = status
         self.sentence = sentence
         self.reason = reason
         self.retryAfter = retryAfter
+        self.fields = fields
     }
 }
 

@@ -155,7 +155,7 @@ extension ValueSyntax where Value == String {
 }
 
 /// The items of a list by comma, without the spaces around them.
-private func listItems(_ text: String) throws(ValueProblem) -> [Substring] {
+func listItems(_ text: String) throws(ValueProblem) -> [Substring] {
     let items = text.split(separator: ",", omittingEmptySubsequences: false).map { item in
         var item = item.drop { $0 == " " || $0 == "\t" }
         while item.last == " " || item.last == "\t" { item.removeLast() }

@@ -112,6 +112,7 @@ public struct SettingDefinition: Sendable {
 public enum SettingGroup: String, Sendable, CaseIterable {
     case addresses = "Addresses and the app"
     case process = "Process and logs"
+    case admission = "Who may connect"
     case limits = "Limits on clients"
     case webhook = "Calls to the app"
 }

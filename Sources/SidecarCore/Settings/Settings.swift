@@ -36,22 +36,62 @@ public struct Settings: Sendable, Equatable {
     /// How long a drain may take after SIGTERM (`DRAIN_TIMEOUT`).
     public var drainTimeout = TimeAmount.seconds(30)
 
-    /// Bytes of one whole message (`MAX_MESSAGE_BYTES`).
+    /// The pages that may open a socket (`ALLOWED_ORIGINS`).
+    public var allowedOrigins = AllowedOrigins.sameHost
+    /// Whether a handshake without Origin, which comes from no browser, may pass (`ALLOW_MISSING_ORIGIN`).
+    public var allowMissingOrigin = true
+    /// The peers that may say who the client is (`TRUSTED_PROXIES`).
+    public var trustedProxies = TrustedProxies.none
+    /// The header in which they say it (`CLIENT_IP_HEADER`).
+    public var clientIPHeader = ClientIPHeader.xForwardedFor
+    /// The PROXY headers that connections must begin with (`PROXY_PROTOCOL`); nil when off.
+    public var proxyProtocol: ProxyProtocolMode?
+
+    /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
+    public var maxConnections: Int?
+    /// WebSockets of one address at once (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
+    public var maxConnectionsPerIP = 100
+    /// WebSockets of one user at once (`MAX_CONNECTIONS_PER_USER`); ``unlimited`` when off.
+    public var maxConnectionsPerUser = unlimited
+    /// The bits of an IPv6 address that limits per address count by (`RATE_LIMIT_IPV6_PREFIX`).
+    public var rateLimitIPv6Prefix = 64
+    /// Handshakes of one address, refused ones included (`CONNECT_RATE_PER_IP`); nil when off.
+    public var connectRatePerIP: Rate? = Rate(20, per: .seconds(1), burst: 40)
+    /// Data messages of one connection (`MESSAGE_RATE`); nil when off.
+    public var messageRate: Rate? = Rate(50, per: .seconds(1), burst: 100)
+    /// Data messages of all connections of one address (`MESSAGE_RATE_PER_IP`); nil when off.
+    public var messageRatePerIP: Rate?
+    /// Data messages of all connections of one user (`MESSAGE_RATE_PER_USER`); nil when off.
+    public var messageRatePerUser: Rate?
+    /// Payload bytes of one connection (`BYTE_RATE`); nil when off.
+    public var byteRate: Rate?
+    /// What is done with a connection above a rate of messages or bytes (`RATE_LIMIT_ACTION`).
+    public var rateLimitAction = RateLimitAction.throttle
+
+    /// Bytes of one whole message, after inflation (`MAX_MESSAGE_BYTES`).
     public var maxMessageBytes = 64 << 10
     /// Frames of one message, empty ones too (`MAX_FRAGMENTS`); ``unlimited`` when off.
     public var maxFragments = 128
     /// Time from a message's first frame to its last (`MESSAGE_ASSEMBLY_TIMEOUT`); ``never`` when off.
     public var messageAssemblyTimeout = TimeAmount.seconds(30)
+    /// Whether permessage-deflate is agreed to (`COMPRESSION`).
+    public var compression = true
+    /// Whether compressed messages may lean on the ones before (`COMPRESSION_CONTEXT_TAKEOVER`).
+    public var compressionContextTakeover = false
+    /// How many times as large as on the wire a message may become (`MAX_COMPRESSION_RATIO`); nil when off.
+    public var maxCompressionRatio: Int? = 100
     /// Unsent bytes per connection (`MAX_SEND_BUFFER_BYTES`).
     public var maxSendBufferBytes = 256 << 10
-    /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
-    public var maxConnections: Int?
+    /// What is done with a client that has more to read than that (`SLOW_CLIENT_ACTION`).
+    public var slowClientAction = SlowClientAction.close
     /// Time from accept to a complete request head (`HANDSHAKE_TIMEOUT`); ``never`` when off.
     public var handshakeTimeout = TimeAmount.seconds(10)
     /// Bytes of a client's request head (`MAX_HEADER_BYTES`).
     public var maxHeaderBytes = 32 << 10
     /// Header fields of a client's request head (`MAX_HEADERS`).
     public var maxHeaders = 100
+    /// The limits that only count what they would have refused (`DRY_RUN`).
+    public var dryRun: Set<DryRunLimit> = []
 
     /// How long the app may be silent before its answer to a passed-through request begins (`PROXY_TIMEOUT`);
     /// ``never`` when off.

@@ -78,6 +78,7 @@ struct CrossChecks {
             isNotUs("APP_URL", settings.app),
             isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
             authoritiesAreOfUse(),
+            proxyHeadersComeFromSomebody(),
         ].compactMap { $0 }
     }
 
@@ -119,6 +120,19 @@ struct CrossChecks {
             among: ["APP_CA_FILE", "APP_URL", "WEBHOOK_URL"],
             problem: "has no use: nothing is called over https",
             accepted: "an https:// SIDESOCKET_APP_URL with it"
+        )
+    }
+
+    /// A PROXY header is believed from a trusted peer only, so without one no connection could ever begin.
+    private func proxyHeadersComeFromSomebody() -> SettingFault? {
+        guard settings.proxyProtocol != nil, settings.trustedProxies.isEmpty else { return nil }
+        return fault(
+            "PROXY_PROTOCOL",
+            among: ["PROXY_PROTOCOL", "TRUSTED_PROXIES"],
+            problem: "has nobody to come from: SIDESOCKET_TRUSTED_PROXIES names no proxy, so every connection would "
+                + "be refused",
+            accepted: "with it SIDESOCKET_TRUSTED_PROXIES, the addresses of the proxies in front, "
+                + "such as 10.0.0.0/8 or private"
         )
     }
 

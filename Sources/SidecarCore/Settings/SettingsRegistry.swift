@@ -51,7 +51,9 @@ public struct SettingsRegistry: Sendable {
     static let defaults = Settings(app: .tcp(host: "localhost", port: 80, tls: false))
 
     /// The variables of this version.
-    public static let standard = SettingsRegistry([
+    public static let standard = SettingsRegistry(general + admission + limits + webhook)
+
+    private static let general = [
         SettingDefinition(
             "CONFIG",
             .addresses,
@@ -157,65 +159,9 @@ public struct SettingsRegistry: Sendable {
             .duration(.milliseconds(100) ... .hours(1)),
             "The longest that a shutdown may take after SIGTERM: connections are closed over this time."
         ),
+    ]
 
-        SettingDefinition(
-            "MAX_CONNECTIONS",
-            .limits,
-            \.maxConnections,
-            .count(1...10_000_000, off: true),
-            unset: "from the limit on open files",
-            "Client connections at once, WebSockets and plain HTTP together."
-        ),
-        SettingDefinition(
-            "HANDSHAKE_TIMEOUT",
-            .limits,
-            \.handshakeTimeout,
-            .duration(.milliseconds(10) ... .hours(1), off: true),
-            "The time from accepting a connection to its complete request head."
-        ),
-        SettingDefinition(
-            "MAX_HEADER_BYTES",
-            .limits,
-            \.maxHeaderBytes,
-            .size(256...16 << 20),
-            "The size of a request head: request line and headers."
-        ),
-        SettingDefinition(
-            "MAX_HEADERS",
-            .limits,
-            \.maxHeaders,
-            .count(1...10_000),
-            "The number of headers of a request."
-        ),
-        SettingDefinition(
-            "MAX_MESSAGE_BYTES",
-            .limits,
-            \.maxMessageBytes,
-            .size(1...1 << 30),
-            "The size of one whole message of a client; a larger one closes its connection with 1009."
-        ),
-        SettingDefinition(
-            "MAX_FRAGMENTS",
-            .limits,
-            \.maxFragments,
-            .count(1...1_000_000, off: true),
-            "The number of frames of one message, empty ones too."
-        ),
-        SettingDefinition(
-            "MESSAGE_ASSEMBLY_TIMEOUT",
-            .limits,
-            \.messageAssemblyTimeout,
-            .duration(.milliseconds(10) ... .hours(24), off: true),
-            "The time from a message's first frame to its last."
-        ),
-        SettingDefinition(
-            "MAX_SEND_BUFFER_BYTES",
-            .limits,
-            \.maxSendBufferBytes,
-            .size(1 << 10...1 << 30),
-            "Bytes that wait to be sent to one slow client before it is closed with 1008."
-        ),
-
+    private static let webhook = [
         SettingDefinition(
             "PROXY_TIMEOUT",
             .webhook,
@@ -265,7 +211,7 @@ public struct SettingsRegistry: Sendable {
             .size(1...1 << 30),
             "The size of the body of the app's reply to one event."
         ),
-    ])
+    ]
 }
 
 /// The least number of insertions, deletions, replacements and swaps of neighbours between two short names.

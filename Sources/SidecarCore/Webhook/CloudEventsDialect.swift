@@ -193,9 +193,9 @@ public struct CloudEventsDialect: Sendable {
 extension ByteBuffer {
     /// The fields that tell the app who the client is; whatever the client sent under these names was left out.
     mutating func writeForwardingFields(client: ClientIdentity, host: String) {
-        writeField("X-Forwarded-For", client.address)
+        writeField("X-Forwarded-For", client.forwardedFor)
         writeField("X-Forwarded-Proto", client.scheme)
-        writeField("X-Forwarded-Host", host)
+        writeField("X-Forwarded-Host", client.forwardedHost ?? host)
     }
 }
 

@@ -8,11 +8,13 @@ public enum SwitchingProtocols {
     ///   - acceptKey: The value of `Sec-WebSocket-Accept`.
     ///   - reply: The app's 2xx answer; its end-to-end fields travel on, but for those that describe its body.
     ///   - offered: The subprotocols that the client offered.
+    ///   - extensions: The extensions that were agreed on, if any.
     /// - Returns: The refusal when the app chose a subprotocol that was not offered; nothing was written then.
     public static func write(
         acceptKey: String,
         reply: HTTPReplyHead,
         offered: [String],
+        extensions: String? = nil,
         into buffer: inout ByteBuffer
     ) -> Refusal? {
         let chosen = reply.headers.values(of: "sec-websocket-protocol")
@@ -25,6 +27,7 @@ public enum SwitchingProtocols {
         }
         buffer.writeStaticString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
         buffer.writeField("Sec-WebSocket-Accept", acceptKey)
+        if let extensions { buffer.writeField("Sec-WebSocket-Extensions", extensions) }
         let named = HeaderRules.namedByConnection(reply.headers)
         reply.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isHandshakeOnly(name) || HeaderRules.isSidesocket(name)

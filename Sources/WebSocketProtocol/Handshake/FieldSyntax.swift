@@ -32,7 +32,8 @@ enum FieldSyntax {
         !text.isEmpty && text.allSatisfy(Self.isTokenCharacter)
     }
 
-    private static func isTokenCharacter(_ byte: UInt8) -> Bool {
+    /// True for a character that a token may have (§5.6.2).
+    static func isTokenCharacter(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "a")...UInt8(ascii: "z"):
@@ -45,7 +46,8 @@ enum FieldSyntax {
         }
     }
 
-    private static func isBlank(_ byte: UInt8) -> Bool {
+    /// True for a space or a tab.
+    static func isBlank(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
     }
 

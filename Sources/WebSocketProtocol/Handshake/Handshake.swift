@@ -4,8 +4,13 @@ public enum Handshake {
     ///
     /// It takes time linear in the length of the fields.
     ///
-    /// - Throws: status 426 for a WebSocket version other than 13, else 400.
-    public static func validate(_ request: UpgradeRequest) throws(HandshakeRefusal) -> AcceptedUpgrade {
+    /// - Parameter deflate: how to compress, or nil to decline every offer of an extension.
+    /// - Throws: status 426 for a WebSocket version other than 13, else 400. An offer of an extension that can't be
+    ///   accepted is no reason to refuse: it is declined (RFC 7692 §5.1).
+    public static func validate(
+        _ request: UpgradeRequest,
+        deflate: DeflateSettings? = nil
+    ) throws(HandshakeRefusal) -> AcceptedUpgrade {
         try Self.checkRequestLine(request)
         try Self.checkHost(request.hosts)
         guard !request.hasBody else { throw .badRequest("A WebSocket handshake has no body.") }
@@ -18,7 +23,11 @@ public enum Handshake {
         try Self.checkVersion(request.version)
         let key = try Self.checkedKey(request.key)
         let protocols = try Self.checkedProtocols(request.protocols)
-        return AcceptedUpgrade(acceptKey: Self.acceptKey(for: key), offeredProtocols: protocols)
+        return AcceptedUpgrade(
+            acceptKey: Self.acceptKey(for: key),
+            offeredProtocols: protocols,
+            deflate: deflate.flatMap { NegotiatedDeflate(offers: request.extensions, settings: $0) }
+        )
     }
 
     /// The value of `Sec-WebSocket-Accept` for the value of `Sec-WebSocket-Key` (§4.2.2).

@@ -22,6 +22,8 @@ public struct UpgradeRequest: Sendable {
     public var version: [String]
     /// `Sec-WebSocket-Protocol`
     public var protocols: [String]
+    /// `Sec-WebSocket-Extensions`
+    public var extensions: [String]
     /// True when the request has a body, by length or chunked.
     public var hasBody: Bool
 
@@ -37,6 +39,7 @@ public struct UpgradeRequest: Sendable {
         key: [String],
         version: [String],
         protocols: [String],
+        extensions: [String] = [],
         hasBody: Bool
     ) {
         self.method = method
@@ -49,6 +52,7 @@ public struct UpgradeRequest: Sendable {
         self.key = key
         self.version = version
         self.protocols = protocols
+        self.extensions = extensions
         self.hasBody = hasBody
     }
 }
@@ -59,6 +63,14 @@ public struct AcceptedUpgrade: Sendable, Equatable {
     public let acceptKey: String
     /// The subprotocols that the client offers, in its order of preference; the answer may name one of them or none.
     public let offeredProtocols: [String]
+    /// The compression that both sides can do, or nil; its `fieldValue` goes into `Sec-WebSocket-Extensions`.
+    public let deflate: NegotiatedDeflate?
+
+    init(acceptKey: String, offeredProtocols: [String], deflate: NegotiatedDeflate? = nil) {
+        self.acceptKey = acceptKey
+        self.offeredProtocols = offeredProtocols
+        self.deflate = deflate
+    }
 }
 
 /// An answer other than 101, after which the connection is closed.

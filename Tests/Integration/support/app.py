@@ -199,9 +199,11 @@ class Connection:
 class App:
     """The app behind the proxy: answers from a script and records what it was asked."""
 
-    def __init__(self, unix=None, tls=None):
+    def __init__(self, unix=None, tls=None, backlog=1024, accepting=True):
+        """With `accepting` false, connections wait in the backlog until `start_accepting`."""
         self.unix = unix
         self.tls = tls
+        self.backlog = backlog
         self.lock = threading.Condition()
         self.heads = []
         self.requests = []
@@ -213,11 +215,11 @@ class App:
         self._rules = []
         self._listener = None
         self._port = None
-        self.listen()
+        self.listen(accepting)
 
     # Life
 
-    def listen(self):
+    def listen(self, accepting=True):
         if self.unix:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(self.unix)
@@ -226,9 +228,13 @@ class App:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", self._port or 0))
             self._port = listener.getsockname()[1]
-        listener.listen(1024)
+        listener.listen(self.backlog)
         self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        if accepting:
+            self.start_accepting()
+
+    def start_accepting(self):
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop_listening(self, drop=True):
         """Refuses new connections and, with `drop`, closes those that are open."""

@@ -1,9 +1,11 @@
 """The binary under test as a process: started with settings, watched, and judged at the end."""
 
+import functools
 import http.client
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import threading
@@ -55,15 +57,19 @@ def run(*arguments, env=None, timeout=20, **settings):
 
 
 class Sidesocket:
-    """A running sidecar; `port` is the public one."""
+    """A running sidecar; `port` is the public one, `max_files` its limit on open files."""
 
-    def __init__(self, arguments=(), env=None, wait=True, **settings):
+    def __init__(self, arguments=(), env=None, wait=True, max_files=None, **settings):
         for attempt in range(3):
             self.port, self.control_port = free_port(), free_port()
             defaults = {
                 "LISTEN": f"127.0.0.1:{self.port}",
                 "CONTROL_LISTEN": f"127.0.0.1:{self.control_port}",
                 "NODE_NAME": "test-node",
+                # All tests come from one address, and many of them fast; those of the limits set their own.
+                "CONNECT_RATE_PER_IP": "off",
+                "MAX_CONNECTIONS_PER_IP": "off",
+                "MESSAGE_RATE": "off",
             }
             # None leaves a variable out.
             chosen = {k: v for k, v in {**defaults, **settings}.items() if v is not None}
@@ -77,6 +83,8 @@ class Sidesocket:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                preexec_fn=max_files
+                and functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (max_files, max_files)),
             )
             self._reader = threading.Thread(target=self._read, daemon=True)
             self._reader.start()

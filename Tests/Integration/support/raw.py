@@ -93,12 +93,12 @@ class Client:
 
     # Reading
 
-    def fill(self):
-        """Reads more; returns False at the end of the stream."""
+    def fill(self, limit=1 << 18):
+        """Reads more, at most `limit` bytes; returns False at the end of the stream."""
         if self.ended:
             return False
         try:
-            data = self.sock.recv(1 << 18)
+            data = self.sock.recv(limit)
         except (ConnectionResetError, BrokenPipeError):
             self.ended = "reset"
             return False

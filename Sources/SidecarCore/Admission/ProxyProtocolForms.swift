@@ -1,0 +1,106 @@
+/// The text line of version 1.
+enum ProxyV1Line {
+    /// `PROXY `.
+    static let signature = Array("PROXY ".utf8)
+
+    /// Reads a whole line, CRLF left out.
+    ///
+    /// `PROXY UNKNOWN` may have anything behind it, which means nothing. Otherwise all fields are divided by single
+    /// spaces, the addresses are of the family that is named, and the numbers have no leading zeros.
+    static func header(_ line: ArraySlice<UInt8>) throws(ProxyProtocolError) -> ProxyHeader {
+        let fields = line.dropFirst(signature.count)
+            .split(separator: UInt8(ascii: " "), maxSplits: 5, omittingEmptySubsequences: false)
+        guard let family = fields.first else { throw .invalidLine }
+        if family.elementsEqual("UNKNOWN".utf8) { return .local }
+        let isIPv4 = family.elementsEqual("TCP4".utf8)
+        guard isIPv4 || family.elementsEqual("TCP6".utf8), fields.count == 5,
+            let source = address(fields[1], isIPv4: isIPv4), let destination = address(fields[2], isIPv4: isIPv4),
+            let sourcePort = port(fields[3]), let destinationPort = port(fields[4])
+        else { throw .invalidLine }
+        return .proxied(
+            source: source,
+            sourcePort: sourcePort,
+            destination: destination,
+            destinationPort: destinationPort
+        )
+    }
+
+    /// An IPv4-mapped address is written as IPv6, so it is the colon that tells the family.
+    private static func address(_ field: ArraySlice<UInt8>, isIPv4: Bool) -> IPAddress? {
+        guard field.contains(UInt8(ascii: ":")) != isIPv4 else { return nil }
+        let bytes = Array(field)
+        return IPAddress.read(bytes.span, 0..<bytes.count, zone: false)
+    }
+
+    private static func port(_ field: ArraySlice<UInt8>) -> UInt16? {
+        guard (1...5).contains(field.count), field.count == 1 || field.first != UInt8(ascii: "0") else { return nil }
+        var port = 0
+        for byte in field {
+            guard HTTPField.isDigit(byte) else { return nil }
+            port = port * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return UInt16(exactly: port)
+    }
+}
+
+/// The first 16 bytes of version 2, which say how the rest is to be read.
+struct ProxyV2Block: Sendable {
+    /// Twelve bytes that begin no other protocol.
+    static let signature: [UInt8] = [
+        0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A,
+    ]
+
+    /// How many bytes follow the first 16.
+    let length: Int
+    /// How many of these are addresses that we read: 12, 36, or 0 when there is nothing to be had from them.
+    let addressBytes: Int
+
+    /// Reads the bytes so far; nil while they are too few. Each byte is judged as soon as it is there.
+    init?(_ bytes: [UInt8]) throws(ProxyProtocolError) {
+        let fixed = bytes.dropFirst(Self.signature.count)
+        guard let versionAndCommand = fixed.first else { return nil }
+        guard versionAndCommand >> 4 == 2 else { throw .unsupportedVersion }
+        guard versionAndCommand & 15 <= 1 else { throw .unknownCommand }
+        guard let familyAndProtocol = fixed.dropFirst().first else { return nil }
+        // Whatever stands with LOCAL is to be ignored.
+        let isLocal = versionAndCommand & 15 == 0
+        let needed = isLocal ? 0 : try Self.neededBytes(familyAndProtocol)
+        guard fixed.count == 4 else { return nil }
+        length = fixed.suffix(2).reduce(0) { $0 << 8 | Int($1) }
+        guard length >= needed else { throw .addressBlockTooShort }
+        guard bytes.count + length <= ProxyProtocolDecoder.longestHeader else { throw .headerTooLong }
+        let isTCP = familyAndProtocol == 0x11 || familyAndProtocol == 0x21
+        addressBytes = isTCP && !isLocal ? needed : 0
+    }
+
+    /// How long the addresses of this family are.
+    private static func neededBytes(_ familyAndProtocol: UInt8) throws(ProxyProtocolError) -> Int {
+        guard familyAndProtocol & 15 <= 2 else { throw .unknownFamily }
+        switch familyAndProtocol >> 4 {
+        case 0: return 0
+        case 1: return 12
+        case 2: return 36
+        case 3: return 216
+        default: throw .unknownFamily
+        }
+    }
+
+    /// The header with these addresses: source, destination, and a port of each.
+    func header(_ bytes: [UInt8]) -> ProxyHeader {
+        let size = (bytes.count - 4) / 2
+        guard let source = Self.address(bytes.prefix(size)),
+            let destination = Self.address(bytes.dropFirst(size).prefix(size))
+        else { return .local }
+        let ports = bytes.suffix(4)
+        return .proxied(
+            source: source,
+            sourcePort: ports.prefix(2).reduce(0) { $0 << 8 | UInt16($1) },
+            destination: destination,
+            destinationPort: ports.suffix(2).reduce(0) { $0 << 8 | UInt16($1) }
+        )
+    }
+
+    private static func address(_ bytes: ArraySlice<UInt8>) -> IPAddress? {
+        bytes.withUnsafeBytes { IPAddress(networkOrder: $0) }
+    }
+}

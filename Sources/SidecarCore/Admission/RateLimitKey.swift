@@ -1,0 +1,21 @@
+/// What a limit per address counts by: 128 bits, whole for IPv4 and cut to a prefix for IPv6.
+///
+/// One customer gets a whole IPv6 network, so counting single addresses there would limit nobody.
+public struct RateLimitKey: Sendable, Hashable {
+    /// The key's 128 bits; IPv4 stands in its IPv4-mapped form, so the families never meet.
+    public let bits: UInt128
+
+    /// Makes the key of an address; `ipv6PrefixLength` is a number of bits from 0 to 128 and has no effect on IPv4.
+    public init(_ address: IPAddress, ipv6PrefixLength: Int) {
+        self.init(counted: address.isIPv4 ? address : address.prefix(ipv6PrefixLength))
+    }
+
+    /// The key of peers without address, on a Unix socket: all of them are one.
+    ///
+    /// It lies in the discard-only block (RFC 6666), from which no packet comes.
+    public static let withoutAddress = RateLimitKey(counted: IPAddress(high: 0x0100 << 48, low: 1))
+
+    private init(counted address: IPAddress) {
+        bits = UInt128(address.high) << 64 | UInt128(address.low)
+    }
+}

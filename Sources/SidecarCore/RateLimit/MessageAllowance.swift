@@ -1,0 +1,87 @@
+/// What one connection may send: its own rates, and those it shares with others of its address and its user.
+///
+/// One clock reading serves all of them. The shared buckets belong to all event loops and take no lock.
+public struct MessageAllowance: Sendable {
+    /// A limit that was reached, under its name in metrics.
+    public struct Excess: Sendable, Equatable {
+        /// Which limit.
+        public let limit: DryRunLimit
+        /// Nanoseconds until the connection may send again.
+        public let wait: Int64
+    }
+
+    private let perConnection: GCRA?
+    private let bytes: GCRA?
+    private let dryRun: Set<DryRunLimit>
+    private var messageTime = GCRA.full
+    private var byteTime = GCRA.full
+    private var address: SharedBucket?
+    private var user: SharedBucket?
+
+    /// Makes the allowance of a new connection.
+    public init(perConnection: GCRA?, bytes: GCRA?, dryRun: Set<DryRunLimit>) {
+        self.perConnection = perConnection
+        self.bytes = bytes
+        self.dryRun = dryRun
+    }
+
+    /// True when nothing is limited, so that no clock need be read.
+    public var isUnlimited: Bool { perConnection == nil && bytes == nil && address == nil && user == nil }
+
+    /// Counts the connection's messages with all of its address; nil when that is not limited.
+    public mutating func share(withAddress bucket: SharedBucket?) {
+        address = bucket
+    }
+
+    /// Counts the connection's messages with all of its user; nil when that is not limited, or nobody is named.
+    public mutating func share(withUser bucket: SharedBucket?) {
+        user = bucket
+    }
+
+    /// Takes a message off every allowance, and names the limit that asks for the longest pause.
+    ///
+    /// The message itself is in order: what is not, is to go on reading before the pause is over.
+    ///
+    /// - Parameters:
+    ///   - payloadBytes: Bytes of the message's payload.
+    ///   - now: The time in nanoseconds.
+    ///   - overstepped: Called for each limit in a dry run that would have asked for a pause.
+    public mutating func takeInDebt(
+        payloadBytes: Int,
+        now: Int64,
+        overstepped: (DryRunLimit) -> Void
+    ) -> Excess? {
+        var worst: Excess?
+        func note(_ limit: DryRunLimit, _ wait: Int64) {
+            guard wait > 0 else { return }
+            if dryRun.contains(limit) {
+                overstepped(limit)
+            } else if wait > worst?.wait ?? 0 {
+                worst = Excess(limit: limit, wait: wait)
+            }
+        }
+        if let perConnection { note(.messageRate, perConnection.takeInDebt(tat: &messageTime, now: now)) }
+        if let bytes { note(.byteRate, bytes.takeInDebt(Int64(payloadBytes), tat: &byteTime, now: now)) }
+        if let address { note(.messageRatePerIP, address.takeInDebt(now: now)) }
+        if let user { note(.messageRatePerUser, user.takeInDebt(now: now)) }
+        return worst
+    }
+
+    /// Takes a message off every allowance that has room for it, and names the first that has not.
+    public mutating func take(
+        payloadBytes: Int,
+        now: Int64,
+        overstepped: (DryRunLimit) -> Void
+    ) -> DryRunLimit? {
+        var refused: DryRunLimit?
+        func note(_ limit: DryRunLimit, _ verdict: GCRA.Verdict) {
+            guard case .limited = verdict else { return }
+            if dryRun.contains(limit) { overstepped(limit) } else { refused = refused ?? limit }
+        }
+        if let perConnection { note(.messageRate, perConnection.take(tat: &messageTime, now: now)) }
+        if let bytes { note(.byteRate, bytes.take(Int64(payloadBytes), tat: &byteTime, now: now)) }
+        if let address { note(.messageRatePerIP, address.take(now: now)) }
+        if let user { note(.messageRatePerUser, user.take(now: now)) }
+        return refused
+    }
+}

@@ -1,0 +1,85 @@
+public import NIOCore
+
+/// The fields that tell a client of a rate limit: `RateLimit-Policy`, `RateLimit` and `Retry-After`.
+///
+/// The first two follow draft-ietf-httpapi-ratelimit-headers in its form with structured fields (RFC 9651), the last
+/// RFC 9110 §10.2.3.
+public struct RateLimitHeaderFields: Sendable {
+    /// The value of `RateLimit-Policy`, such as `"connect";q=20;w=1`.
+    public let policy: String
+
+    private let name: String
+    private let quota: Int64
+
+    /// Prepares the fields of one limit.
+    ///
+    /// The window is whole seconds: a period that is not is rounded up to the next, with the quota that the rate
+    /// gives in it.
+    ///
+    /// - Parameters:
+    ///   - name: What the policy is called; characters other than printable ASCII are left out.
+    ///   - rate: The rate of the limit.
+    public init(policy name: String, rate: Rate) {
+        let window = Self.seconds(rate.period.nanoseconds)
+        let quota = Int128(rate.count) * Int128(window) * 1_000_000_000 / Int128(max(rate.period.nanoseconds, 1))
+        self.name = Self.quoted(name)
+        self.quota = Int64(min(quota, Int128(Self.largestInteger)))
+        let unit = rate.unit == .bytes ? ";qu=\"content-bytes\"" : ""
+        self.policy = "\(self.name);q=\(self.quota)\(unit);w=\(window)"
+    }
+
+    /// The value of `RateLimit`, such as `"connect";r=12;t=1`.
+    ///
+    /// What remains is shown as the quota at most, though a burst may allow more: the draft lets a server say less
+    /// than it grants.
+    ///
+    /// - Parameters:
+    ///   - remaining: Tokens left.
+    ///   - resetAfter: Nanoseconds until all are back.
+    public func limit(remaining: Int64, resetAfter: Int64) -> String {
+        "\(name);r=\(min(max(remaining, 0), quota));t=\(Self.seconds(resetAfter))"
+    }
+
+    /// Writes the lines `RateLimit-Policy` and `RateLimit`.
+    public func write(remaining: Int64, resetAfter: Int64, into buffer: inout ByteBuffer) {
+        buffer.writeField("RateLimit-Policy", policy)
+        buffer.writeField("RateLimit", limit(remaining: remaining, resetAfter: resetAfter))
+    }
+
+    /// Writes the lines `RateLimit-Policy`, `RateLimit` and `Retry-After` for a request that was refused.
+    ///
+    /// The last two name the same moment, as the draft asks.
+    ///
+    /// - Parameter retryAfter: Nanoseconds, from the verdict.
+    public func writeRefused(retryAfter: Int64, into buffer: inout ByteBuffer) {
+        let seconds = Self.retryAfterSeconds(retryAfter)
+        buffer.writeField("RateLimit-Policy", policy)
+        buffer.writeField("RateLimit", "\(name);r=0;t=\(seconds)")
+        buffer.writeField("Retry-After", "\(seconds)")
+    }
+
+    /// Nanoseconds as the value of `Retry-After`: seconds rounded up, at least 1.
+    public static func retryAfterSeconds(_ nanoseconds: Int64) -> Int {
+        Int(max(seconds(nanoseconds), 1))
+    }
+
+    // MARK: - Structured fields
+
+    /// The largest Integer of a structured field (RFC 9651 §3.3.1).
+    private static let largestInteger: Int64 = 999_999_999_999_999
+
+    private static func seconds(_ nanoseconds: Int64) -> Int64 {
+        guard nanoseconds > 0 else { return 0 }
+        return (nanoseconds - 1) / 1_000_000_000 + 1
+    }
+
+    /// A String of a structured field (RFC 9651 §3.3.3).
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars where scalar.value >= 0x20 && scalar.value < 0x7F {
+            if scalar == "\"" || scalar == "\\" { result += "\\" }
+            result.unicodeScalars.append(scalar)
+        }
+        return result + "\""
+    }
+}

@@ -1,0 +1,98 @@
+import Synchronization
+
+/// What all connections of one address or one user share: how many are open, and their tokens.
+///
+/// Nothing in it locks: event loops meet in two atomic numbers. Each order of their operations is one that could
+/// have happened on a single thread, so together they never get more than the rate or the limit allows.
+public final class SharedBucket: Sendable {
+    private let tat = Atomic<Int64>(GCRA.full)
+    private let open = Atomic<Int>(0)
+    private let limit: GCRA?
+
+    /// Makes a full bucket with no connection.
+    ///
+    /// - Parameter limit: The limit of the rate; nil: there is none, and every take is allowed.
+    public init(_ limit: GCRA? = nil) {
+        self.limit = limit
+    }
+
+    // MARK: - Tokens
+
+    /// Takes `cost` tokens if they are there, at `now` in nanoseconds.
+    public func take(_ cost: Int64 = 1, now: Int64) -> GCRA.Verdict {
+        guard let limit else { return .allowed }
+        return exchange { limit.take(cost, tat: &$0, now: now) }
+    }
+
+    /// Takes `cost` tokens in any case, at `now` in nanoseconds.
+    ///
+    /// Several who share the bucket may be told the same moment and go on together. Whatever they take then is debt
+    /// that all of them wait for, so the rate holds over time.
+    ///
+    /// - Returns: Nanoseconds for which the caller is to pause before its next take; 0 for none.
+    public func takeInDebt(_ cost: Int64 = 1, now: Int64) -> Int64 {
+        guard let limit else { return 0 }
+        return exchange { limit.takeInDebt(cost, tat: &$0, now: now) }
+    }
+
+    /// Tokens that a take would get now; `Int64.max` without a limit.
+    public func remaining(now: Int64) -> Int64 {
+        limit?.remaining(tat.load(ordering: .relaxed), now: now) ?? .max
+    }
+
+    /// Nanoseconds until the bucket is full, if nothing more is taken.
+    public func resetAfter(now: Int64) -> Int64 {
+        limit?.resetAfter(tat.load(ordering: .relaxed), now: now) ?? 0
+    }
+
+    /// Runs `step` on the timestamp as one atomic operation.
+    @inline(__always)
+    private func exchange<Result>(_ step: (inout Int64) -> Result) -> Result {
+        // Relaxed is enough: the number guards no other memory.
+        var seen = tat.load(ordering: .relaxed)
+        while true {
+            var wanted = seen
+            let result = step(&wanted)
+            if wanted == seen { return result }
+            let (exchanged, original) = tat.weakCompareExchange(expected: seen, desired: wanted, ordering: .relaxed)
+            if exchanged { return result }
+            seen = original
+        }
+    }
+
+    // MARK: - Connections
+
+    /// Connections open now.
+    public var connections: Int { open.load(ordering: .relaxed) }
+
+    /// Counts one more connection unless `limit` are open; whoever got true calls ``close()`` once.
+    ///
+    /// With `Int.max` it counts and never refuses.
+    public func tryOpen(limit: Int) -> Bool {
+        var seen = open.load(ordering: .relaxed)
+        while seen < limit {
+            let (exchanged, original) = open.weakCompareExchange(
+                expected: seen,
+                desired: seen &+ 1,
+                ordering: .relaxed
+            )
+            if exchanged { return true }
+            seen = original
+        }
+        return false
+    }
+
+    /// Counts one connection less.
+    public func close() {
+        var seen = open.load(ordering: .relaxed)
+        while seen > 0 {
+            let (exchanged, original) = open.weakCompareExchange(
+                expected: seen,
+                desired: seen &- 1,
+                ordering: .relaxed
+            )
+            if exchanged { return }
+            seen = original
+        }
+    }
+}

@@ -1,0 +1,53 @@
+/// The pages that may open a socket, and the items they were listed as.
+public struct AllowedOrigins: Sendable, Equatable {
+    /// What decides on each handshake.
+    public let policy: OriginPolicy
+    /// The items as they were written, in lower case.
+    public let items: [String]
+
+    /// `same-host` alone.
+    public static let sameHost = AllowedOrigins(policy: .sameHost, items: ["same-host"])
+
+    private init(policy: OriginPolicy, items: [String]) {
+        self.policy = policy
+        self.items = items
+    }
+
+    /// Reads the items of a list, at least one; throws at the first that is no origin.
+    public init(parsing items: some Sequence<some StringProtocol>) throws(AdmissionSyntaxFault) {
+        let items = items.map { $0.lowercased() }
+        self.init(policy: try OriginPolicy(parsing: items), items: items)
+    }
+}
+
+/// What is done with a connection above its rate of messages or bytes.
+public enum RateLimitAction: String, Sendable, Equatable, CaseIterable {
+    /// It is read from again when it has tokens; nothing is lost.
+    case throttle
+    /// It is closed with 4429.
+    case close
+}
+
+/// What is done with a client that leaves more unread than its send buffer may hold.
+public enum SlowClientAction: String, Sendable, Equatable, CaseIterable {
+    /// It is closed with 1008.
+    case close
+    /// The message that waits longest and is not begun makes room.
+    case dropOldest = "drop-oldest"
+    /// The message that does not fit is left out.
+    case dropNewest = "drop-newest"
+}
+
+/// A limit that can be tried out: `DRY_RUN` names it, and then it only counts what it would have refused.
+///
+/// The raw value is the variable's name in lower case, which is also the limit's name in metrics.
+public enum DryRunLimit: String, Sendable, Equatable, CaseIterable {
+    case allowedOrigins = "allowed_origins"
+    case maxConnectionsPerIP = "max_connections_per_ip"
+    case maxConnectionsPerUser = "max_connections_per_user"
+    case connectRatePerIP = "connect_rate_per_ip"
+    case messageRate = "message_rate"
+    case messageRatePerIP = "message_rate_per_ip"
+    case messageRatePerUser = "message_rate_per_user"
+    case byteRate = "byte_rate"
+}

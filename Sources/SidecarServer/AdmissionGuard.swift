@@ -1,0 +1,194 @@
+import Logging
+import NIOCore
+import SidecarCore
+import Synchronization
+
+/// Who may open a WebSocket: the Origin rule and the limits that hold over all event loops.
+///
+/// Handshakes take short striped locks here; the messages of an open connection take none.
+final class AdmissionGuard: Sendable {
+    /// What an admitted connection holds until it ends.
+    struct Seat: Sendable {
+        let address: SharedBucket?
+    }
+
+    /// Networks that a warning was logged for; a flood of them must not fill the log or the memory.
+    private static let maxWarnings = 256
+
+    private let settings: Settings
+    private let metrics: ServerMetrics
+    private let logger: Logger
+    private let resolver: ClientAddressResolver
+    private let connectRate: RateLimitTable?
+    private let connectFields: RateLimitHeaderFields?
+    private let connections: BucketTable<RateLimitKey>
+    private let users: BucketTable<String>
+    private let warned = Mutex<Set<RateLimitKey>>([])
+    private let perConnection: GCRA?
+    private let bytes: GCRA?
+
+    init(settings: Settings, metrics: ServerMetrics, logger: Logger) {
+        self.settings = settings
+        self.metrics = metrics
+        self.logger = logger
+        resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
+        var random = SystemRandomNumberGenerator()
+        connectRate = settings.connectRatePerIP.map {
+            RateLimitTable(GCRA($0), seed: (random.next(), random.next()))
+        }
+        connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
+        connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
+        users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
+        perConnection = settings.messageRate.map { GCRA($0) }
+        bytes = settings.byteRate.map { GCRA($0) }
+    }
+
+    /// True when this peer may say who the client is.
+    func trusts(peer: IPAddress?, isUnixSocket: Bool) -> Bool {
+        settings.trustedProxies.trusts(peer: peer, isUnixSocket: isUnixSocket)
+    }
+
+    /// Finds out who sent a request.
+    func resolve(peer: IPAddress?, isUnixSocket: Bool, headers: HTTPHeaders) -> ResolvedClient {
+        let client = resolver.resolve(peer: peer, peerIsUnixSocket: isUnixSocket, headers: headers)
+        if client.untrustedForwardingHeaderSeen { warnOnce(about: client) }
+        return client
+    }
+
+    /// Counts a handshake, whatever becomes of it.
+    ///
+    /// - Throws: The refusal of one that came too soon after others of its address.
+    func count(_ client: ResolvedClient) throws(HandshakeRejection) {
+        try checkRate(client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix), Self.now())
+    }
+
+    /// Decides about a valid handshake before the app is asked.
+    ///
+    /// - Throws: The refusal and its label in `handshakes_total`.
+    func admit(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) -> Seat {
+        try checkOrigin(head, client)
+        let key = client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix)
+        let bucket = connections.bucket(for: key, now: Self.now())
+        if !bucket.tryOpen(limit: settings.maxConnectionsPerIP) {
+            if allows(.maxConnectionsPerIP) {
+                _ = bucket.tryOpen(limit: .max)
+            } else {
+                throw tooMany(.maxConnectionsPerIP, "This address has too many connections open.")
+            }
+        }
+        return Seat(address: bucket)
+    }
+
+    /// Gives back the seat of a connection that has ended.
+    func leave(_ seat: Seat) {
+        seat.address?.close()
+    }
+
+    /// Counts a connection with its user.
+    ///
+    /// - Returns: The user's bucket, to be closed with the connection; nil when the user has too many.
+    func seat(forUser user: String) -> SharedBucket? {
+        let bucket = users.bucket(for: user, now: Self.now())
+        if bucket.tryOpen(limit: settings.maxConnectionsPerUser) { return bucket }
+        if allows(.maxConnectionsPerUser) {
+            _ = bucket.tryOpen(limit: .max)
+            return bucket
+        }
+        metrics.limited(DryRunLimit.maxConnectionsPerUser.rawValue, action: "refused")
+        return nil
+    }
+
+    /// What a new connection may send.
+    func allowance(for seat: Seat) -> MessageAllowance {
+        var allowance = MessageAllowance(perConnection: perConnection, bytes: bytes, dryRun: settings.dryRun)
+        if settings.messageRatePerIP != nil { allowance.share(withAddress: seat.address) }
+        return allowance
+    }
+
+    /// True when messages are counted by user.
+    var limitsMessagesPerUser: Bool { settings.messageRatePerUser != nil }
+
+    /// Monotonic nanoseconds, the clock of all rates.
+    static func now() -> Int64 {
+        Int64(clamping: NIODeadline.now().uptimeNanoseconds)
+    }
+
+    // MARK: Rules
+
+    private func checkRate(_ key: RateLimitKey, _ now: Int64) throws(HandshakeRejection) {
+        guard let connectRate, let connectFields else { return }
+        let address = AddressKey(
+            high: UInt64(truncatingIfNeeded: key.bits >> 64),
+            low: UInt64(truncatingIfNeeded: key.bits)
+        )
+        guard case .limited(let wait) = connectRate.take(address, now: now), !allows(.connectRatePerIP) else { return }
+        metrics.limited(DryRunLimit.connectRatePerIP.rawValue, action: "refused")
+        var fields = ByteBuffer()
+        connectFields.writeRefused(retryAfter: wait, into: &fields)
+        throw HandshakeRejection(
+            refusal: Refusal(
+                status: 429,
+                sentence: "This address opens connections too fast.",
+                reason: "rate_limited",
+                fields: String(buffer: fields)
+            ),
+            result: .rateLimited
+        )
+    }
+
+    private func checkOrigin(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) {
+        let decision = settings.allowedOrigins.policy.decide(
+            origin: head.headers.values(of: "origin"),
+            host: client.forwardedHost ?? head.headers.first("host") ?? "",
+            scheme: client.scheme,
+            allowMissing: settings.allowMissingOrigin
+        )
+        guard case .refused(let why) = decision, !allows(.allowedOrigins) else { return }
+        metrics.limited(DryRunLimit.allowedOrigins.rawValue, action: "refused")
+        logger.info(
+            "origin refused",
+            metadata: [
+                "client": "\(client.address)", "origin": "\(head.headers.first("origin") ?? "")",
+                "why": "\(why.rawValue)",
+            ]
+        )
+        throw HandshakeRejection(
+            refusal: Refusal(status: 403, sentence: why.sentence, reason: "origin"),
+            result: .origin
+        )
+    }
+
+    private func tooMany(_ limit: DryRunLimit, _ sentence: String) -> HandshakeRejection {
+        metrics.limited(limit.rawValue, action: "refused")
+        return HandshakeRejection(
+            refusal: Refusal(status: 429, sentence: sentence, reason: "connection_limit", retryAfter: 10),
+            result: .connectionLimit
+        )
+    }
+
+    /// True for a limit in a dry run, which is counted and lets pass.
+    private func allows(_ limit: DryRunLimit) -> Bool {
+        guard settings.dryRun.contains(limit) else { return false }
+        metrics.limited(limit.rawValue, action: "dry_run")
+        return true
+    }
+
+    private func warnOnce(about client: ResolvedClient) {
+        let network = client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix)
+        let isNew = warned.withLock { $0.count < Self.maxWarnings && $0.insert(network).inserted }
+        guard isNew else { return }
+        logger.warning(
+            "a peer that is not trusted sends forwarding headers; all clients behind it count as one address",
+            metadata: [
+                "peer": "\(client.address)",
+                "set": "SIDESOCKET_TRUSTED_PROXIES=\(client.address) if it is your load balancer",
+            ]
+        )
+    }
+}
+
+/// A handshake that is not let in.
+struct HandshakeRejection: Error {
+    let refusal: Refusal
+    let result: HandshakeResult
+}

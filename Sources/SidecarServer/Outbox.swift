@@ -1,0 +1,40 @@
+import DequeModule
+import NIOCore
+
+/// Whole messages that wait for a slow client, outside of the channel so that they can still be dropped.
+struct Outbox {
+    /// One message as frames; a large payload stands beside its header instead of behind it.
+    struct Message {
+        let header: ByteBuffer
+        let payload: ByteBuffer?
+
+        var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) }
+    }
+
+    private var messages: Deque<Message> = []
+
+    /// Bytes of all messages that wait.
+    private(set) var byteCount = 0
+
+    var isEmpty: Bool { messages.isEmpty }
+
+    mutating func append(_ message: Message) {
+        messages.append(message)
+        byteCount += message.byteCount
+    }
+
+    /// Takes the oldest message.
+    mutating func popFirst() -> Message? {
+        guard let message = messages.popFirst() else { return nil }
+        byteCount -= message.byteCount
+        if messages.isEmpty { messages = [] }  // an idle connection keeps no storage
+        return message
+    }
+
+    mutating func removeAll() -> Int {
+        let count = messages.count
+        messages = []
+        byteCount = 0
+        return count
+    }
+}

@@ -1,0 +1,171 @@
+"""What everybody shares runs short: memory, descriptors, connections, calls to the app. Nobody else notices."""
+
+import time
+
+import pytest
+from support.app import Reply, gate
+from support.net import eventually, reset
+from support.raw import encode
+from support.ws import CONTINUATION, TEXT, frame, handshake_headers
+
+# A message of two parts that does not arrive whole before its second one.
+HALVES = {
+    "a first fragment": (frame(TEXT, "x" * 60_000, fin=False), frame(CONTINUATION, "x")),
+    "half a frame": (frame(TEXT, "x" * 60_001)[:-1], frame(TEXT, "x" * 60_001)[-1:]),
+}
+
+
+@pytest.mark.parametrize("how", HALVES)
+def test_silent_clients_with_half_a_message_do_not_stop_the_others(app, sidesocket, how):
+    first_half, second_half = HALVES[how]
+    edge = sidesocket(app, MAX_TOTAL_PENDING_BYTES="100KiB", MESSAGE_ASSEMBLY_TIMEOUT="2s")
+    app.echo()
+    other, holder = edge.websocket(), edge.websocket()
+    holder.send(first_half)
+    # The second does not fit any more, nor does the third.
+    for _ in range(2):
+        late = edge.websocket()
+        late.send(first_half)
+        late.expect_close(1013)
+    for i in range(20):
+        other.text(f"{i}")
+        assert other.message() == f"{i}"
+    edge.websocket().close()
+    holder.expect_close(1008)
+    assert edge.metric("limited_total", limit="max_total_pending_bytes", action="closed") == 2
+    edge.wait_metric("pending_bytes", 0)
+    # What they had is free again.
+    for _ in range(3):
+        other.send(first_half + second_half)
+        assert other.message() == "x" * 60_001
+    other.close()
+    edge.wait_metric("connections", 0)
+
+
+@pytest.fixture
+def crowded(app, sidesocket):
+    """`(edge, socket, clients)`: a WebSocket that echoes, and 300 silent clients for whom descriptors are lacking."""
+    edge = sidesocket(app, max_files=128, HANDSHAKE_TIMEOUT="1m")
+    app.echo()
+    socket = edge.websocket()
+    socket.text("before")
+    assert socket.message() == "before"
+    clients = [edge.client() for _ in range(300)]
+    eventually(lambda: "cannot accept connections" in edge.output, "it says why nobody gets in")
+    return edge, socket, clients
+
+
+def for_a_second(look):
+    """Calls `look` again and again for a second and returns what it returned."""
+    found, started = [], time.monotonic()
+    eventually(lambda: found.append(look()) or time.monotonic() - started > 1, "a second is over", interval=0.02)
+    return found
+
+
+def test_without_file_descriptors_it_idles_and_recovers(crowded):
+    edge, socket, clients = crowded
+    cpu = edge.cpu_seconds
+    for_a_second(edge.check_alive)
+    assert edge.cpu_seconds - cpu < 0.5
+    assert edge.control("/healthz")[0] == 200
+    for client in clients:
+        client.sock.close()
+    eventually(lambda: edge.open_files < 64, "the descriptors are back")
+    with edge.client() as client:
+        assert client.ask().text == "from the app"
+    for one in (socket, edge.websocket()):
+        one.text("works")
+        assert one.message() == "works"
+        one.close()
+
+
+def test_file_descriptors_never_run_out_altogether(crowded):
+    # The process itself needs some; without any it may not survive.
+    edge, _, _ = crowded
+    assert max(for_a_second(lambda: edge.open_files)) < 128
+    assert "errno 24" not in edge.output
+
+
+def test_a_crowd_of_silent_clients_leaves_descriptors_for_the_app(crowded, app):
+    _, socket, _ = crowded
+    for i in range(10):
+        # Each message needs a new connection to the app.
+        app.drop_connections()
+        eventually(lambda: not app.open_connections, "the app has closed")
+        socket.text(f"{i}")
+        assert socket.message() == f"{i}"
+
+
+def test_the_lack_of_descriptors_is_logged_once(crowded):
+    edge, _, clients = crowded
+    # Some leave and others take their place: still the same trouble.
+    for_a_second(lambda: clients.pop(0).sock.close())
+    assert len(clients) > 200
+    assert edge.output.count("cannot accept connections") == 1
+
+
+def test_refused_connections_take_up_no_room(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS=4)
+    sockets = [edge.websocket() for _ in range(4)]
+    refused = [edge.client() for _ in range(20)]
+    for client in refused:
+        assert client.response().status == 503
+    for socket in sockets:
+        socket.close()
+        socket.sock.close()
+    # Well before the refused ones have gone, who keep their connections.
+    again = []
+
+    def accepted():
+        again.append(edge.try_websocket())
+        return again[-1].answer.status == 101
+
+    for _ in range(4):
+        eventually(accepted, "room for a new connection", timeout=1.5)
+    assert edge.try_websocket().answer.status == 503
+
+
+@pytest.mark.parametrize("backlog", [1, 5])
+def test_a_full_backlog_of_a_unix_socket_app_is_waited_out(make_app, sidesocket, tmp_path, backlog):
+    app = make_app(unix=str(tmp_path / "app.sock"), backlog=backlog, accepting=False)
+    app.echo()
+    edge = sidesocket(app)
+    sockets = [edge.client() for _ in range(60)]
+    for socket in sockets:
+        socket.send(encode("GET", "/ws", handshake_headers()))
+    # More than fit in the backlog: each has already been told once to try again.
+    eventually(lambda: edge.metric("webhook_in_flight") > 20, "they wait for the app", interval=0.05)
+    app.start_accepting()
+    assert [socket.response().status for socket in sockets] == [101] * 60
+    for socket in sockets:
+        socket.send(frame(TEXT, "hello"))
+    for socket in sockets:
+        assert socket.exactly(7) == b"\x81\x05hello"
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_app_never_hears_of_handshakes_that_vanished_while_they_waited_for_their_turn(app, sidesocket, threads):
+    edge = sidesocket(app, WEBHOOK_MAX_IN_FLIGHT=1, THREADS=threads)
+    held = gate()
+    app.on(Reply(204, gate=held), event="open", times=1)
+    first = edge.client()
+    first.send(encode("GET", "/ws", handshake_headers()))
+    app.wait_events(1, "open")
+    before = edge.open_files
+    waiting = [edge.client() for _ in range(50)]
+    for client in waiting:
+        client.send(encode("GET", "/vanishing", handshake_headers()))
+    edge.wait_metric("webhook_queue_depth", 50)
+    for number, client in enumerate(waiting):
+        reset(client.sock) if number % 2 else client.sock.close()
+    eventually(lambda: edge.open_files <= before, "it has seen that they left")
+    held.set()
+    assert first.response().status == 101
+    # First come, first served: behind the vanished ones.
+    last = edge.websocket("/last")
+    assert [e.path for e in app.events()] == ["/ws", "/last"]
+    last.close()
+    app.wait_events(1, "close")
+    edge.wait_metric("webhook_queue_depth", 0)
+    assert edge.metric("webhook_in_flight") == 0
+    assert "/vanishing" not in {e.path for e in app.events()}

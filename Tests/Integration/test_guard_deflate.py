@@ -1,0 +1,526 @@
+"""permessage-deflate: agreed on strictly, understood by real clients, and no way to make us hold what we did not ask for."""
+
+import asyncio
+import gc
+import os
+import random
+import zlib
+
+import aiohttp
+import pytest
+import websockets
+from support.app import Reply
+from support.guard import (
+    DEFLATE,
+    DeflateGuest,
+    bomb,
+    counted,
+    deflated,
+    enter,
+    enter_deflate,
+    fresh,
+    guard_pair,
+    knock,
+)
+from support.net import PATIENCE, stable
+from support.ws import BINARY, CONTINUATION, PING, TEXT, frame
+
+pair = guard_pair()
+takeover = guard_pair(COMPRESSION_CONTEXT_TAKEOVER="on")
+MB = 1 << 20
+# Shrinks well, and by less than MAX_COMPRESSION_RATIO.
+LONG = "".join(f"All work and no play makes Jack a dull boy, {n} times. " for n in range(250))
+
+
+def raw(guest, payload, opcode=BINARY, **how):
+    """One frame with RSV1."""
+    guest.frame(opcode, payload, rsv=4, **how)
+
+
+# Real clients
+
+
+def websockets_echo(port, texts, **how):
+    """Sends each text and wants it back; returns the answer's extensions."""
+
+    async def talk():
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws", max_size=None, **how) as socket:
+            for text in texts:
+                await socket.send(text)
+                assert await socket.recv() == text
+            return socket.response.headers.get("Sec-WebSocket-Extensions", "")
+
+    return asyncio.run(asyncio.wait_for(talk(), 3 * PATIENCE))
+
+
+TEXTS = ["", "x", "héllo" * 20, LONG, LONG, bytes(range(256)) * 40, random.Random(1).randbytes(20_000), b"\0" * 4096]
+
+
+def test_the_websockets_library_compresses_both_ways(pair):
+    app, process = fresh(pair)
+    app.echo()
+    wire = {d: process.metric("message_bytes_total", direction=d, stage="wire") for d in ("in", "out")}
+    payload = {d: process.metric("message_bytes_total", direction=d, stage="payload") for d in ("in", "out")}
+    agreed = websockets_echo(process.port, [LONG] * 3)
+    assert "permessage-deflate" in agreed
+    assert "server_no_context_takeover" in agreed and "client_no_context_takeover" in agreed
+    for direction in ("in", "out"):
+        more = process.metric("message_bytes_total", direction=direction, stage="payload") - payload[direction]
+        assert more == 3 * len(LONG)
+        less = process.metric("message_bytes_total", direction=direction, stage="wire") - wire[direction]
+        assert 0 < less < more / 5
+    assert [event.text for event in app.events("message")] == [LONG] * 3
+
+
+@pytest.mark.parametrize("which", ["pair", "takeover"])
+def test_the_websockets_library_gets_back_what_it_sent(request, which):
+    app, process = fresh(request.getfixturevalue(which))
+    app.echo()
+    agreed = websockets_echo(process.port, TEXTS * 5)
+    assert ("server_no_context_takeover" in agreed) == (which == "pair")
+
+
+@pytest.mark.parametrize("which", ["pair", "takeover"])
+@pytest.mark.parametrize("bits", [15, 9])
+def test_the_aiohttp_library_gets_back_what_it_sent(request, which, bits):
+    app, process = fresh(request.getfixturevalue(which))
+    app.echo()
+
+    async def talk():
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"http://127.0.0.1:{process.port}/ws", compress=bits) as socket:
+                assert socket.compress
+                for text in TEXTS * 3:
+                    if isinstance(text, str):
+                        await socket.send_str(text)
+                        assert await socket.receive_str() == text
+                    else:
+                        await socket.send_bytes(text)
+                        assert await socket.receive_bytes() == text
+            assert socket.close_code == 1000
+
+    asyncio.run(asyncio.wait_for(talk(), 3 * PATIENCE))
+
+
+def test_a_client_that_sends_its_messages_in_fragments(pair):
+    app, process = fresh(pair)
+    app.echo()
+
+    async def talk():
+        async with websockets.connect(f"ws://127.0.0.1:{process.port}/ws") as socket:
+            await socket.send([LONG[i : i + 1000] for i in range(0, len(LONG), 1000)])
+            assert await socket.recv() == LONG
+
+    asyncio.run(asyncio.wait_for(talk(), PATIENCE))
+
+
+def test_compression_off_declines_it(app, sidesocket):
+    edge = sidesocket(app, COMPRESSION="off")
+    app.echo()
+    assert websockets_echo(edge.port, [LONG]) == ""
+    guest = enter(edge, extensions=DEFLATE)
+    assert guest.answer.all("sec-websocket-extensions") == []
+    raw(guest, deflated("x"))
+    guest.expect_close(1002)
+
+
+# The agreement
+
+SERVER, CLIENT = "server_no_context_takeover", "client_no_context_takeover"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "permessage-deflate",
+        "permessage-deflate; client_max_window_bits",
+        "permessage-deflate; client_max_window_bits=15",
+        'permessage-deflate; client_max_window_bits="10"',
+        "permessage-deflate;server_no_context_takeover;client_no_context_takeover",
+        "permessage-deflate; server_max_window_bits=12",
+        "permessage-deflate; server_max_window_bits=9",
+        "x-webkit-deflate-frame, permessage-deflate",
+        "permessage-bzip2; level=9, permessage-deflate",
+    ],
+)
+def test_a_good_offer_is_answered_within_its_terms(pair, offer):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process, extensions=offer)
+    assert SERVER in guest.agreed and CLIENT in guest.agreed
+    answer = guest.answer.header("sec-websocket-extensions")
+    if "client_max_window_bits" not in offer:
+        assert "client_max_window_bits" not in answer
+    if "server_max_window_bits" in offer:
+        assert any(int(part.split("=")[1]) <= 12 for part in guest.agreed if part.startswith("server_max_window_bits"))
+    guest.compressed(LONG)
+    assert guest.message() == LONG
+    guest.close()
+
+
+BAD_OFFERS = [
+    "permessage-deflate; server_max_window_bits=7",
+    "permessage-deflate; server_max_window_bits=8",
+    "permessage-deflate; server_max_window_bits=16",
+    "permessage-deflate; server_max_window_bits=abc",
+    "permessage-deflate; server_max_window_bits",
+    "permessage-deflate; server_max_window_bits=012",
+    "permessage-deflate; server_max_window_bits=-12",
+    "permessage-deflate; server_max_window_bits=99999999999999999999",
+    "permessage-deflate; client_max_window_bits=7",
+    "permessage-deflate; client_max_window_bits=16",
+    "permessage-deflate; client_max_window_bits=abc",
+    "permessage-deflate; server_no_context_takeover=1",
+    "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+    "permessage-deflate; client_max_window_bits; client_max_window_bits=15",
+    "permessage-deflate; server_max_window_bits=12; server_max_window_bits=12",
+    "permessage-deflate; unknown",
+    "permessage-deflate; unknown=1",
+    "permessage-deflate-2",
+    "x-permessage-deflate",
+]
+
+
+@pytest.mark.parametrize("offer", BAD_OFFERS)
+def test_case_10_a_bad_offer_is_declined_and_the_next_one_tried(pair, offer):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter(process, extensions=offer)
+    assert guest.answer.all("sec-websocket-extensions") == []
+    guest.text("plain")
+    assert guest.message() == "plain"
+    raw(guest, deflated("x"))
+    guest.expect_close(1002)
+    for both in ({"extensions": f"{offer}, permessage-deflate"},
+                 {"extensions": offer, "headers": [("Sec-WebSocket-Extensions", "permessage-deflate")]}):  # fmt: skip
+        guest = enter_deflate(process, **both)
+        guest.compressed(LONG)
+        assert guest.message() == LONG
+
+
+@pytest.mark.parametrize("offer", ["permessage-deflate;", "permessage-deflate; =", ";", ",", "a b", '"', "=", "\\"])
+def test_case_10_an_offer_that_is_no_list_never_turns_compression_on(pair, offer):
+    _, process = fresh(pair)
+    guest = knock(process, extensions=offer)
+    assert guest.status in (101, 400)
+    assert guest.answer.all("sec-websocket-extensions") == []
+
+
+def test_case_10_what_was_not_offered_is_not_answered(pair):
+    _, process = fresh(pair)
+    for offers in (None, "x-webkit-deflate-frame", ""):
+        assert enter(process, extensions=offers).answer.all("sec-websocket-extensions") == []
+
+
+# What is sent
+
+
+def test_small_messages_and_those_that_do_not_shrink_go_as_they_are(pair):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    for data, is_compressed in (("short", False), (LONG, True), ("", False), (os.urandom(5000), False), (LONG, True)):
+        guest.compressed(data, TEXT if isinstance(data, str) else BINARY)
+        assert guest.message() == data
+        assert guest.last_was_compressed is is_compressed
+    # A client that has agreed may still send messages as they are.
+    guest.text(LONG)
+    assert guest.message() == LONG
+
+
+def test_without_takeover_our_messages_do_not_lean_on_one_another(pair):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    sizes = set()
+    for _ in range(3):
+        guest.compressed(LONG)
+        got = guest.receive()
+        assert got.compressed
+        sizes.add(len(got.payload))
+        assert zlib.decompressobj(-15).decompress(got.payload + b"\0\0\xff\xff").decode() == LONG
+    assert len(sizes) == 1
+
+
+def test_with_takeover_they_do_and_so_may_the_clients(takeover):
+    app, process = fresh(takeover)
+    app.echo()
+    guest = enter_deflate(process)
+    assert guest.takeover and CLIENT not in guest.agreed
+    noise = random.Random(2).randbytes(3000)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    sizes = []
+    for _ in range(4):
+        raw(guest, (packer.compress(noise) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4])
+        assert guest.message() == noise
+        sizes.append(guest.last_was_compressed)
+    # The first does not shrink; whether it is remembered is the server's choice, the rest must arrive in any case.
+    assert process.metric("messages_total", direction="out") >= 4
+
+
+def test_a_client_may_ask_for_no_takeover_where_it_is_on(takeover):
+    app, process = fresh(takeover)
+    app.echo()
+    guest = enter_deflate(process, extensions="permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+    assert SERVER in guest.agreed
+    for _ in range(3):
+        guest.compressed(LONG)
+        assert guest.message() == LONG
+
+
+# What is received
+
+HELLO = {
+    "one block (RFC 7692 7.2.3.1)": b"\xf2\x48\xcd\xc9\xc9\x07\x00",
+    "no compression (7.2.3.3)": b"\x00\x05\x00\xfa\xffHello\x00",
+    "a BFINAL block (7.2.3.4)": b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+    "two blocks (7.2.3.5)": b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+}
+
+
+@pytest.mark.parametrize("which", ["pair", "takeover"])
+@pytest.mark.parametrize("name", HELLO)
+def test_case_22_the_examples_of_the_rfc(request, which, name):
+    app, process = fresh(request.getfixturevalue(which))
+    app.echo()
+    guest = enter_deflate(process)
+    for _ in range(2):
+        raw(guest, HELLO[name], TEXT)
+        assert guest.message() == "Hello"
+
+
+def test_a_compressed_message_in_fragments_cut_anywhere(pair):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    payload = HELLO["one block (RFC 7692 7.2.3.1)"]
+    for cut in range(len(payload) + 1):
+        raw(guest, payload[:cut], TEXT, fin=False)
+        guest.ping(b"between")
+        guest.frame(CONTINUATION, payload[cut:])
+        assert guest.receive().payload == b"between"
+        assert guest.message() == "Hello"
+    # Byte by byte, with an empty frame at the end.
+    raw(guest, b"", TEXT, fin=False)
+    for byte in payload:
+        guest.frame(CONTINUATION, bytes([byte]), fin=False)
+    guest.frame(CONTINUATION, b"")
+    assert guest.message() == "Hello"
+
+
+def test_an_empty_compressed_message(pair):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    for payload in (b"\0", b"\x02\0", b""):
+        raw(guest, payload, TEXT)
+        assert guest.message() == ""
+
+
+def test_takeover_that_was_not_agreed_on_is_corrupt(pair, takeover):
+    second = b"\xf2\x00\x11\x00\x00"  # RFC 7692 §7.2.3.2: "Hello" by reference to the message before.
+    app, process = fresh(takeover)
+    app.echo()
+    guest = enter_deflate(process)
+    raw(guest, HELLO["one block (RFC 7692 7.2.3.1)"], TEXT)
+    raw(guest, second, TEXT)
+    assert [guest.message(), guest.message()] == ["Hello", "Hello"]
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    raw(guest, HELLO["one block (RFC 7692 7.2.3.1)"], TEXT)
+    assert guest.message() == "Hello"
+    raw(guest, second, TEXT)
+    guest.expect_close(1007)
+
+
+CORRUPT = {
+    "a reserved block type": b"\x07",
+    "noise": b"\xff" * 50,
+    "a bad length of a stored block": b"\x00\x05\x00\xfa\xfeHello\x00",
+    "bytes behind the final block": b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00" + b"\xff" * 20,
+    "a block cut off": deflated(os.urandom(500))[:200],
+}
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+def test_case_22_corrupt_deflate_is_1007(pair, name):
+    app, process = fresh(pair)
+    guest = enter_deflate(process)
+    raw(guest, CORRUPT[name])
+    guest.expect_close(1007)
+    app.wait_events(1, "close")
+    assert app.events("message") == []
+
+
+def test_case_22_rsv1_belongs_to_the_first_frame_of_a_data_message(pair):
+    _, process = fresh(pair)
+    guest = enter_deflate(process)
+    raw(guest, deflated("Hello")[:3], TEXT, fin=False)
+    guest.frame(CONTINUATION, deflated("Hello")[3:], rsv=4)
+    guest.expect_close(1002)
+    guest = enter_deflate(process)
+    guest.frame(PING, b"", rsv=4)
+    guest.expect_close(1002)
+    for bits in (1, 2, 3, 5, 6, 7):
+        guest = enter_deflate(process)
+        guest.frame(TEXT, deflated("Hello"), rsv=bits)
+        guest.expect_close(1002)
+
+
+def test_text_is_checked_after_inflating(pair):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    guest.compressed("κόσμε" * 100)
+    assert guest.message() == "κόσμε" * 100
+    guest.compressed(b"\xce\xba\xe1\xbd")
+    guest.expect_close(1007)
+    # Binary is not text.
+    guest = enter_deflate(process)
+    guest.compressed(b"\xff" * 600, BINARY)
+    assert guest.message() == b"\xff" * 600
+
+
+# Bombs
+
+
+def check_bomb(app, process, send, code=1009):
+    """The client of `send` is closed; memory stays flat and others are served meanwhile."""
+    app.echo()
+    other = enter_deflate(process)
+    other.compressed(LONG)
+    assert other.message() == LONG
+    process.forget_peak_rss()
+    before = process.peak_rss
+    guest = enter_deflate(process)
+    send(guest)
+    guest.expect_close(code)
+    assert process.peak_rss - before < 16 * MB
+    other.compressed(LONG)
+    assert other.message() == LONG
+    assert {event.text for event in app.events("message")} == {LONG}
+
+
+def in_one_frame(payload):
+    return lambda guest: guest.try_send(frame(BINARY, payload, rsv=4))
+
+
+def in_frames(payload, count):
+    size = len(payload) // count + 1
+    parts = [payload[i : i + size] for i in range(0, len(payload), size)]
+    frames = [frame(CONTINUATION if i else BINARY, part, rsv=0 if i else 4, fin=i == len(parts) - 1)
+              for i, part in enumerate(parts)]  # fmt: skip
+    return lambda guest: guest.try_send(b"".join(frames))
+
+
+@pytest.mark.parametrize("form", ["whole", "fragmented", "drop by drop"])
+@pytest.mark.parametrize("wire", [60_000, MB], ids=["60 KB to 60 MB", "1 MB to 1 GB"])
+def test_case_21_a_bomb_is_1009_before_it_has_grown(pair, wire, form):
+    app, process = fresh(pair)
+    payload = bomb(wire)
+    count = {"whole": 1, "fragmented": 20, "drop by drop": 120}[form]
+    check_bomb(app, process, in_frames(payload, count) if count > 1 else in_one_frame(payload))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"MAX_COMPRESSION_RATIO": "off"},
+        {"MAX_MESSAGE_BYTES": "1GiB"},
+        {"MAX_COMPRESSION_RATIO": "10000", "MAX_MESSAGE_BYTES": "1MiB"},
+        {"COMPRESSION_CONTEXT_TAKEOVER": "on"},
+    ],
+    ids=str,
+)
+def test_case_21_either_limit_alone_stops_a_bomb(app, sidesocket, settings):
+    edge = sidesocket(app, MESSAGE_RATE="off", **settings)
+    check_bomb(app, edge, in_one_frame(bomb(MB)))
+
+
+@pytest.mark.parametrize("size, passes", [(65_535, True), (65_536, True), (65_537, False)])
+def test_the_size_of_a_message_counts_after_inflating(pair, size, passes):
+    app, process = fresh(pair)
+    app.echo()
+    guest = enter_deflate(process)
+    # Half noise, so that the ratio is far from its limit.
+    data = (os.urandom(size // 2) + bytes(size))[:size]
+    guest.compressed(data, BINARY)
+    if passes:
+        assert guest.message() == data
+    else:
+        guest.expect_close(1009)
+
+
+def test_the_ratio_counts_from_4_kib_on(app, sidesocket):
+    edge = sidesocket(app, MAX_COMPRESSION_RATIO="20", MESSAGE_RATE="off")
+    app.echo()
+    guest = enter_deflate(edge)
+    for size in (1, 4095, 4096):
+        guest.compressed(b"\0" * size, BINARY)
+        assert guest.message() == b"\0" * size
+    for data in (b"\0" * 4097, b"\0" * 60_000):
+        guest = enter_deflate(edge)
+        guest.compressed(data, BINARY)
+        guest.expect_close(1009)
+    # Ordinary text shrinks less than that.
+    text = " ".join(str(n) for n in range(9000))
+    guest = enter_deflate(edge)
+    guest.compressed(text)
+    assert guest.message() == text
+
+
+def test_with_the_ratio_off_zeros_pass_up_to_the_size(app, sidesocket):
+    edge = sidesocket(app, MAX_COMPRESSION_RATIO="off")
+    app.echo()
+    guest = enter_deflate(edge)
+    guest.compressed(b"\0" * 65_536, BINARY)
+    assert guest.message() == b"\0" * 65_536
+    guest.compressed(b"\0" * 65_537, BINARY)
+    guest.expect_close(1009)
+
+
+def test_a_bomb_is_counted_as_a_close_of_ours(pair):
+    app, process = fresh(pair)
+    with counted(process, ("connections_closed_total", {"code": "1009", "initiator": "server"}, 1)):
+        guest = enter_deflate(process)
+        in_one_frame(bomb(60_000))(guest)
+        guest.expect_close(1009)
+
+
+# Memory
+
+
+def test_an_idle_connection_owns_no_memory_of_zlib(pair):
+    app, process = fresh(pair)
+    app.echo()
+
+    def crowd(count):
+        guests = [enter_deflate(process) for _ in range(count)]
+        for guest in guests:
+            guest.compressed(LONG)
+            assert guest.message() == LONG
+        return guests
+
+    crowd(20)
+    before = process.rss
+    guests = crowd(200)
+    each = (stable(lambda: process.rss) - before) / len(guests)
+    # A decompressor and a compressor would be about 77 KiB.
+    assert each < 48 << 10, f"{each / 1024:.0f} KiB a connection"
+
+
+def test_case_23_connections_that_come_and_go_leave_nothing(pair):
+    app, process = fresh(pair)
+    app.on(Reply(204))
+    peaks = []
+    for _ in range(5):
+        for _ in range(10):
+            guests = [DeflateGuest(process.port).shake() for _ in range(20)]
+            for guest in guests:
+                guest.compressed(LONG)
+            for guest in guests:
+                guest.close()
+        peaks.append(stable(lambda: process.rss))
+        gc.collect()
+    assert peaks[-1] - peaks[1] < 6 * MB, [f"{peak / MB:.1f}" for peak in peaks]

@@ -1,0 +1,456 @@
+"""Limits on connections, handshakes, messages and bytes: what they refuse, delay or close, and whom they leave alone."""
+
+import json
+import re
+import threading
+import time
+
+import pytest
+from support.app import Reply
+from support.guard import UNLIMITED, Guest, check_refused, counted, enter, knock, limited
+from support.net import PATIENCE, eventually, send_until_blocked
+from support.raw import encode
+from support.ws import BINARY, CONTINUATION, TEXT, frame, handshake_headers
+
+CLOSE = {"RATE_LIMIT_ACTION": "close"}
+
+
+def named(request):
+    """The answer of an app that lets the client say who it is: `/ws?user=42`."""
+    _, _, user = request.target.partition("user=")
+    return Reply(204, headers={"Sidesocket-User": user} if user else {})
+
+
+def messages(app, connection=None):
+    return [event.text for event in app.events("message", connection)]
+
+
+def last_close(app, count=1):
+    return json.loads(app.wait_events(count, "close")[-1].body)
+
+
+def check_rate_limit_fields(answer, quota, window):
+    """`Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers, which name the same moment."""
+    retry_after = int(answer.header("retry-after"))
+    policy = re.fullmatch(r'"([!-~]+)";q=(\d+);w=(\d+)', answer.header("ratelimit-policy"))
+    limit = re.fullmatch(r'"([!-~]+)";r=(\d+);t=(\d+)', answer.header("ratelimit"))
+    assert policy and limit, answer.headers
+    assert policy[1] == limit[1]
+    assert (int(policy[2]), int(policy[3])) == (quota, window)
+    assert int(limit[2]) == 0
+    assert int(limit[3]) == retry_after >= 1
+    return retry_after
+
+
+# Connections
+
+
+def test_case_37_one_more_connection_of_an_address_is_refused(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="3", CONNECT_RATE_PER_IP="off")
+    first, *_ = [enter(edge) for _ in range(3)]
+    app.wait_events(3, "open")
+    with counted(
+        edge,
+        ("handshakes_total", {"result": "connection_limit"}, 1),
+        limited("max_connections_per_ip", "refused"),
+    ):
+        answer = check_refused(knock(edge), 429)
+    assert int(answer.header("retry-after")) >= 1
+    assert len(app.events("open")) == 3
+    # Another address has its own count, and room is made by whoever leaves.
+    enter(edge, "127.0.0.2")
+    first.close()
+    app.wait_events(1, "close")
+    eventually(lambda: knock(edge).status == 101, "room for another")
+    assert knock(edge).status == 429
+
+
+def test_a_vanished_client_makes_room(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="1", CONNECT_RATE_PER_IP="off")
+    enter(edge).reset()
+    eventually(lambda: knock(edge).status == 101, "room for another")
+
+
+def test_a_refused_handshake_holds_no_place(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="2", CONNECT_RATE_PER_IP="off")
+    app.on(Reply(403), event="open", times=5)
+    for _ in range(5):
+        assert knock(edge).status == 403
+    for _ in range(5):
+        assert knock(edge, origin="https://evil.example").status == 403
+    guests = [knock(edge) for _ in range(3)]
+    assert [guest.status for guest in guests] == [101, 101, 429]
+
+
+def test_plain_requests_are_no_connections_of_the_limit(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="1", CONNECT_RATE_PER_IP="1/1h")
+    with edge.client() as one, edge.client() as two:
+        for n in range(5):
+            assert one.ask(target=f"/{n}").status == two.ask(target=f"/{n}").status == 200
+        enter(edge)
+        assert one.ask(target="/after").status == 200
+
+
+def test_connections_of_one_user_are_limited_over_all_addresses(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_USER="2")
+    app.on(named, event="open")
+    one = enter(edge, "127.0.0.1", target="/ws?user=42")
+    enter(edge, "127.0.0.2", target="/ws?user=42")
+    with counted(
+        edge,
+        ("handshakes_total", {"result": "connection_limit"}, 1),
+        limited("max_connections_per_user", "refused"),
+    ):
+        check_refused(knock(edge, "127.0.0.3", target="/ws?user=42"), 429)
+    # The app had said yes to it, so it learns of the end as well.
+    assert last_close(app)["initiator"] == "server"
+    enter(edge, target="/ws?user=43")
+    enter(edge, target="/ws")
+    enter(edge, target="/ws")
+    one.close()
+    app.wait_events(2, "close")
+    eventually(lambda: knock(edge, target="/ws?user=42").status == 101, "room for another")
+
+
+# Handshakes
+
+
+def test_case_37_handshakes_above_the_rate_are_refused_with_the_time_to_wait(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP="3/1h")
+    for _ in range(3):
+        enter(edge).close()
+    app.wait_events(3, "close")
+    heads = len(app.heads)
+    with counted(
+        edge, ("handshakes_total", {"result": "rate_limited"}, 1), limited("connect_rate_per_ip", "refused")
+    ):
+        answer = check_refused(knock(edge), 429)
+    assert 1000 < check_rate_limit_fields(answer, quota=3, window=3600) <= 1200
+    assert len(app.heads) == heads
+    enter(edge, "127.0.0.2")
+    with edge.client() as client:
+        assert client.ask().status == 200
+
+
+def test_refused_handshakes_count_too(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP="4/1h", WS_PATHS="/ws")
+    for more in ({"origin": "https://evil.example"}, {"target": "/nowhere"}, {"version": "12"}, {"origin": "null"}):
+        assert knock(edge, **more).status in (403, 404, 426)
+    check_refused(knock(edge), 429)
+
+
+def test_the_burst_comes_back_at_the_rate(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP="1/1s,burst=2")
+    began = time.monotonic()
+    for _ in range(2):
+        enter(edge)
+    answer = knock(edge).answer
+    if answer.status == 429:
+        assert check_rate_limit_fields(answer, quota=1, window=1) == 1
+    # Asking again and again does not put it off.
+    eventually(lambda: knock(edge).status == 101, "a handshake passes again", interval=0.05)
+    assert time.monotonic() - began > 0.95
+
+
+def test_with_default_settings_a_flood_of_handshakes_meets_the_rate(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP=None, MAX_CONNECTIONS_PER_IP=None)
+    guests = [Guest(edge.port) for _ in range(160)]
+    began = time.monotonic()
+    for guest in guests:
+        guest.send(encode("GET", "/ws", handshake_headers()))
+    statuses = [guest.response().status for guest in guests]
+    elapsed = time.monotonic() - began
+    assert set(statuses) <= {101, 429}
+    assert 40 <= statuses.count(101) <= min(100, 40 + 20 * elapsed + 1)
+
+
+# Messages
+
+
+def test_throttle_delays_messages_and_loses_none(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="20/1s,burst=5")
+    app.echo()
+    guest, other = enter(edge), enter(edge)
+    texts = [f"message {n}" for n in range(35)]
+    began = time.monotonic()
+    guest.send(b"".join(frame(TEXT, text) for text in texts))
+    got = []
+    reader = threading.Thread(target=lambda: got.extend(guest.message() for _ in texts))
+    reader.start()
+    # Five pass at once, then one every 50 ms; meanwhile the other client waits for nothing.
+    eventually(lambda: edge.metric("limited_total", limit="message_rate", action="throttled") >= 1, "it is throttled")
+    other.text("quick")
+    assert other.message() == "quick"
+    assert len(got) < len(texts), "the other client was served only after the throttled one"
+    reader.join(PATIENCE)
+    elapsed = time.monotonic() - began
+    assert got == texts
+    assert elapsed > 1.3, f"35 messages took {elapsed:.2f} s at 20 a second"
+    assert edge.metric("connections") == 2
+
+
+def test_the_burst_passes_at_once(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="1/1h,burst=30")
+    app.echo()
+    guest = enter(edge)
+    guest.send(b"".join(frame(TEXT, str(n)) for n in range(31)))
+    assert [guest.message() for _ in range(30)] == [str(n) for n in range(30)]
+    eventually(lambda: edge.metric("limited_total", limit="message_rate", action="throttled") == 1, "it is throttled")
+    assert len(app.events("message")) <= 31
+
+
+def test_a_throttled_client_fills_its_own_socket_and_not_our_memory(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="1/1h,burst=2")
+    guest, other = enter(edge), enter(edge)
+    before = edge.rss
+    sent = send_until_blocked(guest.sock, frame(BINARY, b"x" * 60_000), limit=256 << 20)
+    assert sent < 64 << 20, "it was read on"
+    assert edge.rss - before < 24 << 20
+    other.text("one")
+    app.wait_events(1, "message")
+    assert edge.metric("connections") == 2
+
+
+def test_a_throttled_client_that_leaves_is_noticed(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="1/1h,burst=1")
+    guest = enter(edge)
+    guest.send(frame(TEXT, "1") + frame(TEXT, "2") + frame(TEXT, "3"))
+    eventually(lambda: edge.metric("limited_total", limit="message_rate", action="throttled") >= 1, "it is throttled")
+    guest.reset()
+    app.wait_events(1, "close")
+    edge.wait_metric("connections", 0)
+
+
+def test_action_close_closes_with_4429(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="5/1h", **CLOSE)
+    guest = enter(edge)
+    with counted(edge, limited("message_rate", "closed")):
+        guest.send(b"".join(frame(TEXT, str(n)) for n in range(7)))
+        guest.expect_close(4429)
+        body = last_close(app)
+    assert (body["code"], body["initiator"]) == (4429, "server")
+    assert messages(app) == [str(n) for n in range(5)]
+    assert body["messagesIn"] == 5
+    # Another connection of the same client is another bucket.
+    other = enter(edge)
+    for n in range(5):
+        other.text(str(n))
+    other.barrier()
+
+
+def test_only_whole_data_messages_count(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="3/1h", **CLOSE)
+    guest = enter(edge)
+    for n in range(20):
+        guest.ping(b"%d" % n)
+        assert guest.receive().payload == b"%d" % n
+    guest.frame(TEXT, "a", fin=False)
+    for _ in range(20):
+        guest.frame(CONTINUATION, "b", fin=False)
+    guest.frame(CONTINUATION, "c")
+    guest.text("two")
+    guest.text("three")
+    app.wait_events(3, "message")
+    guest.barrier()
+    guest.text("four")
+    guest.expect_close(4429)
+
+
+def test_case_19_empty_messages_count_like_others(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="10/1h", **CLOSE)
+    guest = enter(edge)
+    guest.try_send(frame(TEXT) * 10_000)
+    guest.expect_close(4429)
+    last_close(app)
+    assert len(app.events("message")) == 10
+
+
+def test_messages_of_one_address_over_all_its_connections(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE_PER_IP="5/1h", **CLOSE)
+    one, two, other = enter(edge), enter(edge), enter(edge, "127.0.0.2")
+    for socket in (one, two):
+        socket.text("1")
+        socket.text("2")
+        socket.barrier()
+    with counted(edge, limited("message_rate_per_ip", "closed")):
+        one.text("3")
+        one.barrier()
+        two.text("3")
+        two.expect_close(4429)
+    for n in range(5):
+        other.text(str(n))
+    other.barrier()
+    app.wait_events(10, "message")
+    # A new connection does not start afresh.
+    late = enter(edge)
+    late.text("x")
+    late.expect_close(4429)
+
+
+def test_an_address_that_is_throttled_gets_its_messages_from_all_connections(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE_PER_IP="40/1s,burst=4")
+    guests = [enter(edge) for _ in range(3)]
+    began = time.monotonic()
+    for guest in guests:
+        guest.send(b"".join(frame(TEXT, str(n)) for n in range(16)))
+    app.wait_events(48, "message")
+    # Connections that share a bucket may go one message into debt each.
+    assert time.monotonic() - began > 0.9
+    for event in app.events("open"):
+        assert messages(app, event.header("ce-connectionid")) == [str(n) for n in range(16)]
+
+
+def test_messages_of_one_user_over_all_addresses(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE_PER_USER="4/1h", **CLOSE)
+    app.on(named, event="open")
+    one = enter(edge, "127.0.0.1", target="/ws?user=42")
+    two = enter(edge, "127.0.0.2", target="/ws?user=42")
+    other, nobody = enter(edge, target="/ws?user=43"), enter(edge, target="/ws")
+    for socket in (one, two):
+        socket.text("1")
+        socket.text("2")
+        socket.barrier()
+    with counted(edge, limited("message_rate_per_user", "closed")):
+        two.text("3")
+        two.expect_close(4429)
+    for n in range(4):
+        other.text(str(n))
+    other.barrier()
+    for n in range(10):
+        nobody.text(str(n))
+    nobody.barrier()
+    app.wait_events(18, "message")
+
+
+def test_a_user_named_by_a_later_reply_is_limited_from_then_on(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE_PER_USER="2/1h", **CLOSE)
+    app.on(Reply(204, headers={"Sidesocket-User": "42"}), event="message", times=1)
+    guest = enter(edge)
+    guest.text("this names the user")
+    # The answer has been taken when the next message of this connection is asked about.
+    guest.text("this one was read before or after")
+    app.wait_events(2, "message")
+    guest.try_send(b"".join(frame(TEXT, str(n)) for n in range(3)))
+    guest.expect_close(4429)
+    last_close(app)
+    assert 3 <= len(app.events("message")) <= 4
+
+
+# Bytes
+
+
+def test_bytes_above_the_rate_are_throttled(app, sidesocket):
+    edge = sidesocket(app, BYTE_RATE="16KiB/1s", MESSAGE_RATE="off")
+    guest = enter(edge)
+    began = time.monotonic()
+    with counted(edge, limited("byte_rate", "throttled", None)):
+        for n in range(36):
+            guest.binary(bytes([n]) * 1024)
+        app.wait_events(36, "message")
+    # 16 KiB at once, 20 KiB at 16 KiB a second.
+    assert time.monotonic() - began > 1.0
+    assert [event.body for event in app.events("message")] == [bytes([n]) * 1024 for n in range(36)]
+
+
+def test_bytes_above_the_rate_close_where_that_is_the_action(app, sidesocket):
+    edge = sidesocket(app, BYTE_RATE="4KiB/1h", **CLOSE)
+    guest = enter(edge)
+    guest.binary(b"x" * 4095)
+    guest.text("y")
+    guest.barrier()
+    app.wait_events(2, "message")
+    with counted(edge, limited("byte_rate", "closed")):
+        guest.text("z")
+        guest.expect_close(4429)
+
+
+def test_a_message_larger_than_the_burst_passes_in_the_end(app, sidesocket):
+    edge = sidesocket(app, BYTE_RATE="8KiB/1s,burst=1KiB", MESSAGE_RATE="off")
+    guest = enter(edge)
+    guest.binary(b"x" * 4096)
+    guest.text("after")
+    events = app.wait_events(2, "message")
+    assert [len(event.body) for event in events] == [4096, 5]
+    guest.barrier()
+
+
+# Off, and dry
+
+
+def test_off_is_off(app, sidesocket):
+    edge = sidesocket(app, **UNLIMITED)
+    app.echo()
+    guests = [enter(edge) for _ in range(120)]
+    guests[0].send(b"".join(frame(TEXT, str(n)) for n in range(500)))
+    assert [guests[0].message() for _ in range(500)] == [str(n) for n in range(500)]
+    assert edge.metric("limited_total") == 0
+
+
+def _handshakes(edge, app):
+    for _ in range(4):
+        enter(edge)
+
+
+def _users(edge, app):
+    for _ in range(4):
+        enter(edge, target="/ws?user=42")
+
+
+def _messages(edge, app):
+    guest = enter(edge, target="/ws?user=42")
+    guest.send(b"".join(frame(TEXT, "1234") for _ in range(4)))
+    guest.barrier()
+    app.wait_events(4, "message")
+
+
+DRY = {
+    "CONNECT_RATE_PER_IP": ("2/1h", _handshakes),
+    "MAX_CONNECTIONS_PER_IP": ("2", _handshakes),
+    "MAX_CONNECTIONS_PER_USER": ("2", _users),
+    "MESSAGE_RATE": ("2/1h", _messages),
+    "MESSAGE_RATE_PER_IP": ("2/1h", _messages),
+    "MESSAGE_RATE_PER_USER": ("2/1h", _messages),
+    "BYTE_RATE": ("8/1h", _messages),
+}
+
+
+@pytest.mark.parametrize("action", ["throttle", "close"])
+@pytest.mark.parametrize("name", DRY)
+def test_dry_run_counts_what_it_would_have_refused_and_lets_it_pass(app, sidesocket, name, action):
+    value, use = DRY[name]
+    app.on(named, event="open")
+    edge = sidesocket(app, **{**UNLIMITED, name: value, "DRY_RUN": name.lower(), "RATE_LIMIT_ACTION": action})
+    use(edge, app)
+    # Throttling pauses once a bucket is empty, which may be one message sooner than a refusal.
+    wanted = (2, 3) if use is _messages and action == "throttle" else (2,)
+    eventually(lambda: edge.metric("limited_total", limit=name.lower(), action="dry_run") in wanted, f"{wanted} counted")
+    assert edge.metric("limited_total") in wanted
+    refused = ("rate_limited", "connection_limit")
+    assert sum(edge.metric("handshakes_total", result=result) for result in refused) == 0
+
+
+def test_limits_that_are_not_named_bite_beside_a_dry_run(app, sidesocket):
+    edge = sidesocket(
+        app, CONNECT_RATE_PER_IP="2/1h", MAX_CONNECTIONS_PER_IP="4", DRY_RUN="SIDESOCKET_CONNECT_RATE_PER_IP,byte_rate"
+    )
+    assert [knock(edge).status for _ in range(5)] == [101, 101, 101, 101, 429]
+
+
+# Memory
+
+
+def test_case_37_many_addresses_take_no_memory_that_grows_with_them(app, sidesocket):
+    edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1", CONNECT_RATE_PER_IP="20/1s,burst=40", WS_PATHS="/ws")
+
+    def visit(first, count):
+        # Refused, so that only the limiter can remember them.
+        for n in range(first, first + count):
+            address = f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}"
+            with knock(edge, target="/nowhere", headers={"X-Forwarded-For": address}) as guest:
+                assert guest.status == 404
+
+    visit(0, 500)
+    before, series = edge.rss, set(edge.metrics())
+    visit(500, 2000)
+    assert edge.rss - before < 8 << 20
+    assert set(edge.metrics()) == series

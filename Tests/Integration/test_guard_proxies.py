@@ -1,0 +1,295 @@
+"""nginx and haproxy in front: the client's own address arrives, by header and by the PROXY protocol."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import websockets
+from support.guard import Guest, check_refused, logged_client
+from support.net import PATIENCE, eventually, free_port
+from support.raw import Client
+from support.ws import CLOSE, close_payload
+
+# The proxies connect from 127.0.0.1; their clients come from other loopback addresses.
+TRUSTED = {"TRUSTED_PROXIES": "127.0.0.1", "CONNECT_RATE_PER_IP": "off", "MESSAGE_RATE": "off"}
+
+STREAM_MODULES = [
+    Path(folder) / "ngx_stream_module.so"
+    for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
+]
+
+
+def command(name):
+    """The program, or a skipped test that says which package has it."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    if not path:
+        pytest.skip(f"{name} is not installed (Debian: apt-get install {name})")
+    return path
+
+
+class Front:
+    """A proxy as a process, listening on `port`."""
+
+    def __init__(self, arguments, port):
+        self.port = port
+        self.output = b""
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        try:
+            eventually(self._listening, lambda: f"{arguments[0]} listens; it said {self.said()}")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _listening(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"it exited with {self.process.returncode}: {self.said()}")
+        try:
+            Client(self.port).sock.close()
+            return True
+        except OSError:
+            return False
+
+    def said(self):
+        if self.process.poll() is not None:
+            self.output += self.process.stdout.read() or b""
+        return self.output.decode(errors="replace")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def fronts():
+    started = []
+    yield started
+    for front in started:
+        front.stop()
+
+
+@pytest.fixture
+def nginx(fronts, tmp_path):
+    """Starts nginx: `nginx(http="…")` or `nginx(stream="…")`, where `{port}` is where it listens."""
+
+    def start(http=None, stream=None):
+        program = command("nginx")
+        modules = ""
+        if stream:
+            built_in = "--with-stream " in subprocess.run([program, "-V"], capture_output=True, text=True).stderr + " "
+            module = next((path for path in STREAM_MODULES if path.exists()), None)
+            if not built_in and not module:
+                pytest.skip("nginx has no stream module (Debian: apt-get install libnginx-mod-stream)")
+            modules = "" if built_in else f"load_module {module};"
+        port = free_port()
+        temporary = " ".join(
+            f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        # A process of our own, so that the end of the test is its end.
+        text = f"{modules} {user} daemon off; master_process off; pid {tmp_path}/pid; error_log stderr notice;\n"
+        text += "events { worker_connections 256; }\n"
+        if http:
+            text += f"http {{ access_log off; {temporary}\n{http.replace('{port}', str(port))} }}\n"
+        if stream:
+            text += f"stream {{ {stream.replace('{port}', str(port))} }}\n"
+        (tmp_path / "nginx.conf").write_text(text)
+        arguments = [program, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
+        fronts.append(Front(arguments, port))
+        return fronts[-1]
+
+    return start
+
+
+@pytest.fixture
+def haproxy(fronts, tmp_path):
+    """Starts haproxy with one server line: `haproxy("http", "server s 127.0.0.1:{to} send-proxy", to)`."""
+
+    def start(mode, backend):
+        program = command("haproxy")
+        port = free_port()
+        (tmp_path / "haproxy.cfg").write_text(
+            f"""
+global
+    maxconn 256
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    timeout tunnel 30s
+frontend web
+    bind 127.0.0.1:{port}
+    default_backend sidesocket
+backend sidesocket
+{backend}
+"""
+        )
+        fronts.append(Front([program, "-db", "-f", str(tmp_path / "haproxy.cfg")], port))
+        return fronts[-1]
+
+    return start
+
+
+NGINX_HTTP = """
+map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+upstream sidesocket { server 127.0.0.1:TO; keepalive 4; }
+server {
+    listen 127.0.0.1:{port};
+    location / {
+        proxy_pass http://sidesocket;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Host internal;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header Forwarded "for=$remote_addr;proto=$scheme;host=\\"$http_host\\"";
+    }
+}
+"""
+
+
+def check_the_bridge(app, port):
+    """A WebSocket and a page through the proxy, as a real client sees them."""
+    app.echo()
+    texts = [f"message {n}" for n in range(200)] + [" ".join(str(n) for n in range(11_000))]
+
+    async def talk():
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws?room=1", max_size=None) as socket:
+            for text in texts:
+                await socket.send(text)
+            assert [await socket.recv() for _ in texts] == texts
+        assert socket.close_code == 1000
+
+    asyncio.run(asyncio.wait_for(talk(), 3 * PATIENCE))
+    assert app.wait_events(1, "open")[0].target == "/ws?room=1"
+    app.wait_events(1, "close")
+    with Client(port) as client:
+        assert client.ask(target="/page").text == "from the app"
+
+
+def check_clients_apart(edge, port, **how):
+    """With one connection an address allowed, clients of one proxy do not stand in each other's way."""
+    one, two = Guest(port, "127.0.0.2").shake(**how), Guest(port, "127.0.0.3").shake(**how)
+    assert (one.status, two.status) == (101, 101)
+    refused = Guest(port, "127.0.0.2").shake(**how)
+    assert refused.status == 429
+    assert int(refused.answer.header("retry-after")) >= 1
+    # Past the proxy, the same address still has only one.
+    check_refused(Guest(edge.port, "127.0.0.2").shake(), 429)
+    for n, guest in enumerate((one, two)):
+        # nginx ends its side as soon as ours has ended, maybe with a reset.
+        guest.frame(CLOSE, close_payload(4100 + n))
+        assert logged_client(edge, 4100 + n) == f"127.0.0.{2 + n}"
+
+
+def test_nginx_with_x_forwarded_for(app, sidesocket, nginx):
+    edge = sidesocket(app, **TRUSTED, MAX_CONNECTIONS_PER_IP="1")
+    front = nginx(http=NGINX_HTTP.replace("TO", str(edge.port)))
+    check_the_bridge(app, front.port)
+    app.reset_script()
+    spoofed = {"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6"}
+    check_clients_apart(edge, front.port, headers=spoofed, host="shop.example", origin="http://shop.example")
+    event = app.events("open")[0]
+    assert event.header("x-forwarded-for") == "6.6.6.6, 127.0.0.2, 127.0.0.1"
+    assert event.header("x-forwarded-host") == "shop.example"
+    assert event.header("x-forwarded-proto") == "http"
+
+
+def test_nginx_and_the_origin_of_the_host_that_it_forwards(app, sidesocket, nginx):
+    edge = sidesocket(app, **TRUSTED)
+    front = nginx(http=NGINX_HTTP.replace("TO", str(edge.port)))
+    assert Guest(front.port).shake(host="shop.example", origin="http://shop.example").status == 101
+    assert Guest(front.port).shake(host="shop.example", origin="http://internal").status == 403
+    assert Guest(front.port).shake(host="shop.example", origin="https://evil.example").status == 403
+
+
+@pytest.mark.parametrize("header", ["x-real-ip", "forwarded"])
+def test_nginx_with_another_header(app, sidesocket, nginx, header):
+    edge = sidesocket(app, **TRUSTED, CLIENT_IP_HEADER=header, MAX_CONNECTIONS_PER_IP="1")
+    front = nginx(http=NGINX_HTTP.replace("TO", str(edge.port)))
+    check_clients_apart(edge, front.port, headers={"X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"})
+
+
+def test_nginx_that_is_not_trusted_is_one_client(app, sidesocket, nginx):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="1")
+    front = nginx(http=NGINX_HTTP.replace("TO", str(edge.port)))
+    guest = Guest(front.port, "127.0.0.2").shake()
+    assert guest.status == 101
+    assert Guest(front.port, "127.0.0.3").shake().status == 429
+    assert app.events("open")[0].header("x-forwarded-for") == "127.0.0.1"
+    eventually(lambda: "TRUSTED_PROXIES" in edge.output, "a warning that says what to set")
+
+
+def test_nginx_with_the_proxy_protocol(app, sidesocket, nginx):
+    edge = sidesocket(app, **TRUSTED, PROXY_PROTOCOL="v1")
+    front = nginx(stream=f"server {{ listen 127.0.0.1:{{port}}; proxy_pass 127.0.0.1:{edge.port}; proxy_protocol on; }}")
+    check_the_bridge(app, front.port)
+    app.reset_script()
+    guest = Guest(front.port, "127.0.0.2").shake(headers={"X-Forwarded-For": "6.6.6.6"})
+    assert guest.status == 101
+    assert app.wait_events(1, "open")[0].header("x-forwarded-for") == "127.0.0.2"
+    # Nobody gets in past nginx.
+    with Guest(edge.port, "127.0.0.2") as client:
+        client.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.wait_closed()
+
+
+def test_haproxy_with_x_forwarded_for(app, sidesocket, haproxy):
+    edge = sidesocket(app, **TRUSTED, MAX_CONNECTIONS_PER_IP="1")
+    front = haproxy("http", f"    option forwardfor\n    server s 127.0.0.1:{edge.port}")
+    check_the_bridge(app, front.port)
+    app.reset_script()
+    # haproxy adds a line of its own below the client's.
+    check_clients_apart(edge, front.port, headers={"X-Forwarded-For": "6.6.6.6"})
+    assert app.events("open")[0].header("x-forwarded-for") == "6.6.6.6, 127.0.0.2, 127.0.0.1"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("setting", ["same", "any"])
+def test_haproxy_with_the_proxy_protocol(app, sidesocket, haproxy, version, setting):
+    edge = sidesocket(app, **TRUSTED, PROXY_PROTOCOL=version if setting == "same" else "any")
+    send = "send-proxy" if version == "v1" else "send-proxy-v2 proxy-v2-options unique-id,crc32c"
+    # Its health checks send LOCAL or UNKNOWN and hang up.
+    front = haproxy("tcp", f"    server s 127.0.0.1:{edge.port} {send} check inter 100ms check-send-proxy")
+    check_the_bridge(app, front.port)
+    app.reset_script()
+    one = Guest(front.port, "127.0.0.2").shake(headers={"X-Forwarded-For": "6.6.6.6"})
+    two = Guest(front.port, "127.0.0.3").shake()
+    assert (one.status, two.status) == (101, 101)
+    told = [event.header("x-forwarded-for") for event in app.wait_events(2, "open")]
+    assert sorted(told) == ["127.0.0.2", "127.0.0.3"]
+    one.close(4200)
+    assert logged_client(edge, 4200) == "127.0.0.2"
+
+
+def test_haproxy_with_the_proxy_protocol_and_limits_by_address(app, sidesocket, haproxy):
+    edge = sidesocket(app, **{**TRUSTED, "CONNECT_RATE_PER_IP": "2/1h"}, PROXY_PROTOCOL="v2")
+    front = haproxy("tcp", f"    server s 127.0.0.1:{edge.port} send-proxy-v2")
+    statuses = [Guest(front.port, f"127.0.0.{n}").shake().status for n in (2, 2, 3, 2, 3, 3)]
+    assert statuses == [101, 101, 101, 429, 101, 429]
+
+
+def test_haproxy_in_http_mode_with_the_proxy_protocol_keeps_one_connection_for_one_client(app, sidesocket, haproxy):
+    """In HTTP mode haproxy reuses connections only for the client that it named; each request has its own."""
+    edge = sidesocket(app, **TRUSTED, PROXY_PROTOCOL="any")
+    front = haproxy("http", f"    http-reuse safe\n    server s 127.0.0.1:{edge.port} send-proxy-v2")
+    for n in (2, 3, 2):
+        with Guest(front.port, f"127.0.0.{n}") as client:
+            for _ in range(2):
+                assert client.ask(target="/page").status == 200
+    told = [re.sub(r", .*", "", request.header("x-forwarded-for")) for request in app.plain()]
+    assert told == ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2 + ["127.0.0.2"] * 2

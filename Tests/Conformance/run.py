@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the Autobahn cases (through kosoku) against sidesocket and prints a table.
 
-  run.py                                   groups 1-7, 9 and 10 against .build/debug/sidesocket
+  run.py                                   groups 1-7, 9, 10, 12 and 13 against .build/debug/sidesocket
   run.py --binary .build/release/sidesocket
   run.py --cases 6.* 7.1.*                 some of them
   run.py --url ws://127.0.0.1:9001         another server, as it runs
@@ -26,10 +26,21 @@ from pathlib import Path
 from kosoku import FailureError, run_fuzzingclient
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
+GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*", "12.*", "13.*"]
 
 # Case id → why failing it is right, with the section of RFC 6455. Nothing so far.
 ALLOWED: dict[str, str] = {}
+
+# These cases of kosoku 0.1.0 raise a TypeError of their own when an answer comes uncompressed. A sender may leave any
+# message uncompressed (RFC 7692 section 6), and we leave those that are small or would not become shorter.
+TOOL_FAULT = "Strings must be encoded before hashing"
+
+
+def explanation(result):
+    """Why a failure is none of ours, or None."""
+    if result.case_id.startswith(("12.", "13.")) and TOOL_FAULT in f"{result.result} {result.result_close}":
+        return "the case cannot read an uncompressed answer (RFC 7692 section 6)"
+    return ALLOWED.get(result.case_id)
 
 # Group 9 sends messages of 16 MiB, in as many as 65,536 fragments of one message, and wants them back.
 SETTINGS = {
@@ -39,6 +50,10 @@ SETTINGS = {
     "MAX_REPLY_BYTES": "32MiB",
     "MAX_SEND_BUFFER_BYTES": "64MiB",
     "MAX_FRAGMENTS": "1000000",
+    "CONNECT_RATE_PER_IP": "off",
+    "MAX_CONNECTIONS_PER_IP": "off",
+    "MESSAGE_RATE": "off",
+    "MAX_COMPRESSION_RATIO": "off",
     "MESSAGE_ASSEMBLY_TIMEOUT": "5m",
     "WEBHOOK_TIMEOUT": "2m",
     "LOG_LEVEL": "warning",
@@ -168,11 +183,11 @@ def report(results):
             f"{group:>5} {len(rows):>6} {labels['OK']:>6} {labels['NON-STRICT']:>11} {labels['INFORMATIONAL']:>14}"
             f" {len(failed):>7} {seconds:>8.1f}"
         )
-        unexplained += [r.case_id for r in failed if r.case_id not in ALLOWED]
+        unexplained += [r.case_id for r in failed if not explanation(r)]
     for result in results:
         if not result.passed:
-            print(f"\n{result.case_id}  {verdict(result)}  {ALLOWED.get(result.case_id, 'not explained')}")
-            print(f"  {result.description.splitlines()[0][:150]}")
+            print(f"\n{result.case_id}  {verdict(result)}  {explanation(result) or 'not explained'}")
+            print(f"  {(result.description.splitlines() or [''])[0][:150]}")
             print(f"  {result.result}")
             print(f"  {result.result_close}")
         elif result.behavior.value == "NON-STRICT":

@@ -1,4 +1,4 @@
-"""permessage-deflate: agreed on strictly, understood by real clients, and no way to make us hold what we did not ask for."""
+"""permessage-deflate: agreed on strictly, understood by real clients, and no way to fill our memory."""
 
 import asyncio
 import gc
@@ -261,7 +261,7 @@ def test_with_takeover_they_do_and_so_may_the_clients(takeover):
 def test_a_client_may_ask_for_no_takeover_where_it_is_on(takeover):
     app, process = fresh(takeover)
     app.echo()
-    guest = enter_deflate(process, extensions="permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+    guest = enter_deflate(process, extensions=f"permessage-deflate; {SERVER}; {CLIENT}")
     assert SERVER in guest.agreed
     for _ in range(3):
         guest.compressed(LONG)
@@ -450,6 +450,18 @@ def test_the_size_of_a_message_counts_after_inflating(pair, size, passes):
         assert guest.message() == data
     else:
         guest.expect_close(1009)
+
+
+def test_zeros_of_any_size_are_no_bomb_while_the_limits_allow_them(app, sidesocket):
+    edge = sidesocket(app, MAX_COMPRESSION_RATIO="off", MAX_MESSAGE_BYTES="256KiB", MAX_SEND_BUFFER_BYTES="4MiB")
+    app.echo()
+    guest = enter_deflate(edge)
+    # Around every size that a buffer may have; at its end zlib has no output left and no input either.
+    for power in range(9, 19):
+        for size in ((1 << power) - 1, 1 << power, (1 << power) + 1, 3 << power - 1):
+            if size <= 256 << 10:
+                guest.compressed(b"\0" * size, BINARY)
+                assert guest.message() == b"\0" * size
 
 
 def test_the_ratio_counts_from_4_kib_on(app, sidesocket):

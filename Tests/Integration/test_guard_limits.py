@@ -1,4 +1,4 @@
-"""Limits on connections, handshakes, messages and bytes: what they refuse, delay or close, and whom they leave alone."""
+"""Limits on connections, handshakes, messages and bytes: what they refuse, delay or close, and whom they spare."""
 
 import json
 import re
@@ -224,8 +224,10 @@ def test_a_throttled_client_that_leaves_is_noticed(app, sidesocket):
 def test_action_close_closes_with_4429(app, sidesocket):
     edge = sidesocket(app, MESSAGE_RATE="5/1h", **CLOSE)
     guest = enter(edge)
+    guest.send(b"".join(frame(TEXT, str(n)) for n in range(5)))
+    app.wait_events(5, "message")
     with counted(edge, limited("message_rate", "closed")):
-        guest.send(b"".join(frame(TEXT, str(n)) for n in range(7)))
+        guest.send(frame(TEXT, "5") + frame(TEXT, "6"))
         guest.expect_close(4429)
         body = last_close(app)
     assert (body["code"], body["initiator"]) == (4429, "server")
@@ -261,8 +263,9 @@ def test_case_19_empty_messages_count_like_others(app, sidesocket):
     guest = enter(edge)
     guest.try_send(frame(TEXT) * 10_000)
     guest.expect_close(4429)
-    last_close(app)
-    assert len(app.events("message")) == 10
+    # What still waited for the app when we closed is not delivered any more, but it was counted.
+    assert last_close(app)["messagesIn"] == 10
+    assert 1 <= len(app.events("message")) <= 10
 
 
 def test_messages_of_one_address_over_all_its_connections(app, sidesocket):
@@ -332,8 +335,7 @@ def test_a_user_named_by_a_later_reply_is_limited_from_then_on(app, sidesocket):
     app.wait_events(2, "message")
     guest.try_send(b"".join(frame(TEXT, str(n)) for n in range(3)))
     guest.expect_close(4429)
-    last_close(app)
-    assert 3 <= len(app.events("message")) <= 4
+    assert 3 <= last_close(app)["messagesIn"] <= 4
 
 
 # Bytes
@@ -423,7 +425,8 @@ def test_dry_run_counts_what_it_would_have_refused_and_lets_it_pass(app, sidesoc
     use(edge, app)
     # Throttling pauses once a bucket is empty, which may be one message sooner than a refusal.
     wanted = (2, 3) if use is _messages and action == "throttle" else (2,)
-    eventually(lambda: edge.metric("limited_total", limit=name.lower(), action="dry_run") in wanted, f"{wanted} counted")
+    name = name.lower()
+    eventually(lambda: edge.metric("limited_total", limit=name, action="dry_run") in wanted, f"{wanted} counted")
     assert edge.metric("limited_total") in wanted
     refused = ("rate_limited", "connection_limit")
     assert sum(edge.metric("handshakes_total", result=result) for result in refused) == 0
@@ -440,14 +443,14 @@ def test_limits_that_are_not_named_bite_beside_a_dry_run(app, sidesocket):
 
 
 def test_case_37_many_addresses_take_no_memory_that_grows_with_them(app, sidesocket):
-    edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1", CONNECT_RATE_PER_IP="20/1s,burst=40", WS_PATHS="/ws")
+    edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1", CONNECT_RATE_PER_IP="20/1s,burst=40")
 
     def visit(first, count):
         # Refused, so that only the limiter can remember them.
         for n in range(first, first + count):
             address = f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}"
-            with knock(edge, target="/nowhere", headers={"X-Forwarded-For": address}) as guest:
-                assert guest.status == 404
+            with knock(edge, origin="https://evil.example", headers={"X-Forwarded-For": address}) as guest:
+                assert guest.status == 403
 
     visit(0, 500)
     before, series = edge.rss, set(edge.metrics())

@@ -181,6 +181,13 @@ def check_the_bridge(app, port):
         assert client.ask(target="/page").text == "from the app"
 
 
+def leave(guest, code):
+    """Closes the WebSocket; the proxy ends the connection in its own way."""
+    guest.frame(CLOSE, close_payload(code))
+    assert guest.expect(CLOSE).code == code
+    guest.wait_closed()
+
+
 def check_clients_apart(edge, port, **how):
     """With one connection an address allowed, clients of one proxy do not stand in each other's way."""
     one, two = Guest(port, "127.0.0.2").shake(**how), Guest(port, "127.0.0.3").shake(**how)
@@ -191,8 +198,7 @@ def check_clients_apart(edge, port, **how):
     # Past the proxy, the same address still has only one.
     check_refused(Guest(edge.port, "127.0.0.2").shake(), 429)
     for n, guest in enumerate((one, two)):
-        # nginx ends its side as soon as ours has ended, maybe with a reset.
-        guest.frame(CLOSE, close_payload(4100 + n))
+        leave(guest, 4100 + n)
         assert logged_client(edge, 4100 + n) == f"127.0.0.{2 + n}"
 
 
@@ -236,7 +242,8 @@ def test_nginx_that_is_not_trusted_is_one_client(app, sidesocket, nginx):
 
 def test_nginx_with_the_proxy_protocol(app, sidesocket, nginx):
     edge = sidesocket(app, **TRUSTED, PROXY_PROTOCOL="v1")
-    front = nginx(stream=f"server {{ listen 127.0.0.1:{{port}}; proxy_pass 127.0.0.1:{edge.port}; proxy_protocol on; }}")
+    there = f"proxy_pass 127.0.0.1:{edge.port}; proxy_protocol on;"
+    front = nginx(stream=f"server {{ listen 127.0.0.1:{{port}}; {there} }}")
     check_the_bridge(app, front.port)
     app.reset_script()
     guest = Guest(front.port, "127.0.0.2").shake(headers={"X-Forwarded-For": "6.6.6.6"})
@@ -272,7 +279,7 @@ def test_haproxy_with_the_proxy_protocol(app, sidesocket, haproxy, version, sett
     assert (one.status, two.status) == (101, 101)
     told = [event.header("x-forwarded-for") for event in app.wait_events(2, "open")]
     assert sorted(told) == ["127.0.0.2", "127.0.0.3"]
-    one.close(4200)
+    leave(one, 4200)
     assert logged_client(edge, 4200) == "127.0.0.2"
 
 

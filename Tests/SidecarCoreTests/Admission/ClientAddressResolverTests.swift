@@ -167,7 +167,10 @@ struct ClientAddressResolverTests {
             let resolved = try resolve(fields, scheme: own)
             #expect(resolved.scheme == scheme ?? own)
             #expect(resolved.forwardedHost == host)
-            #expect(resolved.identity == ClientIdentity(address: resolved.address, scheme: resolved.scheme.rawValue))
+            #expect(resolved.identity.address == resolved.address)
+            #expect(resolved.identity.scheme == resolved.scheme.rawValue)
+            #expect(resolved.identity.forwardedHost == host)
+            #expect(resolved.identity.forwardedFor == resolved.forwardedForChain)
         }
     }
 

@@ -36,6 +36,10 @@ need() { # SCOPE
         need_command node nodejs
         need_command promtool prometheus
         need_command openssl openssl
+        # The proxies that the tests put in front.
+        need_command nginx nginx
+        need_package libnginx-mod-stream
+        need_command haproxy haproxy
         ;;
     browser) need_command chromium chromium ;;
     peers)

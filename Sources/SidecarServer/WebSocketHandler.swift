@@ -57,7 +57,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         )
         if let deflate {
             reader = MessageReader(limits: limits, deflate: deflate, codecs: shard.codecs)
-            compressor = MessageCompressor(deflate: deflate, codecs: shard.codecs)
+            compressor = MessageCompressor(
+                deflate: deflate,
+                codecs: shard.codecs,
+                minimumBytes: settings.compressionMinBytes
+            )
         } else {
             reader = MessageReader(limits: limits)
         }
@@ -200,7 +204,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func watchAssembly(restarted: Bool) {
-        accountAssembly(phase == .open ? reader.bytesAssembled : 0)
+        accountAssembly(phase == .open && reader.isAssembling ? reader.bytesReserved + reader.codecBytes : 0)
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")

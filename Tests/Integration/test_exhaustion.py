@@ -1,12 +1,14 @@
 """What everybody shares runs short: memory, descriptors, connections, calls to the app. Nobody else notices."""
 
+import os
 import time
+import zlib
 
 import pytest
 from support.app import Reply, gate
 from support.net import eventually, reset
 from support.raw import encode
-from support.ws import CONTINUATION, TEXT, frame, handshake_headers
+from support.ws import BINARY, CONTINUATION, TEXT, frame, handshake_headers
 
 # A message of two parts that does not arrive whole before its second one.
 HALVES = {
@@ -40,6 +42,25 @@ def test_silent_clients_with_half_a_message_do_not_stop_the_others(app, sidesock
         assert other.message() == "x" * 60_001
     other.close()
     edge.wait_metric("connections", 0)
+
+
+def test_half_received_compressed_messages_are_counted_with_the_memory_of_their_decompressors(app, sidesocket):
+    edge = sidesocket(app, MAX_TOTAL_PENDING_BYTES="100KiB")
+    app.echo()
+    noise = os.urandom(5_000)
+    squeezer = zlib.compressobj(wbits=-15)
+    squeezed = squeezer.compress(noise) + squeezer.flush(zlib.Z_SYNC_FLUSH)
+
+    def holder():
+        socket = edge.websocket(extensions="permessage-deflate")
+        socket.send(frame(BINARY, squeezed, fin=False, rsv=4))
+        return socket
+
+    # A decompressor takes about 40 KB, the message 5 KB: the third does not fit.
+    first, _ = holder(), holder()
+    holder().expect_close(1013)
+    first.send(frame(CONTINUATION, b"\x03\x00"))
+    assert first.message() == noise
 
 
 @pytest.fixture

@@ -85,6 +85,29 @@ import Testing
         #expect(DeflateBytes.inflate(output, with: &inflater, count: 10_000) == DeflateVector.lines(9))
     }
 
+    @Test("With a minimum of 0 even what does not get shorter is compressed", arguments: [1, 2, 16, 5_000, 200_000])
+    func everyMessage(count: Int) throws {
+        var random = SystemRandomNumberGenerator()
+        let noise = (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+        for keepsContext in [false, true] {
+            let deflate: NegotiatedDeflate = keepsContext ? .keepingContext : .plain
+            var always = MessageCompressor(deflate: deflate, codecs: DeflateCodecs(), minimumBytes: 0)
+            var inflater = try Inflater.make(windowBits: 15)
+            for _ in 0..<3 {
+                var compressed = ByteBuffer()
+                let isWritten = always.compress(ByteBuffer(bytes: noise), into: &compressed)
+                #expect(isWritten)
+                if !keepsContext { inflater.reset() }
+                #expect(DeflateBytes.inflate(compressed, with: &inflater, count: count + 16) == noise)
+            }
+            var choosy = MessageCompressor(deflate: deflate, codecs: DeflateCodecs(), minimumBytes: 1)
+            var output = ByteBuffer()
+            let isShorter = choosy.compress(ByteBuffer(bytes: noise), into: &output)
+            #expect(!isShorter)
+            #expect(output.readableBytes == 0)
+        }
+    }
+
     @Test("Short messages are not worth it", arguments: [0, 1, 256, 1000])
     func minimum(bytes: Int) {
         let codecs = DeflateCodecs()

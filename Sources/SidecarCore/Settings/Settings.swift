@@ -76,6 +76,8 @@ public struct Settings: Sendable, Equatable {
     public var messageAssemblyTimeout = TimeAmount.seconds(30)
     /// Whether permessage-deflate is agreed to (`COMPRESSION`).
     public var compression = true
+    /// The shortest message that is compressed (`COMPRESSION_MIN_BYTES`), in bytes; 0: each one, even if it gets longer.
+    public var compressionMinBytes = 256
     /// Whether compressed messages may lean on the ones before (`COMPRESSION_CONTEXT_TAKEOVER`).
     public var compressionContextTakeover = false
     /// How many times as large as on the wire a message may become (`MAX_COMPRESSION_RATIO`); nil when off.

@@ -170,6 +170,13 @@ extension SettingsRegistry {
             "Whether messages may be compressed (permessage-deflate) when the client offers it."
         ),
         SettingDefinition(
+            "COMPRESSION_MIN_BYTES",
+            .limits,
+            \.compressionMinBytes,
+            .size(0...1 << 20),
+            "Shorter messages are sent uncompressed; 0 compresses every one, even where that makes it longer."
+        ),
+        SettingDefinition(
             "COMPRESSION_CONTEXT_TAKEOVER",
             .limits,
             \.compressionContextTakeover,

@@ -73,14 +73,19 @@ public final class DeflateCodecs {
 
     /// Compresses one message that neither leans on earlier ones nor helps later ones.
     ///
-    /// - Returns: false when it would not get shorter; then `output` is as it was.
-    func compress(_ payload: ByteBuffer, windowBits: Int, into output: inout ByteBuffer) -> Bool {
+    /// - Returns: false when it would not get shorter and `acceptsLonger` is false; then `output` is as it was.
+    func compress(
+        _ payload: ByteBuffer,
+        windowBits: Int,
+        acceptsLonger: Bool,
+        into output: inout ByteBuffer
+    ) -> Bool {
         let bits = min(max(windowBits, Self.windowSizes.lowerBound), Self.windowSizes.upperBound)
         let place = self.deflaters + (bits - Self.windowSizes.lowerBound)
         guard var deflater = place.pointee.take() ?? Deflater(.shared.limited(to: bits)) else { return false }
-        let isShorter = deflater.compress(payload, into: &output)
+        let isWritten = deflater.compress(payload, acceptsLonger: acceptsLonger, into: &output)
         deflater.reset()
         place.pointee = consume deflater
-        return isShorter
+        return isWritten
     }
 }

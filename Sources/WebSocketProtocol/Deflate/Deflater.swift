@@ -79,15 +79,16 @@ struct Deflater: ~Copyable {
 
     /// Writes `payload` compressed and without the tail of its flush to the end of `output`.
     ///
-    /// - Returns: false when it would not be shorter than `payload`; then `output` is as it was, and the window holds
-    ///   what the peer never saw, so a ``reset()`` is due.
-    mutating func compress(_ payload: ByteBuffer, into output: inout ByteBuffer) -> Bool {
+    /// - Returns: false when it would not be shorter than `payload` and `acceptsLonger` is false; then `output` is as it
+    ///   was, and the window holds what the peer never saw, so a ``reset()`` is due.
+    mutating func compress(_ payload: ByteBuffer, acceptsLonger: Bool = false, into output: inout ByteBuffer) -> Bool {
         let start = output.writerIndex
-        let isShorter = payload.withUnsafeReadableBytes { bytes in
-            self.flush(bytes, into: &output)
+        let isWhole = payload.withUnsafeReadableBytes { bytes in
+            // One byte short of the payload, and the tail that goes away again.
+            self.flush(bytes, allowed: acceptsLonger ? .max : bytes.count - 1 + Self.tailLength, into: &output)
         }
         let end = output.writerIndex - Self.tailLength
-        guard isShorter, output.getInteger(at: end, as: UInt32.self) == Self.tail else {
+        guard isWhole, output.getInteger(at: end, as: UInt32.self) == Self.tail else {
             output.moveWriterIndex(to: start)
             return false
         }
@@ -95,8 +96,12 @@ struct Deflater: ~Copyable {
         return true
     }
 
-    /// Writes until the flush is whole, or gives up when there is no gain.
-    private mutating func flush(_ input: UnsafeRawBufferPointer, into output: inout ByteBuffer) -> Bool {
+    /// Writes until the flush is whole, or gives up when it takes more than `allowed` bytes.
+    private mutating func flush(
+        _ input: UnsafeRawBufferPointer,
+        allowed: Int,
+        into output: inout ByteBuffer
+    ) -> Bool {
         let stream = self.stream
         guard let availableIn = UInt32(exactly: input.count), availableIn > 0 else { return false }
         stream.pointee.next_in = UnsafeMutablePointer(
@@ -107,11 +112,9 @@ struct Deflater: ~Copyable {
             stream.pointee.next_in = nil
             stream.pointee.next_out = nil
         }
-        // One byte short of the payload, and the tail that goes away again.
-        let allowed = input.count - 1 + Self.tailLength
         var total = 0
         while total < allowed {
-            let room = min(allowed - total, Self.largestStep)
+            let room = min(allowed - total, input.count + 64, Self.largestStep)
             var status = Z_STREAM_ERROR
             let produced = output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { writable in
                 let part = UnsafeMutableRawBufferPointer(rebasing: writable.prefix(room))

@@ -21,13 +21,14 @@ public struct MessageCompressor: ~Copyable {
     private let codecs: DeflateCodecs
     private let windowBits: Int
     private let minimumBytes: Int
+    private let acceptsLonger: Bool
     private let keepsContext: Bool
     private var deflater: Deflater?
 
     /// - Parameters:
     ///   - deflate: what the handshake agreed.
     ///   - codecs: those of the connection's event loop.
-    ///   - minimumBytes: shorter messages are not worth it.
+    ///   - minimumBytes: shorter messages are not worth it; 0 compresses every message, even if it gets longer by it.
     public init(
         deflate: NegotiatedDeflate,
         codecs: DeflateCodecs,
@@ -36,6 +37,7 @@ public struct MessageCompressor: ~Copyable {
         self.codecs = codecs
         self.windowBits = deflate.serverMaxWindowBits ?? 15
         self.minimumBytes = max(minimumBytes, 1)
+        self.acceptsLonger = minimumBytes <= 0
         self.keepsContext = !deflate.serverNoContextTakeover
     }
 
@@ -54,17 +56,22 @@ public struct MessageCompressor: ~Copyable {
     ///
     /// Messages must be sent in the order in which they are compressed.
     ///
-    /// - Returns: false when compression does not make it shorter; then nothing is written, and the message is to be
-    ///   sent as it is.
+    /// - Returns: false when compression does not make it shorter, though it should; then nothing is written, and the
+    ///   message is to be sent as it is.
     public mutating func compress(_ payload: ByteBuffer, into output: inout ByteBuffer) -> Bool {
         guard self.keepsContext else {
-            return self.codecs.compress(payload, windowBits: self.windowBits, into: &output)
+            return self.codecs.compress(
+                payload,
+                windowBits: self.windowBits,
+                acceptsLonger: self.acceptsLonger,
+                into: &output
+            )
         }
         guard var deflater = self.deflater.take() ?? Deflater(self.tuning) else { return false }
-        let isShorter = deflater.compress(payload, into: &output)
-        if !isShorter { deflater.reset() }
+        let isWritten = deflater.compress(payload, acceptsLonger: self.acceptsLonger, into: &output)
+        if !isWritten { deflater.reset() }
         self.deflater = consume deflater
-        return isShorter
+        return isWritten
     }
 
     private var tuning: Deflater.Tuning { .owned.limited(to: self.windowBits) }

@@ -5,6 +5,14 @@ public enum ControlAddress: Sendable, Equatable, CustomStringConvertible {
     /// A Unix domain socket; a socket that is left at this path is replaced.
     case unix(path: String)
 
+    /// True for an address that only this machine reaches.
+    var isLoopback: Bool {
+        switch self {
+        case .unix: true
+        case .tcp(let host, _): host == "localhost" || host == "::1" || host.hasPrefix("127.")
+        }
+    }
+
     /// The address as settings write it: `127.0.0.1:9090`, `[::1]:9090`, `unix:/path`.
     public var description: String {
         switch self {

@@ -23,6 +23,8 @@ public struct ControlPlane: Service {
     private let addresses: [ControlAddress]
     private let metrics: @Sendable (_ openMetrics: Bool) -> String
     private let readiness: @Sendable () -> Readiness
+    private let token: String?
+    private let drain: @Sendable () -> Void
     private let logger: Logger
     private let onRunning: @Sendable (_ address: ControlAddress) -> Void
     /// The longest time that one exchange may take, idle time before it included.
@@ -35,17 +37,23 @@ public struct ControlPlane: Service {
     /// - Parameters:
     ///   - metrics: the body of `/metrics`, in OpenMetrics or Prometheus text format; called from any thread.
     ///   - readiness: the reading for `/readyz`; called from any thread.
+    ///   - token: the bearer token of the API; nil: the API answers on loopback addresses and Unix sockets only.
+    ///   - drain: starts a drain; called from any thread.
     ///   - onRunning: called once per address that listens, with the port that it got.
     public init(
         addresses: [ControlAddress],
         metrics: @escaping @Sendable (_ openMetrics: Bool) -> String,
         readiness: @escaping @Sendable () -> Readiness,
+        token: String? = nil,
+        drain: @escaping @Sendable () -> Void = {},
         logger: Logger,
         onRunning: @escaping @Sendable (_ address: ControlAddress) -> Void = { _ in }
     ) {
         self.addresses = addresses
         self.metrics = metrics
         self.readiness = readiness
+        self.token = token
+        self.drain = drain
         self.logger = logger
         self.onRunning = onRunning
     }
@@ -86,7 +94,12 @@ public struct ControlPlane: Service {
         let onRunning = self.onRunning
         let logger = self.logger
         return Application(
-            router: ControlRoutes.router(metrics: self.metrics, readiness: self.readiness),
+            router: ControlRoutes.router(
+                metrics: self.metrics,
+                readiness: self.readiness,
+                access: self.token.map { .token($0) } ?? (address.isLoopback ? .open : .closed),
+                drain: self.drain
+            ),
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [

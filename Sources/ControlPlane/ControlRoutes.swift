@@ -6,12 +6,16 @@ internal import NIOCore
 enum ControlRoutes {
     static func router(
         metrics: @escaping @Sendable (_ openMetrics: Bool) -> String,
-        readiness: @escaping @Sendable () -> Readiness
+        readiness: @escaping @Sendable () -> Readiness,
+        access: APIAccess,
+        drain: @escaping @Sendable () -> Void
     ) -> Router<BasicRequestContext> {
         let router = Router(options: .autoGenerateHeadEndpoints)
         let read: [HTTPRequest.Method] = [.get, .head]
         router.add(
-            middleware: ProblemMiddleware(allowedMethods: ["/metrics": read, "/healthz": read, "/readyz": read])
+            middleware: ProblemMiddleware(
+                allowedMethods: ["/metrics": read, "/healthz": read, "/readyz": read, "/v1/drain": [.post]]
+            )
         )
         router.get("/metrics") { request, _ in
             let format = MetricsFormat.negotiate(accept: request.headers[.accept])
@@ -28,6 +32,10 @@ enum ControlRoutes {
                 type: "application/json",
                 readiness.json
             )
+        }
+        router.group("v1").add(middleware: APIGate(access: access)).post("drain") { _, _ in
+            drain()
+            return self.answer(.accepted, type: "application/json", "{\"draining\":true}\n")
         }
         return router
     }

@@ -8,6 +8,11 @@ public enum SidesocketMetricCatalogue {
         0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
     ]
 
+    /// From a client in the same rack to one on a mobile network out of reach.
+    static let roundTripBuckets: [Double] = [
+        0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20,
+    ]
+
     /// All of them; labels are named in docs/metrics.md.
     public static let descriptions: [MetricDescription] =
         connections + messages + webhook + requests + process + ProcessMetrics.descriptions
@@ -33,6 +38,9 @@ public enum SidesocketMetricCatalogue {
         .histogram("connection_duration_seconds", "How long WebSocket connections lasted.", connectionBuckets),
         .counter("handshakes_total", "WebSocket handshakes, by how they ended."),
         .counter("limited_total", "Times that a limit was applied, by limit and by what was done."),
+        .counter("pings_sent_total", "Heartbeat pings sent to clients."),
+        .counter("pong_timeouts_total", "Clients that were given up because they did not answer a ping."),
+        .histogram("ping_rtt_seconds", "The time from a heartbeat ping to its pong.", roundTripBuckets),
         .counter("slow_client_total", "Times that a client was too slow to take its messages, by what was done."),
     ]
 

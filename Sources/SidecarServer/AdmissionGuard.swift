@@ -20,6 +20,7 @@ final class AdmissionGuard: Sendable {
     private let logger: Logger
     private let resolver: ClientAddressResolver
     private let connectRate: RateLimitTable?
+    private let connectRateSetting: Rate?
     private let connectFields: RateLimitHeaderFields?
     private let connections: BucketTable<RateLimitKey>
     private let users: BucketTable<String>
@@ -36,9 +37,32 @@ final class AdmissionGuard: Sendable {
         connectRate = settings.connectRatePerIP.map {
             RateLimitTable(GCRA($0), seed: (random.next(), random.next()))
         }
+        connectRateSetting = settings.connectRatePerIP
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
         users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
+        perConnection = settings.messageRate.map { GCRA($0) }
+        bytes = settings.byteRate.map { GCRA($0) }
+    }
+
+    /// A guard with other settings that goes on counting the connections that are open.
+    init(_ settings: Settings, after old: AdmissionGuard) {
+        self.settings = settings
+        metrics = old.metrics
+        logger = old.logger
+        resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
+        connectRateSetting = settings.connectRatePerIP
+        if settings.connectRatePerIP == old.connectRateSetting {
+            connectRate = old.connectRate
+        } else {
+            var random = SystemRandomNumberGenerator()
+            connectRate = settings.connectRatePerIP.map {
+                RateLimitTable(GCRA($0), seed: (random.next(), random.next()))
+            }
+        }
+        connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
+        connections = old.connections
+        users = old.users
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
     }
@@ -49,9 +73,17 @@ final class AdmissionGuard: Sendable {
     }
 
     /// Finds out who sent a request.
-    func resolve(peer: IPAddress?, isUnixSocket: Bool, headers: HTTPHeaders) -> ResolvedClient {
+    ///
+    /// - Parameter isNamedByProxy: The peer is what a PROXY header of a trusted proxy said. It is a client then, and no
+    ///   proxy that somebody forgot to trust.
+    func resolve(
+        peer: IPAddress?,
+        isUnixSocket: Bool,
+        isNamedByProxy: Bool,
+        headers: HTTPHeaders
+    ) -> ResolvedClient {
         let client = resolver.resolve(peer: peer, peerIsUnixSocket: isUnixSocket, headers: headers)
-        if client.untrustedForwardingHeaderSeen { warnOnce(about: client) }
+        if client.untrustedForwardingHeaderSeen, !isNamedByProxy { warnOnce(about: client) }
         return client
     }
 
@@ -73,7 +105,11 @@ final class AdmissionGuard: Sendable {
             if allows(.maxConnectionsPerIP) {
                 _ = bucket.tryOpen(limit: .max)
             } else {
-                throw tooMany(.maxConnectionsPerIP, "This address has too many connections open.")
+                metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+                throw HandshakeRejection(
+                    refusal: .tooManyConnections(of: "address", limit: settings.maxConnectionsPerIP),
+                    result: .connectionLimit
+                )
             }
         }
         return Seat(address: bucket)
@@ -158,14 +194,6 @@ final class AdmissionGuard: Sendable {
         )
     }
 
-    private func tooMany(_ limit: DryRunLimit, _ sentence: String) -> HandshakeRejection {
-        metrics.limited(limit.rawValue, action: "refused")
-        return HandshakeRejection(
-            refusal: Refusal(status: 429, sentence: sentence, reason: "connection_limit", retryAfter: 10),
-            result: .connectionLimit
-        )
-    }
-
     /// True for a limit in a dry run, which is counted and lets pass.
     private func allows(_ limit: DryRunLimit) -> Bool {
         guard settings.dryRun.contains(limit) else { return false }
@@ -183,6 +211,24 @@ final class AdmissionGuard: Sendable {
                 "peer": "\(client.address)",
                 "set": "SIDESOCKET_TRUSTED_PROXIES=\(client.address) if it is your load balancer",
             ]
+        )
+    }
+}
+
+extension Refusal {
+    /// Seconds after which a client that has too many connections open may look again.
+    private static let connectionRetry: Int64 = 10
+
+    /// What a client is told whose address or user has as many connections as allowed.
+    static func tooManyConnections(of whom: String, limit: Int) -> Refusal {
+        var fields = ByteBuffer()
+        RateLimitHeaderFields(policy: "connections-per-\(whom)", atOnce: limit)
+            .writeRefused(retryAfter: connectionRetry * 1_000_000_000, into: &fields)
+        return Refusal(
+            status: 429,
+            sentence: "This \(whom) has too many connections open.",
+            reason: "connection_limit",
+            fields: String(buffer: fields)
         )
     }
 }

@@ -16,7 +16,7 @@ final class BackendPool {
     private let origin: AppOrigin
     private let eventLoop: any EventLoop
     private let timers: ShardTimers
-    private let configuration: ServerConfiguration
+    var configuration: ServerConfiguration
     private let state: ServerState
     private var idle: [BackendConnection] = []
     private var isClosed = false

@@ -23,8 +23,8 @@ enum HandshakeDecision {
     case relay(HTTPReplyHead, ByteBuffer)
     /// No answer that could be used.
     case fail(DeliveryFailure)
-    /// Accepted for a user who has as many connections as allowed.
-    case tooManyOfUser
+    /// Refused by us: the app was not asked, or has accepted for a user who has too many connections.
+    case refuse(Refusal, HandshakeResult)
 }
 
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
@@ -44,11 +44,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private var identity: ByteBuffer?
     private var isDraining = false
     private var isOpen = false
+    private var isCounted = false
     private var isWaitingForBudget = false
     private var seat: AdmissionGuard.Seat?
     private var userSeat: SharedBucket?
     private var allowance: MessageAllowance
-    private var isThrottled = false
+    /// True while a rate keeps it from taking more.
+    private(set) var isThrottled = false
     private var throttle: TimerEntry?
     private weak var transport: (any SessionTransport)?
 
@@ -145,6 +147,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         userSeat = nil
     }
 
+    /// The client has gone, though not all that it sent has been taken.
+    func clientLeft() {
+        if isCounted { shard.state.sessionClosed() }
+        isCounted = false
+    }
+
     /// The transport has ended, or is ending, for a reason of its own.
     func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
@@ -152,9 +160,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// True while no more messages may be read: too much waits for the app.
     var mustPauseReading: Bool {
-        // In a drain it ends as soon as the app has answered what came before.
-        if isDraining || isThrottled { return machine.isRunning }
-        if accountedBytes >= shard.configuration.settings.maxPendingBytes { return true }
+        if mustPauseLeftover { return true }
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
@@ -162,6 +168,14 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             shard.waitForBudget(self)
         }
         return true
+    }
+
+    /// The same for what a client that has gone has left: it is held anyway, so the process-wide budget cannot wait
+    /// for it.
+    var mustPauseLeftover: Bool {
+        // In a drain it ends as soon as the app has answered what came before.
+        if isDraining || isThrottled { return machine.isRunning }
+        return isPaused
     }
 
     /// Somebody has given bytes back to the process-wide budget.
@@ -174,7 +188,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     func permitGranted() {
         guard let delivery = waitingForPermit else {
-            shard.state.gate.release()
+            // Only handshakes give up their place: the client has gone, or has waited too long.
+            shard.state.gate.release(.handshakes)
             return
         }
         waitingForPermit = nil
@@ -218,10 +233,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .wait:
             break
         case .deliver(let delivery):
-            if shard.state.gate.acquire(for: self, on: shard.eventLoop) {
-                call(delivery)
-            } else {
-                waitingForPermit = delivery
+            switch shard.state.gate.acquire(delivery.event.lane, for: self, on: shard.eventLoop) {
+            case .granted: call(delivery)
+            case .queued: waitingForPermit = delivery
+            case .full: turnAway(limit: "handshake_queue", .connectionLimit)
             }
         case .finish:
             shard.remove(self)
@@ -246,6 +261,34 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             }
             opened(by: head, body: body)
         }
+    }
+
+    /// True while the handshake waits for its turn and the app has not heard of it.
+    private var waitsForAdmission: Bool {
+        guard case .open? = waitingForPermit?.event else { return false }
+        return true
+    }
+
+    /// The handshake has waited for its turn as long as it may.
+    func admissionTimedOut() {
+        if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
+    }
+
+    /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
+    private func turnAway(limit: String, _ result: HandshakeResult) {
+        waitingForPermit = nil
+        shard.metrics.limited(limit, action: "refused")
+        decideAgainst(
+            .refuse(
+                Refusal(
+                    status: 503,
+                    sentence: "Too many clients connect at once; try again later.",
+                    reason: result.rawValue,
+                    retryAfter: ServerConfiguration.retryAfter()
+                ),
+                result
+            )
+        )
     }
 
     private func decideAgainst(_ decision: HandshakeDecision) {
@@ -276,18 +319,24 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             return
         }
         if let user = reply.user, !user.isEmpty, !takeSeat(ofUser: user) {
-            transport?.handshakeDecided(.tooManyOfUser)
+            transport?.handshakeDecided(
+                .refuse(
+                    .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
+                    .connectionLimit
+                )
+            )
             performLast(step, code: 1006)
             return
         }
         shard.state.sessionOpened()
         isOpen = true
+        isCounted = true
         shard.metrics.connectionsOpened.increment()
         transport?.handshakeDecided(.accept(head))
         perform(step)
         if machine.isRunning {
             apply(reply)
-            if isDraining { drain() }
+            if shard.state.isDraining { drain() }
         }
     }
 
@@ -362,7 +411,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             userSeat?.close()
             userSeat = nil
             allowance.share(withUser: nil)
-            if !user.isEmpty, !takeSeat(ofUser: user) {
+            if !machine.isRunning {
+                // The client has gone: its close event tells the user, but nobody would give the seat back.
+                self.user = user.isEmpty ? nil : user
+            } else if !user.isEmpty, !takeSeat(ofUser: user) {
                 close(code: 1008, reason: "this user has too many connections open")
             }
         }
@@ -402,8 +454,18 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         end(code: code, reason: reason, initiator: .server)
     }
 
+    /// True when no event is with the app and none waits: an end now costs nobody anything.
+    var isQuiet: Bool { machine.isQuiet }
+    /// True while it has a client.
+    var isRunning: Bool { machine.isRunning }
+
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
+        if waitsForAdmission {
+            waitingForPermit = nil
+            decideAgainst(.refuse(.draining, .draining))
+            return
+        }
         isDraining = true
         if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
     }
@@ -421,7 +483,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         guard !machine.hasEnded else { return }
-        if waitingForPermit?.event == .open {
+        if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             waitingForPermit = nil
             leaveSeats()
@@ -436,7 +498,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         let step = machine.ended(code: code, reason: reason, initiator: initiator, at: now)
         leaveSeats()
         if wasRunning {
-            shard.state.sessionClosed()
+            clientLeft()
             shard.metrics.connectionClosed(code: code, initiator: initiator)
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             shard.logger.info(

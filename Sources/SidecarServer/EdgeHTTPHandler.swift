@@ -35,6 +35,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var client = ClientIdentity(address: "", scheme: "http")
     private var peer: IPAddress?
     private var isUnixPeer = false
+    private var isNamedByProxy = false
     private var hasBegun = false
     private var proxyHeader: ProxyProtocolDecoder?
     private var readWithheld = false
@@ -92,7 +93,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
                     status: 503,
                     sentence: "The server has no room for more connections.",
                     reason: "connection_limit",
-                    retryAfter: 5
+                    retryAfter: ServerConfiguration.retryAfter()
                 ),
                 handshake: .connectionLimit
             )
@@ -123,6 +124,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             if let source = header.source {
                 peer = source
                 isUnixPeer = false
+                isNamedByProxy = true
                 client = ClientIdentity(address: "\(source)", scheme: "http")
             }
             return true
@@ -252,11 +254,16 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         isHeadRequest = head.method == "HEAD"
         requestsServed += 1
         shard.timers.cancel(timer)
-        let resolved = shard.admission.resolve(peer: peer, isUnixSocket: isUnixPeer, headers: head.headers)
+        let resolved = shard.admission.resolve(
+            peer: peer,
+            isUnixSocket: isUnixPeer,
+            isNamedByProxy: isNamedByProxy,
+            headers: head.headers
+        )
         client = resolved.identity
         switch shard.configuration.router.route(head) {
         case .refuse(let refusal):
-            refuse(refusal)
+            refuse(refusal, of: resolved, isHandshake: head.headers.contains("upgrade"))
         case .upgrade:
             upgrade(head, resolved)
         case .passThrough(let target, let closeAfterwards):
@@ -269,6 +276,17 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             )
             phase = .proxying(exchange)
             exchange.start()
+        }
+    }
+
+    /// Refused handshakes count against the rate of handshakes too.
+    private func refuse(_ refusal: Refusal, of client: ResolvedClient, isHandshake: Bool) {
+        guard isHandshake else { return refuse(refusal) }
+        do throws(HandshakeRejection) {
+            try shard.admission.count(client)
+            refuse(refusal)
+        } catch {
+            refuse(error.refusal, handshake: error.result)
         }
     }
 
@@ -292,10 +310,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     private func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
         if shard.state.isDraining {
-            refuse(
-                Refusal(status: 503, sentence: "The server is restarting.", reason: "draining", retryAfter: 1),
-                handshake: .draining
-            )
+            refuse(.draining, handshake: .draining)
             return
         }
         do throws(HandshakeRejection) {
@@ -334,6 +349,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
                 handler: self
             )
             phase = .upgrading(attempt)
+            armTimer(after: shard.configuration.settings.handshakeTimeout)
             attempt.start()
         } catch {
             refuse(error.refusal, handshake: error.result)
@@ -469,7 +485,10 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             let unsent = try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
             if flushWatch.isProgressing(unsentBytes: unsent ?? 0, at: now) { return now + ServerConfiguration.linger }
             endNow()
-        case .upgrading, .gone:
+        case .upgrading(let attempt):
+            attempt.admissionTimedOut()
+            if case .lingering = phase { return now + ServerConfiguration.linger }
+        case .gone:
             break
         }
         return nil

@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 public import SidecarCore
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -13,10 +14,12 @@ public import SidecarCore
 
 /// The public port: it accepts clients, and on shutdown brings everything to a clean end.
 public final class EdgeService: Service {
-    private let configuration: ServerConfiguration
     private let logger: Logger
     private let metrics: ServerMetrics
-    private let admission: AdmissionGuard
+    private let live: Mutex<LiveSettings>
+    private let maxConnections: Int
+    private let nodeName: String
+    private let isSignalSpent: @Sendable () -> Bool
 
     /// The numbers that health checks and scrapes read.
     public let state: ServerState
@@ -28,6 +31,8 @@ public final class EdgeService: Service {
     ///   - nodeName: This process's name in `ce-source`.
     ///   - maxConnections: Open client connections at most.
     ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
+    ///   - drainsBySignal: Whether it was a signal that asked for the drain under way; the next one then ends the
+    ///     process at once.
     ///   - logger: Where log lines go.
     /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
     public init(
@@ -35,17 +40,26 @@ public final class EdgeService: Service {
         nodeName: String,
         maxConnections: Int,
         maxDescriptors: Int,
-        logger: Logger
+        logger: Logger,
+        drainsBySignal: @escaping @Sendable () -> Bool
     ) throws {
-        configuration = try ServerConfiguration(
+        let configuration = try ServerConfiguration(
             settings: settings,
             nodeName: nodeName,
             maxConnections: maxConnections
         )
+        self.maxConnections = maxConnections
+        self.nodeName = nodeName
+        isSignalSpent = drainsBySignal
         state = ServerState(settings: settings, maxConnections: maxConnections, maxDescriptors: maxDescriptors)
         self.logger = logger
         metrics = ServerMetrics()
-        admission = AdmissionGuard(settings: settings, metrics: metrics, logger: logger)
+        live = Mutex(
+            LiveSettings(
+                configuration: configuration,
+                admission: AdmissionGuard(settings: settings, metrics: metrics, logger: logger)
+            )
+        )
     }
 
     /// Reads the files that the settings name, as the start would.
@@ -59,30 +73,70 @@ public final class EdgeService: Service {
     ///
     /// - Throws: An error of the system when an address cannot be bound.
     public func run() async throws {
-        let threads = configuration.settings.threads ?? System.coreCount
+        let settings = live.withLock { $0.configuration.settings }
+        let threads = settings.threads ?? System.coreCount
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let shards = try await makeShards(on: group)
-        let listeners = try await bind(on: group, shards: shards)
+        live.withLock { $0.shards = shards }
+        let listeners = try await bind(settings, on: group, shards: shards)
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
         }
         state.beginListening()
         try? await gracefulShutdown()
-        // A second signal ends the process at once.
-        signal(SIGTERM, SIG_DFL)
-        signal(SIGINT, SIG_DFL)
+        endAtOnceOnNextSignal()
         await drain(shards, listeners)
         try await group.shutdownGracefully()
         withExtendedLifetime(shards) {}  // channels that close last still report to them
+    }
+
+    /// A second signal ends the process at once; the first one does not when the drain has another cause.
+    private func endAtOnceOnNextSignal() {
+        if isSignalSpent() {
+            signal(SIGTERM, SIG_DFL)
+            signal(SIGINT, SIG_DFL)
+        } else {
+            let spend: @convention(c) (Int32) -> Void = { _ in
+                signal(SIGTERM, SIG_DFL)
+                signal(SIGINT, SIG_DFL)
+            }
+            signal(SIGTERM, spend)
+            signal(SIGINT, spend)
+        }
+    }
+
+    // MARK: Other settings while it runs
+
+    /// Takes over those of the new settings that can change while sockets are open.
+    ///
+    /// - Returns: The variables that have changed, and those that would need a restart and were left alone.
+    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used; then nothing has changed.
+    public func reload(_ new: Settings) async throws -> Settings.Reload {
+        let (old, oldAdmission, shards) = live.withLock { ($0.configuration.settings, $0.admission, $0.shards) }
+        let reload = old.reloading(new)
+        // Made anew even if no variable has changed, since the files that they name may have.
+        let configuration = try ServerConfiguration(
+            settings: reload.settings,
+            nodeName: nodeName,
+            maxConnections: maxConnections
+        )
+        let admission = AdmissionGuard(reload.settings, after: oldAdmission)
+        live.withLock {
+            $0.configuration = configuration
+            $0.admission = admission
+        }
+        await shards?.forEach { $0.reload(configuration, admission) }
+        return reload
     }
 
     // MARK: Start
 
     private func makeShards(on group: MultiThreadedEventLoopGroup) async throws -> ShardDirectory {
         var shards: [NIOLoopBound<LoopShard>] = []
+        let (configuration, admission) = live.withLock { ($0.configuration, $0.admission) }
         for eventLoop in group.makeIterator() {
             shards.append(
-                try await eventLoop.submit { [configuration, state, metrics, admission, logger] in
+                try await eventLoop.submit { [state, metrics, logger] in
                     NIOLoopBound(
                         LoopShard(
                             eventLoop: eventLoop,
@@ -100,8 +154,12 @@ public final class EdgeService: Service {
         return ShardDirectory(shards)
     }
 
-    private func bind(on group: MultiThreadedEventLoopGroup, shards: ShardDirectory) async throws -> [any Channel] {
-        let highWater = min(64 << 10, configuration.settings.maxSendBufferBytes)
+    private func bind(
+        _ settings: Settings,
+        on group: MultiThreadedEventLoopGroup,
+        shards: ShardDirectory
+    ) async throws -> [any Channel] {
+        let highWater = min(64 << 10, settings.maxSendBufferBytes)
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -142,7 +200,7 @@ public final class EdgeService: Service {
                 }
             }
         var listeners: [any Channel] = []
-        for address in configuration.settings.listen {
+        for address in settings.listen {
             do {
                 switch address {
                 case .tcp(let host, let port):
@@ -172,22 +230,37 @@ public final class EdgeService: Service {
     // MARK: End
 
     private func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
-        let timeout = configuration.settings.drainTimeout
+        let timeout = live.withLock { $0.configuration.settings.drainTimeout }
         let deadline = NIODeadline.now() + timeout
         state.beginDrain()
         logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
+        // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
+        let span = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
+        await shards.forEach { $0.drainSessions(over: span) }
+        await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
         for listener in listeners { try? await listener.close().get() }
-        await shards.forEach { $0.drain() }
-        while NIODeadline.now() < deadline {
-            if await shards.allSatisfy({ $0.isQuiet }) { break }
-            try? await Task.sleep(for: .milliseconds(20))
-        }
+        await shards.forEach { $0.drainRequests() }
+        await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } }
         let left = await shards.sum { $0.endNow() }
         if left > 0 {
             logger.error("close events were not delivered", metadata: ["count": "\(left)"])
         }
         logger.notice("drained")
     }
+
+    private func wait(until deadline: NIODeadline, for condition: () async -> Bool) async {
+        while NIODeadline.now() < deadline {
+            if await condition() { return }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}
+
+/// What a reload replaces.
+private struct LiveSettings: Sendable {
+    var configuration: ServerConfiguration
+    var admission: AdmissionGuard
+    var shards: ShardDirectory?
 }
 
 /// An address that could not be bound.

@@ -1,3 +1,4 @@
+import DequeModule
 import Logging
 import NIOCore
 import SidecarCore
@@ -9,12 +10,12 @@ import WebSocketProtocol
 /// permits of `WEBHOOK_MAX_IN_FLIGHT`, which hold over all loops.
 final class LoopShard {
     let eventLoop: any EventLoop
-    let configuration: ServerConfiguration
+    private(set) var configuration: ServerConfiguration
     let state: ServerState
     let metrics: ServerMetrics
     let logger: Logger
     let timers: ShardTimers
-    let admission: AdmissionGuard
+    private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
     let webhookPool: BackendPool
     let proxyPool: BackendPool
@@ -27,6 +28,8 @@ final class LoopShard {
     private var sessions: [ObjectIdentifier: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var webSockets = 0
+    private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
+    private var toDrain: Deque<BridgeSession> = []
     private var sessionsWithoutBudget: [BridgeSession] = []
 
     init(
@@ -62,12 +65,18 @@ final class LoopShard {
 
     // MARK: What lives here
 
+    /// True when no WebSocket is left, nor an event of one.
+    var isWithoutSessions: Bool { sessions.isEmpty && webSockets == 0 }
     /// True when no session and no request is left.
-    var isQuiet: Bool { sessions.isEmpty && webSockets == 0 && httpHandlers.values.allSatisfy { !$0.isBusy } }
+    var isQuiet: Bool { isWithoutSessions && httpHandlers.values.allSatisfy { !$0.isBusy } }
 
     /// A connection became a WebSocket; it counts until its last byte is out and it has closed.
     func webSocketBegan() { webSockets += 1 }
     func webSocketEnded() { webSockets -= 1 }
+
+    /// Keeps the handler of a client that has gone, until what it sent has been taken.
+    func keep(_ handler: WebSocketHandler) { leftovers[ObjectIdentifier(handler)] = handler }
+    func release(_ handler: WebSocketHandler) { leftovers[ObjectIdentifier(handler)] = nil }
 
     func insert(_ session: BridgeSession) {
         sessions[ObjectIdentifier(session)] = session
@@ -107,10 +116,42 @@ final class LoopShard {
 
     // MARK: The end
 
-    /// Asks everything to come to its end: sessions once their events are delivered, connections once answered.
-    func drain() {
-        for session in Array(sessions.values) { session.drain() }
+    /// Sends those away that still wait to be let in, and ends the sessions evenly over a time.
+    func drainSessions(over span: TimeAmount) {
+        for session in Array(sessions.values) {
+            if session.isRunning { toDrain.append(session) } else { session.drain() }
+        }
+        continueDrain(DrainSchedule(total: toDrain.count, startedAt: .now(), span: span))
+    }
+
+    private func continueDrain(_ schedule: DrainSchedule) {
+        var schedule = schedule
+        for _ in 0..<schedule.take(at: .now()) { nextToDrain()?.drain() }
+        guard !schedule.isOver else { return }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.continueDrain(schedule) }
+    }
+
+    /// The next whose end costs nothing; those with an event under way come last, and end when it is answered.
+    private func nextToDrain() -> BridgeSession? {
+        for _ in 0..<toDrain.count {
+            guard let session = toDrain.popFirst() else { return nil }
+            if session.isQuiet || !session.isRunning { return session }
+            toDrain.append(session)
+        }
+        return toDrain.popFirst()
+    }
+
+    /// Ends the connections that speak HTTP once their request is answered.
+    func drainRequests() {
         for handler in Array(httpHandlers.values) { handler.drain() }
+    }
+
+    /// From now on other settings hold; what the connections that are open agreed on stays.
+    func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
+        self.configuration = configuration
+        self.admission = admission
+        webhookPool.configuration = configuration
+        proxyPool.configuration = configuration
     }
 
     /// Ends what is left, without waiting.

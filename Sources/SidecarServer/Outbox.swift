@@ -8,12 +8,22 @@ struct Outbox {
         let header: ByteBuffer
         let payload: ByteBuffer?
 
-        var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) }
+        /// What it costs to keep: its bytes and what holds them.
+        var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + Outbox.messageOverhead }
+
+        /// The same without a payload that is a small part of a large buffer.
+        var compacted: Message {
+            guard let payload, payload.storageCapacity > 2 * payload.readableBytes else { return self }
+            return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
+        }
     }
+
+    /// What a message in the outbox costs beyond its bytes, so that tiny messages are bounded too, in bytes.
+    static let messageOverhead = 256
 
     private var messages: Deque<Message> = []
 
-    /// Bytes of all messages that wait.
+    /// What all messages that wait cost to keep, in bytes.
     private(set) var byteCount = 0
 
     var isEmpty: Bool { messages.isEmpty }

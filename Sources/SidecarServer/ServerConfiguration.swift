@@ -15,6 +15,7 @@ struct ServerConfiguration: Sendable {
     let tlsContext: NIOSSLContext?
     /// What compression is agreed to; nil when it is off.
     let deflate: DeflateSettings?
+    let heartbeat: HeartbeatPolicy
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
     /// we rarely write into a closing one, and short enough to give small apps their workers back.
@@ -29,6 +30,13 @@ struct ServerConfiguration: Sendable {
     static let linger = TimeAmount.seconds(2)
     /// How long a client may take nothing of what is left to send before it is given up.
     static let flushPatience = TimeAmount.seconds(10)
+    /// How long what a client sent before it left may wait for its rate.
+    static let leftoverPatience = TimeAmount.seconds(5)
+    /// The part of `DRAIN_TIMEOUT` over which the ends are spread; the rest is for what the last ones still deliver.
+    static let drainSpread = 0.8
+    /// When a client that is sent away for now may come again, in whole seconds: a random one, so that they don't
+    /// all come at once.
+    static func retryAfter() -> Int { Int.random(in: 1...10) }
     /// The most bytes of a refusal by the app that are relayed.
     static let maxRelayedBody = 64 << 10
 
@@ -52,6 +60,7 @@ struct ServerConfiguration: Sendable {
         deflate =
             settings.compression
             ? DeflateSettings(allowContextTakeover: settings.compressionContextTakeover) : nil
+        heartbeat = HeartbeatPolicy(settings, HeartbeatPlan(settings))
         requestLimits = HTTPLimits(maxHeadBytes: settings.maxHeaderBytes, maxHeaders: settings.maxHeaders)
         replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
         tlsContext =

@@ -66,6 +66,9 @@ final class ServerMetrics: Sendable {
     let open = Webhook(event: "open")
     let message = Webhook(event: "message")
     let close = Webhook(event: "close")
+    let pingsSent = Counter(label: "sidesocket_pings_sent_total")
+    let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
+    let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")
     let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
     private let proxyByClass: [Counter]
 

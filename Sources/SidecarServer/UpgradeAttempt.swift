@@ -38,6 +38,11 @@ final class UpgradeAttempt: SessionTransport {
         session.transportEnded(code: 1006, reason: "", initiator: .network)
     }
 
+    /// The client has waited as long as it may before the app is asked.
+    func admissionTimedOut() {
+        session.admissionTimedOut()
+    }
+
     func handshakeDecided(_ decision: HandshakeDecision) {
         guard let handler else { return }
         switch decision {
@@ -51,16 +56,8 @@ final class UpgradeAttempt: SessionTransport {
             handler.finish(with: answer)
         case .fail(let failure):
             handler.refuse(Refusal(failure), handshake: .appFailed)
-        case .tooManyOfUser:
-            handler.refuse(
-                Refusal(
-                    status: 429,
-                    sentence: "This user has too many connections open.",
-                    reason: "connection_limit",
-                    retryAfter: 10
-                ),
-                handshake: .connectionLimit
-            )
+        case .refuse(let refusal, let result):
+            handler.refuse(refusal, handshake: result)
         }
     }
 
@@ -92,6 +89,16 @@ final class UpgradeAttempt: SessionTransport {
 }
 
 extension Refusal {
+    /// What a client is told that comes while the process shuts down.
+    static var draining: Refusal {
+        Refusal(
+            status: 503,
+            sentence: "The server is restarting.",
+            reason: "draining",
+            retryAfter: ServerConfiguration.retryAfter()
+        )
+    }
+
     /// What the client is told when the app has no usable answer.
     init(_ failure: DeliveryFailure) {
         switch failure {

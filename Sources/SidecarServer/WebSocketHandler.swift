@@ -16,6 +16,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         case open
         /// Our Close frame is out; the client's is awaited.
         case awaitingClose
+        /// The client has gone; what it sent before is taken as fast as rates and budgets allow.
+        case leftover
         /// Nothing more is sent; input is discarded until the client ends too, so that it is not reset.
         case lingering
         case gone
@@ -23,6 +25,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     /// How many pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
     private static let maxUnsentPongBytes = 4096
+    /// Above this many bytes in the channel, messages wait in the outbox, where they count with all that they hold.
+    private static let channelHighWater = 4096
     /// Larger payloads are written beside their header instead of copied behind it, in bytes.
     private static let copyThreshold = 4096
 
@@ -36,10 +40,14 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private var phase = Phase.open
     private var input: ByteBuffer?
     private var pendingPong: ByteBuffer?
-    private var timer: TimerEntry?
-    private var isAssemblyTimed = false
+    private let timer = TimerEntry()
+    private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
+    private var unsentAtLastBeat = 0
+    private var assemblyDeadline: NIODeadline?
     private var accountedAssembly = 0
+    private var accountedLeftover = 0
     private var accountedUnsent = 0
+    private var readAt = NIODeadline.now()
     private var readWithheld = false
     private var isProcessing = false
     private var isTooSlow = false
@@ -80,6 +88,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     ///   - mustRead: A read was asked for and not passed on while the app decided.
     func start(answer: ByteBuffer, leftover: ByteBuffer, mustRead: Bool) {
         shard.webSocketBegan()
+        limitTransport()
+        armForOpen()
         context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
         if leftover.readableBytes > 0 {
             input = leftover
@@ -91,8 +101,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if phase == .lingering || phase == .gone { return }
+        guard phase == .open || phase == .awaitingClose else { return }
         var bytes = unwrapInboundIn(data)
+        readAt = .now()
+        heartbeat.received(at: readAt)
         shard.metrics.incoming.wireBytes.increment(by: bytes.readableBytes)
         if input == nil {
             input = bytes
@@ -131,18 +143,26 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if phase == .open { takeWhatIsLeft() }
-        phase = .gone
+        let wasOpen = phase == .open
+        phase = wasOpen ? .leftover : .gone
         shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
-        input = nil
         pendingPong = nil
         closing.transportClosed()
-        cancelTimer()
-        accountAssembly(0)
+        shard.timers.cancel(timer)
         accountUnsent(0)
         shard.state.socketClosed(hasLeft: hasLeft)
+        if wasOpen {
+            session.clientLeft()
+            accountAssembly(0)
+            shard.keep(self)
+            takeLeftover()
+            if phase == .leftover { armTimer(after: ServerConfiguration.leftoverPatience) }
+        } else {
+            input = nil
+            accountAssembly(0)
+            session.transportEnded(code: 1006, reason: "", initiator: .network)
+        }
         shard.webSocketEnded()
-        session.transportEnded(code: 1006, reason: "", initiator: .network)
         context.fireChannelInactive()
         self.context = nil
     }
@@ -158,7 +178,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             while phase == .open || phase == .awaitingClose {
                 if phase == .open, session.mustPauseReading { break }
                 guard let event = try reader.next(from: &bytes) else { break }
-                if case .message = event { sawMessage = true }
+                if case .message = event {
+                    sawMessage = true
+                    heartbeat.receivedMessage(at: readAt)
+                }
                 handle(event)
             }
         } catch {
@@ -169,18 +192,52 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         watchAssembly(restarted: sawMessage)
     }
 
-    /// The client has gone: the messages that back-pressure held up came before its end and still count.
-    private func takeWhatIsLeft() {
-        guard !isProcessing, var bytes = input else { return }
+    /// The messages that back-pressure held up came before the client's end and still count, under the same limits.
+    private func takeLeftover() {
+        guard phase == .leftover, !isProcessing else { return }
+        isProcessing = true
+        defer { isProcessing = false }
+        var bytes = input ?? ByteBuffer()
         input = nil
-        while let event = try? reader.next(from: &bytes) {
+        while phase == .leftover {
+            if session.mustPauseLeftover, bytes.readableBytes > 0 {
+                input = bytes
+                accountLeftover(bytes.readableBytes)
+                return
+            }
+            guard let event = try? reader.next(from: &bytes) else { break }
             switch event {
-            case .message(let kind, let payload): session.received(kind == .text ? .text : .binary, payload)
+            case .message(let kind, let payload):
+                session.received(kind == .text ? .text : .binary, payload)
             case .close(let code, let reason):
+                endLeftover()
                 session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)
-            case .ping, .pong: break
+            case .ping, .pong:
+                break
             }
         }
+        endLeftover()
+        session.transportEnded(code: 1006, reason: "", initiator: .network)
+    }
+
+    /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
+    private func discardLeftover(reason: String) {
+        var bytes = input ?? ByteBuffer()
+        var dropped = 0
+        while let event = try? reader.next(from: &bytes) {
+            if case .message = event { dropped += 1 }
+        }
+        shard.metrics.messagesDropped(dropped, reason: reason)
+        endLeftover()
+    }
+
+    private func endLeftover() {
+        guard phase == .leftover else { return }
+        phase = .gone
+        input = nil
+        shard.timers.cancel(timer)
+        accountLeftover(0)
+        shard.release(self)
     }
 
     /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
@@ -196,8 +253,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             if phase == .open { session.received(kind == .text ? .text : .binary, payload) }
         case .ping(let payload):
             answerPing(payload)
-        case .pong:
-            break
+        case .pong(let payload):
+            noteRoundTrip(payload)
         case .close(let code, let reason):
             peerClosed(code, reason)
         }
@@ -212,11 +269,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             return
         }
         if !reader.isAssembling {
-            if isAssemblyTimed { cancelTimer() }
-            isAssemblyTimed = false
-        } else if !isAssemblyTimed || restarted {
-            isAssemblyTimed = true
-            armTimer(after: shard.configuration.settings.messageAssemblyTimeout)
+            assemblyDeadline = nil
+        } else if assemblyDeadline == nil || restarted {
+            assemblyDeadline = .now() + shard.configuration.settings.messageAssemblyTimeout
+            armForOpen()
         }
     }
 
@@ -244,14 +300,17 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard phase == .open, let context else { return }
+        guard phase == .open, let context else {
+            shard.metrics.messagesDropped(1, reason: "client_gone")
+            return
+        }
         if context.channel.isWritable, outbox.isEmpty {
             let message = frame(format, payload)
             write(message, context)
             context.flush()
             if !context.channel.isWritable { accountUnsent(unsentBytes) }
-        } else if hasRoom(for: payload.readableBytes) {
-            outbox.append(frame(format, payload, mayBeDropped: true))
+        } else if hasRoom(for: payload.readableBytes + Outbox.messageOverhead) {
+            outbox.append(frame(format, payload, mayBeDropped: true).compacted)
             accountUnsent(unsentBytes)
         }
     }
@@ -275,18 +334,21 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
                 isCompressed = true
             }
         }
-        shard.scratch.clear()
-        if body.readableBytes <= Self.copyThreshold {
-            FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &shard.scratch)
-            return Outbox.Message(header: shard.scratch, payload: nil)
+        // Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
+        let isWhole = body.readableBytes <= Self.copyThreshold
+        let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
+        var frame = ByteBufferAllocator().buffer(capacity: header + (isWhole ? body.readableBytes : 0))
+        if isWhole {
+            FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &frame)
+            return Outbox.Message(header: frame, payload: nil)
         }
         FrameEncoder.writeHeader(
             opcode,
             payloadLength: body.readableBytes,
             compressed: isCompressed,
-            into: &shard.scratch
+            into: &frame
         )
-        return Outbox.Message(header: shard.scratch, payload: body)
+        return Outbox.Message(header: frame, payload: body)
     }
 
     private func write(_ message: Outbox.Message, _ context: ChannelHandlerContext) {
@@ -304,6 +366,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        heartbeat.sent(at: .now())
         shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
         context.write(wrapOutboundOut(bytes), promise: nil)
     }
@@ -350,7 +413,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func handshakeDecided(_ decision: HandshakeDecision) {}
 
     func close(code: UInt16, reason: String) {
-        guard let code = CloseCode(sendable: Int(code)),
+        if phase == .leftover, !isProcessing { discardLeftover(reason: "closed") }
+        guard phase == .open, let code = CloseCode(sendable: Int(code)),
             case .sendClose(let code) = closing.localClose(code)
         else { return }
         sendClose(code, reason)
@@ -417,6 +481,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func resumeReading() {
+        if phase == .leftover { return takeLeftover() }
         process()
         if readWithheld, phase != .open || !session.mustPauseReading {
             readWithheld = false
@@ -429,14 +494,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         switch phase {
         case .open:
-            if session.mustPauseReading {
-                // It is us who do not read.
-                return now + shard.configuration.settings.messageAssemblyTimeout
-            }
-            isAssemblyTimed = false
-            shard.metrics.limited("message_assembly_timeout", action: "closed")
-            session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
-            return now + ServerConfiguration.linger
+            if let deadline = assemblyDeadline, now >= deadline { assemblyTimedOut(at: now) }
+            if phase == .open { beat(at: now) }
+            return phase == .open ? nextDeadlineWhenOpen : now + ServerConfiguration.linger
         case .awaitingClose:
             if isStillSending(at: now) { return now + ServerConfiguration.linger }
             linger()
@@ -445,20 +505,103 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             if isStillSending(at: now) { return now + ServerConfiguration.linger }
             context?.close(promise: nil)
             return nil
+        case .leftover:
+            // Nobody is there whom a rate could slow down, and the app waits for the end.
+            guard session.isThrottled else { return now + ServerConfiguration.leftoverPatience }
+            discardLeftover(reason: "rate_limited")
+            session.transportEnded(code: 1006, reason: "", initiator: .network)
+            return nil
         case .gone:
             return nil
         }
     }
 
     private func armTimer(after delay: TimeAmount) {
-        let entry = timer ?? TimerEntry()
-        timer = entry
-        shard.timers.arm(entry, owner: self, at: .now() + delay)
+        shard.timers.arm(timer, owner: self, at: .now() + delay)
     }
 
-    private func cancelTimer() {
-        if let timer { shard.timers.cancel(timer) }
-        timer = nil
+    private func armForOpen() {
+        shard.timers.arm(timer, owner: self, at: nextDeadlineWhenOpen)
+    }
+
+    private var nextDeadlineWhenOpen: NIODeadline {
+        let beat = heartbeat.nextDeadline(shard.configuration.heartbeat)
+        return assemblyDeadline.map { min($0, beat) } ?? beat
+    }
+
+    private func assemblyTimedOut(at now: NIODeadline) {
+        if session.mustPauseReading {
+            // It is us who do not read.
+            assemblyDeadline = now + shard.configuration.settings.messageAssemblyTimeout
+            return
+        }
+        assemblyDeadline = nil
+        shard.metrics.limited("message_assembly_timeout", action: "closed")
+        session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
+    }
+
+    // MARK: Heartbeat
+
+    private func beat(at now: NIODeadline) {
+        let unsent = unsentBytes
+        let step = heartbeat.deadlineReached(
+            at: now,
+            isReading: !session.mustPauseReading,
+            hasProgressed: unsent < unsentAtLastBeat,
+            jitter: .random(in: 0..<1),
+            policy: shard.configuration.heartbeat
+        )
+        unsentAtLastBeat = unsent
+        switch step {
+        case .wait:
+            break
+        case .sendPing:
+            sendPing()
+        case .closeUnresponsive:
+            shard.metrics.pongTimeouts.increment()
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no answer to a ping")
+        case .closeIdle:
+            shard.metrics.limited("client_idle_timeout", action: "closed")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no message for too long")
+        case .closeAged:
+            shard.metrics.limited("max_connection_age", action: "closed")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "the connection is old; connect again")
+        }
+    }
+
+    /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
+    /// only pile up.
+    private func sendPing() {
+        guard let context, context.channel.isWritable, outbox.isEmpty else { return }
+        var frame = context.channel.allocator.buffer(capacity: 6)
+        FrameEncoder.write(.ping, payload: ByteBuffer(integer: heartbeat.pingNumber), into: &frame)
+        write(frame, context)
+        context.flush()
+        shard.metrics.pingsSent.increment()
+    }
+
+    private func noteRoundTrip(_ payload: ByteBuffer) {
+        guard payload.readableBytes == 4, let number = payload.getInteger(at: payload.readerIndex, as: UInt32.self),
+            let time = heartbeat.receivedPong(number, at: readAt)
+        else { return }
+        shard.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
+    }
+
+    /// Sets what the transport holds and how long it is patient. There are no such TCP options on a Unix socket.
+    private func limitTransport() {
+        guard let options = context?.channel.syncOptions else { return }
+        let settings = shard.configuration.settings
+        let high = min(Self.channelHighWater, settings.maxSendBufferBytes)
+        try? options.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
+        #if os(Linux)
+            // What the client may have sent and we have not read: at its end all of it is read at once.
+            let window = min(max(settings.maxPendingBytes, 64 << 10), 1 << 20)
+            try? options.setOption(.tcpOption(.init(rawValue: 10)), value: .init(window))  // TCP_WINDOW_CLAMP
+            // The kernel gives up a peer that acknowledges nothing, as late as the heartbeat would (RFC 5482).
+            guard let timeout = shard.configuration.heartbeat.transportTimeout else { return }
+            let milliseconds = Int32(clamping: timeout.nanoseconds / 1_000_000)
+            try? options.setOption(.tcpOption(.init(rawValue: 18)), value: .init(milliseconds))  // TCP_USER_TIMEOUT
+        #endif
     }
 
     // MARK: Accounts
@@ -468,6 +611,12 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             shard.state.assemblyBytes.adjust(by: bytes - accountedAssembly)
             accountedAssembly = bytes
         }
+    }
+
+    /// What a client that has gone has left counts like what waits for the app: it does.
+    private func accountLeftover(_ bytes: Int) {
+        shard.state.pendingBytes.adjust(by: bytes - accountedLeftover)
+        accountedLeftover = bytes
     }
 
     private func accountUnsent(_ bytes: Int) {

@@ -77,7 +77,7 @@ final class WebhookCall: BackendExchange {
     /// The permit goes back first, so that whoever waits is served before this session's next event.
     private func finish(_ outcome: Outcome) {
         connection = nil
-        shard.state.gate.release()
+        shard.state.gate.release(delivery.event.lane)
         let metrics = shard.metrics.webhook(for: delivery.event)
         metrics.duration.recordNanoseconds((NIODeadline.now() - startedAt).nanoseconds)
         switch outcome {

@@ -66,6 +66,11 @@ struct Invocation {
         return table.map { row in
             let padding = String(repeating: " ", count: width - row.variable.count)
             return "\(row.isDefault ? " " : "*") \(row.variable)\(padding) = \(row.value)\n"
-        }.joined()
+        }.joined() + planText(HeartbeatPlan(settings))
+    }
+
+    private static func planText(_ plan: HeartbeatPlan) -> String {
+        "\n# Heartbeat\n" + plan.explanation.map { "# \($0)\n" }.joined()
+            + plan.warnings.map { "# Warning: \($0).\n" }.joined()
     }
 }

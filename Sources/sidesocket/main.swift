@@ -66,6 +66,7 @@ let registry = SidesocketMetricCatalogue.makeRegistry(version: version)
 MetricsSystem.bootstrap(registry)
 
 let descriptors = SystemLimits.availableDescriptors(threads: settings.threads ?? System.coreCount)
+let drainRequest = DrainRequest()
 let edge: EdgeService
 do {
     edge = try EdgeService(
@@ -73,7 +74,8 @@ do {
         nodeName: settings.nodeName ?? SystemLimits.hostName(),
         maxConnections: min(settings.maxConnections ?? .max, SystemLimits.connectionsThatFit(in: descriptors)),
         maxDescriptors: descriptors,
-        logger: logger
+        logger: logger,
+        drainsBySignal: { !drainRequest.isMade }
     )
 } catch {
     complainAboutAuthorities(settings, error)
@@ -84,6 +86,8 @@ let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
     readiness: { Readiness(edge.state) },
+    token: settings.controlToken,
+    drain: { drainRequest.make() },
     logger: logger
 )
 
@@ -93,11 +97,17 @@ logger.notice(
         "version": "\(version)", "app": "\(settings.app)", "max_connections": "\(edge.state.maxConnections)",
     ]
 )
+logPlan(HeartbeatPlan(settings), to: logger)
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(
     configuration: .init(
         services: [
             .init(service: control, failureTerminationBehavior: .cancelGroup),
+            .init(service: drainRequest, successTerminationBehavior: .gracefullyShutdownGroup),
+            .init(
+                service: SettingsReloader(edge: edge, flags: invocation.settings, logger: logger),
+                successTerminationBehavior: .ignore
+            ),
             .init(
                 service: edge,
                 successTerminationBehavior: .gracefullyShutdownGroup,

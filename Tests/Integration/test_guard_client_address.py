@@ -368,3 +368,35 @@ def test_health_checks_of_the_balancer_need_no_request(proxied):
     for _ in range(20):
         Guest(process.port, before=proxy_v2(command=0)).sock.close()
     assert who(proxied, before=proxy_v1("203.0.113.7"))[0] == "203.0.113.7"
+
+
+# Single-value headers that the app might read itself
+
+
+SINGLE = {"X-Real-IP": "203.0.113.1", "CF-Connecting-IP": "203.0.113.2", "True-Client-IP": "203.0.113.3"}
+
+
+@pytest.mark.parametrize("trusted", ["none", "127.0.0.1"], ids=["from anybody", "not the chosen header"])
+def test_headers_that_name_the_client_reach_the_app_from_nobody(app, sidesocket, trusted):
+    edge = sidesocket(app, TRUSTED_PROXIES=trusted)
+    enter(edge, headers=SINGLE).close()
+    client = edge.client()
+    client.request(target="/page", headers=list(SINGLE.items()))
+    client.response()
+    for request in [app.wait_events(1, "open")[0], app.wait_head("/page")]:
+        assert [request.all(name) for name in SINGLE] == [[], [], []]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_chosen_header_of_a_trusted_proxy_reaches_the_app(app, sidesocket, name):
+    edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1", CLIENT_IP_HEADER=name.lower())
+    enter(edge, headers=SINGLE).close()
+    opened = app.wait_events(1, "open")[0]
+    assert [(other, opened.header(other)) for other in SINGLE if opened.header(other)] == [(name, SINGLE[name])]
+
+
+def test_a_client_named_by_a_proxy_header_is_no_proxy_to_trust(app, sidesocket):
+    edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1", PROXY_PROTOCOL="any")
+    enter(edge, before=proxy_v1("198.51.100.7"), headers={"X-Forwarded-For": "1.2.3.4"}).close()
+    app.wait_events(1, "close")
+    assert "TRUSTED_PROXIES=" not in edge.output

@@ -2,11 +2,12 @@
 
 import json
 import re
+import socket
 import threading
 import time
 
 import pytest
-from support.app import Reply
+from support.app import Reply, gate
 from support.guard import UNLIMITED, Guest, check_refused, counted, enter, knock, limited
 from support.net import PATIENCE, eventually, send_until_blocked
 from support.raw import encode
@@ -457,3 +458,68 @@ def test_case_37_many_addresses_take_no_memory_that_grows_with_them(app, sidesoc
     visit(500, 2000)
     assert edge.rss - before < 8 << 20
     assert set(edge.metrics()) == series
+
+
+# Clients that leave
+
+
+def test_what_a_client_sent_before_it_left_is_taken_at_its_rate_and_spares_its_neighbours(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="10/1s", MESSAGE_RATE_PER_IP="50/1s")
+    guest = enter(edge)
+    started = time.monotonic()
+    guest.send(b"".join(frame(TEXT, str(n)) for n in range(2000)))
+    guest.sock.shutdown(socket.SHUT_WR)
+    neighbour = enter(edge)
+    for text in ("a", "b"):
+        neighbour.text(text)
+    eventually(lambda: {"a", "b"} <= set(messages(app)), "the neighbour is heard")
+    assert len(messages(app)) < 15 + 10 * (time.monotonic() - started) + 10
+    # Nobody is there any more whom waiting could slow down: the rest is dropped, counted, and the app hears of the end.
+    body = last_close(app)
+    assert time.monotonic() - started < 20
+    taken = [text for text in messages(app) if text.isdigit()]
+    assert taken == [str(n) for n in range(len(taken))]
+    assert body["messagesIn"] == len(taken) < 120
+    assert edge.metric("messages_dropped_total", reason="rate_limited") == 2000 - len(taken)
+
+
+def test_clients_that_leave_a_lot_behind_stay_within_the_budgets(app, sidesocket):
+    edge = sidesocket(app, MAX_PENDING_BYTES="16KiB", MAX_TOTAL_PENDING_BYTES="64KiB", WEBHOOK_TIMEOUT="60s")
+    held = gate()
+    app.on(Reply(204, gate=held), event="message")
+    guests = [enter(edge) for _ in range(5)]
+    for guest in guests:
+        send_until_blocked(guest.sock, frame(TEXT, "x" * 100) * 100, limit=100_000)
+        guest.sock.shutdown(socket.SHUT_WR)
+    edge.wait_metric("connections", 0)
+    # What they left is counted, so that others are not read from; nobody is closed for it.
+    assert edge.metric("pending_bytes") > 64 << 10
+    held.set()
+    assert {json.loads(event.body)["messagesIn"] for event in app.wait_events(5, "close")} == {1000}
+    edge.wait_metric("pending_bytes", 0)
+
+
+def test_a_user_who_is_named_after_the_client_has_gone_takes_no_seat(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_USER="2")
+    held = gate()
+    app.on(
+        lambda request: Reply(204, headers={"Sidesocket-User": "42"}, gate=held if request.text == "slow" else None),
+        event="message",
+    )
+    keeper = enter(edge)
+    keeper.text("quick")
+    for n in range(3):
+        guest = enter(edge)
+        guest.text("slow")
+        app.wait_events(n + 2, "message")
+        guest.reset()
+    edge.wait_metric("connections", 1)
+    held.set()
+    closes = app.wait_events(3, "close")
+    assert {event.header("ce-userid") for event in closes} == {"42"}
+    second = enter(edge)
+    second.text("quick")
+    app.wait_events(5, "message")
+    edge.wait_metric("webhook_in_flight", 0)
+    second.ping(b"still here")
+    assert second.receive().payload == b"still here"

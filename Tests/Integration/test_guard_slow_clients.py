@@ -200,3 +200,23 @@ def test_many_stalled_clients_hold_their_budgets_and_delay_nobody(app, sidesocke
     assert max(waits) < 3.0
     assert edge.metric("send_buffer_bytes") <= len(slow) * ((64 << 10) + SIZE + 64)
     assert edge.rss - before < 48 << 20
+
+
+def test_tiny_messages_to_clients_that_do_not_read_cost_no_more_than_the_budget(app, sidesocket):
+    edge = sidesocket(app, SLOW_CLIENT_ACTION="drop-newest", **UNLIMITED)
+    fill, tiny = commands({"send": {"text": "y" * 240_000}}), commands(*[{"send": {"text": "x"}}] * 900)
+    app.on(lambda request: fill if request.text == "fill" else tiny, event="message")
+    guests = [enter(edge, receive_buffer=2304) for _ in range(4)]
+    edge.forget_peak_rss()
+    before = edge.rss
+    for guest in guests:
+        # First all buffers of the system.
+        for _ in range(40):
+            guest.text("fill")
+        for _ in range(30):
+            guest.text("tiny")
+    app.wait_events(4 * 70, "message")
+    edge.wait_metric("pending_bytes", 0)
+    assert edge.metric("slow_client_total", action="drop-newest") > 10_000
+    assert edge.metric("send_buffer_bytes") <= 4 * (BUDGET + (8 << 10))
+    assert edge.peak_rss - before < 24 << 20

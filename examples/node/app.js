@@ -7,7 +7,10 @@ const fs = require('node:fs')
 const http = require('node:http')
 const path = require('node:path')
 
-const page = path.join(__dirname, '..', 'page.html')
+const files = {
+  'GET /': ['page.html', 'text/html; charset=utf-8'],
+  'GET /sidesocket-client.js': ['sidesocket-client.js', 'text/javascript; charset=utf-8'],
+}
 
 function onEvent(headers, body) {
   const connection = headers['ce-connectionid']
@@ -35,7 +38,10 @@ const server = http.createServer(async (request, response) => {
   const answer = (status, body, type = 'text/plain; charset=utf-8') =>
     response.writeHead(status, body === undefined ? {} : { 'Content-Type': type }).end(body)
   const route = `${request.method} ${request.url.split('?')[0]}`
-  if (route === 'GET /') return answer(200, fs.readFileSync(page), 'text/html; charset=utf-8')
+  if (Object.hasOwn(files, route)) {
+    const [name, type] = files[route]
+    return answer(200, fs.readFileSync(path.join(__dirname, '..', name)), type)
+  }
   if (route !== 'POST /ws') return answer(404, 'No such page.\n')
   const parts = []
   try {

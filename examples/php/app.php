@@ -22,6 +22,10 @@ if ($route === 'GET /') {
     answer(200, file_get_contents(__DIR__ . '/../page.html'), 'text/html; charset=utf-8');
     return;
 }
+if ($route === 'GET /sidesocket-client.js') {
+    answer(200, file_get_contents(__DIR__ . '/../sidesocket-client.js'), 'text/javascript; charset=utf-8');
+    return;
+}
 if ($route !== 'POST /ws') {
     answer(404, "No such page.\n");
     return;

@@ -8,7 +8,8 @@ import os
 import pathlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PAGE = pathlib.Path(__file__).resolve().parent.parent / "page.html"
+FOLDER = pathlib.Path(__file__).resolve().parent.parent
+FILES = {"/": ("page.html", "text/html"), "/sidesocket-client.js": ("sidesocket-client.js", "text/javascript")}
 
 
 class App(BaseHTTPRequestHandler):
@@ -16,10 +17,10 @@ class App(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one packet
 
     def do_GET(self):
-        if self.path.split("?")[0] == "/":
-            self.answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
-        else:
-            self.answer(404, b"No such page.\n")
+        name, content_type = FILES.get(self.path.split("?")[0], (None, None))
+        if name is None:
+            return self.answer(404, b"No such page.\n")
+        self.answer(200, (FOLDER / name).read_bytes(), f"{content_type}; charset=utf-8")
 
     def do_POST(self):
         if self.path.split("?")[0] != "/ws":

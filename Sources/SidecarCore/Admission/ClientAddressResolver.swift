@@ -45,6 +45,7 @@ public struct ClientAddressResolver: Sendable {
                 forwardedHost: nil,
                 forwardedForChain: start.text,
                 peerIsTrusted: false,
+                namedIn: nil,
                 untrustedForwardingHeaderSeen: Self.namesClient(headers)
             )
         }
@@ -75,6 +76,7 @@ public struct ClientAddressResolver: Sendable {
             forwardedHost: walk.host,
             forwardedForChain: chain,
             peerIsTrusted: true,
+            namedIn: header.isSingle && headers.contains(header.fieldName) ? header : nil,
             untrustedForwardingHeaderSeen: false
         )
     }
@@ -82,7 +84,7 @@ public struct ClientAddressResolver: Sendable {
     private static func namesClient(_ headers: HTTPHeaders) -> Bool {
         var found = false
         headers.forEach { name, _ in
-            if !found, ClientIPHeader.isForwarding(name) { found = true }
+            if !found, HeaderRules.isForwarding(name) { found = true }
         }
         return found
     }

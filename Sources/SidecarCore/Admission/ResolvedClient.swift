@@ -41,10 +41,12 @@ public enum ClientIPHeader: String, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// Says whether a field of this name tells of a client behind a proxy, whichever header is the chosen one.
-    static func isForwarding(_ name: UnsafeRawBufferPointer) -> Bool {
-        HeaderRules.isForwarding(name) || HTTPField.equals(name, "cf-connecting-ip")
-            || HTTPField.equals(name, "true-client-ip")
+    /// True for those that hold the one address of the client.
+    var isSingle: Bool {
+        switch self {
+        case .xForwardedFor, .forwarded: false
+        case .cfConnectingIP, .xRealIP, .trueClientIP: true
+        }
     }
 }
 
@@ -68,6 +70,9 @@ public struct ResolvedClient: Sendable, Equatable {
     /// Whether the peer was believed.
     public let peerIsTrusted: Bool
 
+    /// The field of one address in which a trusted peer named the client; the app gets it as well.
+    public let namedIn: ClientIPHeader?
+
     /// Whether a peer that is not trusted sent a forwarding header, which was ignored: worth a warning per network,
     /// as all clients behind a proxy that is not listed count as one.
     public let untrustedForwardingHeaderSeen: Bool
@@ -78,7 +83,8 @@ public struct ResolvedClient: Sendable, Equatable {
             address: address,
             scheme: scheme.rawValue,
             forwardedFor: forwardedForChain,
-            forwardedHost: forwardedHost
+            forwardedHost: forwardedHost,
+            namedIn: namedIn
         )
     }
 

@@ -28,6 +28,13 @@ public struct RateLimitHeaderFields: Sendable {
         self.policy = "\(self.name);q=\(self.quota)\(unit);w=\(window)"
     }
 
+    /// Prepares the fields of a limit on how many there may be at once, which has no window.
+    public init(policy name: String, atOnce count: Int) {
+        self.name = Self.quoted(name)
+        self.quota = min(Int64(clamping: max(count, 0)), Self.largestInteger)
+        self.policy = "\(self.name);q=\(self.quota)"
+    }
+
     /// The value of `RateLimit`, such as `"connect";r=12;t=1`.
     ///
     /// What remains is shown as the quota at most, though a burst may allow more: the draft lets a server say less

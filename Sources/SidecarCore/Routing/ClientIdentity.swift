@@ -9,13 +9,23 @@ public struct ClientIdentity: Sendable, Equatable {
     /// The host that the client asked a trusted proxy for; nil when the `Host` field counts.
     public let forwardedHost: String?
 
+    /// The field with one address that the app gets too, since a trusted proxy sent it; nil for none.
+    public let namedIn: ClientIPHeader?
+
     /// Makes an identity.
     ///
     /// - Parameter forwardedFor: The chain of addresses; the client's alone unless given.
-    public init(address: String, scheme: String, forwardedFor: String? = nil, forwardedHost: String? = nil) {
+    public init(
+        address: String,
+        scheme: String,
+        forwardedFor: String? = nil,
+        forwardedHost: String? = nil,
+        namedIn: ClientIPHeader? = nil
+    ) {
         self.address = address
         self.scheme = scheme
         self.forwardedFor = forwardedFor ?? address
         self.forwardedHost = forwardedHost
+        self.namedIn = namedIn
     }
 }

@@ -20,7 +20,8 @@ public enum HeaderRules {
     /// Fields by which a proxy names the client; ours replace them.
     static func isForwarding(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.hasPrefix(name, "x-forwarded-") || HTTPField.equals(name, "forwarded")
-            || HTTPField.equals(name, "x-real-ip")
+            || HTTPField.equals(name, "x-real-ip") || HTTPField.equals(name, "cf-connecting-ip")
+            || HTTPField.equals(name, "true-client-ip")
     }
 
     /// Fields that in an event come from Sidesocket alone.

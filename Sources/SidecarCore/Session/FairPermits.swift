@@ -1,43 +1,101 @@
 import DequeModule
 
-/// A counted number of permits, handed out in the order in which they were asked for.
+/// What a permit for a call to the app is wanted for.
+public enum PermitLane: Sendable, Equatable {
+    /// An event of an open connection.
+    case events
+    /// The `open` event of a handshake.
+    case handshakes
+}
+
+/// What became of asking for a permit.
+public enum PermitAnswer: Sendable, Equatable {
+    /// It is taken.
+    case granted
+    /// The ticket waits.
+    case queued
+    /// Too many handshakes wait already.
+    case full
+}
+
+/// A counted number of permits, handed out in the order in which they were asked for, on two lanes.
 ///
 /// The value behind `WEBHOOK_MAX_IN_FLIGHT`: whoever finds no permit leaves a ticket, and a returned permit goes
 /// to the oldest ticket, so that a busy loop cannot starve a quiet one.
+///
+/// Handshakes have a lane of their own. When thousands reconnect at once they hold at most half of the permits, and
+/// of those that come free they get every fourth while others wait too: the sockets that are open don't queue up
+/// behind the storm, and the storm still moves.
 public struct FairPermits<Ticket> {
+    /// Of the permits that come free while both lanes wait, one in this many goes to a handshake.
+    private static var handshakeTurn: Int { 4 }
+
     private var available: Int
-    private var waiting: Deque<Ticket> = []
+    private var events: Deque<Ticket> = []
+    private var handshakes: Deque<Ticket> = []
+    private var handshakesInUse = 0
+    private var eventsInARow = 0
+    private let handshakeCapacity: Int
+    private let maxWaitingHandshakes: Int
 
     /// Permits in all.
     public let capacity: Int
 
     /// Makes `capacity` permits, at least one.
-    public init(capacity: Int) {
+    ///
+    /// - Parameter maxWaitingHandshakes: Tickets that may wait on the lane of handshakes.
+    public init(capacity: Int, maxWaitingHandshakes: Int = .max) {
         self.capacity = max(capacity, 1)
         self.available = max(capacity, 1)
+        self.handshakeCapacity = max(self.capacity / 2, 1)
+        self.maxWaitingHandshakes = max(maxWaitingHandshakes, 0)
     }
 
     /// Permits handed out.
     public var inUse: Int { capacity - available }
     /// Tickets that wait.
-    public var queueDepth: Int { waiting.count }
+    public var queueDepth: Int { events.count + handshakes.count }
+    /// Tickets of handshakes that wait.
+    public var waitingHandshakes: Int { handshakes.count }
 
-    /// Takes a permit if one is free and nobody waits; else files the ticket.
-    ///
-    /// - Returns: True when the permit was taken.
-    public mutating func acquire(orWaitWith ticket: @autoclosure () -> Ticket) -> Bool {
-        if available > 0, waiting.isEmpty {
-            available -= 1
-            return true
+    /// Takes a permit if one is free for this lane and nobody waits there; else files the ticket.
+    public mutating func acquire(_ lane: PermitLane = .events, orWaitWith ticket: @autoclosure () -> Ticket)
+        -> PermitAnswer
+    {
+        switch lane {
+        case .events:
+            if available > 0, events.isEmpty {
+                available -= 1
+                return .granted
+            }
+            events.append(ticket())
+        case .handshakes:
+            if available > 0, handshakes.isEmpty, handshakesInUse < handshakeCapacity {
+                available -= 1
+                handshakesInUse += 1
+                return .granted
+            }
+            guard handshakes.count < maxWaitingHandshakes else { return .full }
+            handshakes.append(ticket())
         }
-        waiting.append(ticket())
-        return false
+        return .queued
     }
 
-    /// Gives a permit back; if somebody waits, it passes to the ticket returned.
-    public mutating func release() -> Ticket? {
-        if let next = waiting.popFirst() { return next }
-        if available < capacity { available += 1 }
+    /// Gives a permit back, on the lane that it was taken on; if somebody waits, it passes to the ticket returned.
+    public mutating func release(_ lane: PermitLane = .events) -> Ticket? {
+        guard available < capacity else { return nil }
+        if lane == .handshakes, handshakesInUse > 0 { handshakesInUse -= 1 }
+        let mayAdmit = !handshakes.isEmpty && handshakesInUse < handshakeCapacity
+        if mayAdmit, events.isEmpty || eventsInARow >= Self.handshakeTurn - 1 {
+            eventsInARow = 0
+            handshakesInUse += 1
+            return handshakes.popFirst()
+        }
+        if let next = events.popFirst() {
+            eventsInARow += 1
+            return next
+        }
+        available += 1
         return nil
     }
 }

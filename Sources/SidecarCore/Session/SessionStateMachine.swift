@@ -60,6 +60,12 @@ public enum SessionEvent: Sendable, Equatable {
     case message(MessageFormat, ByteBuffer)
     /// The connection has ended.
     case close(CloseReport)
+
+    /// Where its call waits for a permit.
+    public var lane: PermitLane {
+        if case .open = self { return .handshakes }
+        return .events
+    }
 }
 
 /// An event with its place in the connection's order.

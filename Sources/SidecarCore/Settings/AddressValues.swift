@@ -126,6 +126,26 @@ extension ValueSyntax where Value == [String] {
 
 extension ValueSyntax where Value == String {
     /// A name that is safe in a URI path, a log line and a metric label.
+    /// What a bearer token may be made of (RFC 6750 §2.1), and no more than a header line takes.
+    static let bearerToken = ValueSyntax(
+        accepted: "1 to 1024 letters, digits and -._~+/=",
+        read: { text throws(ValueProblem) in
+            guard text.utf8.count <= 1024 else { throw ValueProblem("is longer than 1024 bytes") }
+            let isToken = text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: "~"), UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="):
+                    true
+                default: false
+                }
+            }
+            guard isToken else { throw ValueProblem("has characters that a token cannot have") }
+            return text
+        },
+        show: { $0 }
+    )
+
     static let nodeName = ValueSyntax(
         accepted: "1 to 128 letters, digits and . - _ ~ : @",
         read: { text throws(ValueProblem) in

@@ -18,6 +18,8 @@ public struct SettingDefinition: Sendable {
     let takesList: Bool
     let takesEmpty: Bool
     let read: @Sendable (String, inout Settings) throws(ValueProblem) -> Void
+    /// Takes the value over from other settings.
+    let copy: @Sendable (Settings, inout Settings) -> Void
     /// The value in `settings` as a user would write it; nil when unset.
     let show: @Sendable (Settings) -> String?
 
@@ -52,6 +54,7 @@ public struct SettingDefinition: Sendable {
             takesList: syntax.takesList,
             takesEmpty: syntax.takesEmpty,
             read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
+            copy: { $1[keyPath: property] = $0[keyPath: property] },
             show: { syntax.show($0[keyPath: property]) }
         )
     }
@@ -77,6 +80,7 @@ public struct SettingDefinition: Sendable {
             takesList: syntax.takesList,
             takesEmpty: syntax.takesEmpty,
             read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
+            copy: { $1[keyPath: property] = $0[keyPath: property] },
             show: { $0[keyPath: property].map(syntax.show) }
         )
     }
@@ -92,6 +96,7 @@ public struct SettingDefinition: Sendable {
         takesList: Bool,
         takesEmpty: Bool,
         read: @escaping @Sendable (String, inout Settings) throws(ValueProblem) -> Void,
+        copy: @escaping @Sendable (Settings, inout Settings) -> Void,
         show: @escaping @Sendable (Settings) -> String?
     ) {
         self.name = name
@@ -104,6 +109,7 @@ public struct SettingDefinition: Sendable {
         self.takesList = takesList
         self.takesEmpty = takesEmpty
         self.read = read
+        self.copy = copy
         self.show = show
     }
 }
@@ -114,5 +120,6 @@ public enum SettingGroup: String, Sendable, CaseIterable {
     case process = "Process and logs"
     case admission = "Who may connect"
     case limits = "Limits on clients"
+    case life = "Heartbeats and the end"
     case webhook = "Calls to the app"
 }

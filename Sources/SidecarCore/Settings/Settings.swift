@@ -16,6 +16,8 @@ public struct Settings: Sendable, Equatable {
     public var app: AppOrigin
     /// A PEM file with the authorities that may sign the app's certificate (`APP_CA_FILE`); nil: the system's.
     public var appCAFile: String?
+    /// The token that the API asks for (`CONTROL_TOKEN`); nil: the API answers on loopback listeners only.
+    public var controlToken: String?
     /// The paths whose upgrade requests become sessions (`WS_PATHS`).
     public var wsPaths: [PathPattern] = [.everything]
     /// Where all events go (`WEBHOOK_URL`); nil: the client's own path and query on the app.
@@ -33,6 +35,20 @@ public struct Settings: Sendable, Equatable {
     public var logLevel = LogLevel.info
     /// How log lines are written (`LOG_FORMAT`).
     public var logFormat = LogFormat.json
+
+    /// The load balancers and proxies in front, in the order of the way (`LB`).
+    public var loadBalancers: [LoadBalancerPreset] = []
+    /// The shortest idle timeout on the way (`LB_IDLE_TIMEOUT`); nil: from ``loadBalancers``.
+    public var lbIdleTimeout: TimeAmount?
+    /// Time without bytes both ways after which a ping is due (`PING_INTERVAL`); nil: from the idle timeout;
+    /// ``never`` when off.
+    public var pingInterval: TimeAmount?
+    /// Silence after a ping that counts as death (`PONG_TIMEOUT`).
+    public var pongTimeout = TimeAmount.seconds(20)
+    /// Time without a data message of the client (`CLIENT_IDLE_TIMEOUT`); ``never`` when off.
+    public var clientIdleTimeout = never
+    /// Age at which a socket is closed (`MAX_CONNECTION_AGE`); nil: from ``loadBalancers``; ``never`` when off.
+    public var maxConnectionAge: TimeAmount?
     /// How long a drain may take after SIGTERM (`DRAIN_TIMEOUT`).
     public var drainTimeout = TimeAmount.seconds(30)
 

@@ -1,3 +1,5 @@
+internal import NIOCore
+
 extension Settings {
     /// Reads every value of `raw`: the settings, or the list of all faults.
     ///
@@ -79,6 +81,7 @@ struct CrossChecks {
             isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
             authoritiesAreOfUse(),
             proxyHeadersComeFromSomebody(),
+            pingsWinTheRace(),
         ].compactMap { $0 }
     }
 
@@ -133,6 +136,20 @@ struct CrossChecks {
                 + "be refused",
             accepted: "with it SIDESOCKET_TRUSTED_PROXIES, the addresses of the proxies in front, "
                 + "such as 10.0.0.0/8 or private"
+        )
+    }
+
+    /// A ping that is due when the hop's timeout is loses the race: every idle socket would be dropped.
+    private func pingsWinTheRace() -> SettingFault? {
+        let plan = HeartbeatPlan(settings)
+        guard plan.losesTheRace else { return nil }
+        let half = showDuration(.nanoseconds(plan.idleTimeout.nanoseconds / 2))
+        return fault(
+            "PING_INTERVAL",
+            among: ["PING_INTERVAL", "LB_IDLE_TIMEOUT", "LB"],
+            problem: "is not below the idle timeout of \(showDuration(plan.idleTimeout)) on the way "
+                + "(SIDESOCKET_LB, SIDESOCKET_LB_IDLE_TIMEOUT): idle sockets would be dropped there",
+            accepted: "at most half of it, \(half), or leave it out; off for no pings"
         )
     }
 

@@ -51,7 +51,7 @@ public struct SettingsRegistry: Sendable {
     static let defaults = Settings(app: .tcp(host: "localhost", port: 80, tls: false))
 
     /// The variables of this version.
-    public static let standard = SettingsRegistry(general + admission + limits + webhook)
+    public static let standard = SettingsRegistry(general + admission + limits + life + webhook)
 
     private static let general = [
         SettingDefinition(
@@ -75,6 +75,15 @@ public struct SettingsRegistry: Sendable {
             \.controlListen,
             .listenAddresses,
             "The addresses for metrics and health checks; keep them off the public network."
+        ),
+        SettingDefinition(
+            "CONTROL_TOKEN",
+            .addresses,
+            \.controlToken,
+            .bearerToken,
+            unset: "none: the API answers on loopback listeners only",
+            isSecret: true,
+            "The bearer token that the API under /v1/ asks for."
         ),
         SettingDefinition(
             "APP_URL",
@@ -151,13 +160,6 @@ public struct SettingsRegistry: Sendable {
             \.logFormat,
             .choice,
             "One JSON object a line, or a line of text for people."
-        ),
-        SettingDefinition(
-            "DRAIN_TIMEOUT",
-            .process,
-            \.drainTimeout,
-            .duration(.milliseconds(100) ... .hours(1)),
-            "The longest that a shutdown may take after SIGTERM: connections are closed over this time."
         ),
     ]
 

@@ -196,6 +196,7 @@ extension ByteBuffer {
         writeField("X-Forwarded-For", client.forwardedFor)
         writeField("X-Forwarded-Proto", client.scheme)
         writeField("X-Forwarded-Host", client.forwardedHost ?? host)
+        if let header = client.namedIn { writeField(header.fieldName, client.address) }
     }
 }
 

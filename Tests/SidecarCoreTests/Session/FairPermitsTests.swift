@@ -6,9 +6,9 @@ struct FairPermitsTests {
     @Test("Permits are taken up to the capacity, and the next waits", arguments: [1, 2, 64])
     func capacity(capacity: Int) {
         var permits = FairPermits<Int>(capacity: capacity)
-        for ticket in 0..<capacity { #expect(permits.acquire(orWaitWith: ticket) == true) }
+        for ticket in 0..<capacity { #expect(permits.acquire(orWaitWith: ticket) == .granted) }
         #expect(permits.inUse == capacity && permits.queueDepth == 0)
-        #expect(permits.acquire(orWaitWith: capacity) == false)
+        #expect(permits.acquire(orWaitWith: capacity) == .queued)
         #expect(permits.inUse == capacity && permits.queueDepth == 1)
         #expect(permits.release() == capacity)
         #expect(permits.inUse == capacity && permits.queueDepth == 0)
@@ -18,17 +18,17 @@ struct FairPermitsTests {
     func smallest(capacity: Int) {
         var permits = FairPermits<Int>(capacity: capacity)
         #expect(permits.capacity == 1)
-        #expect(permits.acquire(orWaitWith: 1) == true)
-        #expect(permits.acquire(orWaitWith: 2) == false)
+        #expect(permits.acquire(orWaitWith: 1) == .granted)
+        #expect(permits.acquire(orWaitWith: 2) == .queued)
     }
 
     @Test("Whoever asked first is served first, and a busy asker does not overtake")
     func order() {
         var permits = FairPermits<String>(capacity: 1)
-        #expect(permits.acquire(orWaitWith: "busy") == true)
-        for ticket in ["quiet", "busy", "busy", "late"] { #expect(permits.acquire(orWaitWith: ticket) == false) }
+        #expect(permits.acquire(orWaitWith: "busy") == .granted)
+        for ticket in ["quiet", "busy", "busy", "late"] { #expect(permits.acquire(orWaitWith: ticket) == .queued) }
         #expect(permits.release() == "quiet")
-        #expect(permits.acquire(orWaitWith: "busy again") == false)
+        #expect(permits.acquire(orWaitWith: "busy again") == .queued)
         #expect((0..<6).map { _ in permits.release() } == ["busy", "busy", "late", "busy again", nil, nil])
         #expect(permits.inUse == 0)
     }
@@ -38,8 +38,8 @@ struct FairPermitsTests {
         var permits = FairPermits<Int>(capacity: 2)
         for _ in 0..<5 { #expect(permits.release() == nil) }
         #expect(permits.inUse == 0)
-        for ticket in 1...2 { #expect(permits.acquire(orWaitWith: ticket) == true) }
-        #expect(permits.acquire(orWaitWith: 3) == false)
+        for ticket in 1...2 { #expect(permits.acquire(orWaitWith: ticket) == .granted) }
+        #expect(permits.acquire(orWaitWith: 3) == .queued)
     }
 
     @Test("A ticket is not made for a permit that is free")
@@ -50,9 +50,9 @@ struct FairPermitsTests {
             return made
         }
         var permits = FairPermits<Int>(capacity: 1)
-        #expect(permits.acquire(orWaitWith: ticket()) == true)
+        #expect(permits.acquire(orWaitWith: ticket()) == .granted)
         #expect(made == 0)
-        #expect(permits.acquire(orWaitWith: ticket()) == false)
+        #expect(permits.acquire(orWaitWith: ticket()) == .queued)
         #expect(made == 1)
     }
 
@@ -66,7 +66,7 @@ struct FairPermitsTests {
         for ticket in 0..<500 {
             if Bool.random(using: &random) {
                 let expected = held < capacity
-                #expect(permits.acquire(orWaitWith: ticket) == expected)
+                #expect(permits.acquire(orWaitWith: ticket) == (expected ? .granted : .queued))
                 if expected { held += 1 } else { queue.append(ticket) }
             } else if held > 0 {
                 let expected = queue.isEmpty ? nil : queue.removeFirst()
@@ -75,6 +75,66 @@ struct FairPermitsTests {
             }
             #expect(permits.inUse == held && permits.queueDepth == queue.count)
             #expect(queue.isEmpty || permits.inUse == capacity)
+        }
+    }
+
+    @Test("Handshakes hold at most half of the permits, and one where there is one", arguments: [1, 2, 5, 64])
+    func handshakeShare(capacity: Int) {
+        var permits = FairPermits<Int>(capacity: capacity)
+        let share = max(capacity / 2, 1)
+        for ticket in 0..<share { #expect(permits.acquire(.handshakes, orWaitWith: ticket) == .granted) }
+        #expect(permits.acquire(.handshakes, orWaitWith: 99) == .queued)
+        for ticket in share..<capacity { #expect(permits.acquire(orWaitWith: ticket) == .granted) }
+        #expect(permits.acquire(orWaitWith: 100) == .queued)
+        // A handshake's permit passes on to the event, since it waits; the next one to the handshake.
+        #expect(permits.release(.handshakes) == 100)
+        #expect(permits.release(.events) == 99)
+    }
+
+    @Test("Events don't wait behind a storm of handshakes, and the storm still moves")
+    func storm() {
+        var permits = FairPermits<String>(capacity: 4)
+        for _ in 0..<100 { _ = permits.acquire(.handshakes, orWaitWith: "handshake") }
+        #expect(permits.inUse == 2 && permits.waitingHandshakes == 98)
+        for number in 0..<20 { _ = permits.acquire(orWaitWith: "event \(number)") }
+        #expect(permits.inUse == 4)
+        // Two events hold permits; those that come free alternate three to one.
+        var served: [String?] = []
+        for _ in 0..<4 { served.append(permits.release(.handshakes)) }
+        #expect(served == ["event 2", "event 3", "event 4", "handshake"])
+    }
+
+    @Test("More handshakes than may wait are turned away at once", arguments: [0, 1, 3])
+    func fullQueue(limit: Int) {
+        var permits = FairPermits<Int>(capacity: 2, maxWaitingHandshakes: limit)
+        #expect(permits.acquire(.handshakes, orWaitWith: 0) == .granted)
+        for ticket in 0..<limit { #expect(permits.acquire(.handshakes, orWaitWith: ticket) == .queued) }
+        #expect(permits.acquire(.handshakes, orWaitWith: 9) == .full)
+        #expect(permits.queueDepth == limit)
+        #expect(permits.acquire(orWaitWith: 10) == .granted)
+    }
+
+    @Test("Whatever the lanes do, no permit is idle while somebody may have it", arguments: UInt64(1)...20)
+    func lanes(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let capacity = Int.random(in: 1...6, using: &random)
+        let share = max(capacity / 2, 1)
+        var permits = FairPermits<PermitLane>(capacity: capacity, maxWaitingHandshakes: 10)
+        var held: [PermitLane] = []
+        for _ in 0..<1000 {
+            if Bool.random(using: &random) {
+                let lane: PermitLane = Bool.random(using: &random) ? .events : .handshakes
+                if permits.acquire(lane, orWaitWith: lane) == .granted { held.append(lane) }
+            } else if !held.isEmpty {
+                let back = held.remove(at: Int.random(in: 0..<held.count, using: &random))
+                if let next = permits.release(back) { held.append(next) }
+            }
+            let handshakes = held.filter { $0 == .handshakes }.count
+            #expect(permits.inUse == held.count && handshakes <= share)
+            if held.count < capacity {
+                #expect(permits.queueDepth == permits.waitingHandshakes)
+                #expect(permits.waitingHandshakes == 0 || handshakes == share)
+            }
         }
     }
 

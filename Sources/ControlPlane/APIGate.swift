@@ -1,0 +1,63 @@
+internal import HTTPTypes
+internal import Hummingbird
+
+/// Who may use the API of a listener.
+enum APIAccess: Sendable {
+    /// Whoever has this bearer token.
+    case token(String)
+    /// Everybody: only this machine reaches the listener.
+    case open
+    /// Nobody: there is no token, and others reach the listener.
+    case closed
+}
+
+/// Lets only those through who may use the API.
+struct APIGate: RouterMiddleware {
+    typealias Context = BasicRequestContext
+
+    let access: APIAccess
+
+    func handle(
+        _ request: Request,
+        context: Context,
+        next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        switch self.access {
+        case .open:
+            return try await next(request, context)
+        case .closed:
+            return Problem.response(
+                .forbidden,
+                detail: "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."
+            )
+        case .token(let token):
+            guard let given = Self.bearerToken(request.headers[values: .authorization]), Self.isSame(given, token)
+            else {
+                return Problem.response(
+                    .unauthorized,
+                    detail: "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN.",
+                    headers: [.wwwAuthenticate: "Bearer realm=\"sidesocket\""]
+                )
+            }
+            return try await next(request, context)
+        }
+    }
+
+    /// The token of the one Authorization field, whose scheme is compared without case (RFC 9110 §11.1).
+    static func bearerToken(_ fields: [String]) -> Substring? {
+        guard fields.count == 1, let field = fields.first else { return nil }
+        let parts = field.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+        return parts[1].drop { $0 == " " }
+    }
+
+    /// Compares in a time that tells only the length of what was given.
+    static func isSame(_ given: some StringProtocol, _ token: String) -> Bool {
+        let given = Array(given.utf8)
+        let token = Array(token.utf8)
+        guard !token.isEmpty else { return false }
+        var difference = given.count ^ token.count
+        for index in given.indices { difference |= Int(given[index] ^ token[index % token.count]) }
+        return difference == 0
+    }
+}

@@ -1,0 +1,151 @@
+public import NIOCore
+
+/// What follows from the load balancers in front: which hop rules, how often to ping, and how old a socket may get.
+///
+/// The rules: ping at no more than half of the shortest idle timeout on the way, since a ping that is due when the
+/// timeout is loses the race under load; end a socket before a hop that counts its whole life does.
+public struct HeartbeatPlan: Sendable, Equatable {
+    /// Where a value comes from.
+    public enum Source: Sendable, Equatable {
+        /// Its own variable.
+        case setting
+        /// The hop that has the smallest value.
+        case hop(LoadBalancerPreset)
+        /// Nobody said anything.
+        case fallback
+    }
+
+    /// The idle timeout that is assumed when nobody names one.
+    public static let usualIdleTimeout = TimeAmount.seconds(60)
+
+    /// The hops that `LB` names.
+    public let hops: [LoadBalancerPreset]
+    /// The shortest idle timeout on the way.
+    public let idleTimeout: TimeAmount
+    /// Who says so.
+    public let idleSource: Source
+    /// The time without bytes both ways after which a ping is due, before jitter; nil for no pings.
+    public let pingInterval: TimeAmount?
+    /// Whether the interval was set or follows from the idle timeout.
+    public let isPingIntervalSet: Bool
+    /// The age at which a socket is closed, before jitter; nil for none.
+    public let maxAge: TimeAmount?
+    /// Who says so.
+    public let ageSource: Source
+    /// What does not fit together, and what to change.
+    public let warnings: [String]
+
+    /// Works the plan out.
+    public init(_ settings: Settings) {
+        hops = settings.loadBalancers
+        let idleHop = hops.filter { $0.idleTimeout != nil }.min {
+            ($0.idleTimeout ?? .zero) < ($1.idleTimeout ?? .zero)
+        }
+        if let set = settings.lbIdleTimeout {
+            (idleTimeout, idleSource) = (set, .setting)
+        } else if let idleHop, let idle = idleHop.idleTimeout {
+            (idleTimeout, idleSource) = (idle, .hop(idleHop))
+        } else {
+            (idleTimeout, idleSource) = (Self.usualIdleTimeout, .fallback)
+        }
+        isPingIntervalSet = settings.pingInterval != nil
+        let interval = settings.pingInterval ?? .nanoseconds(idleTimeout.nanoseconds / 12 * 5)
+        pingInterval = interval == Settings.never ? nil : interval
+
+        let absoluteHop = hops.filter { $0.absoluteTimeout != nil }
+            .min { ($0.absoluteTimeout ?? .zero) < ($1.absoluteTimeout ?? .zero) }
+        if let set = settings.maxConnectionAge {
+            (maxAge, ageSource) = (set == Settings.never ? nil : set, .setting)
+        } else if let absoluteHop, let absolute = absoluteHop.absoluteTimeout {
+            (maxAge, ageSource) = (.nanoseconds(absolute.nanoseconds / 10 * 9), .hop(absoluteHop))
+        } else {
+            (maxAge, ageSource) = (nil, .fallback)
+        }
+        warnings = [
+            Self.idleWarning(idleTimeout, idleSource, idleHop),
+            Self.pingWarning(pingInterval, idleTimeout, idleSource),
+            Self.ageWarning(maxAge, absoluteHop),
+            Self.clientIdleWarning(settings),
+        ].compactMap { $0 }
+    }
+
+    /// True when the interval is so long that hops would drop idle sockets; it must not start with that.
+    public var losesTheRace: Bool {
+        guard let pingInterval else { return false }
+        return pingInterval >= idleTimeout
+    }
+
+    private static func idleWarning(_ idle: TimeAmount, _ source: Source, _ hop: LoadBalancerPreset?) -> String? {
+        guard source == .setting, let hop, let usual = hop.idleTimeout, idle > usual else { return nil }
+        return "SIDESOCKET_LB_IDLE_TIMEOUT=\(showDuration(idle)) is longer than the \(showDuration(usual)) that "
+            + "\(hop.rawValue) has by itself: make sure that it is set so there, or leave the variable out"
+    }
+
+    private static func pingWarning(_ interval: TimeAmount?, _ idle: TimeAmount, _ source: Source) -> String? {
+        guard let interval else {
+            return source == .fallback
+                ? nil
+                : "SIDESOCKET_PING_INTERVAL=off: a socket that is idle for \(showDuration(idle)) is dropped on the way; "
+                    + "leave the variable out for pings below that"
+        }
+        guard interval < idle, interval.nanoseconds > idle.nanoseconds / 2 else { return nil }
+        return "SIDESOCKET_PING_INTERVAL=\(showDuration(interval)) is more than half of the idle timeout "
+            + "\(showDuration(idle)): one late ping loses the socket; set at most "
+            + "\(showDuration(.nanoseconds(idle.nanoseconds / 2))), or leave it out"
+    }
+
+    private static func ageWarning(_ age: TimeAmount?, _ hop: LoadBalancerPreset?) -> String? {
+        guard let hop, let absolute = hop.absoluteTimeout else { return nil }
+        // The jitter may add a tenth.
+        if let age, age.nanoseconds / 10 * 11 <= absolute.nanoseconds { return nil }
+        let set = age.map(showDuration) ?? "off"
+        return "SIDESOCKET_MAX_CONNECTION_AGE=\(set): \(hop.rawValue) ends every connection after "
+            + "\(showDuration(absolute)) unless that was raised there; "
+            + "set at most \(showDuration(.nanoseconds(absolute.nanoseconds / 10 * 9))), or leave it out"
+    }
+
+    private static func clientIdleWarning(_ settings: Settings) -> String? {
+        guard settings.clientIdleTimeout != Settings.never, settings.clientIdleTimeout < .seconds(1) else { return nil }
+        return "SIDESOCKET_CLIENT_IDLE_TIMEOUT=\(showDuration(settings.clientIdleTimeout)) closes nearly every socket"
+    }
+
+    // MARK: In words
+
+    /// The chain of hops, the one that rules, the interval, and why; for `check` and for the log at the start.
+    public var explanation: [String] {
+        [chainSentence, idleSentence, pingSentence, ageSentence]
+            + hops.filter { !$0.note.isEmpty }.map {
+                "\($0.rawValue): \($0.note)."
+            }
+    }
+
+    private var chainSentence: String {
+        hops.isEmpty
+            ? "No load balancer is named (LB)."
+            : "The way: client → \(hops.map(\.rawValue).joined(separator: " → ")) → sidesocket."
+    }
+
+    private var idleSentence: String {
+        switch idleSource {
+        case .setting: "LB_IDLE_TIMEOUT rules: a connection may be idle for \(showDuration(idleTimeout))."
+        case .hop(let hop): "\(hop.rawValue) rules: it drops what is idle for \(showDuration(idleTimeout))."
+        case .fallback: "An idle timeout of \(showDuration(idleTimeout)) on the way is assumed."
+        }
+    }
+
+    private var pingSentence: String {
+        guard let pingInterval else { return "No pings are sent (PING_INTERVAL=off)." }
+        let why = isPingIntervalSet ? "set by PING_INTERVAL" : "five twelfths of the idle timeout"
+        return "A ping is due after \(showDuration(pingInterval)) ±10 % without bytes both ways (\(why))."
+    }
+
+    private var ageSentence: String {
+        guard let maxAge else { return "Sockets may get as old as they like." }
+        switch ageSource {
+        case .hop(let hop):
+            return "Sockets are closed at the age of \(showDuration(maxAge)) ±10 %, before \(hop.rawValue) does."
+        case .setting, .fallback:
+            return "Sockets are closed at the age of \(showDuration(maxAge)) ±10 % (MAX_CONNECTION_AGE)."
+        }
+    }
+}

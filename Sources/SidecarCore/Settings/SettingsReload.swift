@@ -1,0 +1,38 @@
+/// Changing settings while sockets are open.
+extension Settings {
+    /// What came of new settings.
+    public struct Reload: Sendable, Equatable {
+        /// The settings that hold now.
+        public let settings: Settings
+        /// Variables that have a new value.
+        public let changed: [String]
+        /// Variables whose new value needs a restart; the old one holds.
+        public let needRestart: [String]
+    }
+
+    /// These settings with what `new` says differently, as far as that can change without a restart.
+    public func reloading(_ new: Settings, registry: SettingsRegistry = .standard) -> Reload {
+        var merged = self
+        var changed: [String] = []
+        var needRestart: [String] = []
+        for definition in registry.definitions where definition.show(self) != definition.show(new) {
+            if SettingsRegistry.needRestart.contains(definition.name) {
+                needRestart.append(definition.environmentName)
+            } else {
+                definition.copy(new, &merged)
+                changed.append(definition.environmentName)
+            }
+        }
+        return Reload(settings: merged, changed: changed, needRestart: needRestart)
+    }
+}
+
+extension SettingsRegistry {
+    /// The variables that are read once at the start: addresses, what is sized by them, and what open connections
+    /// share.
+    public static let needRestart: Set<String> = [
+        "CONFIG", "LISTEN", "CONTROL_LISTEN", "CONTROL_TOKEN", "APP_URL", "WEBHOOK_URL", "THREADS", "NODE_NAME",
+        "LOG_LEVEL", "LOG_FORMAT", "MAX_CONNECTIONS", "RATE_LIMIT_IPV6_PREFIX", "MESSAGE_RATE_PER_IP",
+        "MESSAGE_RATE_PER_USER", "MAX_SEND_BUFFER_BYTES", "WEBHOOK_MAX_IN_FLIGHT", "MAX_TOTAL_PENDING_BYTES",
+    ]
+}

@@ -40,6 +40,8 @@ need() { # SCOPE
         need_command nginx nginx
         need_package libnginx-mod-stream
         need_command haproxy haproxy
+        need_package faketime
+        need_command ip iproute2
         ;;
     browser) need_command chromium chromium ;;
     peers)

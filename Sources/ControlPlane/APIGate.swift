@@ -24,6 +24,10 @@ struct APIGate: RouterMiddleware {
     ) async throws -> Response {
         switch self.access {
         case .open:
+            // Any page that is open in a browser on this machine can send requests here.
+            guard Self.isOwnPage(origin: request.headers[.origin], host: request.head.authority) else {
+                return Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
+            }
             return try await next(request, context)
         case .closed:
             return Problem.response(
@@ -41,6 +45,15 @@ struct APIGate: RouterMiddleware {
             }
             return try await next(request, context)
         }
+    }
+
+    /// True without an Origin, and for a page of this listener under a name that only means this machine.
+    static func isOwnPage(origin: String?, host: String?) -> Bool {
+        guard let origin else { return true }
+        guard let host, origin == "http://\(host)" else { return false }
+        let name = host.split(separator: ":").first.map(String.init) ?? ""
+        return name == "localhost" || host.hasPrefix("[::1]")
+            || name.hasPrefix("127.") && name.utf8.allSatisfy { $0 == 0x2E || 0x30...0x39 ~= $0 }
     }
 
     /// The token of the one Authorization field, whose scheme is compared without case (RFC 9110 §11.1).

@@ -7,6 +7,8 @@ public struct Readiness: Sendable, Equatable {
     /// Whether the last exchange with the app worked; nil before the first one. It doesn't decide readiness: taking the
     /// sidecar out of the balancer would not bring the app back.
     public var appReachable: Bool?
+    /// The app's addresses.
+    public var apps: [App]
     /// Client connections of every kind that are open now.
     public var connections: Int
     /// Client connections that it takes at most.
@@ -20,11 +22,43 @@ public struct Readiness: Sendable, Equatable {
     /// Bytes that may be pending at most.
     public var maxPendingBytes: Int
 
+    /// One address of the app.
+    public struct App: Sendable, Equatable {
+        /// The address as it was configured.
+        public var address: String
+        /// `closed`, `half-open` or `open`.
+        public var breaker: String
+        /// Whether its health check fails.
+        public var isDown: Bool
+        /// Calls under way.
+        public var inFlight: Int
+
+        /// Makes one.
+        public init(address: String, breaker: String, isDown: Bool, inFlight: Int) {
+            self.address = address
+            self.breaker = breaker
+            self.isDown = isDown
+            self.inFlight = inFlight
+        }
+
+        var json: String {
+            let address = address.unicodeScalars.map { scalar in
+                switch scalar {
+                case "\"", "\\": "\\\(scalar)"
+                case "\u{0}"..<"\u{20}": "?"
+                default: "\(scalar)"
+                }
+            }.joined()
+            return "{\"address\":\"\(address)\",\"breaker\":\"\(breaker)\",\"down\":\(isDown),\"inFlight\":\(inFlight)}"
+        }
+    }
+
     /// Creates a reading.
     public init(
         listening: Bool,
         draining: Bool,
         appReachable: Bool?,
+        apps: [App] = [],
         connections: Int,
         maxConnections: Int,
         inFlight: Int,
@@ -35,6 +69,7 @@ public struct Readiness: Sendable, Equatable {
         self.listening = listening
         self.draining = draining
         self.appReachable = appReachable
+        self.apps = apps
         self.connections = connections
         self.maxConnections = maxConnections
         self.inFlight = inFlight
@@ -52,7 +87,8 @@ public struct Readiness: Sendable, Equatable {
         let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
         // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
         return """
-            {"status":"\(status)","app":{"reachable":\(reachable)},"capacity":{\
+            {"status":"\(status)","app":{"reachable":\(reachable)},"apps":[\
+            \(apps.map(\.json).joined(separator: ","))],"capacity":{\
             "connections":\(self.connections),"maxConnections":\(self.maxConnections),\
             "inFlight":\(self.inFlight),"maxInFlight":\(self.maxInFlight),\
             "pendingBytes":\(self.pendingBytes),"maxPendingBytes":\(self.maxPendingBytes)}}

@@ -55,6 +55,8 @@ public enum SidesocketMetricCatalogue {
     private static let webhook: [MetricDescription] = [
         .counter("webhook_requests_total", "Event requests to the app, each attempt, by event and outcome."),
         .histogram("webhook_request_duration_seconds", "How long the app took for an event.", requestBuckets),
+        .histogram("webhook_wait_seconds", "How long an event waited for its turn to be sent.", requestBuckets),
+        .gauge("breaker_state", "The breaker of an address of the app: 0 closed, 1 half-open, 2 open."),
         .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
         .gauge("webhook_in_flight", "Event requests that the app is working on now."),
         .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),

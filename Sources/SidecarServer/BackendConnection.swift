@@ -33,6 +33,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private var context: ChannelHandlerContext?
     private var exchange: (any BackendExchange)?
     private var exchangesServed = 0
+    private let madeAt = NIODeadline.now()
     private var isRequestWhole = false
     private var replyKeepsAlive = false
     private var readsPaused = false
@@ -45,6 +46,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         self.reader = HTTPReplyReader(limits: limits)
     }
 
+    /// True when another connection should take its place, so that a change of the app's address is seen.
+    var isOld: Bool { .now() - madeAt > ServerConfiguration.backendLifetime }
     var isActive: Bool { context?.channel.isActive ?? false }
     var isWritable: Bool { context?.channel.isWritable ?? false }
 
@@ -108,6 +111,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     /// Ends the exchange and the connection; the exchange hears nothing more.
     func abort() {
+        if exchange != nil { pool?.exchangeEnded() }
         exchange = nil
         close()
     }
@@ -218,6 +222,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private func finish(with part: HTTPReplyPart) {
         let finished = exchange
         exchange = nil
+        pool?.exchangeEnded()
         exchangesServed += 1
         if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive, let pool {
             pool.release(self)
@@ -230,6 +235,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private func fail(_ failure: DeliveryFailure, wasStale: Bool = false) {
         let failed = exchange
         exchange = nil
+        if failed != nil { pool?.exchangeEnded() }
         failed?.backendFailed(failure, wasStale: wasStale)
     }
 }

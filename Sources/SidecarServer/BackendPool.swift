@@ -13,13 +13,15 @@ import SidecarCore
 ///
 /// The last one used is used next: the connections that a quiet hour doesn't need grow old and close.
 final class BackendPool {
-    private let origin: AppOrigin
+    let origin: AppOrigin
     private let eventLoop: any EventLoop
     private let timers: ShardTimers
     var configuration: ServerConfiguration
     private let state: ServerState
     private var idle: [BackendConnection] = []
     private var isClosed = false
+    /// Exchanges under way, those that wait for their connection included.
+    private(set) var inUse = 0
 
     init(
         origin: AppOrigin,
@@ -39,6 +41,7 @@ final class BackendPool {
     ///
     /// - Parameter fresh: Don't use a kept-alive one; for the retry after one had been closed under us.
     func run(_ exchange: any BackendExchange, fresh: Bool = false) {
+        inUse += 1
         if fresh || !reuse(for: exchange) { connect(for: exchange) }
     }
 
@@ -52,8 +55,11 @@ final class BackendPool {
         return false
     }
 
+    /// An exchange has ended, one way or the other.
+    func exchangeEnded() { inUse -= 1 }
+
     func release(_ connection: BackendConnection) {
-        if isClosed {
+        if isClosed || connection.isOld {
             connection.close()
             return
         }
@@ -80,7 +86,7 @@ final class BackendPool {
 
     private func connect(for exchange: any BackendExchange) {
         guard !state.descriptors.isSpent else {
-            exchange.backendFailed(.connect("No file descriptor is left for it."), wasStale: false)
+            fail(exchange, .connect("No file descriptor is left for it."))
             return
         }
         attempt(for: exchange, until: .now() + ServerConfiguration.connectTimeout)
@@ -117,31 +123,32 @@ final class BackendPool {
             state.noteApp(reachable: true)
             guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self) else {
                 // It closed between coming up and now.
-                exchange.backendFailed(.connectionLost, wasStale: false)
+                fail(exchange, .connectionLost)
                 return
             }
             if exchange.isCancelled {
+                exchangeEnded()
                 release(connection)
             } else {
                 connection.begin(exchange)
             }
         case .failure(let error):
             connectionClosed()
-            if exchange.isCancelled { return }
+            if exchange.isCancelled { return exchangeEnded() }
             if let error = error as? IOError, error.errnoCode == EAGAIN, .now() < deadline {
                 // A Unix socket whose backlog is full refuses at once, where TCP would let us wait.
                 // One that another exchange has finished with serves as well.
                 eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
-                    if exchange.isCancelled { return }
+                    if exchange.isCancelled { return self.exchangeEnded() }
                     if !self.reuse(for: exchange) { self.attempt(for: exchange, until: deadline) }
                 }
                 return
             }
             state.noteApp(reachable: false)
             if case .connectTimeout? = error as? ChannelError {
-                exchange.backendFailed(.timeout, wasStale: false)
+                fail(exchange, .timeout)
             } else {
-                exchange.backendFailed(.connect(Self.sentence(for: error)), wasStale: false)
+                fail(exchange, .connect(Self.sentence(for: error)))
             }
         }
     }
@@ -158,6 +165,11 @@ final class BackendPool {
         try channel.pipeline.syncOperations.addHandler(
             BackendConnection(pool: self, timers: timers, limits: configuration.replyLimits)
         )
+    }
+
+    private func fail(_ exchange: any BackendExchange, _ failure: DeliveryFailure) {
+        exchangeEnded()
+        exchange.backendFailed(failure, wasStale: false)
     }
 
     private static func sentence(for error: any Error) -> String {

@@ -13,6 +13,8 @@ protocol SessionTransport: AnyObject {
     func close(code: UInt16, reason: String)
     /// The session takes messages again.
     func resumeReading()
+    /// Other settings hold: deadlines may lie elsewhere.
+    func settingsChanged()
 }
 
 /// What the app's answer to `open` means for the handshake.
@@ -37,7 +39,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private let clientAddress: String
     private var handshake: HTTPRequestHead?
     private var machine = SessionStateMachine()
-    private var waitingForPermit: Delivery?
+    private var underWay: EventUnderWay?
+    private var isWaitingForPermit = false
     private var accountedBytes = 0
     private var user: String?
     private var state: String?
@@ -52,6 +55,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// True while a rate keeps it from taking more.
     private(set) var isThrottled = false
     private var throttle: TimerEntry?
+    private let retryTimer = CallbackTimer()
     private weak var transport: (any SessionTransport)?
 
     /// Makes a session whose handshake the app has not seen yet.
@@ -184,17 +188,31 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         transport?.resumeReading()
     }
 
+    /// Other settings hold from now on.
+    func settingsChanged() { transport?.settingsChanged() }
+
     // MARK: Events to the app
 
-    func permitGranted() {
-        guard let delivery = waitingForPermit else {
-            // Only handshakes give up their place: the client has gone, or has waited too long.
-            shard.state.gate.release(.handshakes)
+    func permitGranted(address: Int) {
+        let now = NIODeadline.now()
+        guard isWaitingForPermit else {
+            // It gave up its place: the client has gone, or has waited too long.
+            shard.state.gate.release(
+                abandonedLane,
+                address: address,
+                .neutral,
+                on: shard.eventLoop,
+                at: now
+            )
             return
         }
-        waitingForPermit = nil
-        call(delivery)
+        isWaitingForPermit = false
+        retryTimer.cancel(in: shard.timers)
+        call(address: address, at: now)
     }
+
+    /// The lane of a ticket that found nobody: `open` is the only event of a session that the app never accepted.
+    private var abandonedLane: PermitLane { machine.wasAccepted ? .events : .handshakes }
 
     /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
     func writeRequest(for delivery: Delivery, unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
@@ -222,7 +240,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// The app has answered an event, or the call has failed for good.
     func completed(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         switch delivery.event {
-        case .open: openCompleted(outcome)
+        case .open: openCompleted(delivery, outcome)
         case .message: messageCompleted(delivery, outcome)
         case .close: closeCompleted(delivery, outcome)
         }
@@ -233,39 +251,101 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .wait:
             break
         case .deliver(let delivery):
-            switch shard.state.gate.acquire(delivery.event.lane, for: self, on: shard.eventLoop) {
-            case .granted: call(delivery)
-            case .queued: waitingForPermit = delivery
-            case .full: turnAway(limit: "handshake_queue", .connectionLimit)
-            }
+            underWay = EventUnderWay(delivery)
+            attempt(at: .now())
         case .finish:
             shard.remove(self)
         }
     }
 
-    private func call(_ delivery: Delivery) {
-        WebhookCall(delivery: delivery, session: self, shard: shard).start()
+    /// Asks for a permit, for the first time or again.
+    private func attempt(at now: NIODeadline) {
+        guard let event = underWay?.delivery.event else { return }
+        underWay?.asked(at: now)
+        switch shard.state.gate.acquire(event.lane, for: self, on: shard.eventLoop, at: now) {
+        case .granted(let address): call(address: address, at: now)
+        case .queued:
+            isWaitingForPermit = true
+            if !waitsForAdmission { watchWait() }
+        case .full: turnAway(limit: "handshake_queue", .connectionLimit)
+        case .unavailable: turnAway(limit: "breaker", .appFailed)
+        }
+    }
+
+    private func call(address: Int, at now: NIODeadline) {
+        guard let underWay else { return }
+        let metrics = shard.metrics.webhook(for: underWay.delivery.event)
+        metrics.wait.recordNanoseconds((now - underWay.askedAt).nanoseconds)
+        WebhookCall(
+            delivery: underWay.delivery,
+            happenedAt: underWay.happenedAt,
+            address: address,
+            session: self,
+            shard: shard,
+            at: now
+        ).start()
+    }
+
+    // MARK: Retries
+
+    /// While no address can be called, waiting for a permit takes from the time for retries.
+    private func watchWait() {
+        guard let underWay else { return }
+        let deadline = underWay.dueSince + shard.configuration.settings.webhookRetryFor
+        retryTimer.arm(in: shard.timers, at: max(deadline, .now() + .seconds(1))) { [weak self] _ in
+            self?.waitedLong()
+        }
+    }
+
+    private func waitedLong() {
+        guard isWaitingForPermit, let delivery = underWay?.delivery else { return }
+        if shard.state.gate.hasAddress { return watchWait() }  // others come first, that is all
+        isWaitingForPermit = false  // the ticket in the queue finds nobody
+        gaveUp(delivery, .connect("No address of it can be called."))
+    }
+
+    /// Tries the event again later if there is time for it.
+    private func retries(_ failure: DeliveryFailure, retryAfter: TimeAmount?) -> Bool {
+        guard failure.isTransient, let attempt = underWay else { return false }
+        let now = NIODeadline.now()
+        guard
+            let delay = shard.configuration.retryPolicy.delay(
+                afterFailures: attempt.failures + 1,
+                since: attempt.dueSince,
+                now: now,
+                retryAfter: retryAfter,
+                jitter: .random(in: 0..<1)
+            )
+        else { return false }
+        underWay?.failures += 1
+        if attempt.failures == 0 { log(failure, attempt.delivery, level: .info, "an event is tried again") }
+        retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
+            guard let self, let underWay = self.underWay else { return }
+            self.shard.metrics.webhook(for: underWay.delivery.event).retries.increment()
+            self.attempt(at: now)
+        }
+        return true
     }
 
     // MARK: Answers
 
-    private func openCompleted(_ outcome: WebhookCall.Outcome) {
+    private func openCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         switch outcome {
         case .failure(let failure):
-            log(failure, event: "open", level: .warning)
+            log(failure, delivery, level: .warning)
             decideAgainst(.fail(failure))
         case .success(let (head, body)):
             guard (200..<300).contains(head.status) else {
                 decideAgainst(.relay(head, body))
                 return
             }
-            opened(by: head, body: body)
+            opened(by: head, body: body, delivery)
         }
     }
 
     /// True while the handshake waits for its turn and the app has not heard of it.
     private var waitsForAdmission: Bool {
-        guard case .open? = waitingForPermit?.event else { return false }
+        guard isWaitingForPermit, case .open? = underWay?.delivery.event else { return false }
         return true
     }
 
@@ -276,13 +356,14 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
     private func turnAway(limit: String, _ result: HandshakeResult) {
-        waitingForPermit = nil
+        isWaitingForPermit = false
         shard.metrics.limited(limit, action: "refused")
         decideAgainst(
             .refuse(
                 Refusal(
                     status: 503,
-                    sentence: "Too many clients connect at once; try again later.",
+                    sentence: result == .appFailed
+                        ? "The application is not available." : "Too many clients connect at once; try again later.",
                     reason: result.rawValue,
                     retryAfter: ServerConfiguration.retryAfter()
                 ),
@@ -300,7 +381,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         transport?.handshakeDecided(decision)
     }
 
-    private func opened(by head: HTTPReplyHead, body: ByteBuffer) {
+    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ delivery: Delivery) {
         let step = machine.accepted(at: .now())
         handshake = nil
         client = nil
@@ -309,7 +390,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             reply = try WebhookReply(head: head, body: body)
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
-            log(error, event: "open", level: .warning)
+            log(error, delivery, level: .warning)
             transport?.handshakeDecided(.fail(error))
             performLast(step, code: 1006)
             return
@@ -354,8 +435,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             let (head, body) = try outcome.get()
             apply(try WebhookReply(head: head, body: body))
         } catch {
+            if retries(error, retryAfter: outcome.retryAfter) { return }
             messageFailed(delivery, error)
         }
+        messageDone()
+    }
+
+    private func messageDone() {
         perform(machine.answered())
         accountBytes()
         if !isPaused { transport?.resumeReading() }
@@ -365,7 +451,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private var isPaused: Bool { accountedBytes >= shard.configuration.settings.maxPendingBytes }
 
     private func messageFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, event: "message", level: .warning, sequence: delivery.sequence)
+        log(failure, delivery, level: .warning)
         shard.metrics.messagesDropped(1, reason: "app_failed")
         if shard.configuration.settings.webhookFailure == .close {
             close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
@@ -373,15 +459,38 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     private func closeCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
-        switch outcome {
-        case .failure(let failure):
-            log(failure, event: "close", level: .warning, sequence: delivery.sequence)
-        case .success(let (head, _)) where !(200..<300).contains(head.status):
-            log(.status(head.status), event: "close", level: .warning, sequence: delivery.sequence)
-        case .success:
-            break
+        do throws(DeliveryFailure) {
+            let (head, _) = try outcome.get()
+            if !(200..<300).contains(head.status) { throw .status(head.status) }
+        } catch {
+            if retries(error, retryAfter: outcome.retryAfter) { return }
+            closeFailed(delivery, error)
         }
+        closeDone()
+    }
+
+    private func closeFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
+        log(failure, delivery, level: .error)
+        shard.metrics.messagesDropped(1, reason: "close_undelivered")
+    }
+
+    private func closeDone() {
         perform(machine.answered())
+        accountBytes()
+    }
+
+    /// The time for the event is over before it could be tried.
+    private func gaveUp(_ delivery: Delivery, _ failure: DeliveryFailure) {
+        switch delivery.event {
+        case .open:
+            break
+        case .message:
+            messageFailed(delivery, failure)
+            messageDone()
+        case .close:
+            closeFailed(delivery, failure)
+            closeDone()
+        }
     }
 
     private func apply(_ reply: WebhookReply) {
@@ -462,7 +571,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
         if waitsForAdmission {
-            waitingForPermit = nil
+            isWaitingForPermit = false
             decideAgainst(.refuse(.draining, .draining))
             return
         }
@@ -478,6 +587,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             metadata: ["connection": "\(id)", "client": "\(clientAddress)"]
         )
         shard.metrics.messagesDropped(machine.discardQueue(), reason: "drain_timeout")
+        retryTimer.cancel(in: shard.timers)
         shard.remove(self)
     }
 
@@ -485,7 +595,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard !machine.hasEnded else { return }
         if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
-            waitingForPermit = nil
+            isWaitingForPermit = false
             leaveSeats()
             machine.refused()
             shard.remove(self)
@@ -515,21 +625,30 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         accountBytes()
     }
 
+    /// What a session costs whose client has gone and whose close event is not delivered yet, in bytes; so many
+    /// closes that nobody takes fill the budget, and no more clients are let in.
+    private static let undeliveredCloseBytes = 2048
+
     private func accountBytes() {
-        let pending = machine.pendingBytes
+        let pending = machine.pendingBytes + (machine.owesClose ? Self.undeliveredCloseBytes : 0)
         if pending != accountedBytes {
             shard.state.pendingBytes.adjust(by: pending - accountedBytes)
             accountedBytes = pending
         }
     }
 
-    private func log(_ failure: DeliveryFailure, event: String, level: Logger.Level, sequence: UInt64 = 1) {
+    private func log(
+        _ failure: DeliveryFailure,
+        _ delivery: Delivery,
+        level: Logger.Level,
+        _ message: Logger.Message = "the app did not take an event"
+    ) {
         shard.logger.log(
             level: level,
-            "the app did not take an event",
+            message,
             metadata: [
-                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(event)",
-                "event_id": "\(id)-\(sequence)", "why": "\(failure.sentence)",
+                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(delivery.event.name)",
+                "event_id": "\(id)-\(delivery.sequence)", "why": "\(failure.sentence)",
             ]
         )
     }

@@ -319,6 +319,19 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             refuse(error.refusal, handshake: error.result)
             return
         }
+        if shard.state.pendingBytes.isSpent {
+            shard.metrics.limited("max_total_pending_bytes", action: "refused")
+            refuse(
+                Refusal(
+                    status: 503,
+                    sentence: "The server has too much that waits for the application.",
+                    reason: "connection_limit",
+                    retryAfter: ServerConfiguration.retryAfter()
+                ),
+                handshake: .connectionLimit
+            )
+            return
+        }
         let accepted: AcceptedUpgrade
         do throws(HandshakeRefusal) {
             accepted = try Handshake.validate(

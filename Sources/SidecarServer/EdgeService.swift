@@ -19,7 +19,6 @@ public final class EdgeService: Service {
     private let live: Mutex<LiveSettings>
     private let maxConnections: Int
     private let nodeName: String
-    private let isSignalSpent: @Sendable () -> Bool
 
     /// The numbers that health checks and scrapes read.
     public let state: ServerState
@@ -31,8 +30,6 @@ public final class EdgeService: Service {
     ///   - nodeName: This process's name in `ce-source`.
     ///   - maxConnections: Open client connections at most.
     ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
-    ///   - drainsBySignal: Whether it was a signal that asked for the drain under way; the next one then ends the
-    ///     process at once.
     ///   - logger: Where log lines go.
     /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
     public init(
@@ -40,8 +37,7 @@ public final class EdgeService: Service {
         nodeName: String,
         maxConnections: Int,
         maxDescriptors: Int,
-        logger: Logger,
-        drainsBySignal: @escaping @Sendable () -> Bool
+        logger: Logger
     ) throws {
         let configuration = try ServerConfiguration(
             settings: settings,
@@ -50,8 +46,12 @@ public final class EdgeService: Service {
         )
         self.maxConnections = maxConnections
         self.nodeName = nodeName
-        isSignalSpent = drainsBySignal
-        state = ServerState(settings: settings, maxConnections: maxConnections, maxDescriptors: maxDescriptors)
+        state = ServerState(
+            settings: settings,
+            maxConnections: maxConnections,
+            maxDescriptors: maxDescriptors,
+            logger: logger
+        )
         self.logger = logger
         metrics = ServerMetrics()
         live = Mutex(
@@ -82,27 +82,12 @@ public final class EdgeService: Service {
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
         }
+        await shards.forFirst { $0.watchHealth() }
         state.beginListening()
         try? await gracefulShutdown()
-        endAtOnceOnNextSignal()
         await drain(shards, listeners)
         try await group.shutdownGracefully()
         withExtendedLifetime(shards) {}  // channels that close last still report to them
-    }
-
-    /// A second signal ends the process at once; the first one does not when the drain has another cause.
-    private func endAtOnceOnNextSignal() {
-        if isSignalSpent() {
-            signal(SIGTERM, SIG_DFL)
-            signal(SIGINT, SIG_DFL)
-        } else {
-            let spend: @convention(c) (Int32) -> Void = { _ in
-                signal(SIGTERM, SIG_DFL)
-                signal(SIGINT, SIG_DFL)
-            }
-            signal(SIGTERM, spend)
-            signal(SIGINT, spend)
-        }
     }
 
     // MARK: Other settings while it runs
@@ -284,6 +269,11 @@ private struct ShardDirectory: Sendable {
     /// The shard of the loop on which this is called.
     func shard(of eventLoop: any EventLoop) -> LoopShard? {
         byLoop[ObjectIdentifier(eventLoop)]?.value
+    }
+
+    func forFirst(_ body: @escaping @Sendable (LoopShard) -> Void) async {
+        guard let shard = shards.first else { return }
+        try? await shard.eventLoop.submit { body(shard.value) }.get()
     }
 
     func forEach(_ body: @escaping @Sendable (LoopShard) -> Void) async {

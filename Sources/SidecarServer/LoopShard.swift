@@ -17,8 +17,10 @@ final class LoopShard {
     let timers: ShardTimers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
-    let webhookPool: BackendPool
-    let proxyPool: BackendPool
+    /// One for each address of ``Settings/webhookOrigins``.
+    private let webhookPools: [BackendPool]
+    /// One for each address of ``Settings/apps``; the same ones when events go there too.
+    private let proxyPools: [BackendPool]
 
     /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
     var scratch = ByteBufferAllocator().buffer(capacity: 2048)
@@ -27,6 +29,7 @@ final class LoopShard {
 
     private var sessions: [ObjectIdentifier: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
+    private var healthChecks: [HealthCheck] = []
     private var webSockets = 0
     private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
@@ -57,10 +60,39 @@ final class LoopShard {
                 state: state
             )
         }
-        let app = configuration.settings.app
-        let webhookOrigin = configuration.settings.webhookTarget?.origin ?? app
-        proxyPool = pool(app)
-        webhookPool = webhookOrigin == app ? proxyPool : pool(webhookOrigin)
+        proxyPools = configuration.settings.apps.map(pool)
+        webhookPools =
+            configuration.settings.webhookTarget?.origin == nil
+            ? proxyPools : configuration.settings.webhookOrigins.map(pool)
+    }
+
+    /// The connections to the address that the gate has chosen.
+    func webhookPool(_ address: Int) -> BackendPool? {
+        webhookPools.indices.contains(address) ? webhookPools[address] : nil
+    }
+
+    /// The connections for a request that is passed through: of the addresses that are well, the one with the fewest
+    /// under way here.
+    ///
+    /// - Parameter other: An address that has just refused; it is taken only if there is no other.
+    func proxyPool(otherThan other: BackendPool? = nil) -> BackendPool? {
+        if proxyPools.count == 1 { return proxyPools.first }
+        let sharesGate = configuration.settings.webhookTarget?.origin == nil
+        let rest = proxyPools.indices.filter { proxyPools[$0] !== other }
+        let well = rest.filter { !sharesGate || state.gate.admits($0) }
+        return (well.isEmpty ? rest : well).map { proxyPools[$0] }.min { $0.inUse < $1.inUse } ?? proxyPools.first
+    }
+
+    /// True when a request that one address refused may go to another.
+    var hasSeveralAddresses: Bool { proxyPools.count > 1 }
+
+    /// Asks the addresses for their health; on one loop only.
+    func watchHealth() {
+        guard let path = configuration.settings.appHealthPath else { return }
+        healthChecks = webhookPools.indices.map {
+            HealthCheck(address: $0, path: path, pool: webhookPools[$0], shard: self)
+        }
+        for check in healthChecks { check.start() }
     }
 
     // MARK: What lives here
@@ -150,8 +182,8 @@ final class LoopShard {
     func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
         self.configuration = configuration
         self.admission = admission
-        webhookPool.configuration = configuration
-        proxyPool.configuration = configuration
+        for pool in webhookPools + proxyPools { pool.configuration = configuration }
+        for session in sessions.values { session.settingsChanged() }
     }
 
     /// Ends what is left, without waiting.
@@ -161,8 +193,7 @@ final class LoopShard {
         let left = Array(sessions.values)
         for session in left { session.abandon() }
         for handler in Array(httpHandlers.values) { handler.endNow() }
-        webhookPool.close()
-        proxyPool.close()
+        for pool in webhookPools + proxyPools { pool.close() }
         return left.count
     }
 }

@@ -16,6 +16,7 @@ final class ProxyExchange: BackendExchange {
     private var framing = PassThroughHeads.ClientFraming.none
     private var keepsAlive = false
     private var hasRetried = false
+    private var pool: BackendPool?
 
     /// True when the client's request has been read to its end.
     private(set) var isRequestWhole = false
@@ -39,7 +40,12 @@ final class ProxyExchange: BackendExchange {
     }
 
     func start() {
-        shard.proxyPool.run(self)
+        run(on: shard.proxyPool())
+    }
+
+    private func run(on pool: BackendPool?, fresh: Bool = false) {
+        self.pool = pool
+        pool?.run(self, fresh: fresh)
     }
 
     // MARK: From the client
@@ -106,7 +112,7 @@ final class ProxyExchange: BackendExchange {
             head,
             target: target,
             client: client,
-            appAuthority: shard.configuration.settings.app.authority,
+            appAuthority: pool?.origin.authority ?? "",
             preserveHost: shard.configuration.settings.preserveHost,
             into: &shard.scratch
         )
@@ -183,7 +189,13 @@ final class ProxyExchange: BackendExchange {
         guard let handler else { return }
         if wasStale, !hasRetried, canRepeat {
             hasRetried = true
-            shard.proxyPool.run(self, fresh: true)
+            run(on: pool, fresh: true)
+            return
+        }
+        // Nothing has been sent yet, so that another address can take it.
+        if case .connect = failure, shard.hasSeveralAddresses, !hasRetried, !isReplyBegun {
+            hasRetried = true
+            run(on: shard.proxyPool(otherThan: pool))
             return
         }
         self.handler = nil

@@ -16,10 +16,13 @@ struct ServerConfiguration: Sendable {
     /// What compression is agreed to; nil when it is off.
     let deflate: DeflateSettings?
     let heartbeat: HeartbeatPolicy
+    let retryPolicy: RetryPolicy
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
     /// we rarely write into a closing one, and short enough to give small apps their workers back.
     static let backendIdle = TimeAmount.seconds(4)
+    /// How long a connection to the app is used; then the app's name is resolved anew.
+    static let backendLifetime = TimeAmount.seconds(60)
     /// How long connecting to the app may take.
     static let connectTimeout = TimeAmount.seconds(5)
     /// How long a client's connection may wait between two requests.
@@ -44,11 +47,10 @@ struct ServerConfiguration: Sendable {
         self.settings = settings
         self.maxConnections = maxConnections
         let target = settings.webhookTarget
-        let webhookOrigin = target?.origin ?? settings.app
-        let isOnApp = webhookOrigin.isSameEndpoint(as: settings.app)
+        let isOnApp = settings.webhookIsOnApp
         dialect = CloudEventsDialect(
             nodeName: nodeName,
-            authority: webhookOrigin.authority,
+            authority: settings.webhookOrigins.first?.authority ?? "",
             preserveHost: settings.preserveHost && isOnApp,
             webhookPath: target?.path,
             forwardedHeaders: settings.forwardHeaders
@@ -63,9 +65,8 @@ struct ServerConfiguration: Sendable {
         heartbeat = HeartbeatPolicy(settings, HeartbeatPlan(settings))
         requestLimits = HTTPLimits(maxHeadBytes: settings.maxHeaderBytes, maxHeaders: settings.maxHeaders)
         replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
-        tlsContext =
-            settings.app.usesTLS || webhookOrigin.usesTLS
-            ? try Self.makeTLSContext(caFile: settings.appCAFile) : nil
+        retryPolicy = RetryPolicy(retryFor: settings.webhookRetryFor)
+        tlsContext = settings.callsOverTLS ? try Self.makeTLSContext(caFile: settings.appCAFile) : nil
     }
 
     private static func makeTLSContext(caFile: String?) throws -> NIOSSLContext {

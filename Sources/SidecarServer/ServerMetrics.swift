@@ -39,6 +39,7 @@ final class ServerMetrics: Sendable {
         let event: String
         let answered: Counter
         let duration: Timer
+        let wait: Timer
         let retries: Counter
 
         init(event: String) {
@@ -48,6 +49,7 @@ final class ServerMetrics: Sendable {
                 dimensions: [("event", event), ("outcome", "2xx")]
             )
             duration = Timer(label: "sidesocket_webhook_request_duration_seconds", dimensions: [("event", event)])
+            wait = Timer(label: "sidesocket_webhook_wait_seconds", dimensions: [("event", event)])
             retries = Counter(label: "sidesocket_webhook_retries_total", dimensions: [("event", event)])
         }
 

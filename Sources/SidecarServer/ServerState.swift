@@ -1,3 +1,4 @@
+import Logging
 public import SidecarCore
 import Synchronization
 
@@ -23,11 +24,15 @@ public final class ServerState: Sendable {
     /// Calls to the app at most.
     public let maxInFlight: Int
 
-    init(settings: Settings, maxConnections: Int, maxDescriptors: Int) {
+    init(settings: Settings, maxConnections: Int, maxDescriptors: Int, logger: Logger) {
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         descriptors = SharedBudget(limit: maxDescriptors)
-        gate = WebhookGate(capacity: settings.webhookMaxInFlight)
+        gate = WebhookGate(
+            addresses: settings.webhookOrigins.map(\.description),
+            capacity: settings.webhookMaxInFlight,
+            logger: logger
+        )
         maxInFlight = settings.webhookMaxInFlight
         self.maxConnections = maxConnections
     }
@@ -46,6 +51,8 @@ public final class ServerState: Sendable {
     public var inFlight: Int { gate.inUse }
     /// Events that wait for their turn.
     public var queueDepth: Int { gate.queueDepth }
+    /// The addresses that events go to, with their breakers.
+    public var appAddresses: [AppAddressStatus] { gate.addresses }
     /// Whether the last attempt reached the app; nil before the first.
     public var appReachable: Bool? {
         switch reachability.load(ordering: .relaxed) {

@@ -18,6 +18,34 @@ final class TimerEntry {
     init() {}
 }
 
+/// A deadline for an owner that has several: it calls back.
+final class CallbackTimer: TimerOwner {
+    private var entry: TimerEntry?
+    private var action: ((_ now: NIODeadline) -> Void)?
+
+    /// Sets the deadline and what to do then, replacing both.
+    func arm(in timers: ShardTimers, at deadline: NIODeadline, _ action: @escaping (_ now: NIODeadline) -> Void) {
+        let entry = entry ?? TimerEntry()
+        self.entry = entry
+        self.action = action
+        timers.arm(entry, owner: self, at: deadline)
+    }
+
+    func cancel(in timers: ShardTimers) {
+        if let entry { timers.cancel(entry) }
+        entry = nil
+        action = nil
+    }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        let due = action
+        entry = nil
+        action = nil
+        due?(now)
+        return nil
+    }
+}
+
 /// All deadlines of one event loop behind a single scheduled task, which rests when nothing is armed.
 ///
 /// A scheduled NIO task per connection would sit in a heap whose cancel is a linear scan.

@@ -86,6 +86,7 @@ final class UpgradeAttempt: SessionTransport {
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
+    func settingsChanged() {}
 }
 
 extension Refusal {

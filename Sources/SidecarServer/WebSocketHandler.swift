@@ -524,6 +524,14 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.timers.arm(timer, owner: self, at: nextDeadlineWhenOpen)
     }
 
+    /// Deadlines that have passed already under the new settings are spread, or all sockets would be pinged at once.
+    func settingsChanged() {
+        guard phase == .open else { return }
+        let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
+        let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
+        shard.timers.arm(timer, owner: self, at: max(nextDeadlineWhenOpen, spread))
+    }
+
     private var nextDeadlineWhenOpen: NIODeadline {
         let beat = heartbeat.nextDeadline(shard.configuration.heartbeat)
         return assemblyDeadline.map { min($0, beat) } ?? beat

@@ -2,33 +2,54 @@ import CoreMetrics
 import NIOCore
 import SidecarCore
 
-/// One event on its way to the app, and the answer on its way back.
+/// One attempt to bring an event to the app, and the answer on its way back.
 final class WebhookCall: BackendExchange {
     /// What became of the call.
     typealias Outcome = Result<(head: HTTPReplyHead, body: ByteBuffer), DeliveryFailure>
 
     private let session: BridgeSession
     private let delivery: Delivery
+    private let happenedAt: Int64
+    private let address: Int
     private let shard: LoopShard
-    private let startedAt = NIODeadline.now()
-    /// The time of the event, the same on every repetition.
-    private let happenedAt = WallClock.unixMilliseconds()
+    private let startedAt: NIODeadline
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
     private var body = ByteBuffer()
     private var hasRetried = false
 
-    init(delivery: Delivery, session: BridgeSession, shard: LoopShard) {
+    /// - Parameters:
+    ///   - happenedAt: The time of the event in milliseconds since 1970, the same on every repetition.
+    ///   - address: The address of the app that the gate has chosen.
+    init(
+        delivery: Delivery,
+        happenedAt: Int64,
+        address: Int,
+        session: BridgeSession,
+        shard: LoopShard,
+        at now: NIODeadline
+    ) {
         self.delivery = delivery
+        self.happenedAt = happenedAt
+        self.address = address
         self.session = session
         self.shard = shard
+        startedAt = now
     }
 
     /// The app gets the event even when its client has gone.
     var isCancelled: Bool { false }
 
     func start() {
-        shard.webhookPool.run(self)
+        run(fresh: false)
+    }
+
+    private func run(fresh: Bool) {
+        if let pool = shard.webhookPool(address) {
+            pool.run(self, fresh: fresh)
+        } else {
+            finish(.failure(.connect("The app has no such address.")))
+        }
     }
 
     func backendReady(_ connection: BackendConnection) {
@@ -65,7 +86,7 @@ final class WebhookCall: BackendExchange {
             // The app saw nothing of it, or will know it by its ce-id.
             hasRetried = true
             shard.metrics.webhook(for: delivery.event).retries.increment()
-            shard.webhookPool.run(self, fresh: true)
+            run(fresh: true)
             return
         }
         finish(.failure(failure))
@@ -77,14 +98,33 @@ final class WebhookCall: BackendExchange {
     /// The permit goes back first, so that whoever waits is served before this session's next event.
     private func finish(_ outcome: Outcome) {
         connection = nil
-        shard.state.gate.release(delivery.event.lane)
+        let now = NIODeadline.now()
+        shard.state.gate.release(
+            delivery.event.lane,
+            address: address,
+            CircuitBreaker.Outcome(outcome),
+            on: shard.eventLoop,
+            at: now
+        )
         let metrics = shard.metrics.webhook(for: delivery.event)
-        metrics.duration.recordNanoseconds((NIODeadline.now() - startedAt).nanoseconds)
+        metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
         switch outcome {
         case .success(let reply) where (200..<300).contains(reply.head.status): metrics.answered.increment()
         case .success(let reply): metrics.failed(.status(reply.head.status))
         case .failure(let failure): metrics.failed(failure)
         }
         session.completed(delivery, outcome)
+    }
+}
+
+extension CircuitBreaker.Outcome {
+    /// What a call says about the health of the app's address.
+    fileprivate init(_ outcome: WebhookCall.Outcome) {
+        switch outcome {
+        case .success(let reply) where reply.head.status == 429: self = .neutral
+        case .success(let reply): self = reply.head.status >= 500 ? .failure : .success
+        case .failure(.badReply): self = .neutral
+        case .failure: self = .failure
+        }
     }
 }

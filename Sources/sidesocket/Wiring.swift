@@ -1,11 +1,8 @@
 import ControlPlane
 import Logging
 import PrometheusMetrics
-import ServiceLifecycle
 import SidecarCore
 import SidecarServer
-import Synchronization
-import UnixSignals
 
 #if canImport(Glibc)
     import Glibc
@@ -17,67 +14,6 @@ import UnixSignals
 func complain(_ text: String) {
     var line = text.hasSuffix("\n") ? text : text + "\n"
     line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
-}
-
-/// Waits for somebody to ask for a drain by the API; its end shuts the group down.
-final class DrainRequest: Service {
-    private let requests: AsyncStream<Void>
-    private let requested: AsyncStream<Void>.Continuation
-    private let flag = Atomic<Bool>(false)
-
-    init() {
-        (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    }
-
-    /// True when it was asked for by the API and not by a signal.
-    var isMade: Bool { flag.load(ordering: .acquiring) }
-
-    func make() {
-        flag.store(true, ordering: .releasing)
-        requested.yield()
-    }
-
-    func run() async {
-        for await _ in requests.cancelOnGracefulShutdown() { return }
-        try? await gracefulShutdown()
-    }
-}
-
-/// Reads the settings again on SIGHUP. Bad ones change nothing, and say why.
-struct SettingsReloader: Service {
-    let edge: EdgeService
-    let flags: RawSettings
-    let logger: Logger
-
-    func run() async {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-            await reload()
-        }
-    }
-
-    private func reload() async {
-        switch Settings.parse(SettingsSources.gather(flags: flags)) {
-        case .failure(let faults):
-            logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])
-        case .success(let settings):
-            do {
-                let reload = try await edge.reload(settings)
-                logger.notice("settings reloaded", metadata: ["changed": "\(reload.changed.joined(separator: " "))"])
-                if !reload.needRestart.isEmpty {
-                    logger.warning(
-                        "these need a restart, the old values hold",
-                        metadata: ["variables": "\(reload.needRestart.joined(separator: " "))"]
-                    )
-                }
-                logPlan(HeartbeatPlan(reload.settings), to: logger)
-            } catch {
-                logger.error(
-                    "settings not reloaded, the old ones hold",
-                    metadata: ["SIDESOCKET_APP_CA_FILE": "\(settings.appCAFile ?? "")", "error": "\(error)"]
-                )
-            }
-        }
-    }
 }
 
 /// Says how sockets are kept alive, and what of it does not fit together.
@@ -137,6 +73,9 @@ extension Readiness {
             listening: state.isListening,
             draining: state.isDraining,
             appReachable: state.appReachable,
+            apps: state.appAddresses.map {
+                App(address: $0.name, breaker: $0.breaker.word, isDown: $0.isDown, inFlight: $0.inFlight)
+            },
             connections: state.sockets,
             maxConnections: state.maxConnections,
             inFlight: state.inFlight,
@@ -155,6 +94,12 @@ enum Gauges {
         registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
         registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
         registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.unsentBytes) }
+        for (index, address) in state.appAddresses.enumerated() {
+            registry.gauge("sidesocket_breaker_state", labels: [("address", address.name)]) {
+                let addresses = state.appAddresses
+                return addresses.indices.contains(index) ? Double(addresses[index].breaker.rawValue) : 0
+            }
+        }
         registry.gauge("sidesocket_draining", labels: []) { state.isDraining ? 1 : 0 }
     }
 }

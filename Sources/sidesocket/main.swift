@@ -74,8 +74,7 @@ do {
         nodeName: settings.nodeName ?? SystemLimits.hostName(),
         maxConnections: min(settings.maxConnections ?? .max, SystemLimits.connectionsThatFit(in: descriptors)),
         maxDescriptors: descriptors,
-        logger: logger,
-        drainsBySignal: { !drainRequest.isMade }
+        logger: logger
     )
 } catch {
     complainAboutAuthorities(settings, error)
@@ -94,7 +93,8 @@ let control = ControlPlane(
 logger.notice(
     "starting",
     metadata: [
-        "version": "\(version)", "app": "\(settings.app)", "max_connections": "\(edge.state.maxConnections)",
+        "version": "\(version)", "app": "\(settings.apps.map(\.description).joined(separator: ","))",
+        "max_connections": "\(edge.state.maxConnections)",
     ]
 )
 logPlan(HeartbeatPlan(settings), to: logger)
@@ -114,10 +114,10 @@ let services = ServiceGroup(
                 failureTerminationBehavior: .cancelGroup
             ),
         ],
-        gracefulShutdownSignals: [.sigterm, .sigint],
         logger: logger
     )
 )
+Task.detached { await TerminationSignals.watch(drainRequest, logger) }
 do {
     try await services.run()
 } catch {

@@ -16,7 +16,7 @@ def pair():
     from support.process import Sidesocket
 
     app = App()
-    process = Sidesocket(APP_URL=app.url, WEBHOOK_TIMEOUT="1s", MAX_REPLY_BYTES="64KiB")
+    process = Sidesocket(APP_URL=app.url, WEBHOOK_TIMEOUT="1s", MAX_REPLY_BYTES="64KiB", WEBHOOK_RETRY_FOR="off")
     yield app, process
     process.check_alive()
     process.kill()

@@ -45,8 +45,8 @@ public struct HeartbeatPolicy: Sendable, Equatable {
 /// reader. Any byte from the client is life. Pings go on while an answer is awaited, since a hop on the way may count
 /// only what we send. Each socket draws its own interval, ±10 %, for each ping, so that they spread out.
 ///
-/// A deadline that comes up late by more than ``lateness`` judges nobody: then it was us who stood still, and the
-/// answers may lie unread.
+/// Nobody is judged at once: after the deadline there is a ``grace``, in which what lies unread is read. A deadline that
+/// comes up late by more than ``lateness`` judges nobody either: then it was us who stood still.
 public struct Heartbeat: Sendable, Equatable {
     /// What to do at a deadline.
     public enum Step: Sendable, Equatable {
@@ -62,6 +62,8 @@ public struct Heartbeat: Sendable, Equatable {
         case closeAged
     }
 
+    /// The time between the deadline for an answer and the verdict.
+    public static let grace = TimeAmount.milliseconds(200)
     /// How late a deadline may come up and still count.
     public static let lateness = TimeAmount.seconds(1)
 
@@ -71,6 +73,7 @@ public struct Heartbeat: Sendable, Equatable {
     private var pingedAt: NIODeadline
     private var awaitingSince: NIODeadline?
     private var measuringSince: NIODeadline?
+    private var verdictAt: NIODeadline?
     private let openedAt: NIODeadline
     private let ageFactor: Double
     private var intervalFactor: Double
@@ -126,8 +129,12 @@ public struct Heartbeat: Sendable, Equatable {
     /// when nothing is limited.
     public func nextDeadline(_ policy: HeartbeatPolicy) -> NIODeadline {
         var next = pingDue(policy) ?? .distantFuture
-        if let due = deathDue(policy) { next = min(next, due) }
-        if let due = idleDue(policy) { next = min(next, due) }
+        if let verdictAt {
+            next = min(next, verdictAt)
+        } else {
+            if let due = deathDue(policy) { next = min(next, due) }
+            if let due = idleDue(policy) { next = min(next, due) }
+        }
         if let due = ageDue(policy) { next = min(next, due) }
         return next
     }
@@ -148,15 +155,7 @@ public struct Heartbeat: Sendable, Equatable {
     ) -> Step {
         if let due = ageDue(policy), now >= due { return .closeAged }
         if hasProgressed { awaitingSince = nil }
-        if let due = deathDue(policy), now >= due {
-            if isReading, now - due <= Self.lateness { return .closeUnresponsive }
-            awaitingSince = now
-        }
-        if let due = idleDue(policy), now >= due {
-            if isReading, now - due <= Self.lateness { return .closeIdle }
-            // Whatever lies unread gets the time to be read.
-            if let idle = policy.clientIdleTimeout { messageAt = now - idle + Self.lateness }
-        }
+        if let verdict = judge(at: now, isReading: isReading, policy) { return verdict }
         guard let due = pingDue(policy), now >= due else { return .wait }
         pingedAt = now
         sentAt = now
@@ -165,6 +164,29 @@ public struct Heartbeat: Sendable, Equatable {
         pingNumber &+= 1
         intervalFactor = Self.factor(jitter)
         return .sendPing
+    }
+
+    private mutating func judge(at now: NIODeadline, isReading: Bool, _ policy: HeartbeatPolicy) -> Step? {
+        let death = deathDue(policy).flatMap { now >= $0 ? $0 : nil }
+        let idle = idleDue(policy).flatMap { now >= $0 ? $0 : nil }
+        guard let due = death ?? idle else {
+            verdictAt = nil
+            return nil
+        }
+        let expected = verdictAt ?? due
+        if isReading, now - expected <= Self.lateness {
+            guard let at = verdictAt else {
+                verdictAt = now + Self.grace
+                return nil
+            }
+            guard now >= at else { return nil }
+            return death != nil ? .closeUnresponsive : .closeIdle
+        }
+        verdictAt = nil
+        if death != nil { awaitingSince = now }
+        // Whatever lies unread gets the time to be read.
+        if idle != nil, let limit = policy.clientIdleTimeout { messageAt = now - limit + Self.lateness }
+        return nil
     }
 
     private func pingDue(_ policy: HeartbeatPolicy) -> NIODeadline? {

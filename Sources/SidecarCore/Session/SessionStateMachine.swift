@@ -61,6 +61,15 @@ public enum SessionEvent: Sendable, Equatable {
     /// The connection has ended.
     case close(CloseReport)
 
+    /// The last part of its `ce-type`.
+    public var name: String {
+        switch self {
+        case .open: "open"
+        case .message: "message"
+        case .close: "close"
+        }
+    }
+
     /// Where its call waits for a permit.
     public var lane: PermitLane {
         if case .open = self { return .handshakes }
@@ -127,6 +136,10 @@ public struct SessionStateMachine: Sendable {
     public var isRunning: Bool { phase == .running }
     /// True when the connection has ended, whether its close event was delivered or not.
     public var hasEnded: Bool { report != nil || phase == .ending || phase == .finished }
+    /// True once the app has accepted the handshake.
+    public var wasAccepted: Bool { acceptedAt != nil }
+    /// True when the connection has ended and its close event has not been answered.
+    public var owesClose: Bool { wasAccepted && (report != nil || phase == .ending) }
     /// True when no event is with the app and none waits.
     public var isQuiet: Bool { !eventUnderWay && queue.isEmpty }
 

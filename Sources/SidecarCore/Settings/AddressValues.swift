@@ -27,20 +27,50 @@ extension ValueSyntax where Value == [ListenAddress] {
     )
 }
 
-extension ValueSyntax where Value == AppOrigin {
-    static let appURL = ValueSyntax(
-        accepted: "http://HOST:PORT, https://HOST:PORT or unix:/path; no path after the port",
+extension ValueSyntax where Value == [AppOrigin] {
+    static let appURLs = ValueSyntax(
+        accepted: "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; several by comma",
+        takesList: true,
         read: { text throws(ValueProblem) in
-            if text.hasPrefix("unix:") { return .unix(path: try HostSyntax.socketPath(text.dropFirst(5))) }
-            guard !text.contains(",") else { throw ValueProblem("names more than one app") }
-            let url = try TargetSyntax.url(text)
-            // One closing slash is how many people write an origin; it means the same.
-            guard url.rest.isEmpty || url.rest == "/" else {
-                throw ValueProblem("has a path, query or fragment after the port")
+            var origins: [AppOrigin] = []
+            let items = try listItems(text)
+            for item in items {
+                let origin: AppOrigin
+                do throws(ValueProblem) {
+                    origin = try Self.origin(String(item))
+                } catch {
+                    throw items.count == 1
+                        ? error : ValueProblem("in \(FaultText.quoted(String(item))): \(error.message)")
+                }
+                guard !origins.contains(origin) else { throw ValueProblem("names the same address twice, \(origin)") }
+                origins.append(origin)
             }
-            return url.origin
+            guard origins.count <= 64 else { throw ValueProblem("names more than 64 addresses") }
+            return origins
         },
-        show: { $0.description }
+        show: { $0.map(\.description).joined(separator: ",") }
+    )
+
+    private static func origin(_ text: String) throws(ValueProblem) -> AppOrigin {
+        if text.hasPrefix("unix:") { return .unix(path: try HostSyntax.socketPath(text.dropFirst(5))) }
+        let url = try TargetSyntax.url(text)
+        // One closing slash is how many people write an origin; it means the same.
+        guard url.rest.isEmpty || url.rest == "/" else {
+            throw ValueProblem("has a path, query or fragment after the port")
+        }
+        return url.origin
+    }
+}
+
+extension ValueSyntax where Value == String {
+    /// A path with a query perhaps, as in a request line.
+    static let requestPath = ValueSyntax(
+        accepted: "a path such as /healthz",
+        read: { text throws(ValueProblem) in
+            guard text.hasPrefix("/") else { throw ValueProblem("does not begin with a slash") }
+            return try TargetSyntax.originForm(text[...])
+        },
+        show: { $0 }
     )
 }
 

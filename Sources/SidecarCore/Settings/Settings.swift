@@ -12,8 +12,8 @@ public struct Settings: Sendable, Equatable {
     public var listen: [ListenAddress] = [.tcp(host: "0.0.0.0", port: 8080)]
     /// The addresses for metrics and health (`CONTROL_LISTEN`).
     public var controlListen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 9090)]
-    /// The app behind Sidesocket (`APP_URL`).
-    public var app: AppOrigin
+    /// The addresses of the app behind Sidesocket (`APP_URL`), at least one.
+    public var apps: [AppOrigin]
     /// A PEM file with the authorities that may sign the app's certificate (`APP_CA_FILE`); nil: the system's.
     public var appCAFile: String?
     /// The token that the API asks for (`CONTROL_TOKEN`); nil: the API answers on loopback listeners only.
@@ -119,6 +119,12 @@ public struct Settings: Sendable, Equatable {
     public var webhookTimeout = TimeAmount.seconds(10)
     /// Calls to the app at once in this process (`WEBHOOK_MAX_IN_FLIGHT`).
     public var webhookMaxInFlight = 64
+    /// How long an event is tried again (`WEBHOOK_RETRY_FOR`); zero when off.
+    public var webhookRetryFor = TimeAmount.seconds(30)
+    /// The path of the app's own health check (`APP_HEALTH_PATH`); nil for none.
+    public var appHealthPath: String?
+    /// The time between two of them (`APP_HEALTH_INTERVAL`).
+    public var appHealthInterval = TimeAmount.seconds(5)
     /// What the final failure of a message event does (`WEBHOOK_FAILURE`).
     public var webhookFailure = WebhookFailurePolicy.close
     /// Bytes received and not yet answered by the app, per connection (`MAX_PENDING_BYTES`).
@@ -130,7 +136,21 @@ public struct Settings: Sendable, Equatable {
 
     /// Settings for `app` with every default.
     public init(app: AppOrigin) {
-        self.app = app
+        apps = [app]
+    }
+
+    /// True when events or requests go to the app over TLS.
+    public var callsOverTLS: Bool {
+        apps.contains(where: \.usesTLS) || webhookTarget?.origin?.usesTLS == true
+    }
+
+    /// Where events go: the app's own addresses, unless `WEBHOOK_URL` names another.
+    public var webhookOrigins: [AppOrigin] { webhookTarget?.origin.map { [$0] } ?? apps }
+
+    /// True when events go to the app itself.
+    public var webhookIsOnApp: Bool {
+        guard let origin = webhookTarget?.origin else { return true }
+        return apps.contains { origin.isSameEndpoint(as: $0) }
     }
 
     /// What a time limit holds when it is `off`: a hundred years, so that code needs no special case for it and

@@ -29,7 +29,8 @@ extension Settings {
             }
         }
         // An absolute WEBHOOK_URL on the app's own origin means the same as its path alone.
-        if !failed.contains("APP_URL"), settings.webhookTarget?.origin == settings.app {
+        if !failed.contains("APP_URL"), settings.apps.count == 1, settings.webhookTarget?.origin == settings.apps.first
+        {
             settings.webhookTarget?.origin = nil
         }
         faults += CrossChecks(settings: settings, raw: raw, failed: failed).faults()
@@ -77,7 +78,7 @@ struct CrossChecks {
     func faults() -> [SettingFault] {
         [
             listenersApart(),
-            isNotUs("APP_URL", settings.app),
+            settings.apps.lazy.compactMap { isNotUs("APP_URL", $0) }.first,
             isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
             authoritiesAreOfUse(),
             proxyHeadersComeFromSomebody(),
@@ -115,9 +116,7 @@ struct CrossChecks {
     }
 
     private func authoritiesAreOfUse() -> SettingFault? {
-        guard settings.appCAFile != nil, !settings.app.usesTLS, settings.webhookTarget?.origin?.usesTLS != true else {
-            return nil
-        }
+        guard settings.appCAFile != nil, !settings.callsOverTLS else { return nil }
         return fault(
             "APP_CA_FILE",
             among: ["APP_CA_FILE", "APP_URL", "WEBHOOK_URL"],

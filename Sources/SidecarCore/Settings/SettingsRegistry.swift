@@ -88,10 +88,25 @@ public struct SettingsRegistry: Sendable {
         SettingDefinition(
             "APP_URL",
             .addresses,
-            \.app,
-            .appURL,
+            \.apps,
+            .appURLs,
             isRequired: true,
-            "Where the app answers HTTP."
+            "Where the app answers HTTP; of several addresses the one with the fewest calls under way is called."
+        ),
+        SettingDefinition(
+            "APP_HEALTH_PATH",
+            .addresses,
+            \.appHealthPath,
+            .requestPath,
+            unset: "none",
+            "A path on each address of the app that is asked regularly; addresses that fail it are left out."
+        ),
+        SettingDefinition(
+            "APP_HEALTH_INTERVAL",
+            .addresses,
+            \.appHealthInterval,
+            .duration(.milliseconds(100) ... .hours(1)),
+            "The time between two such questions; two that fail put the address out, one that passes back in."
         ),
         SettingDefinition(
             "APP_CA_FILE",
@@ -177,6 +192,13 @@ public struct SettingsRegistry: Sendable {
             \.webhookTimeout,
             .duration(.milliseconds(10) ... .hours(1)),
             "The time that the app has to answer one event."
+        ),
+        SettingDefinition(
+            "WEBHOOK_RETRY_FOR",
+            .webhook,
+            \.webhookRetryFor,
+            .durationOrZero(.milliseconds(10) ... .hours(24)),
+            "How long a message or close event is tried again while the app is away or busy; off for one attempt."
         ),
         SettingDefinition(
             "WEBHOOK_MAX_IN_FLIGHT",

@@ -31,7 +31,8 @@ extension SettingsRegistry {
     /// The variables that are read once at the start: addresses, what is sized by them, and what open connections
     /// share.
     public static let needRestart: Set<String> = [
-        "CONFIG", "LISTEN", "CONTROL_LISTEN", "CONTROL_TOKEN", "APP_URL", "WEBHOOK_URL", "THREADS", "NODE_NAME",
+        "CONFIG", "LISTEN", "CONTROL_LISTEN", "CONTROL_TOKEN", "APP_URL", "APP_HEALTH_PATH",
+        "APP_HEALTH_INTERVAL", "WEBHOOK_URL", "THREADS", "NODE_NAME",
         "LOG_LEVEL", "LOG_FORMAT", "MAX_CONNECTIONS", "RATE_LIMIT_IPV6_PREFIX", "MESSAGE_RATE_PER_IP",
         "MESSAGE_RATE_PER_USER", "MAX_SEND_BUFFER_BYTES", "WEBHOOK_MAX_IN_FLIGHT", "MAX_TOTAL_PENDING_BYTES",
     ]

@@ -78,6 +78,18 @@ extension ValueSyntax where Value == TimeAmount {
     }
 }
 
+extension ValueSyntax where Value == TimeAmount {
+    /// A duration within `range`; `off` stands for none at all.
+    static func durationOrZero(_ range: ClosedRange<TimeAmount>) -> ValueSyntax {
+        let some = duration(range)
+        return ValueSyntax(
+            accepted: "\(some.accepted), or off",
+            read: { text throws(ValueProblem) in text.lowercased() == "off" ? .zero : try some.read(text) },
+            show: { $0 == .zero ? "off" : some.show($0) }
+        )
+    }
+}
+
 extension ValueSyntax where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
     /// One of an enum's words.
     static var choice: ValueSyntax {

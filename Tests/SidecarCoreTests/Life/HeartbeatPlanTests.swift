@@ -108,7 +108,7 @@ struct SettingsReloadTests {
         #expect(reload.changed == ["SIDESOCKET_MESSAGE_RATE"])
         #expect(reload.needRestart == ["SIDESOCKET_APP_URL", "SIDESOCKET_THREADS"])
         #expect(reload.settings.messageRate == new.messageRate)
-        #expect(reload.settings.threads == 2 && reload.settings.app == old.app)
+        #expect(reload.settings.threads == 2 && reload.settings.apps == old.apps)
     }
 
     @Test("The same settings change nothing")

@@ -33,15 +33,15 @@ struct AddressTests {
     func ports() throws {
         #expect(try ValueSyntax.listenAddresses.read("a:0") == [.tcp(host: "a", port: 0)])
         #expect(try ValueSyntax.listenAddresses.read("a:65535") == [.tcp(host: "a", port: 65535)])
-        #expect(throws: ValueProblem.self) { try ValueSyntax.appURL.read("http://a:0") }
-        #expect(try ValueSyntax.appURL.read("http://a:1") == .tcp(host: "a", port: 1, tls: false))
+        #expect(throws: ValueProblem.self) { try ValueSyntax.appURLs.read("http://a:0") }
+        #expect(try ValueSyntax.appURLs.read("http://a:1") == [.tcp(host: "a", port: 1, tls: false)])
     }
 
     @Test("a socket path may have as many bytes as the system takes")
     func socketPaths() throws {
         let longest = "/" + String(repeating: "s", count: HostSyntax.longestSocketPath - 1)
-        #expect(try ValueSyntax.appURL.read("unix:" + longest) == .unix(path: longest))
-        #expect(throws: ValueProblem.self) { try ValueSyntax.appURL.read("unix:" + longest + "s") }
+        #expect(try ValueSyntax.appURLs.read("unix:" + longest) == [.unix(path: longest)])
+        #expect(throws: ValueProblem.self) { try ValueSyntax.appURLs.read("unix:" + longest + "s") }
     }
 
     @Test("two listeners on any free port do not collide")
@@ -80,9 +80,9 @@ struct AddressTests {
         ]
     )
     func app(text: String, origin: AppOrigin, authority: String) throws {
-        #expect(try ValueSyntax.appURL.read(text) == origin)
+        #expect(try ValueSyntax.appURLs.read(text) == [origin])
         #expect(origin.authority == authority)
-        #expect(try ValueSyntax.appURL.read(origin.description) == origin)
+        #expect(try ValueSyntax.appURLs.read(origin.description) == [origin])
     }
 
     @Test(
@@ -90,13 +90,26 @@ struct AddressTests {
         arguments: [
             "", "app", "app:3000", "//app", "ws://app", "ftp://app", "http://", "http:///", "http://app:", "http:app",
             "http://app/x", "http://app?x", "http://app#x", "http://u:p@app", "http://app//", "http://app:65536",
-            "http://a,http://b", "unix:", "http://app ", " http://app", "http://a\r\nb", "http://[::1]x",
+            "http://a,", "http://a,http://a", "http://a,nonsense", "unix:",
+            "http://a\r\nb", "http://[::1]x",
             "http://[::g]",
             "http://%61", "http://a\\b",
         ]
     )
     func noApp(text: String) {
-        #expect(throws: ValueProblem.self) { try ValueSyntax.appURL.read(text) }
+        #expect(throws: ValueProblem.self) { try ValueSyntax.appURLs.read(text) }
+    }
+
+    @Test("an app may have several addresses")
+    func apps() throws {
+        #expect(
+            try ValueSyntax.appURLs.read("http://a:1, https://b ,unix:/c") == [
+                .tcp(host: "a", port: 1, tls: false), .tcp(host: "b", port: 443, tls: true), .unix(path: "/c"),
+            ]
+        )
+        let many = (1...65).map { "http://a:\($0)" }
+        #expect(try ValueSyntax.appURLs.read(many.dropLast().joined(separator: ",")).count == 64)
+        #expect(throws: ValueProblem.self) { try ValueSyntax.appURLs.read(many.joined(separator: ",")) }
     }
 
     @Test("the target of events is a path on the app or a URL elsewhere")

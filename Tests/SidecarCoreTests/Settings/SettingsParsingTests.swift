@@ -94,7 +94,7 @@ struct SettingsParsingTests {
                 flags: ["--app-url", "http://flag:1"]
             )
         ).get()
-        #expect(settings.app == .tcp(host: "flag", port: 1, tls: false))
+        #expect(settings.apps == [.tcp(host: "flag", port: 1, tls: false)])
         #expect(settings.threads == 2)
         #expect(settings.nodeName == "file")
     }
@@ -113,7 +113,7 @@ struct SettingsParsingTests {
                 "SIDESOCKET_LISTEM: is unknown. Accepted: SIDESOCKET_LISTEN?",
                 "foo (s.yaml, line 2): is unknown. Accepted: the names that sidesocket --help lists",
                 "SIDESOCKET_APP_URL=\"ftp://a\": has a scheme other than http and https. Accepted: "
-                    + "http://HOST:PORT, https://HOST:PORT or unix:/path; no path after the port",
+                    + "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; several by comma",
                 "SIDESOCKET_THREADS=\"0\": is less than 1. Accepted: a whole number from 1 to 1024",
                 "log_level (s.yaml, line 1)=\"loud\": is none of the words for it. Accepted: "
                     + "trace, debug, info, notice, warning, error, critical",
@@ -177,7 +177,7 @@ struct SettingsParsingTests {
     func lists() throws {
         let settings = try Settings.parse(raw([app: "http://a"], file: "ws_paths: [/a, /b]")).get()
         #expect(settings.wsPaths.map(\.description) == ["/a", "/b"])
-        #expect(faults(raw([:], file: "app_url: [http://a]")).count == 1)
+        #expect(faults(raw([:], file: "app_url: http://a\nthreads: [1]")).count == 1)
     }
 
     @Test("what a missing file would have said is not asked for")

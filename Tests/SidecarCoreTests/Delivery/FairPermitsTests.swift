@@ -1,6 +1,14 @@
 import SidecarCore
 import Testing
 
+extension FairPermits {
+    /// Gives a permit back and hands it on.
+    mutating func release(_ lane: PermitLane = .events) -> Ticket? {
+        giveBack(lane)
+        return next()
+    }
+}
+
 @Suite("Fair permits and the shared budget")
 struct FairPermitsTests {
     @Test("Permits are taken up to the capacity, and the next waits", arguments: [1, 2, 64])

@@ -68,34 +68,48 @@ public struct FairPermits<Ticket> {
                 available -= 1
                 return .granted
             }
-            events.append(ticket())
         case .handshakes:
             if available > 0, handshakes.isEmpty, handshakesInUse < handshakeCapacity {
                 available -= 1
                 handshakesInUse += 1
                 return .granted
             }
-            guard handshakes.count < maxWaitingHandshakes else { return .full }
-            handshakes.append(ticket())
         }
-        return .queued
+        return enqueue(lane, ticket()) ? .queued : .full
     }
 
-    /// Gives a permit back, on the lane that it was taken on; if somebody waits, it passes to the ticket returned.
-    public mutating func release(_ lane: PermitLane = .events) -> Ticket? {
-        guard available < capacity else { return nil }
+    /// Files a ticket without asking for a permit; false when too many handshakes wait already.
+    public mutating func enqueue(_ lane: PermitLane, _ ticket: @autoclosure () -> Ticket) -> Bool {
+        switch lane {
+        case .events:
+            events.append(ticket())
+        case .handshakes:
+            guard handshakes.count < maxWaitingHandshakes else { return false }
+            handshakes.append(ticket())
+        }
+        return true
+    }
+
+    /// Gives a permit back, on the lane that it was taken on; ask ``next()`` who gets it.
+    public mutating func giveBack(_ lane: PermitLane = .events) {
+        guard available < capacity else { return }
         if lane == .handshakes, handshakesInUse > 0 { handshakesInUse -= 1 }
+        available += 1
+    }
+
+    /// Hands a free permit to the ticket whose turn it is.
+    public mutating func next() -> Ticket? {
+        guard available > 0 else { return nil }
         let mayAdmit = !handshakes.isEmpty && handshakesInUse < handshakeCapacity
         if mayAdmit, events.isEmpty || eventsInARow >= Self.handshakeTurn - 1 {
+            available -= 1
             eventsInARow = 0
             handshakesInUse += 1
             return handshakes.popFirst()
         }
-        if let next = events.popFirst() {
-            eventsInARow += 1
-            return next
-        }
-        available += 1
-        return nil
+        guard let ticket = events.popFirst() else { return nil }
+        available -= 1
+        eventsInARow += 1
+        return ticket
     }
 }

@@ -1,0 +1,132 @@
+public import NIOCore
+
+/// What became of asking for a call to the app.
+public enum CallAnswer: Sendable, Equatable {
+    /// Call this address.
+    case granted(address: Int)
+    /// The ticket waits.
+    case queued
+    /// Too many handshakes wait already.
+    case full
+    /// No address can be called now; only handshakes are told, since their clients can come again.
+    case unavailable
+}
+
+/// Decides which event may call which address of the app, and when: permits, breakers and health in one place.
+///
+/// Among the addresses that may be called, the one with the fewest calls under way is next.
+public struct CallDispatcher<Ticket> {
+    /// One address of the app.
+    public struct Address: Sendable, Equatable {
+        /// Its breaker.
+        public fileprivate(set) var breaker: CircuitBreaker
+        /// Calls under way.
+        public fileprivate(set) var inFlight = 0
+        /// Whether its health check fails.
+        public fileprivate(set) var isDown = false
+
+        func admits(at now: NIODeadline) -> Bool { !isDown && breaker.admits(inFlight: inFlight, at: now) }
+    }
+
+    private var permits: FairPermits<Ticket>
+    private var turn = 0
+
+    /// All addresses, in the order in which they were configured.
+    public private(set) var addresses: [Address]
+
+    /// A dispatcher for so many addresses, at least one.
+    ///
+    /// - Parameters:
+    ///   - capacity: Calls at once to all of them.
+    ///   - maxWaitingHandshakes: Handshakes that may wait.
+    public init(addresses count: Int, capacity: Int, maxWaitingHandshakes: Int = .max) {
+        permits = FairPermits(capacity: capacity, maxWaitingHandshakes: maxWaitingHandshakes)
+        addresses = Array(
+            repeating: Address(breaker: CircuitBreaker(capacity: min(max(capacity, 1), 64))),
+            count: max(count, 1)
+        )
+    }
+
+    /// Calls under way.
+    public var inUse: Int { permits.inUse }
+    /// Tickets that wait.
+    public var queueDepth: Int { permits.queueDepth }
+
+    /// True when an address could be called, permits aside.
+    public func hasAddress(at now: NIODeadline) -> Bool { choose(at: now) != nil }
+
+    /// When a pause of a breaker is over and somebody who waits may go; nil while nobody waits for that.
+    public var wakeAt: NIODeadline? {
+        guard permits.queueDepth > 0 else { return nil }
+        return addresses.compactMap(\.breaker.pauseEnds).min()
+    }
+
+    /// Asks for a call.
+    public mutating func acquire(
+        _ lane: PermitLane,
+        at now: NIODeadline,
+        orWaitWith ticket: @autoclosure () -> Ticket
+    ) -> CallAnswer {
+        guard let address = choose(at: now) else {
+            if lane == .handshakes, isHopeless { return .unavailable }
+            return permits.enqueue(lane, ticket()) ? .queued : .full
+        }
+        switch permits.acquire(lane, orWaitWith: ticket()) {
+        case .granted: return .granted(address: begin(address, at: now))
+        case .queued: return .queued
+        case .full: return .full
+        }
+    }
+
+    /// A call has ended; ask ``next(at:)`` who comes then.
+    public mutating func ended(
+        _ lane: PermitLane,
+        address: Int,
+        _ outcome: CircuitBreaker.Outcome,
+        at now: NIODeadline
+    ) -> CircuitBreaker.Change? {
+        permits.giveBack(lane)
+        guard addresses.indices.contains(address) else { return nil }
+        addresses[address].inFlight -= 1
+        return addresses[address].breaker.ended(outcome, at: now)
+    }
+
+    /// A health check of an address came out so.
+    ///
+    /// - Returns: True when that is news.
+    public mutating func noteHealth(address: Int, isDown: Bool) -> Bool {
+        guard addresses.indices.contains(address), addresses[address].isDown != isDown else { return false }
+        addresses[address].isDown = isDown
+        return true
+    }
+
+    /// Takes the next ticket that may go, and the address that it may call.
+    public mutating func next(at now: NIODeadline) -> (ticket: Ticket, address: Int)? {
+        guard permits.queueDepth > 0, let address = choose(at: now), let ticket = permits.next() else { return nil }
+        return (ticket, begin(address, at: now))
+    }
+
+    private mutating func begin(_ address: Int, at now: NIODeadline) -> Int {
+        addresses[address].inFlight += 1
+        addresses[address].breaker.began(at: now)
+        turn = address + 1
+        return address
+    }
+
+    /// True when every address is known to fail and none is being tried.
+    private var isHopeless: Bool {
+        addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }
+    }
+
+    private func choose(at now: NIODeadline) -> Int? {
+        if addresses.count == 1 { return addresses[0].admits(at: now) ? 0 : nil }
+        var best: Int?
+        for step in addresses.indices {
+            let index = (turn + step) % addresses.count
+            guard addresses[index].admits(at: now) else { continue }
+            if let known = best, addresses[known].inFlight <= addresses[index].inFlight { continue }
+            best = index
+        }
+        return best
+    }
+}

@@ -1,0 +1,179 @@
+public import NIOCore
+
+/// Keeps events from an app address that fails, and lets it come back gently.
+///
+/// ```
+///           five in a row fail, or half of ten and more
+///  closed ────────────────────────▶ open ◀───────────────────────┐
+///    ▲                               │ pause is over              │ fails
+///    │ the limit reaches `capacity`  └──▶ half-open: one call ────┤
+///    └──────────────── recovering: limit doubles ◀── succeeds ────┘
+/// ```
+public struct CircuitBreaker: Sendable, Equatable {
+    /// What a call came to.
+    public enum Outcome: Sendable, Equatable {
+        /// The app answered, be it with a refusal.
+        case success
+        /// No answer, or a 5xx.
+        case failure
+        /// It says nothing about the address's health: the app asked for patience (429), or gave an answer to one
+        /// event that is of no use.
+        case neutral
+    }
+
+    /// The value of `breaker_state`.
+    public enum State: UInt8, Sendable, Equatable {
+        case closed = 0
+        case halfOpen = 1
+        case open = 2
+
+        /// The word in `/readyz`.
+        public var word: String {
+            switch self {
+            case .closed: "closed"
+            case .halfOpen: "half-open"
+            case .open: "open"
+            }
+        }
+    }
+
+    /// A change that is worth a log line.
+    public enum Change: Sendable, Equatable {
+        case opened
+        case closed
+    }
+
+    private enum Phase: Sendable, Equatable {
+        case closed
+        case open(until: NIODeadline)
+        case probing(isUnderWay: Bool)
+        case recovering(limit: Int)
+    }
+
+    /// Failures without a success between them that open it.
+    public static let failuresInARow = 5
+    /// Failures within the window that open it when they are half of all calls.
+    public static let failuresOfHalf = 10
+    /// Half of the time over which calls are counted.
+    static let halfWindow = TimeAmount.seconds(5)
+    /// The first pause, and the longest.
+    static let pauses = TimeAmount.milliseconds(500)...TimeAmount.seconds(5)
+
+    private let capacity: Int
+    private var phase = Phase.closed
+    private var pause = CircuitBreaker.pauses.lowerBound
+    private var windowBegan = NIODeadline.uptimeNanoseconds(0)
+    private var inARow = 0
+    private var calls = (now: 0, before: 0)
+    private var failures = (now: 0, before: 0)
+
+    /// A closed breaker.
+    ///
+    /// - Parameter capacity: Calls at once with which the address counts as recovered, at least 1.
+    public init(capacity: Int) {
+        self.capacity = max(capacity, 1)
+    }
+
+    public static func == (one: CircuitBreaker, other: CircuitBreaker) -> Bool {
+        one.phase == other.phase && one.pause == other.pause && one.windowBegan == other.windowBegan
+            && one.calls == other.calls && one.failures == other.failures && one.capacity == other.capacity
+            && one.inARow == other.inARow
+    }
+
+    /// What scrapes show; recovering counts as half-open.
+    public var state: State {
+        switch phase {
+        case .closed: .closed
+        case .open: .open
+        case .probing, .recovering: .halfOpen
+        }
+    }
+
+    /// When the pause is over, while it is open.
+    public var pauseEnds: NIODeadline? {
+        if case .open(let until) = phase { return until }
+        return nil
+    }
+
+    /// True when a call may begin now, beside `inFlight` others.
+    public func admits(inFlight: Int, at now: NIODeadline) -> Bool {
+        switch phase {
+        case .closed: true
+        case .open(let until): now >= until
+        case .probing(let isUnderWay): !isUnderWay
+        case .recovering(let limit): inFlight < limit
+        }
+    }
+
+    /// A call begins, which was admitted.
+    public mutating func began(at now: NIODeadline) {
+        switch phase {
+        case .open(let until) where now >= until: phase = .probing(isUnderWay: true)
+        case .probing: phase = .probing(isUnderWay: true)
+        case .closed, .open, .recovering: break
+        }
+    }
+
+    /// A call has ended.
+    public mutating func ended(_ outcome: Outcome, at now: NIODeadline) -> Change? {
+        switch (phase, outcome) {
+        case (.closed, .neutral), (.open, _), (.recovering, .neutral):
+            return nil
+        case (.closed, _):
+            return count(outcome, at: now)
+        case (.probing, .neutral):
+            phase = .probing(isUnderWay: false)
+            return nil
+        case (.probing, .success):
+            phase = .recovering(limit: 2)
+            return closeIfRecovered()
+        case (.recovering(let limit), .success):
+            // One more for each success doubles it with each round.
+            phase = .recovering(limit: limit + 1)
+            return closeIfRecovered()
+        case (.probing, .failure), (.recovering, .failure):
+            open(at: now)
+            return nil
+        }
+    }
+
+    private mutating func closeIfRecovered() -> Change? {
+        guard case .recovering(let limit) = phase, limit >= capacity else { return nil }
+        phase = .closed
+        pause = Self.pauses.lowerBound
+        calls = (0, 0)
+        failures = (0, 0)
+        return .closed
+    }
+
+    private mutating func count(_ outcome: Outcome, at now: NIODeadline) -> Change? {
+        let age = now - windowBegan
+        if age >= Self.halfWindow {
+            let isRecent = age < Self.halfWindow + Self.halfWindow
+            calls = (0, isRecent ? calls.now : 0)
+            failures = (0, isRecent ? failures.now : 0)
+            windowBegan = now
+        }
+        calls.now += 1
+        guard outcome == .failure else {
+            inARow = 0
+            return nil
+        }
+        failures.now += 1
+        // Failures that lie far apart are no row.
+        inARow = age >= Self.halfWindow + Self.halfWindow ? 1 : inARow + 1
+        let failed = failures.now + failures.before
+        let isHalf = failed >= Self.failuresOfHalf && failed * 2 >= calls.now + calls.before
+        guard isHalf || inARow >= Self.failuresInARow else { return nil }
+        open(at: now)
+        return .opened
+    }
+
+    private mutating func open(at now: NIODeadline) {
+        phase = .open(until: now + pause)
+        pause = min(pause + pause, Self.pauses.upperBound)
+        inARow = 0
+        calls = (0, 0)
+        failures = (0, 0)
+    }
+}

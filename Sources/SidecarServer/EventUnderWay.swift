@@ -1,0 +1,32 @@
+import NIOCore
+import SidecarCore
+
+/// The event that a session is bringing to the app, over all its attempts.
+struct EventUnderWay {
+    let delivery: Delivery
+    /// The time of the event in milliseconds since 1970; the same on every attempt.
+    let happenedAt = WallClock.unixMilliseconds()
+    /// When its turn came.
+    private(set) var dueSince = NIODeadline.distantFuture
+    /// When a permit was asked for, for this attempt.
+    private(set) var askedAt = NIODeadline.distantFuture
+    /// Attempts that have failed.
+    var failures = 0
+
+    init(_ delivery: Delivery) {
+        self.delivery = delivery
+    }
+
+    mutating func asked(at now: NIODeadline) {
+        askedAt = now
+        dueSince = min(dueSince, now)
+    }
+}
+
+extension WebhookCall.Outcome {
+    /// How long the app asked to be left alone.
+    var retryAfter: TimeAmount? {
+        guard case .success(let reply) = self else { return nil }
+        return RetryPolicy.retryAfter(reply.head.headers.first("retry-after"))
+    }
+}

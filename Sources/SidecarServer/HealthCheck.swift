@@ -1,0 +1,71 @@
+import NIOCore
+import SidecarCore
+
+/// Asks one address of the app for its health, again and again (`APP_HEALTH_PATH`).
+///
+/// Two answers in a row that are no 2xx or 3xx put the address out, one that is puts it back in.
+final class HealthCheck: BackendExchange, TimerOwner {
+    private static let failuresThatCount = 2
+
+    private let address: Int
+    private let path: String
+    private let pool: BackendPool
+    private unowned let shard: LoopShard
+    private let timer = TimerEntry()
+    private var connection: BackendConnection?
+    private var status = 0
+    private var failures = 0
+
+    init(address: Int, path: String, pool: BackendPool, shard: LoopShard) {
+        self.address = address
+        self.path = path
+        self.pool = pool
+        self.shard = shard
+    }
+
+    var isCancelled: Bool { false }
+
+    func start() {
+        status = 0
+        pool.run(self, fresh: true)
+    }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        start()
+        return nil
+    }
+
+    func backendReady(_ connection: BackendConnection) {
+        self.connection = connection
+        connection.expectReply(to: .other, by: .now() + shard.configuration.settings.webhookTimeout)
+        var request = ByteBuffer()
+        request.writeString("GET \(path) HTTP/1.1\r\nHost: \(pool.origin.authority)\r\n")
+        request.writeStaticString("User-Agent: sidesocket-health\r\nConnection: close\r\n\r\n")
+        connection.sendWhole(request)
+    }
+
+    func backendReplied(_ part: HTTPReplyPart) {
+        switch part {
+        case .informational: break
+        case .head(let head): status = head.status
+        case .body:
+            // The status says it all; a long body is not worth reading.
+            connection?.abort()
+            ended(isWell: (200..<400).contains(status))
+        case .end: ended(isWell: (200..<400).contains(status))
+        }
+    }
+
+    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) { ended(isWell: false) }
+    func backendWritabilityChanged(isWritable: Bool) {}
+    func backendReadComplete() {}
+
+    private func ended(isWell: Bool) {
+        connection = nil
+        failures = isWell ? 0 : failures + 1
+        if isWell || failures >= Self.failuresThatCount {
+            shard.state.gate.noteHealth(address: address, isDown: !isWell, on: shard.eventLoop)
+        }
+        shard.timers.arm(timer, owner: self, at: .now() + shard.configuration.settings.appHealthInterval)
+    }
+}

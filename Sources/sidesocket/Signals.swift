@@ -1,0 +1,104 @@
+import Logging
+import ServiceLifecycle
+import SidecarCore
+import SidecarServer
+import Synchronization
+import UnixSignals
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Waits for somebody to ask for a drain; its end shuts the group down.
+final class DrainRequest: Service {
+    private let requests: AsyncStream<Void>
+    private let requested: AsyncStream<Void>.Continuation
+    private let flag = Atomic<Bool>(false)
+
+    init() {
+        (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// Asks for the drain.
+    ///
+    /// - Returns: False when somebody else has asked before.
+    @discardableResult
+    func make() -> Bool {
+        guard !flag.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        requested.yield()
+        return true
+    }
+
+    func run() async {
+        for await _ in requests.cancelOnGracefulShutdown() { return }
+    }
+}
+
+/// What SIGTERM and SIGINT do: the first drains, the second ends the process at once.
+///
+/// A signal that comes when the API has begun the drain asks for what happens already; supervisors send one after their
+/// own request to drain. Signals are watched to the very end of the process, outside of the group of services: what the
+/// group traps it lets go of at some moment of its shutdown.
+enum TerminationSignals {
+    static func watch(_ drain: DrainRequest, _ logger: Logger) async {
+        var isSpent = false
+        for await kind in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+            let isFirst = drain.make()
+            if isSpent { endAtOnce(by: kind) }
+            isSpent = true
+            if !isFirst { logger.notice("already draining; another signal ends the process at once") }
+        }
+    }
+
+    /// Ends as if the signal had not been caught, so that the supervisor sees it.
+    private static func endAtOnce(by kind: UnixSignal) {
+        signal(kind.rawValue, SIG_DFL)
+        // The threads of the runtime block it.
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, kind.rawValue)
+        pthread_sigmask(SIG_UNBLOCK, &set, nil)
+        raise(kind.rawValue)
+        _exit(128 + kind.rawValue)
+    }
+}
+
+/// Reads the settings again on SIGHUP. Bad ones change nothing, and say why.
+struct SettingsReloader: Service {
+    let edge: EdgeService
+    let flags: RawSettings
+    let logger: Logger
+
+    func run() async {
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+            await reload()
+        }
+    }
+
+    private func reload() async {
+        switch Settings.parse(SettingsSources.gather(flags: flags)) {
+        case .failure(let faults):
+            logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])
+        case .success(let settings):
+            do {
+                let reload = try await edge.reload(settings)
+                logger.notice("settings reloaded", metadata: ["changed": "\(reload.changed.joined(separator: " "))"])
+                if !reload.needRestart.isEmpty {
+                    logger.warning(
+                        "these need a restart, the old values hold",
+                        metadata: ["variables": "\(reload.needRestart.joined(separator: " "))"]
+                    )
+                }
+                logPlan(HeartbeatPlan(reload.settings), to: logger)
+            } catch {
+                logger.error(
+                    "settings not reloaded, the old ones hold",
+                    metadata: ["SIDESOCKET_APP_CA_FILE": "\(settings.appCAFile ?? "")", "error": "\(error)"]
+                )
+            }
+        }
+    }
+}
+

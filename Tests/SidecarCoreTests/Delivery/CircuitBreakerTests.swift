@@ -1,0 +1,209 @@
+import NIOCore
+import SidecarCore
+import Testing
+
+@Suite("Circuit breaker")
+struct CircuitBreakerTests {
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
+    private func at(_ milliseconds: Int64) -> NIODeadline { Self.start + .milliseconds(milliseconds) }
+
+    /// A breaker that has just opened, at 0.
+    private func opened(capacity: Int = 4) -> CircuitBreaker {
+        var breaker = CircuitBreaker(capacity: capacity)
+        for _ in 1..<CircuitBreaker.failuresInARow { _ = breaker.ended(.failure, at: at(0)) }
+        #expect(breaker.ended(.failure, at: at(0)) == .opened)
+        return breaker
+    }
+
+    @Test("It opens with the fifth failure in a row")
+    func opens() {
+        var few = CircuitBreaker(capacity: 4)
+        for _ in 0..<4 { #expect(few.ended(.failure, at: at(0)) == nil) }
+        #expect(few.ended(.success, at: at(0)) == nil)
+        for _ in 0..<4 { #expect(few.ended(.failure, at: at(0)) == nil) }
+        #expect(few.state == .closed && few.admits(inFlight: 1000, at: at(0)))
+        #expect(few.ended(.failure, at: at(1)) == .opened)
+        #expect(few.state == .open && !few.admits(inFlight: 0, at: at(1)))
+    }
+
+    @Test("It opens when at least ten calls fail and they are half of all")
+    func half() {
+        var breaker = CircuitBreaker(capacity: 4)
+        for _ in 0..<9 {
+            #expect(breaker.ended(.success, at: at(0)) == nil)
+            #expect(breaker.ended(.failure, at: at(0)) == nil)
+        }
+        #expect(breaker.ended(.success, at: at(0)) == nil)
+        #expect(breaker.ended(.success, at: at(0)) == nil)
+        #expect(breaker.ended(.failure, at: at(0)) == nil)
+        #expect(breaker.ended(.failure, at: at(0)) == .opened)
+    }
+
+    @Test("What is neutral counts for nothing")
+    func neutral() {
+        var breaker = CircuitBreaker(capacity: 4)
+        for _ in 0..<100 { #expect(breaker.ended(.neutral, at: at(0)) == nil) }
+        for _ in 0..<4 { _ = breaker.ended(.failure, at: at(0)) }
+        #expect(breaker.ended(.failure, at: at(0)) == .opened)
+    }
+
+    @Test("Failures long ago don't count")
+    func window() {
+        var breaker = CircuitBreaker(capacity: 4)
+        for second in stride(from: 0, through: 120_000, by: 11_000) {
+            #expect(breaker.ended(.failure, at: at(Int64(second))) == nil)
+        }
+        #expect(breaker.state == .closed)
+    }
+
+    @Test("After the pause one probe goes through at a time")
+    func probe() {
+        var breaker = opened()
+        #expect(breaker.pauseEnds == at(500))
+        #expect(!breaker.admits(inFlight: 0, at: at(499)))
+        #expect(breaker.admits(inFlight: 3, at: at(500)))
+        breaker.began(at: at(500))
+        #expect(breaker.state == .halfOpen && !breaker.admits(inFlight: 0, at: at(600)))
+        #expect(breaker.ended(.neutral, at: at(600)) == nil)
+        #expect(breaker.admits(inFlight: 0, at: at(600)))
+    }
+
+    @Test("A failed probe doubles the pause, up to five seconds")
+    func pauses() {
+        var breaker = opened()
+        var now: Int64 = 500
+        for pause in [1_000, 2_000, 4_000, 5_000, 5_000] as [Int64] {
+            breaker.began(at: at(now))
+            #expect(breaker.ended(.failure, at: at(now)) == nil)
+            #expect(breaker.pauseEnds == at(now + pause))
+            now += pause
+        }
+    }
+
+    @Test("Recovery doubles with each round, and ends at the capacity")
+    func recovery() {
+        var breaker = opened(capacity: 8)
+        breaker.began(at: at(500))
+        #expect(breaker.ended(.success, at: at(501)) == nil)
+        var round = 2
+        while round < 8 {
+            #expect(breaker.admits(inFlight: round - 1, at: at(502)) && !breaker.admits(inFlight: round, at: at(502)))
+            for _ in 0..<(round - 1) { #expect(breaker.ended(.success, at: at(502)) == nil) }
+            let last = breaker.ended(.success, at: at(502))
+            round *= 2
+            #expect(last == (round == 8 ? .closed : nil))
+        }
+        #expect(breaker.state == .closed)
+    }
+
+    @Test("A failure in the recovery opens it again, and the next time begins with a short pause")
+    func relapse() {
+        var breaker = opened()
+        breaker.began(at: at(500))
+        _ = breaker.ended(.success, at: at(500))
+        #expect(breaker.ended(.failure, at: at(500)) == nil)
+        #expect(breaker.state == .open && breaker.pauseEnds == at(1_500))
+        breaker.began(at: at(1_500))
+        for _ in 0..<4 { _ = breaker.ended(.success, at: at(1_500)) }
+        #expect(breaker.state == .closed)
+        for _ in 0..<5 { _ = breaker.ended(.failure, at: at(2_000)) }
+        #expect(breaker.pauseEnds == at(2_500))
+    }
+
+    @Test("A call that began before it opened changes nothing when it ends")
+    func stragglers() {
+        var breaker = opened()
+        #expect(breaker.ended(.success, at: at(10)) == nil)
+        #expect(breaker.ended(.failure, at: at(10)) == nil)
+        #expect(breaker.pauseEnds == at(500))
+    }
+}
+
+@Suite("Call dispatcher")
+struct CallDispatcherTests {
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
+    private func at(_ milliseconds: Int64) -> NIODeadline { Self.start + .milliseconds(milliseconds) }
+
+    @Test("The address with the fewest calls under way is next")
+    func leastInFlight() {
+        var dispatcher = CallDispatcher<Int>(addresses: 3, capacity: 10)
+        let first = (0..<3).map { dispatcher.acquire(.events, at: at(0), orWaitWith: $0) }
+        #expect(Set(first.map { "\($0)" }).count == 3)
+        _ = dispatcher.ended(.events, address: 1, .success, at: at(0))
+        #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 9) == .granted(address: 1))
+    }
+
+    @Test("An address that fails or is down is left out; with none left events wait and handshakes are turned away")
+    func unavailable() {
+        var dispatcher = CallDispatcher<Int>(addresses: 2, capacity: 10)
+        let news = dispatcher.noteHealth(address: 0, isDown: true)
+        #expect(news)
+        let again = dispatcher.noteHealth(address: 0, isDown: true)
+        #expect(!again)
+        let unknown = dispatcher.noteHealth(address: 7, isDown: true)
+        #expect(!unknown)
+        for _ in 0..<5 {
+            #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 0) == .granted(address: 1))
+            _ = dispatcher.ended(.events, address: 1, .failure, at: at(0))
+        }
+        #expect(!dispatcher.hasAddress(at: at(0)))
+        #expect(dispatcher.acquire(.handshakes, at: at(0), orWaitWith: 1) == .unavailable)
+        #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 2) == .queued)
+        #expect(dispatcher.wakeAt == at(500))
+        let early = dispatcher.next(at: at(499))
+        #expect(early == nil)
+        let probe = dispatcher.next(at: at(500))
+        #expect(probe?.ticket == 2 && probe?.address == 1)
+        // While a probe is under way a handshake may hope.
+        #expect(dispatcher.acquire(.handshakes, at: at(501), orWaitWith: 3) == .queued)
+        _ = dispatcher.noteHealth(address: 0, isDown: false)
+        let next = dispatcher.next(at: at(502))
+        #expect(next?.address == 0)
+    }
+
+    @Test(
+        "Whatever fails, permits and calls under way add up, and nobody waits while they could go",
+        arguments: UInt64(1)...30
+    )
+    func random(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let capacity = Int.random(in: 1...6, using: &random)
+        let count = Int.random(in: 1...3, using: &random)
+        var dispatcher = CallDispatcher<PermitLane>(addresses: count, capacity: capacity, maxWaitingHandshakes: 20)
+        var underWay: [(lane: PermitLane, address: Int)] = []
+        var now: Int64 = 0
+        func pump() {
+            while let (lane, address) = dispatcher.next(at: at(now)) { underWay.append((lane, address)) }
+        }
+        for _ in 0..<2_000 {
+            now += Int64.random(in: 0...40, using: &random)
+            if Bool.random(using: &random) {
+                let lane: PermitLane = Bool.random(using: &random) ? .events : .handshakes
+                if case .granted(let address) = dispatcher.acquire(lane, at: at(now), orWaitWith: lane) {
+                    underWay.append((lane, address))
+                }
+            } else if !underWay.isEmpty {
+                let one = underWay.remove(at: Int.random(in: 0..<underWay.count, using: &random))
+                let outcome: CircuitBreaker.Outcome = Int.random(in: 0..<3, using: &random) == 0 ? .success : .failure
+                _ = dispatcher.ended(one.lane, address: one.address, outcome, at: at(now))
+            }
+            pump()
+            #expect(dispatcher.inUse == underWay.count && underWay.count <= capacity)
+            for index in dispatcher.addresses.indices {
+                #expect(dispatcher.addresses[index].inFlight == underWay.filter { $0.address == index }.count)
+            }
+            if dispatcher.queueDepth > 0, underWay.isEmpty { #expect(dispatcher.wakeAt != nil) }
+        }
+        // The app is well again: everybody gets through.
+        var rounds = 0
+        while dispatcher.queueDepth > 0 || !underWay.isEmpty {
+            now += 100
+            rounds += 1
+            for one in underWay { _ = dispatcher.ended(one.lane, address: one.address, .success, at: at(now)) }
+            underWay = []
+            pump()
+            if rounds > 20_000 { break }
+        }
+        #expect(rounds <= 20_000)
+    }
+}

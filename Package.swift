@@ -26,6 +26,10 @@ let package = Package(
     targets: [
         // zlib, for permessage-deflate (RFC 7692).
         .systemLibrary(name: "CZlib", providers: [.apt(["libz-dev"])]),
+        // SQLite, for the outbox.
+        .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+        // What is owed to the app, kept on disk through a crash.
+        .target(name: "DeliveryOutbox", dependencies: ["CSQLite"], swiftSettings: settings),
         // Pure: RFC 6455 and 7692, bytes in, events out.
         .target(
             name: "WebSocketProtocol",
@@ -53,7 +57,7 @@ let package = Package(
         .target(
             name: "SidecarServer",
             dependencies: [
-                "WebSocketProtocol", "SidecarCore", "ListenerSupport",
+                "WebSocketProtocol", "SidecarCore", "ListenerSupport", "DeliveryOutbox",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -85,7 +89,7 @@ let package = Package(
         .executableTarget(
             name: "sidesocket",
             dependencies: [
-                "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics",
+                "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics", "DeliveryOutbox",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -124,6 +128,11 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "DeliveryOutboxTests",
+            dependencies: ["DeliveryOutbox", "CSQLite"],
             swiftSettings: settings
         ),
         .testTarget(

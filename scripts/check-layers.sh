@@ -14,13 +14,15 @@ pure_imports="NIOCore DequeModule Synchronization"
 # A target, then the targets of this package that it may import. These are the arrows.
 arrows="
 CZlib:
+CSQLite:
+DeliveryOutbox: CSQLite
 WebSocketProtocol: CZlib
 SidecarCore:
 PrometheusMetrics:
 ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
-SidecarServer: WebSocketProtocol SidecarCore ListenerSupport
-sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics
+SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox
+sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics DeliveryOutbox
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
 impure='\b(Channel|ChannelHandler|ChannelHandlerContext|ChannelPipeline|ChannelInboundHandler|ChannelDuplexHandler'

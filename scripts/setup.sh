@@ -26,6 +26,7 @@ need() { # SCOPE
     run)
         need_package zlib1g-dev # provides libz-dev
         need_package libssl-dev
+        need_package libsqlite3-dev
         need_command git git
         need_command python3 python3
         ;;

@@ -1,4 +1,5 @@
 import CoreMetrics
+import DeliveryOutbox
 import Logging
 import NIOCore
 import SidecarCore
@@ -38,7 +39,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private let prefix: ByteBuffer
     private let clientAddress: String
     private var handshake: HTTPRequestHead?
-    private var machine = SessionStateMachine()
+    private var machine: SessionStateMachine
+    /// When the close event of an earlier process happened.
+    private var recoveredCloseTime: Int64?
     private var underWay: EventUnderWay?
     private var isWaitingForPermit = false
     private var accountedBytes = 0
@@ -71,12 +74,55 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         self.seat = seat
         self.allowance = shard.admission.allowance(for: seat)
         self.handshake = handshake
+        self.machine = SessionStateMachine()
         self.clientAddress = client.address
         self.prefix = shard.configuration.dialect.prefix(for: handshake, connectionID: id, client: client)
         self.client = client
     }
 
+    /// Makes the session of a client of an earlier process, which owes the app events.
+    init(recovered: RecoveredConnection, shard: LoopShard) {
+        id = recovered.id
+        self.shard = shard
+        seat = nil
+        allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
+        clientAddress = "recovered"
+        prefix = ByteBuffer(bytes: recovered.head)
+        identity = recovered.identity.isEmpty ? nil : ByteBuffer(bytes: recovered.identity)
+        // Sequences count on from what was answered, unless something in between was lost.
+        machine = SessionStateMachine(
+            resumingAfter: Self.lastDone(recovered),
+            messagesIn: recovered.messagesIn - recovered.messages.count,
+            at: .now()
+        )
+        recoveredCloseTime = recovered.close?.at
+    }
+
+    /// The event before the first one that is still owed.
+    private static func lastDone(_ recovered: RecoveredConnection) -> UInt64 {
+        guard let first = recovered.messages.first?.sequence ?? recovered.close?.sequence else {
+            return recovered.lastAnswered
+        }
+        return first > 0 ? first - 1 : 0
+    }
+
     private var client: ClientIdentity?
+
+    /// Delivers what an earlier process owed: the messages, then the end.
+    func resume(_ recovered: RecoveredConnection) {
+        shard.insert(self)
+        for message in recovered.messages {
+            let payload = ByteBuffer(bytes: message.payload)
+            perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
+        }
+        let report = recovered.close.flatMap { CloseReport(json: ByteBuffer(bytes: $0.body)) }
+        if let report {
+            perform(machine.ended(with: report))
+        } else {
+            perform(machine.ended(code: 1006, reason: "", initiator: .server, at: .now()))
+        }
+        accountBytes()
+    }
 
     // MARK: From the transport
 
@@ -96,7 +142,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func received(_ format: MessageFormat, _ payload: ByteBuffer) {
         shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
         guard isAllowed(payloadBytes: payload.readableBytes) else { return }
-        perform(machine.received(format, payload))
+        let now = WallClock.unixMilliseconds()
+        if machine.isRunning { noteAccepted(format, payload, at: now) }
+        perform(machine.received(format, payload, at: now))
         accountBytes()
     }
 
@@ -251,8 +299,17 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .wait:
             break
         case .deliver(let delivery):
-            underWay = EventUnderWay(delivery)
-            attempt(at: .now())
+            var happenedAt = delivery.time ?? WallClock.unixMilliseconds()
+            if case .close(let report) = delivery.event {
+                happenedAt = recoveredCloseTime ?? happenedAt
+                noteClosing(delivery.sequence, report, happenedAt)
+            }
+            underWay = EventUnderWay(delivery, happenedAt: happenedAt)
+            if case .open = delivery.event {
+                attempt(at: .now())
+            } else {
+                afterNoting { self.attempt(at: .now()) }
+            }
         case .finish:
             shard.remove(self)
         }
@@ -339,7 +396,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 decideAgainst(.relay(head, body))
                 return
             }
-            opened(by: head, body: body, delivery)
+            noteOpened()
+            afterNoting { self.opened(by: head, body: body, delivery) }
         }
     }
 
@@ -438,10 +496,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             messageFailed(delivery, error)
         }
-        messageDone()
+        messageDone(delivery)
     }
 
-    private func messageDone() {
+    private func messageDone(_ delivery: Delivery) {
+        shard.state.outbox?.answered(id: id, sequence: delivery.sequence)
         perform(machine.answered())
         accountBytes()
         if !isPaused { transport?.resumeReading() }
@@ -475,6 +534,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     private func closeDone() {
+        shard.state.outbox?.finished(id: id)
         perform(machine.answered())
         accountBytes()
     }
@@ -486,7 +546,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             break
         case .message:
             messageFailed(delivery, failure)
-            messageDone()
+            messageDone(delivery)
         case .close:
             closeFailed(delivery, failure)
             closeDone()
@@ -529,6 +589,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         if let state { self.state = state.isEmpty ? nil : state }
         identity = CloudEventsDialect.identityLines(user: self.user, state: self.state)
+        shard.state.outbox?.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
     }
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
@@ -558,9 +619,55 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     ///   they came in good order and are still delivered.
     func close(code: UInt16, reason: String, discarding: Bool = false) {
         guard machine.isRunning else { return }
-        if discarding { shard.metrics.messagesDropped(machine.discardQueue(), reason: "closed") }
+        if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
         transport?.close(code: code, reason: reason)
         end(code: code, reason: reason, initiator: .server)
+    }
+
+    // MARK: On disk
+
+    private func noteOpened() {
+        shard.state.outbox?.opened(
+            id: id,
+            head: Array(prefix.readableBytesView),
+            identity: [],
+            at: WallClock.unixMilliseconds()
+        )
+    }
+
+    private func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
+        guard let outbox = shard.state.outbox else { return }
+        outbox.accepted(
+            id: id,
+            sequence: machine.nextSequence,
+            isText: format == .text,
+            payload: Array(payload.readableBytesView),
+            at: time
+        )
+    }
+
+    private func noteClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
+        guard let outbox = shard.state.outbox else { return }
+        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
+    }
+
+    /// Goes on when what the event depends on is on disk: had the app seen an event that is forgotten after a crash,
+    /// another one would get its id.
+    private func afterNoting(_ body: @escaping () -> Void) {
+        guard let outbox = shard.state.outbox, !outbox.isWritten else { return body() }
+        let eventLoop = shard.eventLoop
+        let bound = NIOLoopBound(body, eventLoop: eventLoop)
+        outbox.afterWriting { eventLoop.execute { bound.value() } }
+    }
+
+    /// Drops the messages that wait; on disk they count as answered.
+    private func discardQueue() -> Int {
+        let next = machine.nextSequence
+        let dropped = machine.discardQueue()
+        if let outbox = shard.state.outbox {
+            for offset in 0..<UInt64(dropped) { outbox.answered(id: id, sequence: next - UInt64(dropped) + offset) }
+        }
+        return dropped
     }
 
     /// True when no event is with the app and none waits: an end now costs nobody anything.

@@ -1,3 +1,4 @@
+import DeliveryOutbox
 import ListenerSupport
 public import Logging
 import NIOCore
@@ -31,7 +32,7 @@ public final class EdgeService: Service {
     ///   - maxConnections: Open client connections at most.
     ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
     ///   - logger: Where log lines go.
-    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
+    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used, an `OutboxError` for `OUTBOX_DIR`.
     public init(
         settings: Settings,
         nodeName: String,
@@ -50,7 +51,12 @@ public final class EdgeService: Service {
             settings: settings,
             maxConnections: maxConnections,
             maxDescriptors: maxDescriptors,
-            logger: logger
+            logger: logger,
+            outbox: try settings.outboxDirectory.map { directory in
+                try DeliveryOutbox(directory: directory) { fault in
+                    logger.error("outbox", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
+                }
+            }
         )
         self.logger = logger
         metrics = ServerMetrics()
@@ -83,6 +89,7 @@ public final class EdgeService: Service {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
         }
         await shards.forFirst { $0.watchHealth() }
+        await resume(state.outbox?.recover() ?? [], on: shards)
         state.beginListening()
         try? await gracefulShutdown()
         await drain(shards, listeners)
@@ -212,6 +219,21 @@ public final class EdgeService: Service {
         throw IOError(errnoCode: EADDRINUSE, reason: "another process answers there")
     }
 
+    /// Takes up what an earlier process still owed the app.
+    private func resume(_ connections: [RecoveredConnection], on shards: ShardDirectory) async {
+        guard !connections.isEmpty else { return }
+        logger.notice(
+            "events of an earlier process are delivered",
+            metadata: [
+                "connections": "\(connections.count)",
+                "messages": "\(connections.reduce(0) { $0 + $1.messages.count })",
+            ]
+        )
+        await shards.spread(connections) { shard, connection in
+            BridgeSession(recovered: connection, shard: shard).resume(connection)
+        }
+    }
+
     // MARK: End
 
     private func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
@@ -230,6 +252,7 @@ public final class EdgeService: Service {
         if left > 0 {
             logger.error("close events were not delivered", metadata: ["count": "\(left)"])
         }
+        if state.outbox?.close() == false { logger.error("the outbox could not be written to its end") }
         logger.notice("drained")
     }
 
@@ -278,6 +301,14 @@ private struct ShardDirectory: Sendable {
 
     func forEach(_ body: @escaping @Sendable (LoopShard) -> Void) async {
         for shard in shards { try? await shard.eventLoop.submit { body(shard.value) }.get() }
+    }
+
+    /// Hands out items over the loops in turn.
+    func spread<Item: Sendable>(_ items: [Item], _ body: @escaping @Sendable (LoopShard, Item) -> Void) async {
+        for (number, shard) in shards.enumerated() {
+            let own = stride(from: number, to: items.count, by: shards.count).map { items[$0] }
+            try? await shard.eventLoop.submit { for item in own { body(shard.value, item) } }.get()
+        }
     }
 
     func allSatisfy(_ predicate: @escaping @Sendable (LoopShard) -> Bool) async -> Bool {

@@ -5,7 +5,7 @@ import SidecarCore
 struct EventUnderWay {
     let delivery: Delivery
     /// The time of the event in milliseconds since 1970; the same on every attempt.
-    let happenedAt = WallClock.unixMilliseconds()
+    let happenedAt: Int64
     /// When its turn came.
     private(set) var dueSince = NIODeadline.distantFuture
     /// When a permit was asked for, for this attempt.
@@ -13,8 +13,9 @@ struct EventUnderWay {
     /// Attempts that have failed.
     var failures = 0
 
-    init(_ delivery: Delivery) {
+    init(_ delivery: Delivery, happenedAt: Int64) {
         self.delivery = delivery
+        self.happenedAt = happenedAt
     }
 
     mutating func asked(at now: NIODeadline) {

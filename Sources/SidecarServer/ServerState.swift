@@ -1,3 +1,4 @@
+import DeliveryOutbox
 import Logging
 public import SidecarCore
 import Synchronization
@@ -18,13 +19,16 @@ public final class ServerState: Sendable {
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
+    /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
+    let outbox: DeliveryOutbox?
 
     /// Open client connections at most.
     public let maxConnections: Int
     /// Calls to the app at most.
     public let maxInFlight: Int
 
-    init(settings: Settings, maxConnections: Int, maxDescriptors: Int, logger: Logger) {
+    init(settings: Settings, maxConnections: Int, maxDescriptors: Int, logger: Logger, outbox: DeliveryOutbox?) {
+        self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         descriptors = SharedBudget(limit: maxDescriptors)

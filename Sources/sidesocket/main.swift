@@ -1,5 +1,6 @@
 import ControlPlane
 import CoreMetrics
+import DeliveryOutbox
 import Logging
 import NIOCore
 import PrometheusMetrics
@@ -76,6 +77,9 @@ do {
         maxDescriptors: descriptors,
         logger: logger
     )
+} catch let error as OutboxError {
+    complain("SIDESOCKET_OUTBOX_DIR=\"\(settings.outboxDirectory ?? "")\": cannot be used: \(error)")
+    exit(configurationFault)
 } catch {
     complainAboutAuthorities(settings, error)
 }

@@ -74,6 +74,7 @@ public struct CircuitBreaker: Sendable, Equatable {
         self.capacity = max(capacity, 1)
     }
 
+    /// True when both would decide alike.
     public static func == (one: CircuitBreaker, other: CircuitBreaker) -> Bool {
         one.phase == other.phase && one.pause == other.pause && one.windowBegan == other.windowBegan
             && one.calls == other.calls && one.failures == other.failures && one.capacity == other.capacity

@@ -35,7 +35,7 @@ public struct RetryPolicy: Sendable, Equatable {
     ) -> TimeAmount? {
         let left = since + retryFor - now
         guard retryFor > .zero, left > .zero else { return nil }
-        let doublings = min(max(failures - 1, 0), 16)
+        let doublings = min(max(failures, 1) - 1, 16)
         let window = min(Self.firstWindow.nanoseconds << Int64(doublings), Self.largestWindow.nanoseconds)
         let wait = TimeAmount.nanoseconds(Int64(Double(window) * min(max(jitter, 0), 1)))
         return min(max(wait, retryAfter ?? .zero), left)

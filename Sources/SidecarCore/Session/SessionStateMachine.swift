@@ -83,6 +83,8 @@ public struct Delivery: Sendable, Equatable {
     public let sequence: UInt64
     /// What happened.
     public let event: SessionEvent
+    /// When it happened, in milliseconds since 1970; nil when that is now.
+    public var time: Int64?
 }
 
 /// The order of one connection's events: one at a time, `open` first, `close` last and exactly once.
@@ -115,9 +117,10 @@ public struct SessionStateMachine: Sendable {
     private var phase = Phase.opening
     private var eventUnderWay = false
     private var sequence: UInt64 = 0
-    private var queue: Deque<(MessageFormat, ByteBuffer)> = []
+    private var queue: Deque<(MessageFormat, ByteBuffer, Int64?)> = []
     private var underWayBytes = 0
     private var report: CloseReport?
+    private var isReportFinal = false
     private var acceptedAt: NIODeadline?
 
     /// Bytes received and not yet answered by the app, ``messageOverhead`` per message included.
@@ -129,6 +132,30 @@ public struct SessionStateMachine: Sendable {
 
     /// A session whose `open` event has not been delivered.
     public init() {}
+
+    /// A session of an earlier process, whose client has gone: what it still owes is delivered.
+    ///
+    /// - Parameters:
+    ///   - sequence: The last event that needs no delivery any more; `open` is 1.
+    ///   - messagesIn: Data messages received, without those that are handed over by ``received(_:_:)`` now.
+    public init(resumingAfter sequence: UInt64, messagesIn: Int, at now: NIODeadline) {
+        phase = .running
+        self.sequence = max(sequence, 1)
+        self.messagesIn = max(messagesIn, 0)
+        acceptedAt = now
+    }
+
+    /// The sequence that the next message to arrive will have.
+    public var nextSequence: UInt64 { sequence + UInt64(queue.count) + 1 }
+
+    /// Ends a session of an earlier process with the report that it had made.
+    public mutating func ended(with report: CloseReport) -> Step {
+        guard phase == .running, self.report == nil else { return .wait }
+        self.report = report
+        isReportFinal = true
+        phase = .ending
+        return eventUnderWay ? .wait : next()
+    }
 
     /// Messages that wait behind the one under way.
     public var queuedMessages: Int { queue.count }
@@ -173,15 +200,17 @@ public struct SessionStateMachine: Sendable {
     }
 
     /// A data message arrived.
-    public mutating func received(_ format: MessageFormat, _ payload: ByteBuffer) -> Step {
+    ///
+    /// - Parameter time: When, in milliseconds since 1970.
+    public mutating func received(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64? = nil) -> Step {
         guard phase == .running else { return .wait }
         messagesIn += 1
         pendingBytes += payload.readableBytes + Self.messageOverhead
         if eventUnderWay {
-            queue.append((format, payload))
+            queue.append((format, payload, time))
             return .wait
         }
-        return deliver(.message(format, payload))
+        return deliver(.message(format, payload), at: time)
     }
 
     /// A data message went out to the client.
@@ -230,27 +259,29 @@ public struct SessionStateMachine: Sendable {
     /// Used when the session ends by the app's word or by its failure: what came after that has no reader.
     public mutating func discardQueue() -> Int {
         let dropped = queue.count
-        for (_, payload) in queue { pendingBytes -= payload.readableBytes + Self.messageOverhead }
+        for (_, payload, _) in queue { pendingBytes -= payload.readableBytes + Self.messageOverhead }
         queue = []
         return dropped
     }
 
     private mutating func next() -> Step {
-        if let (format, payload) = queue.popFirst() {
+        if let (format, payload, time) = queue.popFirst() {
             if queue.isEmpty { queue = [] }  // an idle session keeps no storage
-            return deliver(.message(format, payload))
+            return deliver(.message(format, payload), at: time)
         }
         guard phase == .ending, var last = report else { return .wait }
-        last.messagesIn = messagesIn
-        last.messagesOut = messagesOut
+        if !isReportFinal {
+            last.messagesIn = messagesIn
+            last.messagesOut = messagesOut
+        }
         report = nil
         return deliver(.close(last))
     }
 
-    private mutating func deliver(_ event: SessionEvent) -> Step {
+    private mutating func deliver(_ event: SessionEvent, at time: Int64? = nil) -> Step {
         eventUnderWay = true
         sequence += 1
         if case .message(_, let payload) = event { underWayBytes = payload.readableBytes + Self.messageOverhead }
-        return .deliver(Delivery(sequence: sequence, event: event))
+        return .deliver(Delivery(sequence: sequence, event: event, time: time))
     }
 }

@@ -121,6 +121,8 @@ public struct Settings: Sendable, Equatable {
     public var webhookMaxInFlight = 64
     /// How long an event is tried again (`WEBHOOK_RETRY_FOR`); zero when off.
     public var webhookRetryFor = TimeAmount.seconds(30)
+    /// Where what is owed to the app is kept through a crash (`OUTBOX_DIR`); nil for nowhere.
+    public var outboxDirectory: String?
     /// The path of the app's own health check (`APP_HEALTH_PATH`); nil for none.
     public var appHealthPath: String?
     /// The time between two of them (`APP_HEALTH_INTERVAL`).

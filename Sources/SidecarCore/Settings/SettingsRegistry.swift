@@ -215,6 +215,14 @@ public struct SettingsRegistry: Sendable {
             "When the app fails to answer a message: close the connection, or keep it and drop the message."
         ),
         SettingDefinition(
+            "OUTBOX_DIR",
+            .webhook,
+            \.outboxDirectory,
+            .filePath,
+            unset: "none",
+            "A folder where messages and close events that the app has not answered survive a crash of Sidesocket."
+        ),
+        SettingDefinition(
             "MAX_PENDING_BYTES",
             .webhook,
             \.maxPendingBytes,

@@ -1,0 +1,89 @@
+import CSQLite
+
+/// Opens the database of an outbox.
+enum OutboxFile {
+    /// "sdso", so that no other program's database is taken for ours.
+    static let applicationID: UInt32 = 0x7364_736f
+    /// The version of the tables below.
+    static let version: UInt32 = 1
+
+    private static let connections = """
+        CREATE TABLE connections (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head BLOB NOT NULL, \
+        identity BLOB NOT NULL, opened_at INTEGER NOT NULL, messages_in INTEGER NOT NULL, \
+        last_answered INTEGER NOT NULL, close_sequence INTEGER, close_body BLOB, close_at INTEGER) STRICT
+        """
+    private static let messages = """
+        CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, is_text INTEGER NOT NULL, \
+        payload BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (connection, sequence)) STRICT
+        """
+
+    /// Opens the file of a directory; what is no outbox is moved aside, with a sentence, and a new one begun.
+    static func open(
+        _ directory: OutboxDirectory,
+        limits: OutboxLimits,
+        onFault: (String) -> Void
+    ) throws(OutboxError) -> (database: SQLiteDatabase, recovered: OutboxReader.Result, faults: Int) {
+        var faults = 0
+        // The second round finds no file; a third would mean that someone keeps putting one there.
+        for _ in 1...3 {
+            let problem: String
+            switch try directory.inspect(applicationID: applicationID, version: version) {
+            case .foreign(let words):
+                problem = words
+            case .usable:
+                do {
+                    let database = try SQLiteDatabase(path: directory.file, lock: directory)
+                    try prepare(database)
+                    let recovered = try OutboxReader.read(database, limits: limits)
+                    return (database, recovered, faults)
+                } catch {
+                    guard error.meansDamage else {
+                        throw directory.unusable("outbox.sqlite cannot be opened: \(error.message)")
+                    }
+                    problem = "is damaged (\(error.message))"
+                }
+            }
+            let name = try directory.moveAside()
+            faults += 1
+            onFault(
+                "The file \(directory.file) \(problem); it was moved to \(name) and a new outbox begun, so what it "
+                    + "held is not delivered."
+            )
+        }
+        throw directory.unusable("outbox.sqlite is replaced by something else all the time")
+    }
+
+    /// Checks the file, and makes the tables in an empty one.
+    private static func prepare(_ database: SQLiteDatabase) throws(SQLiteFailure) {
+        // EXCLUSIVE keeps the index of the log on the heap: no shared memory that a full disk turns into SIGBUS.
+        try database.execute(
+            """
+            PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+            PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
+            """
+        )
+        var schema = try database.texts("SELECT sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name")
+        if schema.isEmpty, try database.integer("PRAGMA user_version") == 0 {
+            // All of it or nothing: a process killed here leaves an empty file.
+            try database.execute(
+                """
+                BEGIN IMMEDIATE; \(connections); \(messages);
+                PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version); COMMIT;
+                """
+            )
+            schema = try database.texts("SELECT sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name")
+        }
+        // A trigger or a view would run code that is not ours.
+        guard schema == [connections, messages], try database.integer("PRAGMA user_version") == Int64(version) else {
+            throw SQLiteFailure(code: SQLITE_CORRUPT, message: "its tables are not ours")
+        }
+        let check = try database.texts("PRAGMA quick_check(1)")
+        guard check == ["ok"] else {
+            throw SQLiteFailure(code: SQLITE_CORRUPT, message: (check.first ?? nil) ?? "it fails the check")
+        }
+        guard try database.texts("PRAGMA journal_mode = WAL") == ["wal"] else {
+            throw SQLiteFailure(code: SQLITE_CANTOPEN, message: "its file system has no write-ahead log")
+        }
+        try database.execute("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 16777216;")
+    }
+}

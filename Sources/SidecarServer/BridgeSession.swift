@@ -43,7 +43,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// When the close event of an earlier process happened.
     private var recoveredCloseTime: Int64?
     private var underWay: EventUnderWay?
-    private var isWaitingForPermit = false
+    /// Its place in the queue for a permit, while it waits.
+    private var ticket: WebhookTicket?
     private var accountedBytes = 0
     private var user: String?
     private var state: String?
@@ -241,26 +242,17 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     // MARK: Events to the app
 
-    func permitGranted(address: Int) {
+    func permitGranted(_ ticket: WebhookTicket, address: Int) {
         let now = NIODeadline.now()
-        guard isWaitingForPermit else {
+        guard self.ticket === ticket else {
             // It gave up its place: the client has gone, or has waited too long.
-            shard.state.gate.release(
-                abandonedLane,
-                address: address,
-                .neutral,
-                on: shard.eventLoop,
-                at: now
-            )
+            shard.state.gate.release(ticket.lane, address: address, .neutral, on: shard.eventLoop, at: now)
             return
         }
-        isWaitingForPermit = false
+        self.ticket = nil
         retryTimer.cancel(in: shard.timers)
         call(address: address, at: now)
     }
-
-    /// The lane of a ticket that found nobody: `open` is the only event of a session that the app never accepted.
-    private var abandonedLane: PermitLane { machine.wasAccepted ? .events : .handshakes }
 
     /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
     func writeRequest(for delivery: Delivery, unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
@@ -321,8 +313,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         underWay?.asked(at: now)
         switch shard.state.gate.acquire(event.lane, for: self, on: shard.eventLoop, at: now) {
         case .granted(let address): call(address: address, at: now)
-        case .queued:
-            isWaitingForPermit = true
+        case .queued(let ticket):
+            self.ticket = ticket
             if !waitsForAdmission { watchWait() }
         case .full: turnAway(limit: "handshake_queue", .connectionLimit)
         case .unavailable: turnAway(limit: "breaker", .appFailed)
@@ -343,21 +335,29 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         ).start()
     }
 
+    private func leaveQueue() {
+        if let ticket { shard.state.gate.giveUp(ticket) }
+        ticket = nil
+    }
+
     // MARK: Retries
 
-    /// While no address can be called, waiting for a permit takes from the time for retries.
+    /// While no address can be called, waiting for a permit takes from the time for retries; one attempt's time it may
+    /// always wait.
     private func watchWait() {
         guard let underWay else { return }
-        let deadline = underWay.dueSince + shard.configuration.settings.webhookRetryFor
+        let settings = shard.configuration.settings
+        let deadline = underWay.dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
         retryTimer.arm(in: shard.timers, at: max(deadline, .now() + .seconds(1))) { [weak self] _ in
             self?.waitedLong()
         }
     }
 
     private func waitedLong() {
-        guard isWaitingForPermit, let delivery = underWay?.delivery else { return }
-        if shard.state.gate.hasAddress { return watchWait() }  // others come first, that is all
-        isWaitingForPermit = false  // the ticket in the queue finds nobody
+        guard ticket != nil, let delivery = underWay?.delivery else { return }
+        // Others come first, or somebody finds out right now whether the app is well.
+        if !shard.state.gate.isHopeless { return watchWait() }
+        leaveQueue()
         gaveUp(delivery, .connect("No address of it can be called."))
     }
 
@@ -403,7 +403,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// True while the handshake waits for its turn and the app has not heard of it.
     private var waitsForAdmission: Bool {
-        guard isWaitingForPermit, case .open? = underWay?.delivery.event else { return false }
+        guard ticket != nil, case .open? = underWay?.delivery.event else { return false }
         return true
     }
 
@@ -414,7 +414,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
     private func turnAway(limit: String, _ result: HandshakeResult) {
-        isWaitingForPermit = false
+        leaveQueue()
         shard.metrics.limited(limit, action: "refused")
         decideAgainst(
             .refuse(
@@ -455,6 +455,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         guard machine.isRunning else {
             perform(step)  // the client has gone meanwhile: this is its close event
+            accountBytes()
             return
         }
         if let user = reply.user, !user.isEmpty, !takeSeat(ofUser: user) {
@@ -678,7 +679,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
         if waitsForAdmission {
-            isWaitingForPermit = false
+            leaveQueue()
             decideAgainst(.refuse(.draining, .draining))
             return
         }
@@ -688,13 +689,28 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// The drain is over: what has not been delivered never will be.
     func abandon() {
-        if machine.isRunning { transport?.close(code: 1012, reason: "the server is restarting") }
-        shard.logger.error(
-            "drain timeout: the close event was not delivered",
-            metadata: ["connection": "\(id)", "client": "\(clientAddress)"]
-        )
-        shard.metrics.messagesDropped(machine.discardQueue(), reason: "drain_timeout")
+        leaveQueue()
         retryTimer.cancel(in: shard.timers)
+        if let delivery = underWay?.delivery, !machine.isQuiet {
+            log(.timeout, delivery, level: .error, "drain timeout: an event was not delivered")
+        }
+        let isOwedClose: Bool
+        if case .close? = underWay?.delivery.event { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
+        let dropped = machine.discardQueue() + (machine.isQuiet ? 0 : 1) + (isOwedClose ? 1 : 0)
+        shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
+        if isOwedClose {
+            shard.logger.error(
+                "drain timeout: the close event was not delivered",
+                metadata: [
+                    "connection": "\(id)", "client": "\(clientAddress)",
+                    "event_id": "\(id)-\(machine.nextSequence)",
+                ]
+            )
+        }
+        if machine.isRunning {
+            transport?.close(code: 1012, reason: "the server is restarting")
+            end(code: 1012, reason: "the server is restarting", initiator: .server)
+        }
         shard.remove(self)
     }
 
@@ -702,7 +718,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard !machine.hasEnded else { return }
         if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
-            isWaitingForPermit = false
+            leaveQueue()
+            handshake = nil
+            client = nil
             leaveSeats()
             machine.refused()
             shard.remove(self)

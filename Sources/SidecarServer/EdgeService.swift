@@ -248,6 +248,7 @@ public final class EdgeService: Service {
         for listener in listeners { try? await listener.close().get() }
         await shards.forEach { $0.drainRequests() }
         await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } }
+        state.gate.stop()
         let left = await shards.sum { $0.endNow() }
         if left > 0 {
             logger.error("close events were not delivered", metadata: ["count": "\(left)"])

@@ -6,8 +6,22 @@ import Synchronization
 
 /// Somebody with an event for the app, waiting for the turn to call it.
 protocol WebhookCaller: AnyObject {
-    /// The turn has come to call this address; the permit is held until `WebhookGate.release`.
-    func permitGranted(address: Int)
+    /// The turn of this ticket has come to call this address; the permit is held until `WebhookGate.release`.
+    func permitGranted(_ ticket: WebhookTicket, address: Int)
+}
+
+/// A place in the queue of the gate; what changes in it is guarded by the gate's lock.
+final class WebhookTicket: @unchecked Sendable {
+    let lane: PermitLane
+    let eventLoop: any EventLoop
+    /// Nil once it has given up, or its turn has come. Only its own loop touches the caller.
+    fileprivate var caller: (any WebhookCaller)?
+
+    fileprivate init(lane: PermitLane, eventLoop: any EventLoop, caller: any WebhookCaller) {
+        self.lane = lane
+        self.eventLoop = eventLoop
+        self.caller = caller
+    }
 }
 
 /// `WEBHOOK_MAX_IN_FLIGHT`, breakers and health of the app's addresses, over all event loops: first come, first
@@ -16,15 +30,23 @@ final class WebhookGate: Sendable {
     /// Handshakes that may wait for their turn at once; their memory is some kilobytes each.
     static let maxWaitingHandshakes = 10_000
 
-    /// A place in the queue. Only its own loop touches the caller.
-    private struct Ticket: @unchecked Sendable {
-        let eventLoop: any EventLoop
-        let caller: any WebhookCaller
+    /// What became of asking for a call.
+    enum Answer {
+        /// Call this address.
+        case granted(address: Int)
+        /// Wait with this ticket.
+        case queued(WebhookTicket)
+        /// Too many handshakes wait already.
+        case full
+        /// No address can be called now.
+        case unavailable
     }
 
-    private struct State {
-        var dispatcher: CallDispatcher<Ticket>
-        var isWakeScheduled = false
+    private struct State: @unchecked Sendable {
+        var dispatcher: CallDispatcher<WebhookTicket>
+        /// The earliest moment at which somebody will look; nil when nobody will.
+        var wakeAt: NIODeadline?
+        var isStopped = false
     }
 
     private let state: Mutex<State>
@@ -40,7 +62,8 @@ final class WebhookGate: Sendable {
                 dispatcher: CallDispatcher(
                     addresses: addresses.count,
                     capacity: capacity,
-                    maxWaitingHandshakes: Self.maxWaitingHandshakes
+                    maxWaitingHandshakes: Self.maxWaitingHandshakes,
+                    isAlive: { $0.caller != nil }
                 )
             )
         )
@@ -48,8 +71,8 @@ final class WebhookGate: Sendable {
 
     var inUse: Int { state.withLock { $0.dispatcher.inUse } }
     var queueDepth: Int { state.withLock { $0.dispatcher.queueDepth } }
-    /// True when an address can be called, permits aside.
-    var hasAddress: Bool { state.withLock { $0.dispatcher.hasAddress(at: .now()) } }
+    /// True when every address is known to fail and none is being tried.
+    var isHopeless: Bool { state.withLock { $0.dispatcher.isHopeless } }
     /// True when this address can be called, permits aside.
     func admits(_ address: Int) -> Bool {
         state.withLock { state in
@@ -72,17 +95,43 @@ final class WebhookGate: Sendable {
         }
     }
 
-    /// Takes a permit at once, or queues the caller, who then hears from ``WebhookCaller/permitGranted(address:)``.
+    /// Takes a permit at once, or queues the caller, who then hears from ``WebhookCaller/permitGranted(_:address:)``.
     func acquire(
         _ lane: PermitLane,
         for caller: any WebhookCaller,
         on eventLoop: any EventLoop,
         at now: NIODeadline
-    ) -> CallAnswer {
-        let ticket = Ticket(eventLoop: eventLoop, caller: caller)
-        let answer = state.withLock { $0.dispatcher.acquire(lane, at: now, orWaitWith: ticket) }
-        if case .queued = answer { scheduleWake(on: eventLoop) }
-        return answer
+    ) -> Answer {
+        var ticket: WebhookTicket?
+        func makeTicket() -> WebhookTicket {
+            let made = WebhookTicket(lane: lane, eventLoop: eventLoop, caller: caller)
+            ticket = made
+            return made
+        }
+        switch state.withLock({ $0.dispatcher.acquire(lane, at: now, orWaitWith: makeTicket()) }) {
+        case .granted(let address): return .granted(address: address)
+        case .full: return .full
+        case .unavailable: return .unavailable
+        case .queued:
+            guard let ticket else { return .full }  // it was made, or nothing could be queued
+            grantAll(at: now)
+            scheduleWake(on: eventLoop)
+            return .queued(ticket)
+        }
+    }
+
+    /// Gives up a place in the queue; a turn that has come already finds nobody and gives its permit back.
+    func giveUp(_ ticket: WebhookTicket) {
+        state.withLock { state in
+            guard ticket.caller != nil else { return }
+            ticket.caller = nil
+            state.dispatcher.gaveUp(ticket.lane)
+        }
+    }
+
+    /// Nobody waits any more: the process ends.
+    func stop() {
+        state.withLock { $0.isStopped = true }
     }
 
     /// Gives a permit back; whoever has waited longest gets it on their own loop.
@@ -94,14 +143,14 @@ final class WebhookGate: Sendable {
         at now: NIODeadline
     ) {
         let (change, next) = state.withLock { state in
-            (state.dispatcher.ended(lane, address: address, outcome, at: now), state.dispatcher.next(at: now))
+            (state.dispatcher.ended(lane, address: address, outcome, at: now), Self.next(in: &state, at: now))
         }
         if let change { log(change, address) }
         if let next {
             grant(next)
             grantAll(at: now)
         }
-        if outcome == .failure { scheduleWake(on: eventLoop) }
+        scheduleWake(on: eventLoop)
     }
 
     /// A health check came out so.
@@ -112,29 +161,44 @@ final class WebhookGate: Sendable {
             metadata: ["address": "\(name(of: address))"]
         )
         grantAll(at: .now())
+        scheduleWake(on: eventLoop)
     }
 
     // MARK: Those who wait
 
-    private func grantAll(at now: NIODeadline) {
-        while let next = state.withLock({ $0.dispatcher.next(at: now) }) { grant(next) }
+    /// Somebody whose turn has come.
+    private struct Grant: @unchecked Sendable {
+        let ticket: WebhookTicket
+        let caller: any WebhookCaller
+        let address: Int
     }
 
-    private func grant(_ next: (ticket: Ticket, address: Int)) {
+    private static func next(in state: inout State, at now: NIODeadline) -> Grant? {
+        guard let (ticket, address) = state.dispatcher.next(at: now), let caller = ticket.caller else { return nil }
+        ticket.caller = nil
+        return Grant(ticket: ticket, caller: caller, address: address)
+    }
+
+    private func grantAll(at now: NIODeadline) {
+        while let next = state.withLock({ Self.next(in: &$0, at: now) }) { grant(next) }
+    }
+
+    private func grant(_ next: Grant) {
         // Never in line: a long queue would grow the stack by one call per caller.
-        next.ticket.eventLoop.execute { next.ticket.caller.permitGranted(address: next.address) }
+        next.ticket.eventLoop.execute { next.caller.permitGranted(next.ticket, address: next.address) }
     }
 
     /// While a breaker is open no call ends, so somebody has to look when its pause is over.
     private func scheduleWake(on eventLoop: any EventLoop) {
         let wakeAt: NIODeadline? = state.withLock { state in
-            guard !state.isWakeScheduled, let at = state.dispatcher.wakeAt else { return nil }
-            state.isWakeScheduled = true
+            guard !state.isStopped, let at = state.dispatcher.wakeAt(after: .now()) else { return nil }
+            if let planned = state.wakeAt, planned <= at { return nil }
+            state.wakeAt = at
             return at
         }
         guard let wakeAt else { return }
         eventLoop.scheduleTask(deadline: wakeAt) {
-            self.state.withLock { $0.isWakeScheduled = false }
+            self.state.withLock { if $0.wakeAt == wakeAt { $0.wakeAt = nil } }
             self.grantAll(at: .now())
             self.scheduleWake(on: eventLoop)
         }

@@ -39,8 +39,14 @@ public struct CallDispatcher<Ticket> {
     /// - Parameters:
     ///   - capacity: Calls at once to all of them.
     ///   - maxWaitingHandshakes: Handshakes that may wait.
-    public init(addresses count: Int, capacity: Int, maxWaitingHandshakes: Int = .max) {
-        permits = FairPermits(capacity: capacity, maxWaitingHandshakes: maxWaitingHandshakes)
+    ///   - isAlive: False for a ticket whose holder has given up.
+    public init(
+        addresses count: Int,
+        capacity: Int,
+        maxWaitingHandshakes: Int = .max,
+        isAlive: @escaping (Ticket) -> Bool = { _ in true }
+    ) {
+        permits = FairPermits(capacity: capacity, maxWaitingHandshakes: maxWaitingHandshakes, isAlive: isAlive)
         addresses = Array(
             repeating: Address(breaker: CircuitBreaker(capacity: min(max(capacity, 1), 64))),
             count: max(count, 1)
@@ -55,10 +61,16 @@ public struct CallDispatcher<Ticket> {
     /// True when an address could be called, permits aside.
     public func hasAddress(at now: NIODeadline) -> Bool { choose(at: now) != nil }
 
-    /// When a pause of a breaker is over and somebody who waits may go; nil while nobody waits for that.
-    public var wakeAt: NIODeadline? {
-        guard permits.queueDepth > 0 else { return nil }
-        return addresses.compactMap(\.breaker.pauseEnds).min()
+    /// True when every address is known to fail and none is being tried.
+    public var isHopeless: Bool {
+        addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }
+    }
+
+    /// The next moment at which the pause of a breaker is over and somebody who waits may go; nil when nobody waits for
+    /// that. What has changed by then without a pause, a call or a health check has changed.
+    public func wakeAt(after now: NIODeadline) -> NIODeadline? {
+        guard permits.queueDepth > 0, !permits.isSpent else { return nil }
+        return addresses.lazy.filter { !$0.isDown }.compactMap(\.breaker.pauseEnds).filter { $0 > now }.min()
     }
 
     /// Asks for a call.
@@ -77,6 +89,9 @@ public struct CallDispatcher<Ticket> {
         case .full: return .full
         }
     }
+
+    /// The holder of a ticket that waits has given up, and says so when asked whether it is alive.
+    public mutating func gaveUp(_ lane: PermitLane) { permits.gaveUp(lane) }
 
     /// A call has ended; ask ``next(at:)`` who comes then.
     public mutating func ended(
@@ -111,11 +126,6 @@ public struct CallDispatcher<Ticket> {
         addresses[address].breaker.began(at: now)
         turn = address + 1
         return address
-    }
-
-    /// True when every address is known to fail and none is being tried.
-    private var isHopeless: Bool {
-        addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }
     }
 
     private func choose(at now: NIODeadline) -> Int? {

@@ -64,8 +64,8 @@ public struct CircuitBreaker: Sendable, Equatable {
     private var pause = CircuitBreaker.pauses.lowerBound
     private var windowBegan = NIODeadline.uptimeNanoseconds(0)
     private var inARow = 0
-    private var calls = (now: 0, before: 0)
-    private var failures = (now: 0, before: 0)
+    private var calls = (recent: 0, before: 0)
+    private var failures = (recent: 0, before: 0)
 
     /// A closed breaker.
     ///
@@ -151,20 +151,20 @@ public struct CircuitBreaker: Sendable, Equatable {
         let age = now - windowBegan
         if age >= Self.halfWindow {
             let isRecent = age < Self.halfWindow + Self.halfWindow
-            calls = (0, isRecent ? calls.now : 0)
-            failures = (0, isRecent ? failures.now : 0)
+            calls = (0, isRecent ? calls.recent : 0)
+            failures = (0, isRecent ? failures.recent : 0)
             windowBegan = now
         }
-        calls.now += 1
+        calls.recent += 1
         guard outcome == .failure else {
             inARow = 0
             return nil
         }
-        failures.now += 1
+        failures.recent += 1
         // Failures that lie far apart are no row.
         inARow = age >= Self.halfWindow + Self.halfWindow ? 1 : inARow + 1
-        let failed = failures.now + failures.before
-        let isHalf = failed >= Self.failuresOfHalf && failed * 2 >= calls.now + calls.before
+        let failed = failures.recent + failures.before
+        let isHalf = failed >= Self.failuresOfHalf && failed * 2 >= calls.recent + calls.before
         guard isHalf || inARow >= Self.failuresInARow else { return nil }
         open(at: now)
         return .opened

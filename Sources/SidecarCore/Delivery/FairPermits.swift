@@ -33,6 +33,9 @@ public struct FairPermits<Ticket> {
     private var available: Int
     private var events: Deque<Ticket> = []
     private var handshakes: Deque<Ticket> = []
+    private var liveEvents = 0
+    private var liveHandshakes = 0
+    private let isAlive: (Ticket) -> Bool
     private var handshakesInUse = 0
     private var eventsInARow = 0
     private let handshakeCapacity: Int
@@ -43,8 +46,15 @@ public struct FairPermits<Ticket> {
 
     /// Makes `capacity` permits, at least one.
     ///
-    /// - Parameter maxWaitingHandshakes: Tickets that may wait on the lane of handshakes.
-    public init(capacity: Int, maxWaitingHandshakes: Int = .max) {
+    /// - Parameters:
+    ///   - maxWaitingHandshakes: Tickets that may wait on the lane of handshakes.
+    ///   - isAlive: False for a ticket whose holder has given up; it is passed over, see ``gaveUp(_:)``.
+    public init(
+        capacity: Int,
+        maxWaitingHandshakes: Int = .max,
+        isAlive: @escaping (Ticket) -> Bool = { _ in true }
+    ) {
+        self.isAlive = isAlive
         self.capacity = max(capacity, 1)
         self.available = max(capacity, 1)
         self.handshakeCapacity = max(self.capacity / 2, 1)
@@ -54,9 +64,11 @@ public struct FairPermits<Ticket> {
     /// Permits handed out.
     public var inUse: Int { capacity - available }
     /// Tickets that wait.
-    public var queueDepth: Int { events.count + handshakes.count }
+    public var queueDepth: Int { liveEvents + liveHandshakes }
+    /// True when every permit is handed out.
+    public var isSpent: Bool { available == 0 }
     /// Tickets of handshakes that wait.
-    public var waitingHandshakes: Int { handshakes.count }
+    public var waitingHandshakes: Int { liveHandshakes }
 
     /// Takes a permit if one is free for this lane and nobody waits there; else files the ticket.
     public mutating func acquire(_ lane: PermitLane = .events, orWaitWith ticket: @autoclosure () -> Ticket)
@@ -64,12 +76,12 @@ public struct FairPermits<Ticket> {
     {
         switch lane {
         case .events:
-            if available > 0, events.isEmpty {
+            if available > 0, liveEvents == 0 {
                 available -= 1
                 return .granted
             }
         case .handshakes:
-            if available > 0, handshakes.isEmpty, handshakesInUse < handshakeCapacity {
+            if available > 0, liveHandshakes == 0, handshakesInUse < handshakeCapacity {
                 available -= 1
                 handshakesInUse += 1
                 return .granted
@@ -83,11 +95,25 @@ public struct FairPermits<Ticket> {
         switch lane {
         case .events:
             events.append(ticket())
+            liveEvents += 1
         case .handshakes:
-            guard handshakes.count < maxWaitingHandshakes else { return false }
+            guard liveHandshakes < maxWaitingHandshakes else { return false }
             handshakes.append(ticket())
+            liveHandshakes += 1
         }
         return true
+    }
+
+    /// The holder of a ticket that waits has given up, and ``isAlive`` says so by now.
+    public mutating func gaveUp(_ lane: PermitLane) {
+        switch lane {
+        case .events:
+            liveEvents -= 1
+            if events.count > 2 * liveEvents + 32 { events.removeAll { !isAlive($0) } }
+        case .handshakes:
+            liveHandshakes -= 1
+            if handshakes.count > 2 * liveHandshakes + 32 { handshakes.removeAll { !isAlive($0) } }
+        }
     }
 
     /// Gives a permit back, on the lane that it was taken on; ask ``next()`` who gets it.
@@ -100,16 +126,27 @@ public struct FairPermits<Ticket> {
     /// Hands a free permit to the ticket whose turn it is.
     public mutating func next() -> Ticket? {
         guard available > 0 else { return nil }
-        let mayAdmit = !handshakes.isEmpty && handshakesInUse < handshakeCapacity
-        if mayAdmit, events.isEmpty || eventsInARow >= Self.handshakeTurn - 1 {
+        let mayAdmit = liveHandshakes > 0 && handshakesInUse < handshakeCapacity
+        if mayAdmit, liveEvents == 0 || eventsInARow >= Self.handshakeTurn - 1,
+            let ticket = Self.popLive(&handshakes, isAlive)
+        {
             available -= 1
             eventsInARow = 0
             handshakesInUse += 1
-            return handshakes.popFirst()
+            liveHandshakes -= 1
+            return ticket
         }
-        guard let ticket = events.popFirst() else { return nil }
+        guard let ticket = Self.popLive(&events, isAlive) else { return nil }
         available -= 1
         eventsInARow += 1
+        liveEvents -= 1
         return ticket
+    }
+
+    private static func popLive(_ queue: inout Deque<Ticket>, _ isAlive: (Ticket) -> Bool) -> Ticket? {
+        while let ticket = queue.popFirst() {
+            if isAlive(ticket) { return ticket }
+        }
+        return nil
     }
 }

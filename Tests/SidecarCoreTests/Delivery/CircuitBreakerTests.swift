@@ -149,7 +149,7 @@ struct CallDispatcherTests {
         #expect(!dispatcher.hasAddress(at: at(0)))
         #expect(dispatcher.acquire(.handshakes, at: at(0), orWaitWith: 1) == .unavailable)
         #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 2) == .queued)
-        #expect(dispatcher.wakeAt == at(500))
+        #expect(dispatcher.wakeAt(after: at(0)) == at(500))
         let early = dispatcher.next(at: at(499))
         #expect(early == nil)
         let probe = dispatcher.next(at: at(500))
@@ -192,7 +192,7 @@ struct CallDispatcherTests {
             for index in dispatcher.addresses.indices {
                 #expect(dispatcher.addresses[index].inFlight == underWay.filter { $0.address == index }.count)
             }
-            if dispatcher.queueDepth > 0, underWay.isEmpty { #expect(dispatcher.wakeAt != nil) }
+            if dispatcher.queueDepth > 0, underWay.isEmpty { #expect(dispatcher.wakeAt(after: at(now)) != nil) }
         }
         // The app is well again: everybody gets through.
         var rounds = 0

@@ -146,6 +146,28 @@ struct FairPermitsTests {
         }
     }
 
+    @Test("Who gives up makes room, is passed over, and leaves no memory behind")
+    func givingUp() {
+        final class Ticket {
+            var isAlive = true
+        }
+        var permits = FairPermits<Ticket>(capacity: 1, maxWaitingHandshakes: 100, isAlive: { $0.isAlive })
+        #expect(permits.acquire(orWaitWith: Ticket()) == .granted)
+        weak var first: Ticket?
+        for round in 0..<1_000 {
+            let ticket = Ticket()
+            if round == 0 { first = ticket }
+            #expect(permits.acquire(.handshakes, orWaitWith: ticket) == .queued)
+            ticket.isAlive = false
+            permits.gaveUp(.handshakes)
+            #expect(permits.queueDepth == 0)
+        }
+        #expect(first == nil)
+        let last = Ticket()
+        #expect(permits.acquire(orWaitWith: last) == .queued)
+        #expect(permits.release() === last)
+    }
+
     @Test("A budget is spent at its limit, not one byte before")
     func budgetLimit() {
         let budget = SharedBudget(limit: 100)

@@ -388,6 +388,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func openCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         switch outcome {
+        case .failure(.connect) where triesOtherAddress():
+            break
         case .failure(let failure):
             log(failure, delivery, level: .warning)
             decideAgainst(.fail(failure))
@@ -428,6 +430,17 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 result
             )
         )
+    }
+
+    /// No connection came up, so the app saw nothing: another address may take the handshake, once for each.
+    private func triesOtherAddress() -> Bool {
+        guard let failures = underWay?.failures,
+            failures + 1 < shard.configuration.settings.webhookOrigins.count
+        else { return false }
+        underWay?.failures += 1
+        shard.metrics.open.retries.increment()
+        attempt(at: .now())
+        return true
     }
 
     private func decideAgainst(_ decision: HandshakeDecision) {

@@ -28,6 +28,9 @@ extension WebhookCall.Outcome {
     /// How long the app asked to be left alone.
     var retryAfter: TimeAmount? {
         guard case .success(let reply) = self else { return nil }
-        return RetryPolicy.retryAfter(reply.head.headers.first("retry-after"))
+        return RetryPolicy.retryAfter(
+            reply.head.headers.first("retry-after"),
+            unixMilliseconds: WallClock.unixMilliseconds()
+        )
     }
 }

@@ -551,7 +551,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     // MARK: Heartbeat
 
     private func beat(at now: NIODeadline) {
-        let unsent = unsentBytes
+        let unsent = unsentBytes + bytesInKernel
         let step = heartbeat.deadlineReached(
             at: now,
             isReading: !session.mustPauseReading,
@@ -575,6 +575,25 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             shard.metrics.limited("max_connection_age", action: "closed")
             session.close(code: CloseCode.goingAway.rawValue, reason: "the connection is old; connect again")
         }
+    }
+
+    /// What the kernel has queued and the client has not taken, in bytes of memory; 0 where it cannot be told. A slow
+    /// reader may take minutes for it, with our pings behind.
+    private var bytesInKernel: Int {
+        #if os(Linux)
+            typealias Counters = (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32)
+            guard let provider = context?.channel as? any SocketOptionProvider else { return 0 }
+            var queued = 0
+            // SO_MEMINFO; the sixth is SK_MEMINFO_WMEM_QUEUED. On the loop the answer is there at once.
+            let answer: EventLoopFuture<Counters> = provider.unsafeGetSocketOption(
+                level: .socket,
+                name: .init(rawValue: 55)
+            )
+            answer.assumeIsolated().whenSuccess { queued = Int($0.5) }
+            return queued
+        #else
+            return 0
+        #endif
     }
 
     /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would

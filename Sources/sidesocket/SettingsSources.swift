@@ -13,18 +13,19 @@ enum SettingsSources {
     /// Adds all sources to the flags of the command line.
     static func gather(
         flags: RawSettings,
-        environment: [String: String] = environment()
+        environment: [String: String] = environment(),
+        isReload: Bool = false
     ) -> RawSettings {
         var raw = flags
         raw.add(environment: environment)
         if let path = raw.configPath {
             do throws(SettingsReadError) {
-                raw.add(file: try contents(of: path), path: path)
+                raw.add(file: try contents(of: path, isReload: isReload), path: path)
             } catch {
                 raw.addUnreadableFile(path: path, reason: error.reason)
             }
         }
-        raw.resolveSecretFiles(read: contents(of:))
+        raw.resolveSecretFiles { path throws(SettingsReadError) in try contents(of: path, isReload: isReload) }
         return raw
     }
 
@@ -47,9 +48,15 @@ enum SettingsSources {
         return variables
     }
 
-    /// A whole file, which may be a pipe; at most 1 MiB.
-    static func contents(of path: String) throws(SettingsReadError) -> [UInt8] {
+    /// A whole file; at most 1 MiB.
+    ///
+    /// - Parameter isReload: A pipe is read at the start only: later nobody may ever write into it.
+    static func contents(of path: String, isReload: Bool = false) throws(SettingsReadError) -> [UInt8] {
         let limit = 1 << 20
+        var facts = stat()
+        if isReload, stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO {
+            throw SettingsReadError("is a pipe, which is read at the start only")
+        }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw systemError("cannot be opened") }
         defer { close(descriptor) }

@@ -78,7 +78,7 @@ struct SettingsReloader: Service {
     }
 
     private func reload() async {
-        switch Settings.parse(SettingsSources.gather(flags: flags)) {
+        switch Settings.parse(SettingsSources.gather(flags: flags, isReload: true)) {
         case .failure(let faults):
             logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])
         case .success(let settings):

@@ -56,6 +56,7 @@ if invocation.command == .check {
 }
 
 signal(SIGPIPE, SIG_IGN)
+signal(SIGHUP, SIG_IGN)  // until somebody listens to it
 LoggingSystem.bootstrap { _ in
     LineLogHandler(
         level: Logger.Level(rawValue: settings.logLevel.rawValue) ?? .info,

@@ -41,11 +41,18 @@ public struct RetryPolicy: Sendable, Equatable {
         return min(max(wait, retryAfter ?? .zero), left)
     }
 
-    /// Reads a `Retry-After` of whole seconds; nil for a date and for anything else. A day is the most.
-    public static func retryAfter(_ field: String?) -> TimeAmount? {
-        guard let field, !field.isEmpty, field.utf8.count <= 9, field.utf8.allSatisfy({ 48...57 ~= $0 }),
-            let seconds = Int64(field)
-        else { return nil }
-        return .seconds(min(seconds, 86_400))
+    /// The longest `Retry-After` that is looked at.
+    private static let longestRetryAfter: Int64 = 86_400
+
+    /// Reads a `Retry-After` (RFC 9110 §10.2.3), seconds or a date; nil for anything else. A day is the most.
+    ///
+    /// - Parameter now: The time in milliseconds since 1970.
+    public static func retryAfter(_ field: String?, unixMilliseconds now: Int64) -> TimeAmount? {
+        guard let field, !field.isEmpty, field.utf8.count <= 64 else { return nil }
+        if field.utf8.allSatisfy({ 48...57 ~= $0 }) {
+            return .seconds(min(Int64(field) ?? longestRetryAfter, longestRetryAfter))
+        }
+        guard let date = HTTPDate.unixSeconds(field) else { return nil }
+        return .seconds(min(max(date - now / 1_000, 0), longestRetryAfter))
     }
 }

@@ -49,14 +49,22 @@ struct RetryPolicyTests {
     }
 
     @Test(
-        "Retry-After is read in seconds",
+        "Retry-After is read in seconds or as a date",
         arguments: [
-            ("0", 0), ("1", 1), ("120", 120), ("999999999", 86_400), ("", nil), ("-1", nil), ("1.5", nil), (" 1", nil),
-            ("9999999999", nil), ("Wed, 21 Oct 2026 07:28:00 GMT", nil), ("１", nil),
+            ("0", 0), ("1", 1), ("120", 120), ("999999999", 86_400), ("99999999999999999999999", 86_400), ("", nil),
+            ("-1", nil), ("1.5", nil), (" 1", nil), ("１", nil),
+            // The time is 1994-11-06T08:49:37Z.
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 0), ("Sun, 06 Nov 1994 08:49:43 GMT", 6),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", 0), ("Tue, 08 Nov 1994 08:49:37 GMT", 86_400),
+            ("Mon, 07 Nov 1994 00:00:00 GMT", 54_623), ("Wed, 31 Dec 9999 23:59:60 GMT", 86_400),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", nil), ("Sun Nov  6 08:49:37 1994", nil),
+            ("Sun, 06 Nov 1994 24:49:37 GMT", nil), ("Sun, 06 Nov 1994 08:49 GMT", nil),
+            ("Sun, 32 Nov 1994 08:49:37 GMT", nil), ("Sun, 06 Foo 1994 08:49:37 GMT", nil),
         ] as [(String, Int64?)]
     )
     func field(text: String, seconds: Int64?) {
-        #expect(RetryPolicy.retryAfter(text) == seconds.map { .seconds($0) })
-        #expect(RetryPolicy.retryAfter(nil) == nil)
+        let now: Int64 = 784_111_777_500
+        #expect(RetryPolicy.retryAfter(text, unixMilliseconds: now) == seconds.map { .seconds($0) })
+        #expect(RetryPolicy.retryAfter(nil, unixMilliseconds: now) == nil)
     }
 }

@@ -84,7 +84,7 @@ def cpu_seconds(root):
     return sum(used.get(p, 0) for p in family)
 
 
-def start_sidesocket(bench, arguments, app_port):
+def start_sidesocket(bench, binary, settings, app_port):
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SIDESOCKET_")}
     environment |= {
@@ -101,10 +101,10 @@ def start_sidesocket(bench, arguments, app_port):
         "SIDESOCKET_MAX_SEND_BUFFER_BYTES": "2MiB",
         "SIDESOCKET_LOG_LEVEL": "warning",
     }
-    for setting in arguments.env:
+    for setting in settings:
         key, _, value = setting.partition("=")
         environment[key] = value
-    return bench.start([arguments.binary], port, environment), port
+    return bench.start([binary], port, environment), port
 
 
 def start_nchan(bench, app_port):
@@ -162,6 +162,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a setting for sidesocket")
+    parser.add_argument("--versus", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting for a second sidesocket in the same rounds")
+    parser.add_argument("--versus-binary", help="another binary for the second sidesocket")
     arguments = parser.parse_args()
     if not os.access(arguments.binary, os.X_OK):
         sys.exit(f"bench: {arguments.binary} is not there; build it with: make release")
@@ -170,7 +173,11 @@ def main():
     try:
         load, app, app_port = bench.build("load"), bench.build("app"), free_port()
         bench.start([app, app_port], app_port)
-        servers = {"sidesocket": start_sidesocket(bench, arguments, app_port)}
+        servers = {"sidesocket": start_sidesocket(bench, arguments.binary, arguments.env, app_port)}
+        if arguments.versus or arguments.versus_binary:
+            servers["versus"] = start_sidesocket(
+                bench, arguments.versus_binary or arguments.binary, arguments.versus, app_port
+            )
         servers["nchan"] = start_nchan(bench, app_port)
         if servers["nchan"] is None:
             del servers["nchan"]

@@ -18,6 +18,7 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
 
     private let mayAccept: () -> Bool
     private let didAccept: () -> Void
+    private var pace: AcceptPace?
     private let listener: String
     private let pause: TimeAmount
     private let logger: Logger
@@ -31,16 +32,19 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     ///   - listener: What the log line calls the socket.
     ///   - pause: How long to wait before the next try.
     ///   - mayAccept: Asked before each read; false pauses too, so that descriptors never run out altogether.
+    ///   - pace: How fast connections are accepted at most; the others wait in the backlog.
     ///   - didAccept: Called for each connection, before its own event loop hears of it.
     public init(
         listener: String,
         pause: TimeAmount,
         logger: Logger,
         mayAccept: @escaping () -> Bool = { true },
+        pace: AcceptPace? = nil,
         didAccept: @escaping () -> Void = {}
     ) {
         self.mayAccept = mayAccept
         self.didAccept = didAccept
+        self.pace = pace
         self.listener = listener
         self.pause = pause
         self.logger = logger
@@ -67,16 +71,20 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
                 ]
             )
         }
+        self.rest(context, for: self.pause)
+    }
+
+    private func rest(_ context: ChannelHandlerContext, for time: TimeAmount) {
         guard self.resumption == nil, context.channel.isActive else { return }
-        self.scheduleResumption(context)
+        self.scheduleResumption(context, in: time)
         self.setAutoRead(false, context: context)
     }
 
-    private func scheduleResumption(_ context: ChannelHandlerContext) {
-        self.resumption = context.eventLoop.assumeIsolated().scheduleTask(in: self.pause) {
+    private func scheduleResumption(_ context: ChannelHandlerContext, in time: TimeAmount) {
+        self.resumption = context.eventLoop.assumeIsolated().scheduleTask(in: time) {
             // Turning auto-read on reads at once, past this handler.
             guard self.mayAccept() else {
-                self.scheduleResumption(context)
+                self.scheduleResumption(context, in: self.pause)
                 return
             }
             self.resumption = nil
@@ -87,16 +95,19 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
     /// A read during the pause would put the socket back into the selector.
     public func read(context: ChannelHandlerContext) {
         guard self.resumption == nil else { return }
-        if self.mayAccept() {
-            context.read()
-        } else {
+        if !self.mayAccept() {
             self.rest(context, because: "too few file descriptors are left")
+        } else if let wait = self.pace?.wait(at: .now()) {
+            self.rest(context, for: wait)
+        } else {
+            context.read()
         }
     }
 
     /// A connection was accepted.
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.didAccept()
+        self.pace?.accepted()
         context.fireChannelRead(data)
     }
 

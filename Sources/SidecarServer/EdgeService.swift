@@ -152,10 +152,14 @@ public final class EdgeService: Service {
         shards: ShardDirectory
     ) async throws -> [any Channel] {
         let highWater = min(64 << 10, settings.maxSendBufferBytes)
+        let pace = AcceptPace(
+            perMillisecond: ServerConfiguration.acceptsPerMillisecond * Double(settings.threads ?? System.coreCount),
+            burst: ServerConfiguration.acceptBurst
+        )
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { [logger, state] channel in
+            .serverChannelInitializer { [logger, state, pace] channel in
                 channel.eventLoop.makeCompletedFuture {
                     // Without it an exhausted descriptor table turns the accept loop into a busy one.
                     try channel.pipeline.syncOperations.addHandler(
@@ -164,6 +168,7 @@ public final class EdgeService: Service {
                             pause: .milliseconds(100),
                             logger: logger,
                             mayAccept: { state.hasRoomForClients },
+                            pace: pace,
                             didAccept: { state.descriptors.adjust(by: 1) }
                         )
                     )

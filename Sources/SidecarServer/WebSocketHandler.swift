@@ -43,6 +43,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private let timer = TimerEntry()
     private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
     private var unsentAtLastBeat = 0
+    private var hasSentSinceBeat = true
     private var assemblyDeadline: NIODeadline?
     private var accountedAssembly = 0
     private var accountedLeftover = 0
@@ -304,6 +305,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             shard.metrics.messagesDropped(1, reason: "client_gone")
             return
         }
+        hasSentSinceBeat = true
         if context.channel.isWritable, outbox.isEmpty {
             let message = frame(format, payload)
             write(message, context)
@@ -551,7 +553,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     // MARK: Heartbeat
 
     private func beat(at now: NIODeadline) {
-        let unsent = unsentBytes + bytesInKernel
+        // Nothing but pings can wait where nothing was sent; most sockets are idle.
+        let unsent = hasSentSinceBeat || unsentAtLastBeat > 0 ? unsentBytes + bytesInKernel : 0
+        hasSentSinceBeat = false
         let step = heartbeat.deadlineReached(
             at: now,
             isReading: !session.mustPauseReading,
@@ -600,9 +604,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     /// only pile up.
     private func sendPing() {
         guard let context, context.channel.isWritable, outbox.isEmpty else { return }
-        var frame = context.channel.allocator.buffer(capacity: 6)
-        FrameEncoder.write(.ping, payload: ByteBuffer(integer: heartbeat.pingNumber), into: &frame)
-        write(frame, context)
+        shard.scratch.clear()
+        FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
+        shard.scratch.writeInteger(heartbeat.pingNumber)
+        write(shard.scratch, context)
         context.flush()
         shard.metrics.pingsSent.increment()
     }

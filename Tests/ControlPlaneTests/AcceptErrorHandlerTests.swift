@@ -76,3 +76,48 @@ struct AcceptErrorHandlerTests {
         #expect(self.server.errors == 0)
     }
 }
+
+@Suite("Paced accepting")
+struct AcceptPaceTests {
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    @Test("A burst is accepted at once, then so many a millisecond")
+    func burstThenPace() {
+        var pace = AcceptPace(perMillisecond: 2, burst: 10)
+        for _ in 0..<10 {
+            #expect(pace.wait(at: start) == nil)
+            pace.accepted()
+        }
+        #expect(pace.wait(at: start) == .microseconds(500))
+        #expect(pace.wait(at: start + .microseconds(499)) == .microseconds(1))
+        #expect(pace.wait(at: start + .microseconds(500)) == nil)
+    }
+
+    @Test("What one read accepted beyond the pace is waited for")
+    func debt() {
+        var pace = AcceptPace(perMillisecond: 1, burst: 1)
+        #expect(pace.wait(at: start) == nil)
+        for _ in 0..<4 { pace.accepted() }
+        #expect(pace.wait(at: start) == .milliseconds(4))
+        #expect(pace.wait(at: start + .milliseconds(4)) == nil)
+    }
+
+    @Test("A quiet time earns a burst and no more; time that stands still or runs back earns nothing")
+    func refill() {
+        var pace = AcceptPace(perMillisecond: 1, burst: 3)
+        for _ in 0..<3 { pace.accepted() }
+        #expect(pace.wait(at: start) != nil)
+        #expect(pace.wait(at: start - .seconds(1)) != nil)
+        #expect(pace.wait(at: start + .hours(1)) == nil)
+        for _ in 0..<3 { pace.accepted() }
+        #expect(pace.wait(at: start + .hours(1)) == .milliseconds(1))
+    }
+
+    @Test("A pace of nothing still accepts")
+    func smallest() {
+        var pace = AcceptPace(perMillisecond: 0, burst: 0)
+        #expect(pace.wait(at: start) == nil)
+        pace.accepted()
+        #expect(pace.wait(at: start) == .seconds(1))
+    }
+}

@@ -41,6 +41,7 @@ def opened(edge, app, sockets, reply=None):
     app.on(reply or Reply(503), event="message")
     hurt(edge, sockets)
     eventually(lambda: said(edge, "breaker opened"), lambda: f"the breaker opens, it says {edge.output}")
+    eventually(lambda: edge.metric("webhook_in_flight") == 0, "what was under way when it opened is over")
 
 
 def test_it_is_closed_at_first(app, edge):

@@ -9,6 +9,8 @@ public import NIOCore
 ///    │ the limit reaches `capacity`  └──▶ half-open: one call ────┤
 ///    └──────────────── recovering: limit doubles ◀── succeeds ────┘
 /// ```
+///
+/// While it recovers it is judged as when it is closed: an app that fails now and then would never come back otherwise.
 public struct CircuitBreaker: Sendable, Equatable {
     /// What a call came to.
     public enum Outcome: Sendable, Equatable {
@@ -121,7 +123,9 @@ public struct CircuitBreaker: Sendable, Equatable {
         case (.closed, .neutral), (.open, _), (.recovering, .neutral):
             return nil
         case (.closed, _):
-            return count(outcome, at: now)
+            guard isTooMuch(outcome, at: now) else { return nil }
+            open(at: now)
+            return .opened
         case (.probing, .neutral):
             phase = .probing(isUnderWay: false)
             return nil
@@ -129,10 +133,14 @@ public struct CircuitBreaker: Sendable, Equatable {
             phase = .recovering(limit: 2)
             return closeIfRecovered()
         case (.recovering(let limit), .success):
+            _ = isTooMuch(outcome, at: now)
             // One more for each success doubles it with each round.
             phase = .recovering(limit: limit + 1)
             return closeIfRecovered()
-        case (.probing, .failure), (.recovering, .failure):
+        case (.recovering, .failure):
+            if isTooMuch(outcome, at: now) { open(at: now) }
+            return nil
+        case (.probing, .failure):
             open(at: now)
             return nil
         }
@@ -147,7 +155,8 @@ public struct CircuitBreaker: Sendable, Equatable {
         return .closed
     }
 
-    private mutating func count(_ outcome: Outcome, at now: NIODeadline) -> Change? {
+    /// Counts a call, and tells whether so many have failed that it has to open.
+    private mutating func isTooMuch(_ outcome: Outcome, at now: NIODeadline) -> Bool {
         let age = now - windowBegan
         if age >= Self.halfWindow {
             let isRecent = age < Self.halfWindow + Self.halfWindow
@@ -158,16 +167,14 @@ public struct CircuitBreaker: Sendable, Equatable {
         calls.recent += 1
         guard outcome == .failure else {
             inARow = 0
-            return nil
+            return false
         }
         failures.recent += 1
         // Failures that lie far apart are no row.
         inARow = age >= Self.halfWindow + Self.halfWindow ? 1 : inARow + 1
         let failed = failures.recent + failures.before
         let isHalf = failed >= Self.failuresOfHalf && failed * 2 >= calls.recent + calls.before
-        guard isHalf || inARow >= Self.failuresInARow else { return nil }
-        open(at: now)
-        return .opened
+        return isHalf || inARow >= Self.failuresInARow
     }
 
     private mutating func open(at now: NIODeadline) {

@@ -72,8 +72,11 @@ public enum SessionEvent: Sendable, Equatable {
 
     /// Where its call waits for a permit.
     public var lane: PermitLane {
-        if case .open = self { return .handshakes }
-        return .events
+        switch self {
+        case .open: .handshakes
+        case .message: .events
+        case .close: .closes
+        }
     }
 }
 

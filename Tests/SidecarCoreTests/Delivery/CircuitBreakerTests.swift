@@ -96,11 +96,13 @@ struct CircuitBreakerTests {
         #expect(breaker.state == .closed)
     }
 
-    @Test("A failure in the recovery opens it again, and the next time begins with a short pause")
+    @Test("Five failures in a row open it again while it recovers, and the next time begins with a short pause")
     func relapse() {
         var breaker = opened()
         breaker.began(at: at(500))
         _ = breaker.ended(.success, at: at(500))
+        for _ in 0..<4 { #expect(breaker.ended(.failure, at: at(500)) == nil) }
+        #expect(breaker.state == .halfOpen)
         #expect(breaker.ended(.failure, at: at(500)) == nil)
         #expect(breaker.state == .open && breaker.pauseEnds == at(1_500))
         breaker.began(at: at(1_500))
@@ -108,6 +110,17 @@ struct CircuitBreakerTests {
         #expect(breaker.state == .closed)
         for _ in 0..<5 { _ = breaker.ended(.failure, at: at(2_000)) }
         #expect(breaker.pauseEnds == at(2_500))
+    }
+
+    @Test("An app of which one call in three fails comes back")
+    func flaky() {
+        var breaker = opened(capacity: 64)
+        breaker.began(at: at(500))
+        var changes: [CircuitBreaker.Change?] = []
+        for number in 0..<120 {
+            changes.append(breaker.ended(number % 3 == 1 ? .failure : .success, at: at(501 + Int64(number))))
+        }
+        #expect(breaker.state == .closed && changes.compactMap { $0 } == [.closed])
     }
 
     @Test("A call that began before it opened changes nothing when it ends")

@@ -103,13 +103,28 @@ struct FairPermitsTests {
     func storm() {
         var permits = FairPermits<String>(capacity: 4)
         for _ in 0..<100 { _ = permits.acquire(.handshakes, orWaitWith: "handshake") }
-        #expect(permits.inUse == 2 && permits.waitingHandshakes == 98)
+        #expect(permits.inUse == 2 && permits.waiting(.handshakes) == 98)
         for number in 0..<20 { _ = permits.acquire(orWaitWith: "event \(number)") }
         #expect(permits.inUse == 4)
         // Two events hold permits; those that come free alternate three to one.
         var served: [String?] = []
-        for _ in 0..<4 { served.append(permits.release(.handshakes)) }
+        for lane in [PermitLane.handshakes, .handshakes, .events, .events] { served.append(permits.release(lane)) }
         #expect(served == ["event 2", "event 3", "event 4", "handshake"])
+    }
+
+    @Test("Messages don't wait behind a mass of closes, and handshakes and closes take turns")
+    func massOfCloses() {
+        var permits = FairPermits<String>(capacity: 4)
+        for _ in 0..<100 { _ = permits.acquire(.closes, orWaitWith: "close") }
+        #expect(permits.inUse == 2)
+        for _ in 0..<100 { _ = permits.acquire(.handshakes, orWaitWith: "handshake") }
+        #expect(permits.inUse == 4)
+        _ = permits.acquire(orWaitWith: "message")
+        let first = permits.release(.closes)
+        #expect(first == "message")
+        var served: [String?] = []
+        for lane in [PermitLane.events, .handshakes, .closes, .handshakes] { served.append(permits.release(lane)) }
+        #expect(served.filter { $0 == "close" }.count == 2 && served.filter { $0 == "handshake" }.count == 2)
     }
 
     @Test("More handshakes than may wait are turned away at once", arguments: [0, 1, 3])
@@ -140,8 +155,8 @@ struct FairPermitsTests {
             let handshakes = held.filter { $0 == .handshakes }.count
             #expect(permits.inUse == held.count && handshakes <= share)
             if held.count < capacity {
-                #expect(permits.queueDepth == permits.waitingHandshakes)
-                #expect(permits.waitingHandshakes == 0 || handshakes == share)
+                #expect(permits.queueDepth == permits.waiting(.handshakes))
+                #expect(permits.waiting(.handshakes) == 0 || handshakes == share)
             }
         }
     }

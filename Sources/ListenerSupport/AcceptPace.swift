@@ -1,0 +1,34 @@
+public import NIOCore
+
+/// How fast a listener takes connections, so that thousands at once don't hold up those that are open.
+///
+/// A token bucket: a quiet listener accepts a burst at once, a busy one so many a millisecond.
+public struct AcceptPace: Sendable {
+    private let perMillisecond: Double
+    private let burst: Double
+    private var tokens: Double
+    private var filledAt: NIODeadline?
+
+    /// A full bucket.
+    public init(perMillisecond: Double, burst: Int) {
+        self.perMillisecond = max(perMillisecond, 0.001)
+        self.burst = Double(max(burst, 1))
+        self.tokens = self.burst
+    }
+
+    /// The time to wait before the next connection may be accepted; nil when it may be now.
+    public mutating func wait(at now: NIODeadline) -> TimeAmount? {
+        if let filledAt = self.filledAt {
+            let elapsed = Double(max((now - filledAt).nanoseconds, 0)) / 1_000_000
+            self.tokens = min(self.tokens + elapsed * self.perMillisecond, self.burst)
+        }
+        self.filledAt = now
+        guard self.tokens < 1 else { return nil }
+        return .nanoseconds(Int64((1 - self.tokens) / self.perMillisecond * 1_000_000))
+    }
+
+    /// A connection was accepted; several may be by one read, and the debt is waited for.
+    public mutating func accepted() {
+        self.tokens -= 1
+    }
+}

@@ -75,7 +75,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         self.seat = seat
         self.allowance = shard.admission.allowance(for: seat)
         self.handshake = handshake
-        self.machine = SessionStateMachine()
+        self.machine = SessionStateMachine(maxBatch: shard.configuration.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
         self.prefix = shard.configuration.dialect.prefix(for: handshake, connectionID: id, client: client)
         self.client = client
@@ -281,7 +281,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func completed(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         switch delivery.event {
         case .open: openCompleted(delivery, outcome)
-        case .message: messageCompleted(delivery, outcome)
+        case .message, .batch: messageCompleted(delivery, outcome)
         case .close: closeCompleted(delivery, outcome)
         }
     }
@@ -505,7 +505,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private func messageCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try WebhookReply(head: head, body: body))
+            apply(try WebhookReply(head: head, body: body, batchOf: delivery.sequences.count))
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             messageFailed(delivery, error)
@@ -514,7 +514,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     private func messageDone(_ delivery: Delivery) {
-        shard.state.outbox?.answered(id: id, sequence: delivery.sequence)
+        if let outbox = shard.state.outbox {
+            for sequence in delivery.sequences { outbox.answered(id: id, sequence: sequence) }
+        }
         perform(machine.answered())
         accountBytes()
         if !isPaused { transport?.resumeReading() }
@@ -525,7 +527,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func messageFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
         log(failure, delivery, level: .warning)
-        shard.metrics.messagesDropped(1, reason: "app_failed")
+        shard.metrics.messagesDropped(delivery.sequences.count, reason: "app_failed")
         if shard.configuration.settings.webhookFailure == .close {
             close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
         }
@@ -558,7 +560,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         switch delivery.event {
         case .open:
             break
-        case .message:
+        case .message, .batch:
             messageFailed(delivery, failure)
             messageDone(delivery)
         case .close:
@@ -709,7 +711,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         let isOwedClose: Bool
         if case .close? = underWay?.delivery.event { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
-        let dropped = machine.discardQueue() + (machine.isQuiet ? 0 : 1) + (isOwedClose ? 1 : 0)
+        let dropped =
+            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.delivery.sequences.count ?? 1)
+            + (isOwedClose ? 1 : 0)
         shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
         if isOwedClose {
             shard.logger.error(
@@ -786,7 +790,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             message,
             metadata: [
                 "connection": "\(id)", "client": "\(clientAddress)", "event": "\(delivery.event.name)",
-                "event_id": "\(id)-\(delivery.sequence)", "why": "\(failure.sentence)",
+                "event_id": "\(id)-\(delivery.sequence)", "events": "\(delivery.sequences.count)",
+                "why": "\(failure.sentence)",
             ]
         )
     }

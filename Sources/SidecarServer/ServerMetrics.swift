@@ -85,7 +85,7 @@ final class ServerMetrics: Sendable {
     func webhook(for event: SessionEvent) -> Webhook {
         switch event {
         case .open: open
-        case .message: message
+        case .message, .batch: message
         case .close: close
         }
     }

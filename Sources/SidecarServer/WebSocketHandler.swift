@@ -43,7 +43,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private let timer = TimerEntry()
     private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
     private var unsentAtLastBeat = 0
-    private var hasSentSinceBeat = true
+    private var hasSentSinceBeat = false
     private var assemblyDeadline: NIODeadline?
     private var accountedAssembly = 0
     private var accountedLeftover = 0
@@ -560,7 +560,6 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             at: now,
             isReading: !session.mustPauseReading,
             hasProgressed: unsent < unsentAtLastBeat,
-            jitter: .random(in: 0..<1),
             policy: shard.configuration.heartbeat
         )
         unsentAtLastBeat = unsent

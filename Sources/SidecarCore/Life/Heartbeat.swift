@@ -75,26 +75,23 @@ public struct Heartbeat: Sendable, Equatable {
     private var measuringSince: NIODeadline?
     private var verdictAt: NIODeadline?
     private let openedAt: NIODeadline
-    private let ageFactor: Double
-    private var intervalFactor: Double
+    private let factor: Double
 
     /// The number in the payload of the ping under way.
     public private(set) var pingNumber: UInt32 = 0
 
     /// Begins at `now`.
     ///
-    /// - Parameter jitter: A random number from 0 up to 1.
+    /// - Parameter jitter: A random number from 0 up to 1, which makes this connection's interval and age differ from
+    ///   those of others that opened with it.
     public init(openedAt now: NIODeadline, jitter: Double) {
         receivedAt = now
         sentAt = now
         messageAt = now
         pingedAt = now
         openedAt = now
-        ageFactor = Self.factor(jitter)
-        intervalFactor = Self.factor(jitter)
+        factor = 0.9 + 0.2 * min(max(jitter, 0), 1)
     }
-
-    private static func factor(_ jitter: Double) -> Double { 0.9 + 0.2 * min(max(jitter, 0), 1) }
 
     // MARK: What moves
 
@@ -125,7 +122,7 @@ public struct Heartbeat: Sendable, Equatable {
 
     // MARK: Deadlines
 
-    /// The moment to call ``deadlineReached(at:isReading:hasProgressed:jitter:policy:)`` again; the distant future
+    /// The moment to call ``deadlineReached(at:isReading:hasProgressed:policy:)`` again; the distant future
     /// when nothing is limited.
     public func nextDeadline(_ policy: HeartbeatPolicy) -> NIODeadline {
         var next = pingDue(policy) ?? .distantFuture
@@ -145,12 +142,10 @@ public struct Heartbeat: Sendable, Equatable {
     ///   - isReading: False while it is us who do not read from the client.
     ///   - hasProgressed: True when the client has taken some of what waits for it since the last call: it is slow,
     ///     not dead.
-    ///   - jitter: A random number from 0 up to 1.
     public mutating func deadlineReached(
         at now: NIODeadline,
         isReading: Bool,
         hasProgressed: Bool,
-        jitter: Double,
         policy: HeartbeatPolicy
     ) -> Step {
         if let due = ageDue(policy), now >= due { return .closeAged }
@@ -162,7 +157,6 @@ public struct Heartbeat: Sendable, Equatable {
         measuringSince = now
         if awaitingSince == nil { awaitingSince = now }
         pingNumber &+= 1
-        intervalFactor = Self.factor(jitter)
         return .sendPing
     }
 
@@ -190,7 +184,7 @@ public struct Heartbeat: Sendable, Equatable {
     }
 
     private func pingDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
-        policy.pingInterval.map { max(min(receivedAt, sentAt), pingedAt) + Self.scaled($0, intervalFactor) }
+        policy.pingInterval.map { max(min(receivedAt, sentAt), pingedAt) + scaled($0) }
     }
 
     private func deathDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
@@ -203,10 +197,10 @@ public struct Heartbeat: Sendable, Equatable {
     }
 
     private func ageDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
-        policy.maxAge.map { openedAt + Self.scaled($0, ageFactor) }
+        policy.maxAge.map { openedAt + scaled($0) }
     }
 
-    private static func scaled(_ amount: TimeAmount, _ factor: Double) -> TimeAmount {
+    private func scaled(_ amount: TimeAmount) -> TimeAmount {
         // Durations of settings end at a hundred years, far from where this could overflow.
         .nanoseconds(Int64(Double(amount.nanoseconds) * factor))
     }

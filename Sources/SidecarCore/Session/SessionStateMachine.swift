@@ -52,12 +52,34 @@ public struct CloseReport: Sendable, Equatable {
     }
 }
 
-/// One event of a connection for the app.
+/// A data message that waits for its turn.
+public struct QueuedMessage: Sendable, Equatable {
+    /// Text or binary.
+    public let format: MessageFormat
+    /// What the client sent.
+    public let payload: ByteBuffer
+    /// When it arrived, in milliseconds since 1970; nil when that is now.
+    public let time: Int64?
+
+    /// A message that arrived at `time`.
+    public init(format: MessageFormat, payload: ByteBuffer, time: Int64?) {
+        self.format = format
+        self.payload = payload
+        self.time = time
+    }
+
+    /// What it costs while it waits, in bytes.
+    var bytes: Int { payload.readableBytes + SessionStateMachine.messageOverhead }
+}
+
+/// One event of a connection for the app, or several messages at once.
 public enum SessionEvent: Sendable, Equatable {
     /// The handshake asks to be accepted.
     case open
     /// A data message.
     case message(MessageFormat, ByteBuffer)
+    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences follow each other.
+    case batch([QueuedMessage])
     /// The connection has ended.
     case close(CloseReport)
 
@@ -65,7 +87,7 @@ public enum SessionEvent: Sendable, Equatable {
     public var name: String {
         switch self {
         case .open: "open"
-        case .message: "message"
+        case .message, .batch: "message"
         case .close: "close"
         }
     }
@@ -74,7 +96,7 @@ public enum SessionEvent: Sendable, Equatable {
     public var lane: PermitLane {
         switch self {
         case .open: .handshakes
-        case .message: .events
+        case .message, .batch: .events
         case .close: .closes
         }
     }
@@ -82,12 +104,18 @@ public enum SessionEvent: Sendable, Equatable {
 
 /// An event with its place in the connection's order.
 public struct Delivery: Sendable, Equatable {
-    /// 1 for `open`, then one more for each event, without gaps.
+    /// 1 for `open`, then one more for each event, without gaps; that of the first one in a batch.
     public let sequence: UInt64
     /// What happened.
     public let event: SessionEvent
     /// When it happened, in milliseconds since 1970; nil when that is now.
     public var time: Int64?
+
+    /// The sequences of all that it brings.
+    public var sequences: ClosedRange<UInt64> {
+        if case .batch(let messages) = event { return sequence...(sequence + UInt64(max(messages.count, 1)) - 1) }
+        return sequence...sequence
+    }
 }
 
 /// The order of one connection's events: one at a time, `open` first, `close` last and exactly once.
@@ -120,7 +148,8 @@ public struct SessionStateMachine: Sendable {
     private var phase = Phase.opening
     private var eventUnderWay = false
     private var sequence: UInt64 = 0
-    private var queue: Deque<(MessageFormat, ByteBuffer, Int64?)> = []
+    private var queue: Deque<QueuedMessage> = []
+    private let maxBatch: Int
     private var underWayBytes = 0
     private var report: CloseReport?
     private var isReportFinal = false
@@ -134,7 +163,11 @@ public struct SessionStateMachine: Sendable {
     public private(set) var messagesOut = 0
 
     /// A session whose `open` event has not been delivered.
-    public init() {}
+    ///
+    /// - Parameter maxBatch: So many messages that wait are delivered at once, at least 1.
+    public init(maxBatch: Int = 1) {
+        self.maxBatch = max(maxBatch, 1)
+    }
 
     /// A session of an earlier process, whose client has gone: what it still owes is delivered.
     ///
@@ -142,6 +175,7 @@ public struct SessionStateMachine: Sendable {
     ///   - sequence: The last event that needs no delivery any more; `open` is 1.
     ///   - messagesIn: Data messages received, without those that are handed over by ``received(_:_:)`` now.
     public init(resumingAfter sequence: UInt64, messagesIn: Int, at now: NIODeadline) {
+        maxBatch = 1
         phase = .running
         self.sequence = max(sequence, 1)
         self.messagesIn = max(messagesIn, 0)
@@ -207,13 +241,14 @@ public struct SessionStateMachine: Sendable {
     /// - Parameter time: When, in milliseconds since 1970.
     public mutating func received(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64? = nil) -> Step {
         guard phase == .running else { return .wait }
+        let message = QueuedMessage(format: format, payload: payload, time: time)
         messagesIn += 1
-        pendingBytes += payload.readableBytes + Self.messageOverhead
+        pendingBytes += message.bytes
         if eventUnderWay {
-            queue.append((format, payload, time))
+            queue.append(message)
             return .wait
         }
-        return deliver(.message(format, payload), at: time)
+        return deliver([message])
     }
 
     /// A data message went out to the client.
@@ -262,15 +297,17 @@ public struct SessionStateMachine: Sendable {
     /// Used when the session ends by the app's word or by its failure: what came after that has no reader.
     public mutating func discardQueue() -> Int {
         let dropped = queue.count
-        for (_, payload, _) in queue { pendingBytes -= payload.readableBytes + Self.messageOverhead }
+        for message in queue { pendingBytes -= message.bytes }
         queue = []
         return dropped
     }
 
     private mutating func next() -> Step {
-        if let (format, payload, time) = queue.popFirst() {
+        if !queue.isEmpty {
+            let messages = Array(queue.prefix(maxBatch))
+            queue.removeFirst(messages.count)
             if queue.isEmpty { queue = [] }  // an idle session keeps no storage
-            return deliver(.message(format, payload), at: time)
+            return deliver(messages)
         }
         guard phase == .ending, var last = report else { return .wait }
         if !isReportFinal {
@@ -281,10 +318,16 @@ public struct SessionStateMachine: Sendable {
         return deliver(.close(last))
     }
 
+    private mutating func deliver(_ messages: [QueuedMessage]) -> Step {
+        underWayBytes = messages.reduce(0) { $0 + $1.bytes }
+        guard messages.count == 1, let message = messages.first else { return deliver(.batch(messages)) }
+        return deliver(.message(message.format, message.payload), at: message.time)
+    }
+
     private mutating func deliver(_ event: SessionEvent, at time: Int64? = nil) -> Step {
         eventUnderWay = true
-        sequence += 1
-        if case .message(_, let payload) = event { underWayBytes = payload.readableBytes + Self.messageOverhead }
-        return .deliver(Delivery(sequence: sequence, event: event, time: time))
+        let delivery = Delivery(sequence: sequence + 1, event: event, time: time)
+        sequence = delivery.sequences.upperBound
+        return .deliver(delivery)
     }
 }

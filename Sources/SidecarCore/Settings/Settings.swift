@@ -127,6 +127,8 @@ public struct Settings: Sendable, Equatable {
     public var appHealthPath: String?
     /// The time between two of them (`APP_HEALTH_INTERVAL`).
     public var appHealthInterval = TimeAmount.seconds(5)
+    /// Messages in one request at most (`WEBHOOK_BATCH`); nil when each has its own.
+    public var webhookBatch: Int?
     /// What the final failure of a message event does (`WEBHOOK_FAILURE`).
     public var webhookFailure = WebhookFailurePolicy.close
     /// Bytes received and not yet answered by the app, per connection (`MAX_PENDING_BYTES`).

@@ -208,6 +208,13 @@ public struct SettingsRegistry: Sendable {
             "Events that the app is asked to answer at once, all threads together; shared fairly by connections."
         ),
         SettingDefinition(
+            "WEBHOOK_BATCH",
+            .webhook,
+            \.webhookBatch,
+            .optionalCount(2...1024),
+            "Messages of one connection that wait are sent in one request, at most so many; off for one by one."
+        ),
+        SettingDefinition(
             "WEBHOOK_FAILURE",
             .webhook,
             \.webhookFailure,

@@ -37,6 +37,23 @@ enum Base64Text {
         return buffer
     }
 
+    /// Writes the text that stands for the readable bytes, with its padding.
+    static func write(_ bytes: ByteBuffer, into buffer: inout ByteBuffer) {
+        let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        func symbol(_ bits: UInt32) -> UInt8 { alphabet.utf8Start[Int(bits & 63)] }
+        var bytes = bytes
+        while let (one, two, three) = bytes.readMultipleIntegers(as: (UInt8, UInt8, UInt8).self) {
+            let bits = UInt32(one) << 16 | UInt32(two) << 8 | UInt32(three)
+            buffer.writeMultipleIntegers(symbol(bits >> 18), symbol(bits >> 12), symbol(bits >> 6), symbol(bits))
+        }
+        guard let one = bytes.readInteger(as: UInt8.self) else { return }
+        let two = bytes.readInteger(as: UInt8.self)
+        let bits = UInt32(one) << 16 | UInt32(two ?? 0) << 8
+        let padding = UInt8(ascii: "=")
+        let third = two == nil ? padding : symbol(bits >> 6)
+        buffer.writeMultipleIntegers(symbol(bits >> 18), symbol(bits >> 12), third, padding)
+    }
+
     private static func value(of symbol: UInt8) -> UInt8? {
         switch symbol {
         case UInt8(ascii: "A")...UInt8(ascii: "Z"): symbol - UInt8(ascii: "A")

@@ -105,7 +105,7 @@ public struct CloudEventsDialect: Sendable {
         return buffer
     }
 
-    /// The request of a `message` or `close` event, head and body.
+    /// The request of a `message` or `close` event or of a batch of messages, head and body.
     public func write(
         _ delivery: Delivery,
         prefix: ByteBuffer,
@@ -114,6 +114,17 @@ public struct CloudEventsDialect: Sendable {
         unixMilliseconds: Int64,
         into buffer: inout ByteBuffer
     ) {
+        if case .batch(let messages) = delivery.event {
+            return EventBatch.write(
+                messages,
+                prefix: prefix,
+                identity: identity,
+                connectionID: connectionID,
+                firstSequence: delivery.sequence,
+                unixMilliseconds: unixMilliseconds,
+                into: &buffer
+            )
+        }
         buffer.writeImmutableBuffer(prefix)
         if let identity { buffer.writeImmutableBuffer(identity) }
         func attributes(_ type: StaticString, into buffer: inout ByteBuffer) {
@@ -126,6 +137,8 @@ public struct CloudEventsDialect: Sendable {
             )
         }
         switch delivery.event {
+        case .batch:
+            break
         case .open:
             attributes("sidesocket.open", into: &buffer)
             buffer.writeStaticString("Content-Length: 0\r\n\r\n")
@@ -251,20 +264,9 @@ extension CloseReport {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"code\":")
         buffer.writeDecimal(UInt64(code))
-        buffer.writeStaticString(",\"reason\":\"")
-        for scalar in reason.unicodeScalars {
-            switch scalar {
-            case "\"": buffer.writeStaticString("\\\"")
-            case "\\": buffer.writeStaticString("\\\\")
-            case "\u{0}"..<"\u{20}", "\u{7F}":
-                let hex: StaticString = "0123456789abcdef"
-                buffer.writeStaticString("\\u00")
-                buffer.writeInteger(hex.utf8Start[Int(scalar.value >> 4 & 15)])
-                buffer.writeInteger(hex.utf8Start[Int(scalar.value & 15)])
-            default: buffer.writeString(String(scalar))
-            }
-        }
-        buffer.writeStaticString("\",\"initiator\":\"")
+        buffer.writeStaticString(",\"reason\":")
+        buffer.writeJSONString(reason)
+        buffer.writeStaticString(",\"initiator\":\"")
         buffer.writeString(initiator.rawValue)
         buffer.writeStaticString("\",\"messagesIn\":")
         buffer.writeDecimal(UInt64(max(messagesIn, 0)))

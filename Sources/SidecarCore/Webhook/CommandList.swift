@@ -21,10 +21,37 @@ enum CommandList {
     ///
     /// - Throws: ``DeliveryFailure/badReply(_:)`` with the number of the command and what is wrong with it.
     static func parse(_ body: ByteBuffer) throws(DeliveryFailure) -> [Command] {
+        try read(body) { (reader) throws(DeliveryFailure) in try list(from: &reader) }
+    }
+
+    /// Reads the answer to a batch: a list with one command list for each of its events.
+    ///
+    /// - Returns: The commands of all events in order.
+    static func parse(_ body: ByteBuffer, batchOf count: Int) throws(DeliveryFailure) -> [Command] {
+        try read(body) { (reader) throws(DeliveryFailure) in
+            let needsAll = DeliveryFailure.badReply("The answer to a batch is a list of \(count) command lists.")
+            guard reader.take("[") else { throw needsAll }
+            var commands = try list(from: &reader)
+            for _ in 1..<max(count, 1) {
+                guard reader.take(",") else { throw needsAll }
+                commands += try list(from: &reader)
+            }
+            guard reader.take("]") else { throw needsAll }
+            return commands
+        }
+    }
+
+    private static func read(
+        _ body: ByteBuffer,
+        _ commands: (inout JSONReader) throws(DeliveryFailure) -> [Command]
+    ) throws(DeliveryFailure) -> [Command] {
         guard body.isValidUTF8 else { throw .badReply("The command list is not valid UTF-8.") }
         let result: Result<[Command], DeliveryFailure> = body.withUnsafeReadableBytes { bytes in
+            var reader = JSONReader(bytes)
             do throws(DeliveryFailure) {
-                return .success(try list(in: bytes))
+                let commands = try commands(&reader)
+                guard reader.isAtEnd() else { throw .badReply("Something follows the command list.") }
+                return .success(commands)
             } catch {
                 return .failure(error)
             }
@@ -32,8 +59,7 @@ enum CommandList {
         return try result.get()
     }
 
-    private static func list(in bytes: UnsafeRawBufferPointer) throws(DeliveryFailure) -> [Command] {
-        var reader = JSONReader(bytes)
+    private static func list(from reader: inout JSONReader) throws(DeliveryFailure) -> [Command] {
         guard reader.take("[") else { throw .badReply("The command list is not a JSON array.") }
         var commands: [Command] = []
         if !reader.take("]") {
@@ -51,7 +77,6 @@ enum CommandList {
                 throw .badReply("The command list has no comma or end after command \(commands.count).")
             }
         }
-        guard reader.isAtEnd() else { throw .badReply("Something follows the command list.") }
         return commands
     }
 

@@ -62,10 +62,10 @@ public struct WebhookReply: Sendable, Equatable {
     /// The value of `Sidesocket-Close`.
     public var close: CloseRequest?
 
-    /// Reads the app's answer to an event.
+    /// Reads the app's answer to an event, or to a batch of as many messages.
     ///
     /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for an answer that breaks the contract.
-    public init(head: HTTPReplyHead, body: ByteBuffer) throws(DeliveryFailure) {
+    public init(head: HTTPReplyHead, body: ByteBuffer, batchOf count: Int = 1) throws(DeliveryFailure) {
         guard (200..<300).contains(head.status) else { throw .status(head.status) }
         var contentType: String?
         var fault: String?
@@ -86,7 +86,14 @@ public struct WebhookReply: Sendable, Equatable {
         if let fault { throw .badReply(fault) }
         try checkIdentity()
         if body.isEmptyBody { return }
-        output = try Self.output(contentType: contentType, body: body)
+        guard count > 1 else {
+            output = try Self.output(contentType: contentType, body: body)
+            return
+        }
+        guard let contentType, MediaType(contentType) == .commands else {
+            throw .badReply("The answer to a batch is empty or a list of command lists.")
+        }
+        output = .commands(try CommandList.parse(body, batchOf: count))
     }
 
     /// Applies one `Sidesocket-…` field; returns what is wrong with it.

@@ -22,7 +22,6 @@ struct HeartbeatTests {
             at: at(seconds),
             isReading: isReading,
             hasProgressed: hasProgressed,
-            jitter: 0.5,
             policy: policy ?? pings
         )
     }
@@ -153,20 +152,18 @@ struct HeartbeatTests {
         #expect(step(&heartbeat, seconds + 0.001, policy: policy) == .closeAged)
     }
 
-    @Test("Each ping draws its interval anew")
-    func jitter() {
-        var heartbeat = Heartbeat(openedAt: Self.start, jitter: 0)
-        #expect(heartbeat.nextDeadline(pings) == at(22.5))
-        let first = heartbeat.deadlineReached(
-            at: at(22.5),
-            isReading: true,
-            hasProgressed: false,
-            jitter: 1,
-            policy: pings
-        )
-        #expect(first == .sendPing)
-        heartbeat.received(at: at(22.6))
-        #expect(heartbeat.nextDeadline(pings) > at(49.9))
+    @Test(
+        "Connections that opened together drift apart with every ping",
+        arguments: [(0.0, 22.5), (0.5, 25), (1, 27.5)]
+    )
+    func jitter(jitter: Double, interval: Double) {
+        var heartbeat = Heartbeat(openedAt: Self.start, jitter: jitter)
+        for round in 1...5 {
+            let due = Double(round) * interval
+            #expect(heartbeat.nextDeadline(pings) == at(due))
+            #expect(step(&heartbeat, due) == .sendPing)
+            heartbeat.received(at: at(due))
+        }
     }
 
     @Test("A round trip is told once, and only for the last ping")
@@ -203,15 +200,14 @@ struct HeartbeatTests {
             default: break
             }
             if heartbeat.nextDeadline(pings) <= at(now) {
-                let jitter = Double.random(in: 0..<1, using: &random)
                 let step = heartbeat.deadlineReached(
                     at: at(now),
                     isReading: true,
                     hasProgressed: false,
-                    jitter: jitter,
                     policy: pings
                 )
-                if step == .closeUnresponsive { heartbeat.received(at: at(now)) }
+                // That was its end; another begins.
+                if step == .closeUnresponsive { heartbeat = Heartbeat(openedAt: at(now), jitter: 0.5) }
             }
             #expect(heartbeat.nextDeadline(pings) > at(now))
         }

@@ -4,8 +4,9 @@ import Testing
 
 /// Plays random events, sensible or not, and keeps the books that the machine must agree with.
 private struct SessionLedger {
-    var machine = SessionStateMachine()
+    var machine: SessionStateMachine
     var faults: [String] = []
+    private let maxBatch: Int
     private(set) var isAccepted = false
     private(set) var closes = 0
     private(set) var isFinished = false
@@ -15,6 +16,11 @@ private struct SessionLedger {
     private var hasEnded = false
     private var isRefused = false
     private var number = 0
+
+    init(maxBatch: Int) {
+        machine = SessionStateMachine(maxBatch: maxBatch)
+        self.maxBatch = maxBatch
+    }
 
     mutating func play(_ choice: Int, size: Int, at millisecond: Int64) {
         let now = NIODeadline.at(millisecond)
@@ -61,15 +67,17 @@ private struct SessionLedger {
             if isFinished || closes != 1 || underWay != nil { faults.append("finished in the wrong moment") }
             isFinished = true
         case .deliver(let delivery):
-            sequence += 1
-            if delivery.sequence != sequence { faults.append("a gap before \(delivery.sequence)") }
+            if delivery.sequence != sequence + 1 { faults.append("a gap before \(delivery.sequence)") }
+            sequence = delivery.sequences.upperBound
             if underWay != nil { faults.append("two events under way at \(sequence)") }
             if closes > 0 || isRefused { faults.append("an event after the last at \(sequence)") }
-            if (delivery.event == .open) != (sequence == 1) { faults.append("open is not the first") }
+            if (delivery.event == .open) != (delivery.sequence == 1) { faults.append("open is not the first") }
             switch delivery.event {
             case .open: break
-            case .message(_, let payload):
-                if waiting.isEmpty || waiting.removeFirst() != payload { faults.append("out of order at \(sequence)") }
+            case .message(_, let payload): take([payload])
+            case .batch(let messages):
+                if messages.count < 2 || messages.count > maxBatch { faults.append("a batch of \(messages.count)") }
+                take(messages.map(\.payload))
             case .close:
                 closes += 1
                 if !hasEnded || !isAccepted || !waiting.isEmpty { faults.append("closed too early") }
@@ -78,10 +86,18 @@ private struct SessionLedger {
         }
     }
 
+    private mutating func take(_ payloads: [ByteBuffer]) {
+        if !waiting.starts(with: payloads) { faults.append("out of order at \(sequence)") }
+        waiting.removeFirst(min(payloads.count, waiting.count))
+    }
+
     private mutating func check() {
         var bytes = waiting.reduce(0) { $0 + $1.readableBytes + SessionStateMachine.messageOverhead }
-        if case .message(_, let payload)? = underWay {
-            bytes += payload.readableBytes + SessionStateMachine.messageOverhead
+        switch underWay {
+        case .message(_, let payload): bytes += payload.readableBytes + SessionStateMachine.messageOverhead
+        case .batch(let messages):
+            for message in messages { bytes += message.payload.readableBytes + SessionStateMachine.messageOverhead }
+        default: break
         }
         if machine.pendingBytes != bytes { faults.append("\(machine.pendingBytes) bytes instead of \(bytes)") }
         if machine.queuedMessages != waiting.count { faults.append("another number of messages waits") }
@@ -99,7 +115,7 @@ struct SessionRandomTests {
     func invariants(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         for _ in 0..<100 {
-            var ledger = SessionLedger()
+            var ledger = SessionLedger(maxBatch: [1, 2, 5].randomElement(using: &random) ?? 1)
             let steps = Int.random(in: 1...120, using: &random)
             // A rare end makes long sessions, a frequent one those that end in odd moments.
             let endings = Bool.random(using: &random)

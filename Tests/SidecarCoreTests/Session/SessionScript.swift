@@ -57,6 +57,8 @@ extension SessionEvent {
         case .open: "open"
         case .message(.text, let payload): "text \(String(buffer: payload))"
         case .message(.binary, let payload): "binary \(payload.readableBytes)"
+        case .batch(let messages):
+            messages.map { SessionEvent.message($0.format, $0.payload).words }.joined(separator: ", ")
         case .close(let report):
             "close \(report.code) [\(report.reason)] \(report.initiator) in \(report.messagesIn) "
                 + "out \(report.messagesOut) ms \(report.durationMilliseconds)"

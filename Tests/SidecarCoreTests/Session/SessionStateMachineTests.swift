@@ -7,10 +7,11 @@ struct SessionStateMachineTests {
     /// Plays a script of `event: action`.
     @discardableResult
     private func play(
+        maxBatch: Int = 1,
         _ script: KeyValuePairs<SessionInput, String>,
         _ location: SourceLocation = #_sourceLocation
     ) -> SessionStateMachine {
-        var machine = SessionStateMachine()
+        var machine = SessionStateMachine(maxBatch: maxBatch)
         for (line, (input, expected)) in script.enumerated() {
             let action = machine.perform(input)
             #expect(action == expected, "line \(line + 1), \(input)", sourceLocation: location)
@@ -183,5 +184,48 @@ struct SessionStateMachineTests {
         #expect(
             machine.perform(.ended(1000, "", .client, atMillisecond: 40)) == "2 close 1000 [] client in 0 out 0 ms 0"
         )
+    }
+
+    @Test("What has queued behind an event goes out together, at most so many, and each has its own sequence")
+    func batches() {
+        let machine = play(
+            maxBatch: 3,
+            [
+                .begin: "1 open",
+                .accepted(atMillisecond: 0): "wait",
+                .text("a"): "2 text a",
+                .text("b"): "wait",
+                .binary(1): "wait",
+                .text("c"): "wait",
+                .text("d"): "wait",
+                .answered: "3 text b, binary 1, text c",
+                .text("e"): "wait",
+                .ended(1006, "", .network, atMillisecond: 1): "wait",
+                .answered: "6 text d, text e",
+                .answered: "8 close 1006 [] network in 6 out 0 ms 1",
+                .answered: "finish",
+            ]
+        )
+        #expect(machine.pendingBytes == 0)
+    }
+
+    @Test("What is discarded behind a batch leaves the batch as it is, and no gap")
+    func discardBehindBatch() {
+        let overhead = SessionStateMachine.messageOverhead
+        let machine = play(
+            maxBatch: 2,
+            [
+                .begin: "1 open",
+                .accepted(atMillisecond: 0): "wait",
+                .text("a"): "2 text a",
+                .text("b"): "wait",
+                .text("c"): "wait",
+                .text("d"): "wait",
+                .answered: "3 text b, text c",
+                .discard: "dropped 1",
+                .ended(1011, "", .server, atMillisecond: 1): "wait",
+            ]
+        )
+        #expect(machine.pendingBytes == 2 * (1 + overhead))
     }
 }

@@ -242,4 +242,34 @@ struct CloudEventsDialectTests {
         let head = try handshake("Cookie: a")
         #expect(event(delivery, dialect(), head) == event(delivery, dialect(), head))
     }
+
+    @Test("A batch says in each event what headers say of one, plain where headers are percent-encoded")
+    func batch() throws {
+        var machine = SessionStateMachine(maxBatch: 4)
+        _ = machine.begin()
+        _ = machine.accepted(at: .at(0))
+        _ = machine.received(.text, ByteBuffer(string: "first"))
+        _ = machine.received(.text, ByteBuffer(string: "é\"\n\\\u{7F}"), at: 1_795_428_000_001)
+        _ = machine.received(.binary, ByteBuffer(bytes: [0xFB, 0xFF]))
+        guard case .deliver(let delivery) = machine.answered() else { throw Heads.NoHead(lines: []) }
+        #expect(delivery.sequences == 3...4)
+        let identity = CloudEventsDialect.identityLines(user: "a b%", state: "s\u{1}é")
+        let lines = event(delivery, dialect(), try handshake("Cookie: a=1"), identity: identity)
+        let fields = lines.dropLast(2)
+        #expect(!fields.contains { $0.lowercased().hasPrefix("ce-") })
+        #expect(fields.contains("Cookie: a=1") && fields.contains("X-Forwarded-For: 203.0.113.9"))
+        #expect(fields.contains("Content-Type: application/cloudevents-batch+json"))
+        let body = try #require(lines.last)
+        #expect(fields.contains("Content-Length: \(body.utf8.count)"))
+        let shared =
+            #"{"type":"sidesocket.message","specversion":"1.0","source":"/sidesocket/node-1","#
+            + #""subject":"/ws/chat?room=1","connectionid":"Zk3-_x","userid":"a b%","connectionstate":"s\u0001é","#
+        let first =
+            #""id":"Zk3-_x-3","sequence":"3","time":"2026-11-23T10:00:00.001Z","#
+            + #""datacontenttype":"text/plain; charset=utf-8","data":"é\"\u000a\\\u007f"}"#
+        let second =
+            #""id":"Zk3-_x-4","sequence":"4","time":"2026-11-23T10:00:00.123Z","#
+            + #""datacontenttype":"application/octet-stream","data_base64":"+/8="}"#
+        #expect(body == "[" + shared + first + "," + shared + second + "]")
+    }
 }

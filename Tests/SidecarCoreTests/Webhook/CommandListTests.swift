@@ -236,4 +236,31 @@ struct CommandListTests {
         buffer.moveWriterIndex(to: buffer.writerIndex - 2)
         #expect(try CommandList.parse(buffer) == [.user("a")])
     }
+
+    private func parse(_ json: String, batchOf count: Int) throws(DeliveryFailure) -> [Command] {
+        try CommandList.parse(ByteBuffer(string: json), batchOf: count)
+    }
+
+    @Test("The answer to a batch is a list with the commands of each event, in order")
+    func batch() throws {
+        #expect(try parse("[[],[]]", batchOf: 2) == [])
+        #expect(try parse(" [ [ ] , [ ] , [ ] ]\n", batchOf: 3) == [])
+        let answer = #"[[{"send":{"text":"a"}},{"user":"1"}],[],[{"send":{"text":"b"}}]]"#
+        #expect(try parse(answer, batchOf: 3) == [text("a"), .user("1"), text("b")])
+    }
+
+    @Test(
+        "An answer with more, fewer or other entries than the batch is refused",
+        arguments: [
+            "", "[]", "[[]]", "[[],[]", "[[],[]],", "[[],[],[]]", "[[],{}]", "[[],null]", "{}", "[[],[]]x", "[,[]]",
+            "[[] []]", #"[{"user":"1"},{"user":"2"}]"#, #"[[],[{"close":{"code":1}}]]"#,
+        ]
+    )
+    func badBatch(json: String) {
+        do throws(DeliveryFailure) {
+            Issue.record("\(try parse(json, batchOf: 2))")
+        } catch {
+            #expect(error.outcome == "bad_reply" && !error.isTransient)
+        }
+    }
 }

@@ -25,6 +25,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/vapor/jwt-kit.git", from: "5.7.1"),
     ],
     targets: [
         // zlib, for permessage-deflate (RFC 7692).
@@ -33,6 +35,12 @@ let package = Package(
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         // What is owed to the app, kept on disk through a crash.
         .target(name: "DeliveryOutbox", dependencies: ["CSQLite"], swiftSettings: settings),
+        // Pure: who a client is, by its JSON Web Token (RFC 7519).
+        .target(
+            name: "TokenVerifier",
+            dependencies: [.product(name: "JWTKit", package: "jwt-kit")],
+            swiftSettings: settings
+        ),
         // Pure: RFC 6455 and 7692, bytes in, events out.
         .target(
             name: "WebSocketProtocol",
@@ -45,6 +53,7 @@ let package = Package(
             dependencies: [
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: settings
         ),
@@ -60,7 +69,7 @@ let package = Package(
         .target(
             name: "SidecarServer",
             dependencies: [
-                "WebSocketProtocol", "SidecarCore", "ListenerSupport", "DeliveryOutbox",
+                "WebSocketProtocol", "SidecarCore", "ListenerSupport", "DeliveryOutbox", "TokenVerifier",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -77,6 +86,8 @@ let package = Package(
                 "SidecarCore", "ListenerSupport",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -92,7 +103,7 @@ let package = Package(
         .executableTarget(
             name: "sidesocket",
             dependencies: [
-                "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics", "DeliveryOutbox",
+                "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics", "DeliveryOutbox", "TokenVerifier",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -131,6 +142,11 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "TokenVerifierTests",
+            dependencies: ["TokenVerifier", .product(name: "JWTKit", package: "jwt-kit")],
             swiftSettings: settings
         ),
         .testTarget(

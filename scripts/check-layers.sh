@@ -8,9 +8,9 @@
 # time and randomness are arguments. Only so can their tests run without sockets and without sleeps.
 set -euo pipefail
 
-pure_targets="WebSocketProtocol SidecarCore"
+pure_targets="WebSocketProtocol SidecarCore TokenVerifier"
 # Synchronization is the standard library's: a counter shared by all event loops needs its atomics.
-pure_imports="NIOCore DequeModule Synchronization"
+pure_imports="NIOCore DequeModule Synchronization Crypto JWTKit FoundationEssentials"
 # A target, then the targets of this package that it may import. These are the arrows.
 arrows="
 CZlib:
@@ -21,8 +21,9 @@ SidecarCore:
 PrometheusMetrics:
 ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
-SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox
-sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics DeliveryOutbox
+TokenVerifier:
+SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
+sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics DeliveryOutbox TokenVerifier
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
 impure='\b(Channel|ChannelHandler|ChannelHandlerContext|ChannelPipeline|ChannelInboundHandler|ChannelDuplexHandler'

@@ -1,5 +1,6 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import SidecarCore
 
 /// Who may use the API of a listener.
 enum APIAccess: Sendable {
@@ -13,9 +14,10 @@ enum APIAccess: Sendable {
 
 /// Lets only those through who may use the API.
 struct APIGate: RouterMiddleware {
-    typealias Context = BasicRequestContext
+    typealias Context = ControlContext
 
     let access: APIAccess
+    let audit: @Sendable (AuditRecord) -> Void
 
     func handle(
         _ request: Request,
@@ -26,10 +28,12 @@ struct APIGate: RouterMiddleware {
         case .open:
             // Any page that is open in a browser on this machine can send requests here.
             guard Self.isOwnPage(origin: request.headers[.origin], host: request.head.authority) else {
+                self.note(request, context, "a page of another origin")
                 return Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
             }
             return try await next(request, context)
         case .closed:
+            self.note(request, context, "there is no token")
             return Problem.response(
                 .forbidden,
                 detail: "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."
@@ -37,6 +41,7 @@ struct APIGate: RouterMiddleware {
         case .token(let token):
             guard let given = Self.bearerToken(request.headers[values: .authorization]), Self.isSame(given, token)
             else {
+                self.note(request, context, "the token is missing or wrong")
                 return Problem.response(
                     .unauthorized,
                     detail: "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN.",
@@ -47,10 +52,22 @@ struct APIGate: RouterMiddleware {
         }
     }
 
+    private func note(_ request: Request, _ context: Context, _ why: String) {
+        self.audit(
+            AuditRecord(
+                action: "api.refused",
+                who: "api \(context.peer)",
+                target: "\(request.method.rawValue) \(request.uri.path)",
+                outcome: .refused,
+                detail: why
+            )
+        )
+    }
+
     /// True without an Origin, and for a page of this listener under a name that only means this machine.
     static func isOwnPage(origin: String?, host: String?) -> Bool {
         guard let origin else { return true }
-        guard let host, origin == "http://\(host)" else { return false }
+        guard let host, origin == "http://\(host)" || origin == "https://\(host)" else { return false }
         let name = host.split(separator: ":").first.map(String.init) ?? ""
         return name == "localhost" || host.hasPrefix("[::1]")
             || name.hasPrefix("127.") && name.utf8.allSatisfy { $0 == 0x2E || 0x30...0x39 ~= $0 }

@@ -1,16 +1,19 @@
 internal import Hummingbird
 internal import HummingbirdCore
+internal import HummingbirdTLS
 internal import ListenerSupport
 public import Logging
 internal import NIOCore
 internal import NIOPosix
+public import NIOSSL
 public import ServiceLifecycle
+public import SidecarCore
 
 /// The control listener: metrics, health and readiness over HTTP, apart from the public port.
 ///
 /// It has a thread of its own, so that a scrape never waits for sockets nor sockets for a scrape. As the first service
 /// of a `ServiceGroup` it is the last one to be shut down, and answers all through a drain.
-public struct ControlPlane: Service {
+public struct ControlPlane: Service, CustomStringConvertible {
     /// Connections at once per address; more wait in the backlog.
     static let maxConnections = 64
     /// Bytes of all header lines of a request.
@@ -25,12 +28,18 @@ public struct ControlPlane: Service {
     private let readiness: @Sendable () -> Readiness
     private let token: String?
     private let drain: @Sendable () -> Void
+    private let api: ConnectionsAPI?
+    private let audit: @Sendable (AuditRecord) -> Void
+    private let tls: TLSConfiguration?
     private let logger: Logger
     private let onRunning: @Sendable (_ address: ControlAddress) -> Void
     /// The longest time that one exchange may take, idle time before it included.
     var exchangeLimit = TimeAmount.seconds(60)
     /// The same while the listener shuts down.
     var exchangeLimitInShutdown = TimeAmount.seconds(1)
+
+    /// The library that runs services logs them; the token is nobody's business.
+    public var description: String { "ControlPlane" }
 
     /// Creates a listener that starts to listen in ``run()``.
     ///
@@ -39,6 +48,10 @@ public struct ControlPlane: Service {
     ///   - readiness: the reading for `/readyz`; called from any thread.
     ///   - token: the bearer token of the API; nil: the API answers on loopback addresses and Unix sockets only.
     ///   - drain: starts a drain; called from any thread.
+    ///   - connections: what the API asks about connections; nil: it has none of that.
+    ///   - maxMessageBytes: the largest message that the API sends to a client.
+    ///   - audit: hears of every change through the API, and of every call that was refused.
+    ///   - tls: what TCP addresses speak; nil for plain HTTP.
     ///   - onRunning: called once per address that listens, with the port that it got.
     public init(
         addresses: [ControlAddress],
@@ -46,6 +59,10 @@ public struct ControlPlane: Service {
         readiness: @escaping @Sendable () -> Readiness,
         token: String? = nil,
         drain: @escaping @Sendable () -> Void = {},
+        connections: (any ConnectionOperator)? = nil,
+        maxMessageBytes: Int = 1 << 20,
+        audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
+        tls: TLSConfiguration? = nil,
         logger: Logger,
         onRunning: @escaping @Sendable (_ address: ControlAddress) -> Void = { _ in }
     ) {
@@ -54,6 +71,9 @@ public struct ControlPlane: Service {
         self.readiness = readiness
         self.token = token
         self.drain = drain
+        self.api = connections.map { ConnectionsAPI(connections: $0, audit: audit, maxMessageBytes: maxMessageBytes) }
+        self.audit = audit
+        self.tls = tls
         self.logger = logger
         self.onRunning = onRunning
     }
@@ -88,30 +108,33 @@ public struct ControlPlane: Service {
     private func application(
         for address: ControlAddress,
         group: MultiThreadedEventLoopGroup
-    ) -> Application<RouterResponder<BasicRequestContext>> {
+    ) -> Application<RouterResponder<ControlContext>> {
         let limit = self.exchangeLimit
         let limitInShutdown = self.exchangeLimitInShutdown
         let onRunning = self.onRunning
         let logger = self.logger
+        let http = HTTPServerBuilder.http1(
+            configuration: .init(
+                additionalChannelHandlers: [
+                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown)
+                ],
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: Self.maxHeaderBytes,
+                    maxHeaderListSize: Self.maxHeaderBytes,
+                    maxHeaderFieldCount: Self.maxHeaders
+                )
+            )
+        )
         return Application(
             router: ControlRoutes.router(
                 metrics: self.metrics,
                 readiness: self.readiness,
                 access: self.token.map { .token($0) } ?? (address.isLoopback ? .open : .closed),
-                drain: self.drain
+                drain: self.drain,
+                api: self.api,
+                audit: self.audit
             ),
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [
-                        ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown)
-                    ],
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: Self.maxHeaderBytes,
-                        maxHeaderListSize: Self.maxHeaderBytes,
-                        maxHeaderFieldCount: Self.maxHeaders
-                    )
-                )
-            ),
+            server: self.server(for: address, http),
             configuration: ApplicationConfiguration(
                 address: address.bindAddress,
                 availableConnectionsDelegate: .maximum(Self.maxConnections, logger: logger)
@@ -123,6 +146,13 @@ public struct ControlPlane: Service {
             eventLoopGroupProvider: .shared(group),
             logger: logger
         )
+    }
+
+    /// A Unix socket needs no TLS. The configuration has been tried out at the start.
+    private func server(for address: ControlAddress, _ http: HTTPServerBuilder) -> HTTPServerBuilder {
+        guard let tls = self.tls, case .tcp = address, let server = try? HTTPServerBuilder.tls(http, tlsConfiguration: tls)
+        else { return http }
+        return server
     }
 
     /// Goes in front of what the server put there, before the server takes its first connection.

@@ -1,22 +1,31 @@
 internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
+internal import SidecarCore
 
 /// Builds the router: every path of the control listener, in one place.
 enum ControlRoutes {
+    private static let read: [HTTPRequest.Method] = [.get, .head]
+
+    /// What each path answers to; the router itself tells an unknown path and an unknown method alike.
+    static let methods: [(path: String, methods: [HTTPRequest.Method])] = [
+        ("/metrics", read), ("/healthz", read), ("/readyz", read), ("/v1/drain", [.post]),
+        ("/v1/connections", read), ("/v1/connections/{id}", [.get, .head, .delete]),
+        ("/v1/connections/{id}/messages", [.post]), ("/v1/connections/{id}/token", [.post]),
+        ("/v1/users/{user}/connections", [.delete]), ("/v1/bans", read),
+        ("/v1/bans/{kind}/{value}", [.get, .head, .put, .delete]),
+    ]
+
     static func router(
         metrics: @escaping @Sendable (_ openMetrics: Bool) -> String,
         readiness: @escaping @Sendable () -> Readiness,
         access: APIAccess,
-        drain: @escaping @Sendable () -> Void
-    ) -> Router<BasicRequestContext> {
-        let router = Router(options: .autoGenerateHeadEndpoints)
-        let read: [HTTPRequest.Method] = [.get, .head]
-        router.add(
-            middleware: ProblemMiddleware(
-                allowedMethods: ["/metrics": read, "/healthz": read, "/readyz": read, "/v1/drain": [.post]]
-            )
-        )
+        drain: @escaping @Sendable () -> Void,
+        api: ConnectionsAPI?,
+        audit: @escaping @Sendable (AuditRecord) -> Void
+    ) -> Router<ControlContext> {
+        let router = Router(context: ControlContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(middleware: ProblemMiddleware(allowedMethods: methods))
         router.get("/metrics") { request, _ in
             let format = MetricsFormat.negotiate(accept: request.headers[.accept])
             return self.answer(.ok, type: format.contentType, metrics(format == .openMetrics))
@@ -33,10 +42,13 @@ enum ControlRoutes {
                 readiness.json
             )
         }
-        router.group("v1").add(middleware: APIGate(access: access)).post("drain") { _, _ in
+        let v1 = router.group("v1").add(middleware: APIGate(access: access, audit: audit))
+        v1.post("drain") { _, context in
             drain()
+            audit(AuditRecord(action: "drain", who: "api \(context.peer)", target: "", outcome: .ok))
             return self.answer(.accepted, type: "application/json", "{\"draining\":true}\n")
         }
+        api?.register(in: v1)
         return router
     }
 

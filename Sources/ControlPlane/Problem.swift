@@ -20,12 +20,18 @@ enum Problem {
     }
 }
 
+/// An error that says what it answers.
+protocol ProblemError: Error {
+    var status: HTTPResponse.Status { get }
+    var detail: String { get }
+}
+
 /// Turns whatever the router or a handler could not answer into problem details.
 struct ProblemMiddleware: RouterMiddleware {
-    typealias Context = BasicRequestContext
+    typealias Context = ControlContext
 
-    /// The methods of every path there is.
-    let allowedMethods: [String: [HTTPRequest.Method]]
+    /// The methods of every path there is; a part in braces stands for any.
+    let allowedMethods: [(path: String, methods: [HTTPRequest.Method])]
 
     func handle(
         _ request: Request,
@@ -36,6 +42,8 @@ struct ProblemMiddleware: RouterMiddleware {
             return try await next(request, context)
         } catch let error as HTTPError where error.status == .notFound {
             return self.unknown(request)
+        } catch let error as any ProblemError {
+            return Problem.response(error.status, detail: error.detail)
         } catch let error as any HTTPResponseError {
             return Problem.response(error.status, detail: "The request could not be answered.")
         } catch {
@@ -44,9 +52,18 @@ struct ProblemMiddleware: RouterMiddleware {
         }
     }
 
+    private static func parts(_ path: String) -> [Substring] {
+        path.split(separator: "/", omittingEmptySubsequences: false)
+    }
+
+    private static func matches(_ pattern: [Substring], _ parts: [Substring]) -> Bool {
+        pattern.count == parts.count && zip(pattern, parts).allSatisfy { $0 == $1 || $0.hasPrefix("{") && !$1.isEmpty }
+    }
+
     /// The router takes a known path with another method for an unknown one; HTTP doesn't.
     private func unknown(_ request: Request) -> Response {
-        guard let methods = self.allowedMethods[request.uri.path] else {
+        let parts = Self.parts(request.uri.path)
+        guard let methods = self.allowedMethods.first(where: { Self.matches(Self.parts($0.path), parts) })?.methods else {
             return Problem.response(.notFound, detail: "There is nothing at this path.")
         }
         let allow = methods.map(\.rawValue).joined(separator: ", ")

@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import SidecarCore
 import Synchronization
+import TokenVerifier
 
 /// Who may open a WebSocket: the Origin rule and the limits that hold over all event loops.
 ///
@@ -27,8 +28,22 @@ final class AdmissionGuard: Sendable {
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
     private let bytes: GCRA?
+    private let breaches: RateLimitTable?
+    private let authenticator: Authenticator?
+    /// Who may not come in.
+    let bans: BanList
+    /// Hears of each automatic ban.
+    private let onAutoBan: @Sendable (BanSubject, TimeAmount) -> Void
 
-    init(settings: Settings, metrics: ServerMetrics, logger: Logger) {
+    init(
+        settings: Settings,
+        metrics: ServerMetrics,
+        logger: Logger,
+        authenticator: Authenticator?,
+        onAutoBan: @escaping @Sendable (BanSubject, TimeAmount) -> Void
+    ) {
+        self.authenticator = authenticator
+        self.onAutoBan = onAutoBan
         self.settings = settings
         self.metrics = metrics
         self.logger = logger
@@ -37,6 +52,8 @@ final class AdmissionGuard: Sendable {
         connectRate = settings.connectRatePerIP.map {
             RateLimitTable(GCRA($0), seed: (random.next(), random.next()))
         }
+        bans = BanList()
+        breaches = settings.autoBan.map { RateLimitTable(GCRA($0.breaches), seed: (random.next(), random.next())) }
         connectRateSetting = settings.connectRatePerIP
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
@@ -49,6 +66,10 @@ final class AdmissionGuard: Sendable {
     init(_ settings: Settings, after old: AdmissionGuard) {
         self.settings = settings
         metrics = old.metrics
+        authenticator = old.authenticator
+        onAutoBan = old.onAutoBan
+        bans = old.bans
+        breaches = old.breaches
         logger = old.logger
         resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
         connectRateSetting = settings.connectRatePerIP
@@ -80,9 +101,15 @@ final class AdmissionGuard: Sendable {
         peer: IPAddress?,
         isUnixSocket: Bool,
         isNamedByProxy: Bool,
+        scheme: ClientScheme,
         headers: HTTPHeaders
     ) -> ResolvedClient {
-        let client = resolver.resolve(peer: peer, peerIsUnixSocket: isUnixSocket, headers: headers)
+        let client = resolver.resolve(
+            peer: peer,
+            peerIsUnixSocket: isUnixSocket,
+            connectionScheme: scheme,
+            headers: headers
+        )
         if client.untrustedForwardingHeaderSeen, !isNamedByProxy { warnOnce(about: client) }
         return client
     }
@@ -91,14 +118,49 @@ final class AdmissionGuard: Sendable {
     ///
     /// - Throws: The refusal of one that came too soon after others of its address.
     func count(_ client: ResolvedClient) throws(HandshakeRejection) {
-        try checkRate(client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix), Self.now())
+        if bans.covers(client.ip) {
+            metrics.limited("ban", action: "refused")
+            throw .banned
+        }
+        do throws(HandshakeRejection) {
+            try checkRate(client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix), Self.now())
+        } catch {
+            breach(by: client.ip)
+            throw error
+        }
+    }
+
+    /// Counts a breach of the protocol or of a limit, and bans whoever has too many (`AUTO_BAN`).
+    func breach(by address: String) { breach(by: IPAddress(address)) }
+
+    /// Forgets what an address has done, when its ban is lifted.
+    func forgive(_ subject: BanSubject) {
+        guard case .network(let network) = subject else { return }
+        breaches?.forget(RateLimitKey(network.address, ipv6PrefixLength: settings.rateLimitIPv6Prefix).addressKey)
+    }
+
+    private func breach(by address: IPAddress?) {
+        guard let breaches, let autoBan = settings.autoBan, let address else { return }
+        let key = RateLimitKey(address, ipv6PrefixLength: settings.rateLimitIPv6Prefix)
+        guard case .limited = breaches.take(key.addressKey, now: Self.now()) else { return }
+        let network = IPNetwork(
+            address,
+            prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
+        )
+        guard bans.add(.network(network), for: autoBan.duration, reason: "too many breaches") == .added else { return }
+        metrics.limited("auto_ban", action: "refused")
+        onAutoBan(.network(network), autoBan.duration)
     }
 
     /// Decides about a valid handshake before the app is asked.
     ///
     /// - Throws: The refusal and its label in `handshakes_total`.
-    func admit(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) -> Seat {
+    func admit(
+        _ head: HTTPRequestHead,
+        _ client: ResolvedClient
+    ) throws(HandshakeRejection) -> (Seat, HandshakeIdentity) {
         try checkOrigin(head, client)
+        let identity = try identify(head, client)
         let key = client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix)
         let bucket = connections.bucket(for: key, now: Self.now())
         if !bucket.tryOpen(limit: settings.maxConnectionsPerIP) {
@@ -112,7 +174,29 @@ final class AdmissionGuard: Sendable {
                 )
             }
         }
-        return Seat(address: bucket)
+        return (Seat(address: bucket), identity)
+    }
+
+    private func identify(
+        _ head: HTTPRequestHead,
+        _ client: ResolvedClient
+    ) throws(HandshakeRejection) -> HandshakeIdentity {
+        guard let authenticator else { return .anonymous }
+        do throws(HandshakeRejection) {
+            let identity = try authenticator.identify(head)
+            if case .known(let token) = identity, bans.covers(user: token.user) {
+                metrics.limited("ban", action: "refused")
+                throw .banned
+            }
+            return identity
+        } catch {
+            if error.refusal.status == 401 { breach(by: client.ip) }
+            logger.info(
+                "token refused",
+                metadata: ["client": "\(client.address)", "why": "\(error.refusal.sentence)"]
+            )
+            throw error
+        }
     }
 
     /// Gives back the seat of a connection that has ended.
@@ -153,11 +237,7 @@ final class AdmissionGuard: Sendable {
 
     private func checkRate(_ key: RateLimitKey, _ now: Int64) throws(HandshakeRejection) {
         guard let connectRate, let connectFields else { return }
-        let address = AddressKey(
-            high: UInt64(truncatingIfNeeded: key.bits >> 64),
-            low: UInt64(truncatingIfNeeded: key.bits)
-        )
-        guard case .limited(let wait) = connectRate.take(address, now: now), !allows(.connectRatePerIP) else { return }
+        guard case .limited(let wait) = connectRate.take(key.addressKey, now: now), !allows(.connectRatePerIP) else { return }
         metrics.limited(DryRunLimit.connectRatePerIP.rawValue, action: "refused")
         var fields = ByteBuffer()
         connectFields.writeRefused(retryAfter: wait, into: &fields)
@@ -212,6 +292,12 @@ final class AdmissionGuard: Sendable {
                 "set": "SIDESOCKET_TRUSTED_PROXIES=\(client.address) if it is your load balancer",
             ]
         )
+    }
+}
+
+extension RateLimitKey {
+    fileprivate var addressKey: AddressKey {
+        AddressKey(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
     }
 }
 

@@ -18,6 +18,8 @@ final class BackendPool {
     private let timers: ShardTimers
     var configuration: ServerConfiguration
     private let state: ServerState
+    /// Whether it leads to the app, so that it says something about the app's health.
+    private let isApp: Bool
     private var idle: [BackendConnection] = []
     private var isClosed = false
     /// Exchanges under way, those that wait for their connection included.
@@ -28,8 +30,10 @@ final class BackendPool {
         eventLoop: any EventLoop,
         timers: ShardTimers,
         configuration: ServerConfiguration,
-        state: ServerState
+        state: ServerState,
+        isApp: Bool = true
     ) {
+        self.isApp = isApp
         self.origin = origin
         self.eventLoop = eventLoop
         self.timers = timers
@@ -120,7 +124,7 @@ final class BackendPool {
     ) {
         switch result {
         case .success(let channel):
-            state.noteApp(reachable: true)
+            if isApp { state.noteApp(reachable: true) }
             guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self) else {
                 // It closed between coming up and now.
                 fail(exchange, .connectionLost)
@@ -144,7 +148,7 @@ final class BackendPool {
                 }
                 return
             }
-            state.noteApp(reachable: false)
+            if isApp { state.noteApp(reachable: false) }
             if case .connectTimeout? = error as? ChannelError {
                 fail(exchange, .timeout)
             } else {

@@ -35,18 +35,18 @@ enum HandshakeDecision {
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
 final class BridgeSession: WebhookCaller, TimerOwner {
     let id: String
-    private let shard: LoopShard
+    let shard: LoopShard
     private let prefix: ByteBuffer
-    private let clientAddress: String
+    let clientAddress: String
     private var handshake: HTTPRequestHead?
-    private var machine: SessionStateMachine
+    private(set) var machine: SessionStateMachine
     /// When the close event of an earlier process happened.
     private var recoveredCloseTime: Int64?
     private var underWay: EventUnderWay?
     /// Its place in the queue for a permit, while it waits.
     private var ticket: WebhookTicket?
     private var accountedBytes = 0
-    private var user: String?
+    private(set) var user: String?
     private var state: String?
     private var identity: ByteBuffer?
     private var isDraining = false
@@ -61,6 +61,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private var throttle: TimerEntry?
     private let retryTimer = CallbackTimer()
     private weak var transport: (any SessionTransport)?
+    /// What tokens say of the client, and timers for it; nil for most.
+    var clientIdentity: SessionIdentity?
 
     /// Makes a session whose handshake the app has not seen yet.
     init(
@@ -131,8 +133,14 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func start(transport: any SessionTransport) {
         self.transport = transport
         shard.insert(self)
-        perform(machine.begin())
+        begin()
     }
+
+    /// Tells the app of the client.
+    func begin() { perform(machine.begin()) }
+
+    /// Asks the app whether the client is still welcome.
+    func revalidate() { perform(machine.revalidate()) }
 
     /// The transport has changed with the upgrade; the session is now open.
     func attach(_ transport: any SessionTransport) {
@@ -141,6 +149,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// A data message arrived from the client.
     func received(_ format: MessageFormat, _ payload: ByteBuffer) {
+        if shard.state.authenticator != nil, takesToken(format, payload) { return }
         shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
         guard isAllowed(payloadBytes: payload.readableBytes) else { return }
         let now = WallClock.unixMilliseconds()
@@ -194,6 +203,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private func leaveSeats() {
         if let throttle { shard.timers.cancel(throttle) }
         throttle = nil
+        cancelIdentityTimers()
         if let seat { shard.admission.leave(seat) }
         seat = nil
         userSeat?.close()
@@ -214,6 +224,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// True while no more messages may be read: too much waits for the app.
     var mustPauseReading: Bool {
         if mustPauseLeftover { return true }
+        if awaitsToken { return false }
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
@@ -227,6 +238,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// for it.
     var mustPauseLeftover: Bool {
         // In a drain it ends as soon as the app has answered what came before.
+        if awaitsApp { return true }
         if isDraining || isThrottled { return machine.isRunning }
         return isPaused
     }
@@ -257,12 +269,15 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
     func writeRequest(for delivery: Delivery, unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
         let dialect = shard.configuration.dialect
+        let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
         if delivery.event == .open, let handshake, let client {
             dialect.writeOpen(
                 handshake: handshake,
+                identity: identity,
                 connectionID: id,
                 client: client,
                 unixMilliseconds: unixMilliseconds,
+                signedAt: signedAt,
                 into: &buffer
             )
         } else {
@@ -272,6 +287,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 identity: identity,
                 connectionID: id,
                 unixMilliseconds: unixMilliseconds,
+                signedAt: signedAt,
                 into: &buffer
             )
         }
@@ -282,6 +298,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         switch delivery.event {
         case .open: openCompleted(delivery, outcome)
         case .message, .batch: messageCompleted(delivery, outcome)
+        case .revalidate: revalidationCompleted(delivery, outcome)
         case .close: closeCompleted(delivery, outcome)
         }
     }
@@ -471,7 +488,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             accountBytes()
             return
         }
-        if let user = reply.user, !user.isEmpty, !takeSeat(ofUser: user) {
+        if let user = reply.user, shard.admission.bans.covers(user: user) {
+            shard.metrics.limited("ban", action: "refused")
+            transport?.handshakeDecided(.refuse(HandshakeRejection.banned.refusal, .auth))
+            performLast(step, code: 1006)
+            return
+        }
+        if let user = reply.user, !user.isEmpty, user != self.user, !takeSeat(ofUser: user) {
             transport?.handshakeDecided(
                 .refuse(
                     .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
@@ -488,7 +511,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         transport?.handshakeDecided(.accept(head))
         perform(step)
         if machine.isRunning {
+            identitySettled()
             apply(reply)
+            if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
+                // It came while we asked the app.
+                shard.metrics.limited("ban", action: "closed")
+                close(code: 4403, reason: "access is denied", discarding: true)
+            }
             if shard.state.isDraining { drain() }
         }
     }
@@ -521,6 +550,28 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         accountBytes()
         if !isPaused { transport?.resumeReading() }
         if isDraining { drain() }
+    }
+
+    private func revalidationCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+        do throws(DeliveryFailure) {
+            let (head, body) = try outcome.get()
+            apply(try WebhookReply(head: head, body: body))
+            armRevalidation()
+        } catch {
+            if retries(error, retryAfter: outcome.retryAfter) { return }
+            revalidationFailed(delivery, error)
+        }
+        messageDone(delivery)
+    }
+
+    /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
+    private func revalidationFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
+        log(failure, delivery, level: .info, "the app did not confirm a client")
+        if failure.isTransient {
+            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
+        } else {
+            close(code: 4403, reason: "no longer welcome", discarding: true)
+        }
     }
 
     private var isPaused: Bool { accountedBytes >= shard.configuration.settings.maxPendingBytes }
@@ -563,6 +614,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .message, .batch:
             messageFailed(delivery, failure)
             messageDone(delivery)
+        case .revalidate:
+            revalidationFailed(delivery, failure)
+            messageDone(delivery)
         case .close:
             closeFailed(delivery, failure)
             closeDone()
@@ -578,6 +632,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }
+        if let token = reply.token { renew(byApp: token) }
         if let request = reply.close { close(code: request.code, reason: request.reason, discarding: true) }
     }
 
@@ -601,16 +656,25 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSeat(ofUser: user) {
                 close(code: 1008, reason: "this user has too many connections open")
+            } else if shard.admission.bans.covers(user: user) {
+                shard.metrics.limited("ban", action: "closed")
+                close(code: 4403, reason: "access is denied", discarding: true)
             }
         }
         if let state { self.state = state.isEmpty ? nil : state }
-        identity = CloudEventsDialect.identityLines(user: self.user, state: self.state)
+        writeIdentity()
+    }
+
+    /// Makes the fields anew that say who the client is.
+    func writeIdentity() {
+        identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
         shard.state.outbox?.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
     }
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
-    private func takeSeat(ofUser user: String) -> Bool {
+    func takeSeat(ofUser user: String) -> Bool {
         guard let bucket = shard.admission.seat(forUser: user) else { return false }
+        userSeat?.close()
         self.user = user
         userSeat = bucket
         if shard.admission.limitsMessagesPerUser { allowance.share(withUser: bucket) }
@@ -638,6 +702,41 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
         transport?.close(code: code, reason: reason)
         end(code: code, reason: reason, initiator: .server)
+    }
+
+    /// Says goodbye on a transport whose session the app does not know.
+    func closeTransport(code: UInt16, reason: String) { transport?.close(code: code, reason: reason) }
+
+    /// Forgets a client that never told who it is.
+    func leaveUnknown() {
+        leaveSeats()
+        handshake = nil
+        client = nil
+        machine.refused()
+        clientIdentity = nil
+        shard.remove(self)
+    }
+
+    /// What an operator sees of it; nil for one that is not open.
+    func info(at now: NIODeadline, unixMilliseconds: Int64) -> ConnectionInfo? {
+        guard machine.isRunning else { return nil }
+        return ConnectionInfo(
+            id: id,
+            user: user,
+            address: clientAddress,
+            subject: CloudEventsDialect.subject(inPrefix: prefix),
+            openedAt: unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000,
+            messagesIn: machine.messagesIn,
+            messagesOut: machine.messagesOut,
+            pendingBytes: machine.pendingBytes
+        )
+    }
+
+    /// Sends a message that the operator has for the client; false when nobody is there.
+    func deliver(_ format: MessageFormat, _ payload: ByteBuffer) -> Bool {
+        guard machine.isRunning else { return false }
+        send(format, payload)
+        return true
     }
 
     // MARK: On disk
@@ -693,6 +792,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
+        if awaitsToken {
+            closeTransport(code: 1012, reason: "the server is restarting")
+            return leaveUnknown()
+        }
         if waitsForAdmission {
             leaveQueue()
             decideAgainst(.refuse(.draining, .draining))
@@ -733,6 +836,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         guard !machine.hasEnded else { return }
+        if awaitsToken { return leaveUnknown() }
         if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             leaveQueue()
@@ -752,6 +856,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if wasRunning {
             clientLeft()
             shard.metrics.connectionClosed(code: code, initiator: initiator)
+            if initiator == .server, [1002, 1007, 1009, 4429].contains(code) {
+                shard.admission.breach(by: clientAddress)
+            }
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             shard.logger.info(
                 "connection closed",

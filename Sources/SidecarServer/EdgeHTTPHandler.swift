@@ -37,7 +37,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var isUnixPeer = false
     private var isNamedByProxy = false
     private var hasBegun = false
-    private var proxyHeader: ProxyProtocolDecoder?
+    /// Whether TLS is spoken on the connection itself.
+    var isEncrypted = false
     private var readWithheld = false
     private var isPumping = false
     private var headBegan = false
@@ -100,37 +101,30 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         }
     }
 
+    private var scheme: ClientScheme { isEncrypted ? .https : .http }
+
     private func notePeer(_ address: SocketAddress?) {
         isUnixPeer = address != nil && address?.ipAddress == nil
         peer = address?.ipAddress.flatMap { IPAddress($0) }
         client = ClientIdentity(
             address: peer.map { "\($0)" } ?? (isUnixPeer ? "unix:" : "unknown"),
-            scheme: "http"
+            scheme: scheme.rawValue
         )
-        guard let mode = shard.configuration.settings.proxyProtocol else { return }
-        if shard.admission.trusts(peer: peer, isUnixSocket: isUnixPeer) {
-            proxyHeader = ProxyProtocolDecoder(mode: mode)
-        } else {
-            rejectProxyHeader("the peer is not one of TRUSTED_PROXIES")
-        }
     }
 
-    /// Takes the PROXY header off the beginning of the connection; false while it is not whole or when it is wrong.
-    private func takeProxyHeader(_ bytes: inout ByteBuffer) -> Bool {
-        guard proxyHeader != nil else { return true }
-        do throws(ProxyProtocolError) {
-            guard let header = try proxyHeader?.consume(&bytes) else { return false }
-            proxyHeader = nil
-            if let source = header.source {
-                peer = source
-                isUnixPeer = false
-                isNamedByProxy = true
-                client = ClientIdentity(address: "\(source)", scheme: "http")
-            }
-            return true
-        } catch {
-            rejectProxyHeader(error.sentence)
-            return false
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let event = event as? ProxyHeaderEvent else {
+            context.fireUserInboundEventTriggered(event)
+            return
+        }
+        switch event {
+        case .named(nil): break
+        case .named(let source?):
+            peer = source
+            isUnixPeer = false
+            isNamedByProxy = true
+            client = ClientIdentity(address: "\(source)", scheme: scheme.rawValue)
+        case .refused(let why): rejectProxyHeader(why)
         }
     }
 
@@ -148,7 +142,6 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         case .readingHead, .upgrading, .proxying: break
         }
         var bytes = unwrapInboundIn(data)
-        guard takeProxyHeader(&bytes) else { return }
         reader.append(&bytes)
         pump()
     }
@@ -258,6 +251,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             peer: peer,
             isUnixSocket: isUnixPeer,
             isNamedByProxy: isNamedByProxy,
+            scheme: scheme,
             headers: head.headers
         )
         client = resolved.identity
@@ -353,12 +347,13 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             return
         }
         do throws(HandshakeRejection) {
-            let seat = try shard.admission.admit(head, resolved)
+            let (seat, identity) = try shard.admission.admit(head, resolved)
             let attempt = UpgradeAttempt(
                 accepted: accepted,
                 handshake: head,
                 client: client,
                 seat: seat,
+                identity: identity,
                 handler: self
             )
             phase = .upgrading(attempt)
@@ -370,10 +365,17 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     }
 
     /// The app has accepted: the answer goes out and frames begin.
-    func becomeWebSocket(_ session: BridgeSession, answer: ByteBuffer, deflate: NegotiatedDeflate?) {
+    ///
+    /// - Parameter isAccepted: False when that is yet to be decided, by what the client says in its first message.
+    func becomeWebSocket(
+        _ session: BridgeSession,
+        answer: ByteBuffer,
+        deflate: NegotiatedDeflate?,
+        isAccepted: Bool = true
+    ) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
-        shard.metrics.count(.accepted)
+        if isAccepted { shard.metrics.count(.accepted) }
         let handler = WebSocketHandler(session: session, deflate: deflate, shard: shard)
         do {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))

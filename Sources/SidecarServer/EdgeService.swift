@@ -3,6 +3,7 @@ import ListenerSupport
 public import Logging
 import NIOCore
 import NIOPosix
+import NIOSSL
 public import ServiceLifecycle
 public import SidecarCore
 import Synchronization
@@ -17,9 +18,11 @@ import Synchronization
 public final class EdgeService: Service {
     private let logger: Logger
     private let metrics: ServerMetrics
-    private let live: Mutex<LiveSettings>
+    let live: Mutex<LiveSettings>
+    let audit: @Sendable (AuditRecord) -> Void
     private let maxConnections: Int
     private let nodeName: String
+    private let autoBans: AsyncStream<AutoBanned>
 
     /// The numbers that health checks and scrapes read.
     public let state: ServerState
@@ -31,13 +34,17 @@ public final class EdgeService: Service {
     ///   - nodeName: This process's name in `ce-source`.
     ///   - maxConnections: Open client connections at most.
     ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
+    ///   - authenticator: Verifies tokens; nil when `AUTH` is off.
+    ///   - audit: Hears of what is done to clients without an operator.
     ///   - logger: Where log lines go.
-    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used, an `OutboxError` for `OUTBOX_DIR`.
+    /// - Throws: A ``FileFault`` when a file cannot be used, an `OutboxError` for `OUTBOX_DIR`.
     public init(
         settings: Settings,
         nodeName: String,
         maxConnections: Int,
         maxDescriptors: Int,
+        authenticator: Authenticator? = nil,
+        audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
         logger: Logger
     ) throws {
         let configuration = try ServerConfiguration(
@@ -56,21 +63,31 @@ public final class EdgeService: Service {
                 try DeliveryOutbox(directory: directory) { fault in
                     logger.error("outbox", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
                 }
-            }
+            },
+            authenticator: authenticator
         )
         self.logger = logger
+        self.audit = audit
         metrics = ServerMetrics()
+        let (autoBans, autoBanned) = AsyncStream.makeStream(of: AutoBanned.self, bufferingPolicy: .bufferingNewest(1024))
+        self.autoBans = autoBans
         live = Mutex(
             LiveSettings(
                 configuration: configuration,
-                admission: AdmissionGuard(settings: settings, metrics: metrics, logger: logger)
+                admission: AdmissionGuard(
+                    settings: settings,
+                    metrics: metrics,
+                    logger: logger,
+                    authenticator: authenticator,
+                    onAutoBan: { autoBanned.yield(AutoBanned(subject: $0, duration: $1)) }
+                )
             )
         )
     }
 
     /// Reads the files that the settings name, as the start would.
     ///
-    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used.
+    /// - Throws: A ``FileFault`` when one cannot be used.
     public static func checkFiles(of settings: Settings) throws {
         _ = try ServerConfiguration(settings: settings, nodeName: "check", maxConnections: 1)
     }
@@ -88,7 +105,12 @@ public final class EdgeService: Service {
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
         }
-        await shards.forFirst { $0.watchHealth() }
+        await shards.forFirst {
+            $0.watchHealth()
+            $0.fetchKeySet()
+        }
+        let banning = Task { await closeBanned() }
+        defer { banning.cancel() }
         await resume(state.outbox?.recover() ?? [], on: shards)
         state.beginListening()
         try? await gracefulShutdown()
@@ -102,7 +124,7 @@ public final class EdgeService: Service {
     /// Takes over those of the new settings that can change while sockets are open.
     ///
     /// - Returns: The variables that have changed, and those that would need a restart and were left alone.
-    /// - Throws: An error of the TLS library when `APP_CA_FILE` cannot be used; then nothing has changed.
+    /// - Throws: A ``FileFault`` when a file cannot be used; then nothing has changed.
     public func reload(_ new: Settings) async throws -> Settings.Reload {
         let (old, oldAdmission, shards) = live.withLock { ($0.configuration.settings, $0.admission, $0.shards) }
         let reload = old.reloading(new)
@@ -191,9 +213,7 @@ public final class EdgeService: Service {
                 channel.eventLoop.makeCompletedFuture {
                     // No such option on a Unix socket, and no need.
                     try? channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
-                    if let shard = shards.shard(of: channel.eventLoop) {
-                        try channel.pipeline.syncOperations.addHandler(EdgeHTTPHandler(shard: shard))
-                    }
+                    if let shard = shards.shard(of: channel.eventLoop) { try Self.buildPipeline(of: channel, shard) }
                 }
             }
         var listeners: [any Channel] = []
@@ -213,6 +233,20 @@ public final class EdgeService: Service {
             }
         }
         return listeners
+    }
+
+    /// Top to bottom: the PROXY header that names the client, TLS, and the one handler that reads requests.
+    private static func buildPipeline(of channel: any Channel, _ shard: LoopShard) throws {
+        let pipeline = channel.pipeline.syncOperations
+        let edge = EdgeHTTPHandler(shard: shard)
+        if let mode = shard.configuration.settings.proxyProtocol {
+            try pipeline.addHandler(ProxyHeaderHandler(mode: mode, shard: shard))
+        }
+        if let tls = shard.configuration.serverTLS, channel.localAddress?.ipAddress != nil {
+            try pipeline.addHandler(NIOSSLServerHandler(context: tls))
+            edge.isEncrypted = true
+        }
+        try pipeline.addHandler(edge)
     }
 
     /// A socket file that a crash left behind is taken over; one that somebody answers on is not.
@@ -236,6 +270,23 @@ public final class EdgeService: Service {
         )
         await shards.spread(connections) { shard, connection in
             BridgeSession(recovered: connection, shard: shard).resume(connection)
+        }
+    }
+
+    /// Closes the sockets of whoever was banned without an operator, and notes it.
+    private func closeBanned() async {
+        for await ban in autoBans {
+            await closeConnections(coveredBy: ban.subject)
+            logger.warning("a client is banned", metadata: ["address": "\(ban.subject.value)"])
+            audit(
+                AuditRecord(
+                    action: "ban.auto",
+                    who: "auto",
+                    target: "ip \(ban.subject.value)",
+                    outcome: .ok,
+                    detail: "for \(ban.duration.nanoseconds / 1_000_000_000)s: too many breaches"
+                )
+            )
         }
     }
 
@@ -270,8 +321,14 @@ public final class EdgeService: Service {
     }
 }
 
+/// A ban that Sidesocket made by itself.
+struct AutoBanned: Sendable {
+    let subject: BanSubject
+    let duration: TimeAmount
+}
+
 /// What a reload replaces.
-private struct LiveSettings: Sendable {
+struct LiveSettings: Sendable {
     var configuration: ServerConfiguration
     var admission: AdmissionGuard
     var shards: ShardDirectory?
@@ -286,7 +343,7 @@ struct ListenError: Error, CustomStringConvertible {
 }
 
 /// Finds the shard of an event loop, and asks all of them.
-private struct ShardDirectory: Sendable {
+struct ShardDirectory: Sendable {
     private let shards: [NIOLoopBound<LoopShard>]
     private let byLoop: [ObjectIdentifier: NIOLoopBound<LoopShard>]
 
@@ -315,6 +372,15 @@ private struct ShardDirectory: Sendable {
             let own = stride(from: number, to: items.count, by: shards.count).map { items[$0] }
             try? await shard.eventLoop.submit { for item in own { body(shard.value, item) } }.get()
         }
+    }
+
+    /// Asks every loop, and gathers the answers.
+    func collect<Answer: Sendable>(_ ask: @escaping @Sendable (LoopShard) -> Answer) async -> [Answer] {
+        var answers: [Answer] = []
+        for shard in shards {
+            if let answer = try? await shard.eventLoop.submit({ ask(shard.value) }).get() { answers.append(answer) }
+        }
+        return answers
     }
 
     func allSatisfy(_ predicate: @escaping @Sendable (LoopShard) -> Bool) async -> Bool {

@@ -27,9 +27,10 @@ final class LoopShard {
     /// The same, for a message while it is compressed.
     var compressed = ByteBufferAllocator().buffer(capacity: 0)
 
-    private var sessions: [ObjectIdentifier: BridgeSession] = [:]
+    private var sessions: [String: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
+    private var keySetFetcher: KeySetFetcher?
     private var webSockets = 0
     private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
@@ -95,6 +96,23 @@ final class LoopShard {
         for check in healthChecks { check.start() }
     }
 
+    /// Fetches the issuer's keys; on one loop only.
+    func fetchKeySet() {
+        guard let url = configuration.settings.jwtKeySetURL, let origin = url.origin,
+            let authenticator = state.authenticator
+        else { return }
+        let pool = BackendPool(
+            origin: origin,
+            eventLoop: eventLoop,
+            timers: timers,
+            configuration: configuration,
+            state: state,
+            isApp: false
+        )
+        keySetFetcher = KeySetFetcher(path: url.path, pool: pool, authenticator: authenticator, shard: self)
+        keySetFetcher?.start()
+    }
+
     // MARK: What lives here
 
     /// True when no WebSocket is left, nor an event of one.
@@ -111,11 +129,19 @@ final class LoopShard {
     func release(_ handler: WebSocketHandler) { leftovers[ObjectIdentifier(handler)] = nil }
 
     func insert(_ session: BridgeSession) {
-        sessions[ObjectIdentifier(session)] = session
+        sessions[session.id] = session
     }
 
     func remove(_ session: BridgeSession) {
-        sessions[ObjectIdentifier(session)] = nil
+        sessions[session.id] = nil
+    }
+
+    /// The session of this name.
+    func session(_ id: String) -> BridgeSession? { sessions[id] }
+
+    /// The open sessions for which this is true.
+    func sessions(where isWanted: (BridgeSession) -> Bool) -> [BridgeSession] {
+        sessions.values.filter { $0.isRunning && isWanted($0) }
     }
 
     func insert(_ handler: EdgeHTTPHandler) {

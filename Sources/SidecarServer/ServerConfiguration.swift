@@ -13,6 +13,8 @@ struct ServerConfiguration: Sendable {
     let replyLimits: HTTPLimits
     let maxConnections: Int
     let tlsContext: NIOSSLContext?
+    /// What the public addresses speak; nil for plain HTTP.
+    let serverTLS: NIOSSLContext?
     /// What compression is agreed to; nil when it is off.
     let deflate: DeflateSettings?
     let heartbeat: HeartbeatPolicy
@@ -57,7 +59,8 @@ struct ServerConfiguration: Sendable {
             authority: settings.webhookOrigins.first?.authority ?? "",
             preserveHost: settings.preserveHost && isOnApp,
             webhookPath: target?.path,
-            forwardedHeaders: settings.forwardHeaders
+            forwardedHeaders: settings.forwardHeaders,
+            secrets: settings.webhookSecrets
         )
         router = RequestRouter(
             webSocketPaths: settings.wsPaths,
@@ -71,6 +74,7 @@ struct ServerConfiguration: Sendable {
         replyLimits = HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200)
         retryPolicy = RetryPolicy(retryFor: settings.webhookRetryFor)
         tlsContext = settings.callsOverTLS ? try Self.makeTLSContext(caFile: settings.appCAFile) : nil
+        serverTLS = try ServerTLS.context(settings)
     }
 
     private static func makeTLSContext(caFile: String?) throws -> NIOSSLContext {
@@ -79,6 +83,10 @@ struct ServerConfiguration: Sendable {
         tls.applicationProtocols = ["http/1.1"]
         tls.shutdownTimeout = .milliseconds(500)  // an app that never says goodbye must not hold up ours
         if let caFile { tls.trustRoots = .file(caFile) }
-        return try NIOSSLContext(configuration: tls)
+        do {
+            return try NIOSSLContext(configuration: tls)
+        } catch {
+            throw FileFault(variable: "APP_CA_FILE", path: caFile ?? "", reason: "\(error)", accepted: "a PEM file")
+        }
     }
 }

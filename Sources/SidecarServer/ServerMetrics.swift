@@ -68,6 +68,7 @@ final class ServerMetrics: Sendable {
     let open = Webhook(event: "open")
     let message = Webhook(event: "message")
     let close = Webhook(event: "close")
+    let revalidate = Webhook(event: "revalidate")
     let pingsSent = Counter(label: "sidesocket_pings_sent_total")
     let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
     let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")
@@ -87,6 +88,7 @@ final class ServerMetrics: Sendable {
         case .open: open
         case .message, .batch: message
         case .close: close
+        case .revalidate: revalidate
         }
     }
 
@@ -141,6 +143,7 @@ enum HandshakeResult: String, CaseIterable {
     case origin
     case rateLimited = "rate_limited"
     case connectionLimit = "connection_limit"
+    case auth
     case appRefused = "app_refused"
     case appFailed = "app_failed"
     case timeout

@@ -21,13 +21,23 @@ public final class ServerState: Sendable {
     let gate: WebhookGate
     /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
     let outbox: DeliveryOutbox?
+    /// Verifies tokens; nil when `AUTH` is off.
+    let authenticator: Authenticator?
 
     /// Open client connections at most.
     public let maxConnections: Int
     /// Calls to the app at most.
     public let maxInFlight: Int
 
-    init(settings: Settings, maxConnections: Int, maxDescriptors: Int, logger: Logger, outbox: DeliveryOutbox?) {
+    init(
+        settings: Settings,
+        maxConnections: Int,
+        maxDescriptors: Int,
+        logger: Logger,
+        outbox: DeliveryOutbox?,
+        authenticator: Authenticator?
+    ) {
+        self.authenticator = authenticator
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)

@@ -7,6 +7,7 @@ import WebSocketProtocol
 final class UpgradeAttempt: SessionTransport {
     private let accepted: AcceptedUpgrade
     private let session: BridgeSession
+    private let identity: HandshakeIdentity
     private weak var handler: EdgeHTTPHandler?
     private let shard: LoopShard
 
@@ -15,8 +16,10 @@ final class UpgradeAttempt: SessionTransport {
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         seat: AdmissionGuard.Seat,
+        identity: HandshakeIdentity,
         handler: EdgeHTTPHandler
     ) {
+        self.identity = identity
         self.accepted = accepted
         self.handler = handler
         self.shard = handler.shard
@@ -30,7 +33,33 @@ final class UpgradeAttempt: SessionTransport {
     }
 
     func start() {
-        session.start(transport: self)
+        switch identity {
+        case .anonymous:
+            session.start(transport: self)
+        case .known(let token):
+            if session.adopt(token) {
+                session.start(transport: self)
+            } else {
+                session.leaveUnknown()
+                let limit = shard.configuration.settings.maxConnectionsPerUser
+                handler?.refuse(.tooManyConnections(of: "user", limit: limit), handshake: .connectionLimit)
+            }
+        case .awaitsMessage:
+            session.startAwaitingToken()
+            becomeWebSocketUnasked()
+        }
+    }
+
+    /// The client says who it is on the open socket; the app, which is asked then, cannot choose a subprotocol any
+    /// more.
+    private func becomeWebSocketUnasked() {
+        var answer = ByteBuffer()
+        SwitchingProtocols.writePlain(
+            acceptKey: accepted.acceptKey,
+            extensions: accepted.deflate?.fieldValue,
+            into: &answer
+        )
+        handler?.becomeWebSocket(session, answer: answer, deflate: accepted.deflate, isAccepted: false)
     }
 
     func clientGone() {
@@ -66,7 +95,7 @@ final class UpgradeAttempt: SessionTransport {
         let refusal = SwitchingProtocols.write(
             acceptKey: accepted.acceptKey,
             reply: head,
-            offered: accepted.offeredProtocols,
+            offered: accepted.offeredProtocols.filter { !$0.hasPrefix(TokenSource.bearerPrefix) },
             extensions: accepted.deflate?.fieldValue,
             into: &answer
         )

@@ -412,7 +412,34 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     // MARK: Closing
 
-    func handshakeDecided(_ decision: HandshakeDecision) {}
+    /// The app has decided about a client that had said who it is on the open socket.
+    func handshakeDecided(_ decision: HandshakeDecision) {
+        switch decision {
+        case .accept:
+            shard.metrics.count(.accepted)
+            // In its own turn: the session has yet to apply what the app said with its acceptance.
+            shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
+        case .relay(let head, _):
+            shard.metrics.count(.appRefused)
+            let failure = DeliveryFailure.status(head.status)
+            if head.status >= 500 {
+                close(code: failure.closeCode, reason: failure.closeReason)
+            } else {
+                close(code: 4403, reason: "the application refuses the connection")
+            }
+        case .fail(let failure):
+            shard.metrics.count(.appFailed)
+            close(code: failure.closeCode, reason: failure.closeReason)
+        case .refuse(let refusal, let result):
+            shard.metrics.count(result)
+            switch result {
+            case .draining: close(code: 1012, reason: refusal.sentence)
+            case .connectionLimit where refusal.status == 429: close(code: 1008, reason: refusal.sentence)
+            case .auth: close(code: 4403, reason: refusal.sentence)
+            default: close(code: CloseCode.tryAgainLater.rawValue, reason: refusal.sentence)
+            }
+        }
+    }
 
     func close(code: UInt16, reason: String) {
         if phase == .leftover, !isProcessing { discardLeftover(reason: "closed") }

@@ -65,14 +65,40 @@ enum TerminationSignals {
     }
 }
 
-/// Reads the settings again on SIGHUP. Bad ones change nothing, and say why.
-struct SettingsReloader: Service {
+/// Reads the settings again on SIGHUP, and when the files of a certificate have changed. Bad ones change nothing, and say
+/// why.
+struct SettingsReloader: Service, CustomStringConvertible {
+    /// How often files are looked at.
+    private static let watchInterval = Duration.seconds(2)
+
     let edge: EdgeService
     let flags: RawSettings
+    /// The files to watch.
+    let files: [String]
+    let controlTLS: ControlTLS?
     let logger: Logger
 
+    /// The library that runs services logs them; the flags may hold secrets.
+    var description: String { "SettingsReloader" }
+
     func run() async {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+        await withTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+                    await reload()
+                }
+            }
+            if !files.isEmpty { tasks.addTask { await cancelWhenGracefulShutdown { await watch() } } }
+        }
+    }
+
+    private func watch() async {
+        var seen = FileStamp.of(files)
+        while (try? await Task.sleep(for: Self.watchInterval)) != nil {
+            let now = FileStamp.of(files)
+            if now == seen { continue }
+            seen = now
+            logger.notice("a TLS file has changed")
             await reload()
         }
     }
@@ -84,6 +110,7 @@ struct SettingsReloader: Service {
         case .success(let settings):
             do {
                 let reload = try await edge.reload(settings)
+                try controlTLS?.reload(settings)
                 logger.notice("settings reloaded", metadata: ["changed": "\(reload.changed.joined(separator: " "))"])
                 if !reload.needRestart.isEmpty {
                     logger.warning(
@@ -93,11 +120,29 @@ struct SettingsReloader: Service {
                 }
                 logPlan(HeartbeatPlan(reload.settings), to: logger)
             } catch {
-                logger.error(
-                    "settings not reloaded, the old ones hold",
-                    metadata: ["SIDESOCKET_APP_CA_FILE": "\(settings.appCAFile ?? "")", "error": "\(error)"]
-                )
+                logger.error("settings not reloaded, the old ones hold", metadata: ["error": "\(error)"])
             }
+        }
+    }
+}
+
+/// What tells that a file was replaced or written to.
+private struct FileStamp: Equatable {
+    let inode: UInt64
+    let size: Int64
+    let seconds: Int64
+    let nanoseconds: Int64
+
+    static func of(_ paths: [String]) -> [FileStamp?] {
+        paths.map { path in
+            var facts = stat()
+            guard stat(path, &facts) == 0 else { return nil }
+            return FileStamp(
+                inode: UInt64(facts.st_ino),
+                size: Int64(facts.st_size),
+                seconds: Int64(facts.st_mtim.tv_sec),
+                nanoseconds: Int64(facts.st_mtim.tv_nsec)
+            )
         }
     }
 }

@@ -7,6 +7,7 @@ import PrometheusMetrics
 import ServiceLifecycle
 import SidecarCore
 import SidecarServer
+import TokenVerifier
 import UnixSignals
 
 #if canImport(Glibc)
@@ -31,8 +32,8 @@ case .run, .check:
     break
 }
 
-func complainAboutAuthorities(_ settings: Settings, _ error: any Error) -> Never {
-    complain("SIDESOCKET_APP_CA_FILE=\"\(settings.appCAFile ?? "")\": cannot be used: \(error). Accepted: a PEM file")
+func refuseToStart(_ fault: any Error) -> Never {
+    complain("\(fault)")
     exit(configurationFault)
 }
 
@@ -45,16 +46,31 @@ case .failure(let faults):
     exit(configurationFault)
 }
 
+let authenticator: Authenticator?
+let controlTLS: ControlTLS?
+do {
+    try EdgeService.checkFiles(of: settings)
+    controlTLS = try ControlTLS(settings)
+    authenticator = try await Authenticator.make(settings)
+} catch let error as TokenKeyError {
+    complain("SIDESOCKET_JWT_KEY: cannot be used: \(error.problem). Accepted: \(TokenKeyError.accepted)")
+    exit(configurationFault)
+} catch {
+    refuseToStart(error)
+}
+
 if invocation.command == .check {
-    do {
-        try EdgeService.checkFiles(of: settings)
-    } catch {
-        complainAboutAuthorities(settings, error)
-    }
     print(Invocation.checkText(settings), terminator: "")
     exit(0)
 }
 
+let auditLog: AuditLog
+do {
+    auditLog = try AuditLog(settings.auditLog)
+} catch {
+    complain("SIDESOCKET_AUDIT_LOG=\"\(settings.auditLog)\": cannot be written: \(error.reason). Accepted: stderr or a file")
+    exit(configurationFault)
+}
 signal(SIGPIPE, SIG_IGN)
 signal(SIGHUP, SIG_IGN)  // until somebody listens to it
 LoggingSystem.bootstrap { _ in
@@ -76,13 +92,15 @@ do {
         nodeName: settings.nodeName ?? SystemLimits.hostName(),
         maxConnections: min(settings.maxConnections ?? .max, SystemLimits.connectionsThatFit(in: descriptors)),
         maxDescriptors: descriptors,
+        authenticator: authenticator,
+        audit: { auditLog.write($0) },
         logger: logger
     )
 } catch let error as OutboxError {
     complain("SIDESOCKET_OUTBOX_DIR=\"\(settings.outboxDirectory ?? "")\": cannot be used: \(error)")
     exit(configurationFault)
 } catch {
-    complainAboutAuthorities(settings, error)
+    refuseToStart(error)
 }
 Gauges.register(edge.state, in: registry)
 
@@ -92,6 +110,10 @@ let control = ControlPlane(
     readiness: { Readiness(edge.state) },
     token: settings.controlToken,
     drain: { drainRequest.make() },
+    connections: edge,
+    maxMessageBytes: settings.maxReplyBytes,
+    audit: { auditLog.write($0) },
+    tls: controlTLS?.configuration,
     logger: logger
 )
 
@@ -110,7 +132,16 @@ let services = ServiceGroup(
             .init(service: control, failureTerminationBehavior: .cancelGroup),
             .init(service: drainRequest, successTerminationBehavior: .gracefullyShutdownGroup),
             .init(
-                service: SettingsReloader(edge: edge, flags: invocation.settings, logger: logger),
+                service: SettingsReloader(
+                    edge: edge,
+                    flags: invocation.settings,
+                    files: [
+                        settings.tlsCertificate, settings.tlsKey, settings.tlsClientCA,
+                        settings.controlTLSCertificate, settings.controlTLSKey,
+                    ].compactMap { $0 },
+                    controlTLS: controlTLS,
+                    logger: logger
+                ),
                 successTerminationBehavior: .ignore
             ),
             .init(

@@ -70,6 +70,16 @@ public final class RateLimitTable: Sendable {
         stripes.reduce(0) { sum, stripe in sum + stripe.part.withLock { $0.evictions } }
     }
 
+    /// Gives an address its whole burst back.
+    public func forget(_ key: AddressKey) {
+        let (stripe, first) = place(of: key)
+        stripe.part.withLock { part in
+            for index in first..<first + Self.ways where part.entries[index].key == key {
+                part.entries[index].tat = GCRA.full
+            }
+        }
+    }
+
     /// Takes `cost` tokens of this address if they are there, at `now` in nanoseconds.
     public func take(_ key: AddressKey, cost: Int64 = 1, now: Int64) -> GCRA.Verdict {
         let (stripe, first) = place(of: key)

@@ -80,6 +80,8 @@ public enum SessionEvent: Sendable, Equatable {
     case message(MessageFormat, ByteBuffer)
     /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences follow each other.
     case batch([QueuedMessage])
+    /// Is the client still welcome (`REVALIDATE_INTERVAL`)?
+    case revalidate
     /// The connection has ended.
     case close(CloseReport)
 
@@ -88,6 +90,7 @@ public enum SessionEvent: Sendable, Equatable {
         switch self {
         case .open: "open"
         case .message, .batch: "message"
+        case .revalidate: "revalidate"
         case .close: "close"
         }
     }
@@ -96,7 +99,7 @@ public enum SessionEvent: Sendable, Equatable {
     public var lane: PermitLane {
         switch self {
         case .open: .handshakes
-        case .message, .batch: .events
+        case .message, .batch, .revalidate: .events
         case .close: .closes
         }
     }
@@ -149,6 +152,8 @@ public struct SessionStateMachine: Sendable {
     private var eventUnderWay = false
     private var sequence: UInt64 = 0
     private var queue: Deque<QueuedMessage> = []
+    /// Messages that come before a revalidation that is due; nil when none is.
+    private var revalidationAfter: Int?
     private let maxBatch: Int
     private var underWayBytes = 0
     private var report: CloseReport?
@@ -183,7 +188,7 @@ public struct SessionStateMachine: Sendable {
     }
 
     /// The sequence that the next message to arrive will have.
-    public var nextSequence: UInt64 { sequence + UInt64(queue.count) + 1 }
+    public var nextSequence: UInt64 { sequence + UInt64(queue.count) + (revalidationAfter == nil ? 1 : 2) }
 
     /// Ends a session of an earlier process with the report that it had made.
     public mutating func ended(with report: CloseReport) -> Step {
@@ -251,6 +256,13 @@ public struct SessionStateMachine: Sendable {
         return deliver([message])
     }
 
+    /// It is time to ask the app whether the client is still welcome: behind the messages that wait.
+    public mutating func revalidate() -> Step {
+        guard phase == .running, revalidationAfter == nil else { return .wait }
+        revalidationAfter = queue.count
+        return eventUnderWay ? .wait : next()
+    }
+
     /// A data message went out to the client.
     public mutating func sent() {
         messagesOut += 1
@@ -299,14 +311,20 @@ public struct SessionStateMachine: Sendable {
         let dropped = queue.count
         for message in queue { pendingBytes -= message.bytes }
         queue = []
+        if revalidationAfter != nil { revalidationAfter = 0 }
         return dropped
     }
 
     private mutating func next() -> Step {
+        if revalidationAfter == 0 {
+            revalidationAfter = nil
+            if phase == .running { return deliver(.revalidate) }
+        }
         if !queue.isEmpty {
-            let messages = Array(queue.prefix(maxBatch))
+            let messages = Array(queue.prefix(min(maxBatch, revalidationAfter ?? .max)))
             queue.removeFirst(messages.count)
             if queue.isEmpty { queue = [] }  // an idle session keeps no storage
+            revalidationAfter? -= messages.count
             return deliver(messages)
         }
         guard phase == .ending, var last = report else { return .wait }

@@ -118,6 +118,7 @@ public struct SettingDefinition: Sendable {
 public enum SettingGroup: String, Sendable, CaseIterable {
     case addresses = "Addresses and the app"
     case process = "Process and logs"
+    case identity = "Identity and transport"
     case admission = "Who may connect"
     case limits = "Limits on clients"
     case life = "Heartbeats and the end"

@@ -36,6 +36,49 @@ public struct Settings: Sendable, Equatable {
     /// How log lines are written (`LOG_FORMAT`).
     public var logFormat = LogFormat.json
 
+    /// The certificate chain of the public addresses (`TLS_CERT`); nil: plain HTTP.
+    public var tlsCertificate: String?
+    /// The private key to it (`TLS_KEY`).
+    public var tlsKey: String?
+    /// The authorities of the certificates that clients have to show (`TLS_CLIENT_CA`); nil: none are asked for.
+    public var tlsClientCA: String?
+    /// The certificate chain of the control addresses (`CONTROL_TLS_CERT`); nil: plain HTTP.
+    public var controlTLSCertificate: String?
+    /// The private key to it (`CONTROL_TLS_KEY`).
+    public var controlTLSKey: String?
+    /// What events are signed with (`WEBHOOK_SECRET`).
+    public var webhookSecrets: WebhookSecrets?
+    /// Whether a client needs a token (`AUTH`).
+    public var auth = AuthMode.off
+    /// The key of tokens (`JWT_KEY`): a PEM public key or a shared secret.
+    public var jwtKey: String?
+    /// The `kid` of that key (`JWT_KEY_ID`).
+    public var jwtKeyID: String?
+    /// Where the issuer's keys are (`JWT_JWKS_URL`).
+    public var jwtKeySetURL: WebhookTarget?
+    /// How tokens may be signed (`JWT_ALGORITHMS`).
+    public var jwtAlgorithms: [TokenAlgorithm]?
+    /// Who may issue tokens (`JWT_ISSUER`); nil: anybody who has the key.
+    public var jwtIssuers: [String]?
+    /// Whom tokens may be meant for (`JWT_AUDIENCE`); nil: anybody.
+    public var jwtAudiences: [String]?
+    /// The claim that names the user (`JWT_USER_CLAIM`).
+    public var jwtUserClaim = "sub"
+    /// How far clocks may differ (`JWT_LEEWAY`).
+    public var jwtLeeway = TimeAmount.seconds(30)
+    /// Where tokens are looked for, in this order (`JWT_SOURCES`).
+    public var jwtSources = [TokenSource.subprotocol, .authorization]
+    /// The time for a token in the first message (`AUTH_TIMEOUT`).
+    public var authTimeout = TimeAmount.seconds(10)
+    /// Claims that the app is told (`JWT_FORWARD_CLAIMS`).
+    public var jwtForwardClaims: [String]?
+    /// How often the app is asked about a client (`REVALIDATE_INTERVAL`); ``never`` when off.
+    public var revalidateInterval = never
+    /// When addresses are banned by themselves (`AUTO_BAN`); nil when off.
+    public var autoBan: AutoBan?
+    /// Where changes are noted (`AUDIT_LOG`): `stderr` or a file.
+    public var auditLog = "stderr"
+
     /// The load balancers and proxies in front, in the order of the way (`LB`).
     public var loadBalancers: [LoadBalancerPreset] = []
     /// The shortest idle timeout on the way (`LB_IDLE_TIMEOUT`); nil: from ``loadBalancers``.
@@ -146,6 +189,7 @@ public struct Settings: Sendable, Equatable {
     /// True when events or requests go to the app over TLS.
     public var callsOverTLS: Bool {
         apps.contains(where: \.usesTLS) || webhookTarget?.origin?.usesTLS == true
+            || jwtKeySetURL?.origin?.usesTLS == true
     }
 
     /// Where events go: the app's own addresses, unless `WEBHOOK_URL` names another.

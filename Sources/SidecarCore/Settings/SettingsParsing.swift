@@ -83,7 +83,7 @@ struct CrossChecks {
             authoritiesAreOfUse(),
             proxyHeadersComeFromSomebody(),
             pingsWinTheRace(),
-        ].compactMap { $0 }
+        ].compactMap { $0 } + identityFaults().compactMap { $0 }
     }
 
     private func listenersApart() -> SettingFault? {
@@ -152,7 +152,7 @@ struct CrossChecks {
         )
     }
 
-    private func fault(_ name: String, among names: [String], problem: String, accepted: String) -> SettingFault? {
+    func fault(_ name: String, among names: [String], problem: String, accepted: String) -> SettingFault? {
         guard failed.isDisjoint(with: names) else { return nil }
         let value = raw.effective(name)
         return SettingFault(

@@ -10,6 +10,10 @@ public struct CloudEventsDialect: Sendable {
     private let authority: String
     private let webhookPath: String?
     private let forwardedHeaders: [String]
+    private let secrets: WebhookSecrets?
+
+    /// True when events carry a signature, with the time of the attempt.
+    public var isSigned: Bool { secrets != nil }
 
     /// Makes the dialect of one process.
     ///
@@ -19,13 +23,16 @@ public struct CloudEventsDialect: Sendable {
     ///   - preserveHost: Send the client's `Host`.
     ///   - webhookPath: The path and query that gets every event, or nil for the client's own.
     ///   - forwardedHeaders: Lower-case names of handshake fields repeated on events after `open`.
+    ///   - secrets: What events are signed with, if they are.
     public init(
         nodeName: String,
         authority: String,
         preserveHost: Bool,
         webhookPath: String?,
-        forwardedHeaders: [String]
+        forwardedHeaders: [String],
+        secrets: WebhookSecrets? = nil
     ) {
+        self.secrets = secrets
         var encoded = ByteBuffer()
         encoded.writePercentEncoded(nodeName)
         self.source = "/sidesocket/" + String(buffer: encoded)
@@ -36,11 +43,17 @@ public struct CloudEventsDialect: Sendable {
     }
 
     /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
+    ///
+    /// - Parameters:
+    ///   - identity: The fields that say who the client is, when that is known before the app is asked.
+    ///   - signedAt: The time of this attempt, in seconds since 1970.
     public func writeOpen(
         handshake: HTTPRequestHead,
+        identity: ByteBuffer? = nil,
         connectionID: String,
         client: ClientIdentity,
         unixMilliseconds: Int64,
+        signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
         writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
@@ -55,8 +68,19 @@ public struct CloudEventsDialect: Sendable {
             {
                 return
             }
+            if HTTPField.equals(name, "sec-websocket-protocol") {
+                let offered = String(decoding: value, as: UTF8.self).split(separator: ",")
+                    .map { $0.drop { $0 == " " || $0 == "\t" } }
+                let shown = offered.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
+                if shown.count < offered.count {
+                    // A token is no subprotocol, and nobody's business.
+                    if !shown.isEmpty { buffer.writeField("Sec-WebSocket-Protocol", shown.joined(separator: ", ")) }
+                    return
+                }
+            }
             buffer.writeField(name, value)
         }
+        if let identity { buffer.writeImmutableBuffer(identity) }
         writeAttributes(
             type: "sidesocket.open",
             connectionID: connectionID,
@@ -64,7 +88,7 @@ public struct CloudEventsDialect: Sendable {
             unixMilliseconds: unixMilliseconds,
             into: &buffer
         )
-        buffer.writeStaticString("Content-Length: 0\r\n\r\n")
+        writeBody(ByteBuffer(), id: "\(connectionID)-1", signedAt: signedAt, into: &buffer)
     }
 
     /// What every event after `open` begins with, request line included.
@@ -88,10 +112,36 @@ public struct CloudEventsDialect: Sendable {
         return ByteBuffer(bytes: buffer.readableBytesView)
     }
 
-    /// The fields by which the app has marked the connection, to be repeated on each event.
-    public static func identityLines(user: String?, state: String?) -> ByteBuffer? {
-        if user == nil, state == nil { return nil }
+    /// What ``prefix(for:connectionID:client:)`` says in `ce-subject`, in plain text.
+    public static func subject(inPrefix prefix: ByteBuffer) -> String {
+        let field = Array("\r\nce-subject: ".utf8)
+        let bytes = prefix.readableBytesView
+        var index = bytes.startIndex
+        while let start = bytes[index...].firstIndex(of: UInt8(ascii: "\r")) {
+            if bytes[start...].starts(with: field) {
+                return PercentText.decoded(bytes[(start + field.count)...].prefix { $0 != 0x0D })
+            }
+            index = start + 1
+        }
+        return ""
+    }
+
+    /// The fields that say who the client is and how the app has marked the connection, to be repeated on each event.
+    ///
+    /// - Parameter claims: Names and values of what a verified token says; the names are those of header fields.
+    public static func identityLines(
+        user: String?,
+        state: String?,
+        claims: [(name: String, value: String)] = []
+    ) -> ByteBuffer? {
+        if user == nil, state == nil, claims.isEmpty { return nil }
         var buffer = ByteBuffer()
+        for claim in claims {
+            buffer.writeString(claim.name)
+            buffer.writeStaticString(": ")
+            buffer.writePercentEncoded(claim.value)
+            buffer.writeStaticString("\r\n")
+        }
         if let user {
             buffer.writeStaticString("ce-userid: ")
             buffer.writePercentEncoded(user)
@@ -105,17 +155,21 @@ public struct CloudEventsDialect: Sendable {
         return buffer
     }
 
-    /// The request of a `message` or `close` event or of a batch of messages, head and body.
+    /// The request of an event after `open` or of a batch of messages, head and body.
+    ///
+    /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
     public func write(
         _ delivery: Delivery,
         prefix: ByteBuffer,
         identity: ByteBuffer?,
         connectionID: String,
         unixMilliseconds: Int64,
+        signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
+        let body: ByteBuffer
         if case .batch(let messages) = delivery.event {
-            return EventBatch.write(
+            body = EventBatch.write(
                 messages,
                 prefix: prefix,
                 identity: identity,
@@ -124,41 +178,45 @@ public struct CloudEventsDialect: Sendable {
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-        }
-        buffer.writeImmutableBuffer(prefix)
-        if let identity { buffer.writeImmutableBuffer(identity) }
-        func attributes(_ type: StaticString, into buffer: inout ByteBuffer) {
+        } else {
+            buffer.writeImmutableBuffer(prefix)
+            if let identity { buffer.writeImmutableBuffer(identity) }
             writeAttributes(
-                type: type,
+                type: delivery.event.type,
                 connectionID: connectionID,
                 sequence: delivery.sequence,
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-        }
-        switch delivery.event {
-        case .batch:
-            break
-        case .open:
-            attributes("sidesocket.open", into: &buffer)
-            buffer.writeStaticString("Content-Length: 0\r\n\r\n")
-        case .message(let format, let payload):
-            attributes("sidesocket.message", into: &buffer)
-            switch format {
-            case .text: buffer.writeStaticString("Content-Type: text/plain; charset=utf-8\r\nContent-Length: ")
-            case .binary: buffer.writeStaticString("Content-Type: application/octet-stream\r\nContent-Length: ")
+            switch delivery.event {
+            case .open, .batch, .revalidate:
+                body = ByteBuffer()
+            case .message(let format, let payload):
+                switch format {
+                case .text: buffer.writeStaticString("Content-Type: text/plain; charset=utf-8\r\n")
+                case .binary: buffer.writeStaticString("Content-Type: application/octet-stream\r\n")
+                }
+                body = payload
+            case .close(let report):
+                buffer.writeStaticString("Content-Type: application/json\r\n")
+                body = report.json
             }
-            buffer.writeDecimal(UInt64(payload.readableBytes))
-            buffer.writeStaticString("\r\n\r\n")
-            buffer.writeImmutableBuffer(payload)
-        case .close(let report):
-            attributes("sidesocket.close", into: &buffer)
-            let body = report.json
-            buffer.writeStaticString("Content-Type: application/json\r\nContent-Length: ")
-            buffer.writeDecimal(UInt64(body.readableBytes))
-            buffer.writeStaticString("\r\n\r\n")
-            buffer.writeImmutableBuffer(body)
         }
+        writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
+    }
+
+    /// Ends the head, with the signature that depends on the body, and writes the body.
+    private func writeBody(
+        _ body: ByteBuffer,
+        id: @autoclosure () -> String,
+        signedAt: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        secrets?.write(id: id(), unixSeconds: signedAt, body: body, into: &buffer)
+        buffer.writeStaticString("Content-Length: ")
+        buffer.writeDecimal(UInt64(body.readableBytes))
+        buffer.writeStaticString("\r\n\r\n")
+        buffer.writeImmutableBuffer(body)
     }
 
     private func writeStart(
@@ -200,6 +258,18 @@ public struct CloudEventsDialect: Sendable {
         buffer.writeStaticString("\r\nce-time: ")
         EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
         buffer.writeStaticString("\r\n")
+    }
+}
+
+extension SessionEvent {
+    /// The value of `ce-type`.
+    fileprivate var type: StaticString {
+        switch self {
+        case .open: "sidesocket.open"
+        case .message, .batch: "sidesocket.message"
+        case .revalidate: "sidesocket.revalidate"
+        case .close: "sidesocket.close"
+        }
     }
 }
 

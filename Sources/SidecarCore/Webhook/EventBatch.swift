@@ -4,7 +4,9 @@ import NIOCore
 ///
 /// What the prefix of a connection says in `ce-` fields is said by the members of each event; the other fields stay.
 enum EventBatch {
-    /// The messages of a connection as a whole request.
+    /// Writes the head of a request with the messages of a connection, but for its length and end.
+    ///
+    /// - Returns: The body.
     ///
     /// - Parameters:
     ///   - prefix: The fields that all events of the connection begin with, request line included.
@@ -19,7 +21,7 @@ enum EventBatch {
         firstSequence: UInt64,
         unixMilliseconds: Int64,
         into buffer: inout ByteBuffer
-    ) {
+    ) -> ByteBuffer {
         var shared = ByteBuffer()
         split(prefix, fields: &buffer, members: &shared)
         if let identity { split(identity, fields: &buffer, members: &shared) }
@@ -53,10 +55,8 @@ enum EventBatch {
             body.writeStaticString("}")
         }
         body.writeStaticString("]")
-        buffer.writeStaticString("Content-Type: application/cloudevents-batch+json\r\nContent-Length: ")
-        buffer.writeDecimal(UInt64(body.readableBytes))
-        buffer.writeStaticString("\r\n\r\n")
-        buffer.writeImmutableBuffer(body)
+        buffer.writeStaticString("Content-Type: application/cloudevents-batch+json\r\n")
+        return body
     }
 
     /// Copies the lines of a head, but those of `ce-` fields become members of a JSON object.

@@ -25,9 +25,7 @@ public enum SwitchingProtocols {
                 reason: "subprotocol"
             )
         }
-        buffer.writeStaticString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-        buffer.writeField("Sec-WebSocket-Accept", acceptKey)
-        if let extensions { buffer.writeField("Sec-WebSocket-Extensions", extensions) }
+        writeStart(acceptKey: acceptKey, extensions: extensions, into: &buffer)
         let named = HeaderRules.namedByConnection(reply.headers)
         reply.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isHandshakeOnly(name) || HeaderRules.isSidesocket(name)
@@ -39,5 +37,17 @@ public enum SwitchingProtocols {
         }
         buffer.writeStaticString("\r\n")
         return nil
+    }
+
+    /// Writes a 101 answer that the app has no part in.
+    public static func writePlain(acceptKey: String, extensions: String?, into buffer: inout ByteBuffer) {
+        writeStart(acceptKey: acceptKey, extensions: extensions, into: &buffer)
+        buffer.writeStaticString("\r\n")
+    }
+
+    private static func writeStart(acceptKey: String, extensions: String?, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        buffer.writeField("Sec-WebSocket-Accept", acceptKey)
+        if let extensions { buffer.writeField("Sec-WebSocket-Extensions", extensions) }
     }
 }

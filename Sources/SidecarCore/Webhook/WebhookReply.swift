@@ -61,6 +61,8 @@ public struct WebhookReply: Sendable, Equatable {
     public var output = Output.none
     /// The value of `Sidesocket-Close`.
     public var close: CloseRequest?
+    /// The value of `Sidesocket-Token`: a new token for the client.
+    public var token: String?
 
     /// Reads the app's answer to an event, or to a batch of as many messages.
     ///
@@ -102,6 +104,8 @@ public struct WebhookReply: Sendable, Equatable {
             user = value
         } else if HTTPField.equals(name, "sidesocket-state") {
             state = value
+        } else if HTTPField.equals(name, "sidesocket-token") {
+            token = value
         } else if HTTPField.equals(name, "sidesocket-close") {
             guard let request = CloseRequest(headerValue: value) else {
                 return "Sidesocket-Close needs a code of 1000-1003, 1007-1014 or 3000-4999, then a reason."
@@ -122,7 +126,7 @@ public struct WebhookReply: Sendable, Equatable {
         }
     }
 
-    private static func output(contentType: String?, body: ByteBuffer) throws(DeliveryFailure) -> Output {
+    static func output(contentType: String?, body: ByteBuffer) throws(DeliveryFailure) -> Output {
         guard let contentType, !contentType.isEmpty else {
             return .message(body.isValidUTF8 ? .text : .binary, body)
         }

@@ -9,6 +9,7 @@ enum SessionInput {
     case text(String)
     case binary(Int)
     case sent
+    case revalidate
     case answered
     case ended(UInt16, String, CloseInitiator, atMillisecond: Int64)
     case discard
@@ -28,6 +29,7 @@ extension SessionStateMachine {
         case .sent:
             sent()
             return "-"
+        case .revalidate: return revalidate().words
         case .answered: return answered().words
         case .ended(let code, let reason, let initiator, let millisecond):
             return ended(code: code, reason: reason, initiator: initiator, at: .at(millisecond)).words
@@ -55,6 +57,7 @@ extension SessionEvent {
     fileprivate var words: String {
         switch self {
         case .open: "open"
+        case .revalidate: "revalidate"
         case .message(.text, let payload): "text \(String(buffer: payload))"
         case .message(.binary, let payload): "binary \(payload.readableBytes)"
         case .batch(let messages):

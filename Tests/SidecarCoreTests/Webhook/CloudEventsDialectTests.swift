@@ -36,6 +36,7 @@ struct CloudEventsDialectTests {
             connectionID: id,
             client: client,
             unixMilliseconds: 1_795_428_000_123,
+            signedAt: 0,
             into: &buffer
         )
         return Heads.lines(buffer)
@@ -54,6 +55,7 @@ struct CloudEventsDialectTests {
             identity: identity,
             connectionID: id,
             unixMilliseconds: 1_795_428_000_123,
+            signedAt: 0,
             into: &buffer
         )
         return Heads.lines(buffer)
@@ -228,6 +230,7 @@ struct CloudEventsDialectTests {
             identity: CloudEventsDialect.identityLines(user: "\r\n", state: ""),
             connectionID: id,
             unixMilliseconds: 0,
+            signedAt: 0,
             into: &buffer
         )
         let lines = requestTranscript(Array(buffer.readableBytesView)).lines

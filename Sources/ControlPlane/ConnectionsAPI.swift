@@ -1,0 +1,251 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+internal import SidecarCore
+
+/// The API for connections, users and bans: reads requests, and writes what came of them.
+struct ConnectionsAPI: Sendable {
+    let connections: any ConnectionOperator
+    let audit: @Sendable (AuditRecord) -> Void
+    /// The largest message that may be sent, in bytes.
+    let maxMessageBytes: Int
+
+    private static let defaultBan = TimeAmount.hours(1)
+    private static let maxTokenBytes = 16 << 10
+
+    func register(in v1: RouterGroup<ControlContext>) {
+        v1.get("connections") { request, _ in try await self.list(request) }
+        v1.get("connections/:id") { _, context in try await self.show(context) }
+        v1.delete("connections/:id") { request, context in try await self.close(request, context) }
+        v1.post("connections/:id/messages") { request, context in try await self.send(request, context) }
+        v1.post("connections/:id/token") { request, context in try await self.renew(request, context) }
+        v1.delete("users/:user/connections") { request, context in try await self.closeUser(request, context) }
+        v1.get("bans") { _, _ in self.listBans() }
+        v1.get("bans/:kind/:value") { _, context in try self.showBan(context) }
+        v1.put("bans/:kind/:value") { request, context in try await self.ban(request, context) }
+        v1.delete("bans/:kind/:value") { _, context in try self.unban(context) }
+    }
+
+    // MARK: Connections
+
+    private func list(_ request: Request) async throws -> Response {
+        let query = request.uri.queryParameters
+        let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
+        guard (1...1000).contains(limit) else { throw Fault.badRequest("limit is a number from 1 to 1000.") }
+        let address = query["ip"].map { IPAddress($0) }
+        if let address, address == nil { throw Fault.badRequest("ip is an IP address.") }
+        let page = await self.connections.connections(
+            user: query["user"].map(String.init),
+            address: address ?? nil,
+            after: query["after"].map(String.init),
+            limit: limit
+        )
+        var json = ByteBuffer(string: "{\"connections\":[")
+        for (index, connection) in page.connections.enumerated() {
+            if index > 0 { json.writeString(",") }
+            connection.writeJSON(into: &json)
+        }
+        // Ids need no escapes.
+        json.writeString("],\"next\":\(page.next.map { "\"\($0)\"" } ?? "null")}\n")
+        return Self.answer(json)
+    }
+
+    private func show(_ context: ControlContext) async throws -> Response {
+        guard let connection = await self.connections.connection(try Self.parameter("id", context)) else {
+            throw Fault.noConnection
+        }
+        var json = ByteBuffer()
+        connection.writeJSON(into: &json)
+        json.writeString("\n")
+        return Self.answer(json)
+    }
+
+    private func close(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let id = try Self.parameter("id", context)
+        return try await self.audited("connection.close", id, context) {
+            let how = try Self.closeRequest(request)
+            guard await self.connections.close(id, how) else { throw Fault.noConnection }
+            return (Response(status: .noContent), "code \(how.code)")
+        }
+    }
+
+    private func closeUser(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let user = try Self.parameter("user", context)
+        return try await self.audited("user.close", user, context) {
+            let how = try Self.closeRequest(request)
+            let count = await self.connections.closeConnections(ofUser: user, how)
+            return (Self.answer(ByteBuffer(string: "{\"closed\":\(count)}\n")), "closed \(count) with \(how.code)")
+        }
+    }
+
+    private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let id = try Self.parameter("id", context)
+        return try await self.audited("connection.message", id, context) {
+            let body = try await Self.body(of: request, upTo: self.maxMessageBytes)
+            guard let (format, payload) = OperatorSyntax.message(contentType: request.headers[.contentType], body: body)
+            else { throw Fault.badRequest("The body is declared as text and is not valid UTF-8, or has no form here.") }
+            guard await self.connections.send(format, payload, to: id) else { throw Fault.noConnection }
+            return (Response(status: .noContent), "\(payload.readableBytes) bytes")
+        }
+    }
+
+    private func renew(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let id = try Self.parameter("id", context)
+        return try await self.audited("connection.token", id, context) {
+            let body = try await Self.body(of: request, upTo: Self.maxTokenBytes)
+            let token = String(buffer: body).filter { !$0.isWhitespace }
+            switch await self.connections.renewToken(token, of: id) {
+            case .renewed: return (Response(status: .noContent), "")
+            case .noConnection: throw Fault.noConnection
+            case .refused(let why): throw Fault(status: .unprocessableContent, detail: why, outcome: .badRequest)
+            }
+        }
+    }
+
+    // MARK: Bans
+
+    private func listBans() -> Response {
+        var json = ByteBuffer(string: "{\"bans\":[")
+        for (index, ban) in self.connections.bans().enumerated() {
+            if index > 0 { json.writeString(",") }
+            ban.writeJSON(into: &json)
+        }
+        json.writeString("]}\n")
+        return Self.answer(json)
+    }
+
+    private func showBan(_ context: ControlContext) throws -> Response {
+        guard let ban = self.connections.ban(of: try Self.subject(context)) else { throw Fault.noBan }
+        return Self.answer(Self.json(ban))
+    }
+
+    private func ban(_ request: Request, _ context: ControlContext) async throws -> Response {
+        try await self.audited("ban.add", Self.banTarget(context), context) {
+            let subject = try Self.subject(context)
+            let query = request.uri.queryParameters
+            let ttl = query["ttl"].map { OperatorSyntax.banDuration(String($0)) } ?? Self.defaultBan
+            guard let ttl else { throw Fault.badRequest("ttl is a duration from 1s to 720h.") }
+            let reason = query["reason"].map(String.init) ?? ""
+            guard reason.utf8.count <= 256 else { throw Fault.badRequest("reason is longer than 256 bytes.") }
+            let addition = await self.connections.ban(subject, for: ttl, reason: reason)
+            guard addition != .full, let ban = self.connections.ban(of: subject) else {
+                throw Fault(status: .init(code: 507, reasonPhrase: "Insufficient Storage"), detail: "There are too many bans.", outcome: .refused)
+            }
+            let seconds = ttl.nanoseconds / 1_000_000_000
+            return (Self.answer(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")
+        }
+    }
+
+    private func unban(_ context: ControlContext) throws -> Response {
+        let target = Self.banTarget(context)
+        do {
+            guard self.connections.unban(try Self.subject(context)) else { throw Fault.noBan }
+            self.note("ban.remove", target, context, .ok, "")
+            return Response(status: .noContent)
+        } catch let fault as Fault {
+            self.note("ban.remove", target, context, fault.outcome, fault.detail)
+            throw fault
+        }
+    }
+
+    private static func banTarget(_ context: ControlContext) -> String {
+        let parts = ["kind", "value"].map { context.parameters.get($0).map { OperatorSyntax.plain($0) } ?? "?" }
+        return parts.joined(separator: " ")
+    }
+
+    private static func subject(_ context: ControlContext) throws -> BanSubject {
+        let kind = try self.parameter("kind", context)
+        guard kind == "ip" || kind == "user" else { throw Fault(status: .notFound, detail: "Bans are of ip or user.") }
+        guard let subject = OperatorSyntax.subject(kind: kind, value: try self.parameter("value", context)) else {
+            throw Fault.badRequest("A ban is of an IP address or network, or of a user's name of up to 256 bytes.")
+        }
+        return subject
+    }
+
+    // MARK: Requests and answers
+
+    /// Why a request is not carried out.
+    private struct Fault: ProblemError {
+        let status: HTTPResponse.Status
+        let detail: String
+        var outcome = AuditRecord.Outcome.notFound
+
+        static let noConnection = Fault(status: .notFound, detail: "There is no such connection.")
+        static let noBan = Fault(status: .notFound, detail: "There is no such ban.")
+        static func badRequest(_ detail: String) -> Fault {
+            Fault(status: .badRequest, detail: detail, outcome: .badRequest)
+        }
+    }
+
+    private static func parameter(_ name: String, _ context: ControlContext) throws -> String {
+        guard let value = context.parameters.get(name).map({ OperatorSyntax.plain($0) }), !value.isEmpty else {
+            throw Fault.badRequest("The path is not valid UTF-8 in percent-encoding.")
+        }
+        return value
+    }
+
+    private static func closeRequest(_ request: Request) throws -> CloseRequest {
+        let query = request.uri.queryParameters
+        let reason = query["reason"].map(String.init) ?? "closed by the operator"
+        guard let code = query["code"].map({ Int($0) }) ?? 1008, let how = CloseRequest(code: code, reason: reason),
+            reason.utf8.count <= CloseRequest.maxReasonBytes
+        else {
+            throw Fault.badRequest(
+                "code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, and reason has at most 123 bytes."
+            )
+        }
+        return how
+    }
+
+    private static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
+        do {
+            return try await request.body.collect(upTo: limit)
+        } catch {
+            throw Fault(status: .contentTooLarge, detail: "The body is too large.", outcome: .badRequest)
+        }
+    }
+
+    /// Carries out a change, and notes what came of it.
+    private func audited(
+        _ action: String,
+        _ target: String,
+        _ context: ControlContext,
+        _ change: () async throws -> (Response, String)
+    ) async throws -> Response {
+        do {
+            let (response, detail) = try await change()
+            self.note(action, target, context, .ok, detail)
+            return response
+        } catch let fault as Fault {
+            self.note(action, target, context, fault.outcome, fault.detail)
+            throw fault
+        }
+    }
+
+    private func note(
+        _ action: String,
+        _ target: String,
+        _ context: ControlContext,
+        _ outcome: AuditRecord.Outcome,
+        _ detail: String
+    ) {
+        self.audit(
+            AuditRecord(action: action, who: "api \(context.peer)", target: target, outcome: outcome, detail: detail)
+        )
+    }
+
+    private static func json(_ ban: BanInfo) -> ByteBuffer {
+        var json = ByteBuffer()
+        ban.writeJSON(into: &json)
+        json.writeString("\n")
+        return json
+    }
+
+    private static func answer(_ json: ByteBuffer, _ status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status,
+            headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: json)
+        )
+    }
+}

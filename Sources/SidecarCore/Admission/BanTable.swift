@@ -1,0 +1,126 @@
+/// Whom a ban keeps out.
+public enum BanSubject: Sendable, Hashable {
+    /// Every client of a network, or one address.
+    case network(IPNetwork)
+    /// A user, by the name that the app or a token gives.
+    case user(String)
+
+    /// `ip` or `user`.
+    public var kind: String {
+        switch self {
+        case .network: "ip"
+        case .user: "user"
+        }
+    }
+
+    /// The address, network or name.
+    public var value: String {
+        switch self {
+        case .network(let network): "\(network)"
+        case .user(let name): name
+        }
+    }
+}
+
+/// One ban.
+public struct Ban: Sendable, Equatable {
+    /// Whom it keeps out.
+    public let subject: BanSubject
+    /// The end, in nanoseconds of a clock that never jumps.
+    public let until: Int64
+    /// Why, in our own words.
+    public let reason: String
+
+    /// Makes one.
+    public init(subject: BanSubject, until: Int64, reason: String) {
+        self.subject = subject
+        self.until = until
+        self.reason = reason
+    }
+}
+
+/// All bans of a process, in bounded memory; they end by themselves.
+public struct BanTable: Sendable {
+    /// What became of adding one.
+    public enum Addition: Sendable, Equatable {
+        case added
+        /// The same subject was banned already; the new end counts.
+        case replaced
+        /// There is no room for another one.
+        case full
+    }
+
+    /// How many there may be.
+    public let capacity: Int
+    private var bans: [BanSubject: Ban] = [:]
+    /// How many networks of each length and family there are: a look-up tries each length once.
+    private var lengths: [Length: Int] = [:]
+
+    private struct Length: Hashable {
+        let bits: Int
+        let isIPv4: Bool
+    }
+
+    /// An empty table.
+    public init(capacity: Int = 10_000) {
+        self.capacity = capacity
+    }
+
+    /// How many there are, those included that have ended and were not looked at since.
+    public var count: Int { bans.count }
+
+    /// Adds a ban, or moves the end of the one that there is.
+    public mutating func add(_ ban: Ban, now: Int64) -> Addition {
+        if bans.updateValue(ban, forKey: ban.subject) != nil { return .replaced }
+        if bans.count > capacity { removeEnded(now) }
+        if bans.count > capacity {
+            bans[ban.subject] = nil
+            return .full
+        }
+        count(ban.subject, by: 1)
+        return .added
+    }
+
+    /// Ends a ban early; false when there is none.
+    public mutating func remove(_ subject: BanSubject, now: Int64) -> Bool {
+        guard let ban = bans.removeValue(forKey: subject) else { return false }
+        count(subject, by: -1)
+        return ban.until > now
+    }
+
+    /// The ban of exactly this subject.
+    public func ban(of subject: BanSubject, now: Int64) -> Ban? {
+        bans[subject].flatMap { $0.until > now ? $0 : nil }
+    }
+
+    /// True when a ban covers this address.
+    public func covers(_ address: IPAddress, now: Int64) -> Bool {
+        for length in lengths.keys where length.isIPv4 == address.isIPv4 {
+            let network = IPNetwork(address, prefixLength: length.bits)
+            if ban(of: .network(network), now: now) != nil { return true }
+        }
+        return false
+    }
+
+    /// All that hold now, by kind and value.
+    public mutating func list(now: Int64) -> [Ban] {
+        removeEnded(now)
+        return bans.values.sorted {
+            ($0.subject.kind, $0.subject.value) < ($1.subject.kind, $1.subject.value)
+        }
+    }
+
+    private mutating func removeEnded(_ now: Int64) {
+        for (subject, ban) in bans where ban.until <= now {
+            bans[subject] = nil
+            count(subject, by: -1)
+        }
+    }
+
+    private mutating func count(_ subject: BanSubject, by change: Int) {
+        guard case .network(let network) = subject else { return }
+        let length = Length(bits: network.prefixLength, isIPv4: network.address.isIPv4)
+        let left = lengths[length, default: 0] + change
+        lengths[length] = left > 0 ? left : nil
+    }
+}

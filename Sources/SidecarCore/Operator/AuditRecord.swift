@@ -1,0 +1,51 @@
+import NIOCore
+
+/// One change that somebody made through the API, or that Sidesocket made by itself.
+public struct AuditRecord: Sendable, Equatable {
+    /// What came of it.
+    public enum Outcome: String, Sendable, Equatable {
+        case ok
+        case notFound = "not_found"
+        case badRequest = "bad_request"
+        case refused
+    }
+
+    /// What was to be done, such as `connection.close`.
+    public let action: String
+    /// Who wanted it: `api ADDRESS`, or `auto`.
+    public let who: String
+    /// What it was to be done to.
+    public let target: String
+    /// What came of it.
+    public let outcome: Outcome
+    /// More about it.
+    public let detail: String
+
+    /// Makes a record.
+    public init(action: String, who: String, target: String, outcome: Outcome, detail: String = "") {
+        self.action = action
+        self.who = who
+        self.target = target
+        self.outcome = outcome
+        self.detail = detail
+    }
+
+    /// One line of JSON with its line feed.
+    public func line(unixMilliseconds: Int64) -> [UInt8] {
+        var line = ByteBuffer()
+        line.writeStaticString("{\"time\":\"")
+        EventTime.write(unixMilliseconds: unixMilliseconds, into: &line)
+        line.writeStaticString("\",\"audit\":")
+        line.writeJSONString(action)
+        line.writeStaticString(",\"who\":")
+        line.writeJSONString(who)
+        line.writeStaticString(",\"target\":")
+        line.writeJSONString(String(target.unicodeScalars.prefix(1024).map(Character.init)))
+        line.writeStaticString(",\"outcome\":\"")
+        line.writeString(outcome.rawValue)
+        line.writeStaticString("\",\"detail\":")
+        line.writeJSONString(String(detail.unicodeScalars.prefix(1024).map(Character.init)))
+        line.writeStaticString("}\n")
+        return Array(line.readableBytesView)
+    }
+}

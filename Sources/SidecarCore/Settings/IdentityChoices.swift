@@ -1,0 +1,198 @@
+public import NIOCore
+
+/// Whether a client needs a token (`AUTH`).
+public enum AuthMode: String, Sendable, Equatable, CaseIterable {
+    /// Tokens mean nothing to us.
+    case off
+    /// A client without a token passes as nobody; a token that is there must be good.
+    case optional
+    /// A client without a good token is refused.
+    case required
+}
+
+/// An algorithm that tokens may be signed with (RFC 7518 §3.1, RFC 8037).
+public enum TokenAlgorithm: String, Sendable, Equatable, CaseIterable {
+    case hs256 = "HS256"
+    case hs384 = "HS384"
+    case hs512 = "HS512"
+    case rs256 = "RS256"
+    case rs384 = "RS384"
+    case rs512 = "RS512"
+    case ps256 = "PS256"
+    case ps384 = "PS384"
+    case ps512 = "PS512"
+    case es256 = "ES256"
+    case es384 = "ES384"
+    case es512 = "ES512"
+    case edDSA = "EdDSA"
+}
+
+/// Where a client's token may be (`JWT_SOURCES`).
+public enum TokenSource: Sendable, Equatable, CustomStringConvertible {
+    /// `sidesocket.bearer.TOKEN` among the offered subprotocols: what a browser's WebSocket can send.
+    case subprotocol
+    /// `Authorization: Bearer TOKEN`.
+    case authorization
+    /// A cookie of this name.
+    case cookie(String)
+    /// A parameter of the query of this name; it shows up in the logs of whatever is on the way.
+    case query(String)
+    /// The first message.
+    case message
+
+    /// What a subprotocol, or a message, with a token begins with.
+    public static let bearerPrefix = "sidesocket.bearer."
+
+    /// As it is set.
+    public var description: String {
+        switch self {
+        case .subprotocol: "subprotocol"
+        case .authorization: "authorization"
+        case .cookie(let name): "cookie:\(name)"
+        case .query(let name): "query:\(name)"
+        case .message: "message"
+        }
+    }
+}
+
+/// When a client's address is banned by itself (`AUTO_BAN`).
+public struct AutoBan: Sendable, Equatable {
+    /// So many breaches are forgiven in a period.
+    public let breaches: Rate
+    /// How long the ban lasts.
+    public let duration: TimeAmount
+}
+
+extension ValueSyntax where Value == [TokenAlgorithm] {
+    static let tokenAlgorithms = ValueSyntax(
+        accepted: "\(TokenAlgorithm.allCases.map(\.rawValue).joined(separator: ", ")); several by comma",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            var algorithms: [TokenAlgorithm] = []
+            for item in try listItems(text) {
+                guard let algorithm = TokenAlgorithm(rawValue: String(item)) else {
+                    throw ValueProblem("has an algorithm that is not known")
+                }
+                if !algorithms.contains(algorithm) { algorithms.append(algorithm) }
+            }
+            return algorithms
+        },
+        show: { $0.map(\.rawValue).joined(separator: ",") }
+    )
+}
+
+extension ValueSyntax where Value == [TokenSource] {
+    static let tokenSources = ValueSyntax(
+        accepted: "subprotocol, authorization, cookie:NAME, query:NAME, message; several by comma, in their order",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            var sources: [TokenSource] = []
+            for item in try listItems(text) {
+                let source = try source(String(item))
+                guard !sources.contains(source) else { throw ValueProblem("names a source twice") }
+                sources.append(source)
+            }
+            return sources
+        },
+        show: { $0.map(\.description).joined(separator: ",") }
+    )
+
+    private static func source(_ item: String) throws(ValueProblem) -> TokenSource {
+        switch item {
+        case "subprotocol": return .subprotocol
+        case "authorization": return .authorization
+        case "message": return .message
+        default: break
+        }
+        let parts = item.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, !parts[1].isEmpty,
+            parts[1].utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || "-._".utf8.contains($0) })
+        else { throw ValueProblem("names a source that is not known") }
+        switch parts[0] {
+        case "cookie": return .cookie(parts[1])
+        case "query": return .query(parts[1])
+        default: throw ValueProblem("names a source that is not known")
+        }
+    }
+}
+
+extension ValueSyntax where Value == [String] {
+    /// Texts by comma, such as issuers.
+    static let texts = ValueSyntax(
+        accepted: "one or more texts by comma",
+        takesList: true,
+        read: { text throws(ValueProblem) in try listItems(text).map(String.init) },
+        show: { $0.joined(separator: ",") }
+    )
+
+    /// Names of claims that the app is told; what is left of each as the name of a header has to be different.
+    static let claimNames = ValueSyntax(
+        accepted: "names of claims with a letter or digit in each; several by comma",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            let names = try listItems(text).map(String.init)
+            let headers = names.map(Settings.claimHeader)
+            guard headers.allSatisfy({ $0 != Settings.claimHeader("") }) else {
+                throw ValueProblem("has a name without a letter or digit")
+            }
+            guard Set(headers).count == headers.count else {
+                throw ValueProblem("has two names that become the same header")
+            }
+            return names
+        },
+        show: { $0.joined(separator: ",") }
+    )
+}
+
+extension ValueSyntax where Value == String {
+    /// Any text of some length.
+    static func text(_ accepted: String, upTo limit: Int) -> ValueSyntax {
+        ValueSyntax(
+            accepted: accepted,
+            read: { text throws(ValueProblem) in
+                guard text.utf8.count <= limit else { throw ValueProblem("is longer than \(limit) bytes") }
+                return text
+            },
+            show: { $0 }
+        )
+    }
+}
+
+extension ValueSyntax where Value == WebhookTarget {
+    static let httpURL = ValueSyntax(
+        accepted: "an http:// or https:// URL",
+        read: { text throws(ValueProblem) in
+            let target = try ValueSyntax.webhookURL.read(text)
+            guard target.origin != nil else { throw ValueProblem("has no http:// or https://") }
+            return target
+        },
+        show: { $0.description }
+    )
+}
+
+extension ValueSyntax where Value == AutoBan? {
+    static let autoBan = ValueSyntax(
+        accepted: "THRESHOLD/PERIOD,ttl=DURATION such as 20/1m,ttl=10m, or off",
+        read: { text throws(ValueProblem) in
+            if text.lowercased() == "off" { return nil }
+            let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+            guard parts.count == 2, parts[1].hasPrefix("ttl="), !parts[0].contains("burst") else {
+                throw ValueProblem("is not THRESHOLD/PERIOD,ttl=DURATION")
+            }
+            guard let breaches = try ValueSyntax<Rate?>.rate(.events).read(String(parts[0])) else {
+                throw ValueProblem("has no threshold")
+            }
+            let ttl = ValueSyntax<TimeAmount>.duration(.seconds(1) ... .hours(30 * 24))
+            return AutoBan(breaches: breaches, duration: try ttl.read(String(parts[1].dropFirst(4))))
+        },
+        show: { $0.map { "\($0.breaches),ttl=\(showDuration($0.duration))" } ?? "off" }
+    )
+}
+
+extension Settings {
+    /// The header in which the app is told a claim: `ce-claim` and the letters and digits of its name in lower case,
+    /// since a CloudEvents attribute may have no others.
+    public static func claimHeader(_ claim: String) -> String {
+        "ce-claim" + claim.lowercased().filter { $0.isASCII && ($0.isLetter || $0.isNumber) }
+    }
+}

@@ -1,0 +1,223 @@
+internal import NIOCore
+
+/// The variables that say who clients are, and how Sidesocket proves itself.
+extension SettingsRegistry {
+    static let identity = [
+        SettingDefinition(
+            "TLS_CERT",
+            .identity,
+            \.tlsCertificate,
+            .filePath,
+            unset: "none: plain HTTP",
+            "A PEM file with the certificate chain of the public addresses; read again when it changes."
+        ),
+        SettingDefinition(
+            "TLS_KEY",
+            .identity,
+            \.tlsKey,
+            .filePath,
+            unset: "none",
+            "A PEM file with the private key that belongs to it."
+        ),
+        SettingDefinition(
+            "TLS_CLIENT_CA",
+            .identity,
+            \.tlsClientCA,
+            .filePath,
+            unset: "none",
+            "A PEM file with the authorities whose certificate every client has to show."
+        ),
+        SettingDefinition(
+            "CONTROL_TLS_CERT",
+            .identity,
+            \.controlTLSCertificate,
+            .filePath,
+            unset: "none: plain HTTP",
+            "The certificate chain of the control addresses."
+        ),
+        SettingDefinition(
+            "CONTROL_TLS_KEY",
+            .identity,
+            \.controlTLSKey,
+            .filePath,
+            unset: "none",
+            "The private key that belongs to it."
+        ),
+        SettingDefinition(
+            "WEBHOOK_SECRET",
+            .identity,
+            \.webhookSecrets,
+            .webhookSecrets,
+            unset: "none: events are not signed",
+            isSecret: true,
+            "The secrets that events are signed with, as Standard Webhooks has it."
+        ),
+        SettingDefinition(
+            "AUTH",
+            .identity,
+            \.auth,
+            .choice,
+            "Whether a client has to show a JSON Web Token."
+        ),
+        SettingDefinition(
+            "JWT_KEY",
+            .identity,
+            \.jwtKey,
+            .text("a PEM public key, or a shared secret of at least 32 bytes", upTo: 64 << 10),
+            unset: "none",
+            isSecret: true,
+            "The key that tokens are verified with."
+        ),
+        SettingDefinition(
+            "JWT_KEY_ID",
+            .identity,
+            \.jwtKeyID,
+            .text("the kid of that key", upTo: 256),
+            unset: "none: tokens with a kid are refused",
+            "The kid that tokens signed with JWT_KEY have."
+        ),
+        SettingDefinition(
+            "JWT_JWKS_URL",
+            .identity,
+            \.jwtKeySetURL,
+            .httpURL,
+            unset: "none",
+            "Where the issuer publishes its keys, which are fetched again every five minutes."
+        ),
+        SettingDefinition(
+            "JWT_ALGORITHMS",
+            .identity,
+            \.jwtAlgorithms,
+            .tokenAlgorithms,
+            unset: "none; required with AUTH",
+            "The algorithms that tokens may be signed with."
+        ),
+        SettingDefinition(
+            "JWT_ISSUER",
+            .identity,
+            \.jwtIssuers,
+            .texts,
+            unset: "anybody",
+            "Who may have issued a token (iss)."
+        ),
+        SettingDefinition(
+            "JWT_AUDIENCE",
+            .identity,
+            \.jwtAudiences,
+            .texts,
+            unset: "anybody",
+            "Whom a token may be meant for (aud)."
+        ),
+        SettingDefinition(
+            "JWT_USER_CLAIM",
+            .identity,
+            \.jwtUserClaim,
+            .text("the name of a claim", upTo: 256),
+            "The claim that names the user."
+        ),
+        SettingDefinition(
+            "JWT_LEEWAY",
+            .identity,
+            \.jwtLeeway,
+            .duration(.zero ... .minutes(10)),
+            "How far the issuer's clock and ours may differ."
+        ),
+        SettingDefinition(
+            "JWT_SOURCES",
+            .identity,
+            \.jwtSources,
+            .tokenSources,
+            "Where a token is looked for."
+        ),
+        SettingDefinition(
+            "AUTH_TIMEOUT",
+            .identity,
+            \.authTimeout,
+            .duration(.milliseconds(100) ... .minutes(5)),
+            "How long a client may take to send its token as the first message."
+        ),
+        SettingDefinition(
+            "JWT_FORWARD_CLAIMS",
+            .identity,
+            \.jwtForwardClaims,
+            .claimNames,
+            unset: "none",
+            "Claims that the app is told in ce-claim headers."
+        ),
+        SettingDefinition(
+            "REVALIDATE_INTERVAL",
+            .identity,
+            \.revalidateInterval,
+            .duration(.milliseconds(100) ... .hours(24), off: true),
+            "How often the app is asked whether a client is still welcome, give or take a tenth."
+        ),
+        SettingDefinition(
+            "AUTO_BAN",
+            .identity,
+            \.autoBan,
+            .autoBan,
+            "How many breaches of the protocol or of limits get a client's address banned."
+        ),
+        SettingDefinition(
+            "AUDIT_LOG",
+            .identity,
+            \.auditLog,
+            .filePath,
+            "Where each change through the API and each automatic ban is written: stderr, or a file."
+        ),
+    ]
+}
+
+extension CrossChecks {
+    /// Identity settings that only make sense together.
+    func identityFaults() -> [SettingFault?] {
+        [
+            pair("TLS_CERT", settings.tlsCertificate, "TLS_KEY", settings.tlsKey),
+            pair("CONTROL_TLS_CERT", settings.controlTLSCertificate, "CONTROL_TLS_KEY", settings.controlTLSKey),
+            clientAuthoritiesAreOfUse(),
+            tokensCanBeVerified(),
+            algorithmsAreNamed(),
+        ]
+    }
+
+    private func pair(_ first: String, _ one: String?, _ second: String, _ other: String?) -> SettingFault? {
+        guard (one == nil) != (other == nil) else { return nil }
+        let (given, missing) = one == nil ? (second, first) : (first, second)
+        return fault(
+            given,
+            among: [first, second],
+            problem: "is of no use without SIDESOCKET_\(missing)",
+            accepted: "both, or none"
+        )
+    }
+
+    private func clientAuthoritiesAreOfUse() -> SettingFault? {
+        guard settings.tlsClientCA != nil, settings.tlsCertificate == nil else { return nil }
+        return fault(
+            "TLS_CLIENT_CA",
+            among: ["TLS_CLIENT_CA", "TLS_CERT", "TLS_KEY"],
+            problem: "is of no use without SIDESOCKET_TLS_CERT: clients show certificates in TLS only",
+            accepted: "SIDESOCKET_TLS_CERT and SIDESOCKET_TLS_KEY with it"
+        )
+    }
+
+    private func tokensCanBeVerified() -> SettingFault? {
+        guard settings.auth != .off, settings.jwtKey == nil, settings.jwtKeySetURL == nil else { return nil }
+        return fault(
+            "AUTH",
+            among: ["AUTH", "JWT_KEY", "JWT_JWKS_URL"],
+            problem: "has no key to verify tokens with",
+            accepted: "SIDESOCKET_JWT_KEY, SIDESOCKET_JWT_KEY_FILE or SIDESOCKET_JWT_JWKS_URL with it"
+        )
+    }
+
+    private func algorithmsAreNamed() -> SettingFault? {
+        guard settings.auth != .off, settings.jwtAlgorithms == nil else { return nil }
+        return fault(
+            "JWT_ALGORITHMS",
+            among: ["AUTH", "JWT_ALGORITHMS"],
+            problem: "is required with SIDESOCKET_AUTH and not given",
+            accepted: "the algorithms of your issuer, such as RS256"
+        )
+    }
+}

@@ -1,0 +1,186 @@
+import FoundationEssentials
+import JWTKit
+
+/// Why a key cannot be used.
+public enum TokenKeyError: Error, Sendable, Equatable {
+    /// It is no PEM public key of a supported kind.
+    case unreadable
+    /// A shared secret that is shorter than the hash that it is used with (RFC 7518 §3.2), in bytes.
+    case shortSecret(Int)
+    /// None of the allowed algorithms can be used with it.
+    case noAlgorithm
+    /// An allowed algorithm is of another kind than the key: a public key must never serve as a shared secret.
+    case mismatch(String)
+    /// It is no JSON Web Key Set (RFC 7517 §5).
+    case noKeySet
+
+    /// What would do.
+    public static let accepted = "a PEM public key (RSA, EC or Ed25519), or a shared secret of at least 32 bytes, "
+        + "of the kind that JWT_ALGORITHMS names"
+
+    /// What is wrong, in words that carry nothing of the key.
+    public var problem: String {
+        switch self {
+        case .unreadable: "it is no PEM public key that can be read"
+        case .shortSecret(let bytes): "a shared secret for JWT_ALGORITHMS has at least \(bytes) bytes"
+        case .noAlgorithm: "no algorithm of JWT_ALGORITHMS fits it"
+        case .mismatch(let algorithm): "\(algorithm) of JWT_ALGORITHMS is of another kind"
+        case .noKeySet: "it is no key set"
+        }
+    }
+}
+
+/// The keys that tokens are verified with, each for one `kid` and one algorithm.
+///
+/// A token names its key exactly: there is no default for a `kid` that is not known, and no algorithm that a key was not
+/// loaded for (RFC 8725 §3.1).
+public struct TokenKeys: Sendable {
+    private struct Name: Hashable {
+        let id: String?
+        let algorithm: String
+    }
+
+    /// All algorithms there are.
+    public static let algorithms = [
+        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+        "EdDSA",
+    ]
+
+    private var keys: [Name: any JWTAlgorithm] = [:]
+
+    /// No keys.
+    public init() {}
+
+    /// True without any key.
+    public var isEmpty: Bool { keys.isEmpty }
+
+    /// The keys of both; those of `other` win.
+    public func merging(_ other: TokenKeys) -> TokenKeys {
+        var merged = self
+        merged.keys.merge(other.keys) { $1 }
+        return merged
+    }
+
+    func key(id: String?, algorithm: String) -> (any JWTAlgorithm)? { keys[Name(id: id, algorithm: algorithm)] }
+    func knows(id: String?) -> Bool { keys.keys.contains { $0.id == id } }
+
+    // MARK: One key
+
+    /// A key as text: a PEM public key, or else a shared secret.
+    ///
+    /// - Parameters:
+    ///   - id: The `kid` that tokens have to name; nil when they must name none.
+    ///   - algorithms: Those that it may be used with.
+    ///   - isOnly: Whether all of them have to fit it, since there are no other keys.
+    public init(text: String, id: String?, algorithms: [String], isOnly: Bool) async throws(TokenKeyError) {
+        let isPEM = text.contains("-----BEGIN")
+        let signers = isPEM ? try await Self.publicKey(pem: text) : try await Self.secret(text, algorithms)
+        for algorithm in algorithms {
+            if let signer = signers[algorithm] {
+                keys[Name(id: id, algorithm: algorithm)] = signer
+            } else if isOnly, isPEM == algorithm.hasPrefix("HS") {
+                throw .mismatch(algorithm)
+            }
+        }
+        if keys.isEmpty { throw .noAlgorithm }
+    }
+
+    private static func secret(
+        _ text: String,
+        _ algorithms: [String]
+    ) async throws(TokenKeyError) -> [String: any JWTAlgorithm] {
+        let bytes = text.utf8.count
+        // The library would stop the process at a shorter one.
+        let digests: [(name: String, bytes: Int, digest: DigestAlgorithm)] = [
+            ("HS256", 32, .sha256), ("HS384", 48, .sha384), ("HS512", 64, .sha512),
+        ]
+        if let short = digests.last(where: { algorithms.contains($0.name) && bytes < $0.bytes }) {
+            throw .shortSecret(short.bytes)
+        }
+        return await signers { keys, algorithm in
+            guard let use = digests.first(where: { $0.name == algorithm }), bytes >= use.bytes else { return }
+            await keys.add(hmac: HMACKey(from: text), digestAlgorithm: use.digest)
+        }
+    }
+
+    private static func publicKey(pem: String) async throws(TokenKeyError) -> [String: any JWTAlgorithm] {
+        let found: [String: any JWTAlgorithm]
+        if let key = try? Insecure.RSA.PublicKey(pem: pem) {
+            found = await signers { keys, algorithm in
+                switch algorithm {
+                case "RS256": await keys.add(rsa: key, digestAlgorithm: .sha256)
+                case "RS384": await keys.add(rsa: key, digestAlgorithm: .sha384)
+                case "RS512": await keys.add(rsa: key, digestAlgorithm: .sha512)
+                case "PS256": await keys.add(pss: key, digestAlgorithm: .sha256)
+                case "PS384": await keys.add(pss: key, digestAlgorithm: .sha384)
+                case "PS512": await keys.add(pss: key, digestAlgorithm: .sha512)
+                default: break
+                }
+            }
+        } else if let key = try? ES256PublicKey(pem: pem) {
+            found = await signers { if $1 == "ES256" { await $0.add(ecdsa: key) } }
+        } else if let key = try? ES384PublicKey(pem: pem) {
+            found = await signers { if $1 == "ES384" { await $0.add(ecdsa: key) } }
+        } else if let key = try? ES512PublicKey(pem: pem) {
+            found = await signers { if $1 == "ES512" { await $0.add(ecdsa: key) } }
+        } else if let key = try? EdDSA.PublicKey(pem: pem) {
+            found = await signers { if $1 == "EdDSA" { await $0.add(eddsa: key) } }
+        } else {
+            throw .unreadable
+        }
+        if found.isEmpty { throw .unreadable }
+        return found
+    }
+
+    /// What each algorithm verifies with, for the kinds that `add` knows.
+    private static func signers(
+        _ add: (_ keys: JWTKeyCollection, _ algorithm: String) async -> Void
+    ) async -> [String: any JWTAlgorithm] {
+        var found: [String: any JWTAlgorithm] = [:]
+        for algorithm in algorithms {
+            // One collection each: asked for a key that it has not, it would give another one.
+            let keys = JWTKeyCollection()
+            await add(keys, algorithm)
+            if let key = try? await keys.getKey(), key.name == algorithm { found[algorithm] = key }
+        }
+        return found
+    }
+
+    // MARK: Key sets
+
+    /// The usable keys of a JSON Web Key Set: for signatures, with a `kid`, of a kind that an allowed algorithm needs.
+    ///
+    /// Whatever else stands in it is passed over (RFC 7517 §5).
+    public init(keySet bytes: [UInt8], algorithms: [String]) async throws(TokenKeyError) {
+        guard let set = try? JSONDecoder().decode(KeySet.self, from: Data(bytes)) else { throw .noKeySet }
+        for entry in set.keys {
+            guard let key = entry.key, let id = key.keyIdentifier?.string, entry.isForSignatures else { continue }
+            for algorithm in algorithms where key.algorithm == nil || key.algorithm?.rawValue == algorithm {
+                let keys = JWTKeyCollection()
+                guard (try? await keys.add(jwk: key)) != nil,
+                    let signer = try? await keys.getKey(for: JWKIdentifier(string: id), alg: algorithm),
+                    signer.name == algorithm
+                else { continue }
+                self.keys[Name(id: id, algorithm: algorithm)] = signer
+            }
+        }
+    }
+
+    private struct KeySet: Decodable {
+        let keys: [Entry]
+
+        /// A key, or nil for one of a kind that is not supported.
+        struct Entry: Decodable {
+            let key: JWK?
+            let isForSignatures: Bool
+
+            enum CodingKeys: String, CodingKey { case use }
+
+            init(from decoder: any Decoder) throws {
+                key = try? JWK(from: decoder)
+                let use = try? decoder.container(keyedBy: CodingKeys.self).decodeIfPresent(String.self, forKey: .use)
+                isForSignatures = use == nil || use == "sig"
+            }
+        }
+    }
+}

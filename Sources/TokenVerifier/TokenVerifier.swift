@@ -1,0 +1,178 @@
+import FoundationEssentials
+import JWTKit
+
+/// What a token has to be like.
+public struct TokenPolicy: Sendable, Equatable {
+    /// A claim that the app is told.
+    public struct ForwardedClaim: Sendable, Equatable {
+        /// The claim's name in the token.
+        public let claim: String
+        /// What is told about it is called so.
+        public let name: String
+
+        /// Makes one.
+        public init(claim: String, name: String) {
+            self.claim = claim
+            self.name = name
+        }
+    }
+
+    /// The algorithms that are accepted, by their names in RFC 7518.
+    public var algorithms: [String]
+    /// Who may have issued it; empty for everybody.
+    public var issuers: [String]
+    /// Whom it may be meant for; empty for everybody.
+    public var audiences: [String]
+    /// The claim that names the user.
+    public var userClaim: String
+    /// How far clocks may differ, in seconds.
+    public var leeway: Double
+    /// Claims for the app.
+    public var forwardedClaims: [ForwardedClaim]
+
+    /// Makes a policy.
+    public init(
+        algorithms: [String],
+        issuers: [String] = [],
+        audiences: [String] = [],
+        userClaim: String = "sub",
+        leeway: Double = 30,
+        forwardedClaims: [ForwardedClaim] = []
+    ) {
+        self.algorithms = algorithms
+        self.issuers = issuers
+        self.audiences = audiences
+        self.userClaim = userClaim
+        self.leeway = leeway
+        self.forwardedClaims = forwardedClaims
+    }
+}
+
+/// What a good token says.
+public struct VerifiedToken: Sendable, Equatable {
+    /// Who the client is.
+    public let user: String
+    /// From when on it no longer counts, in seconds since 1970, leeway included.
+    public let expiresAt: Double
+    /// The claims for the app that it has, by the names that the policy gives them.
+    public let claims: [Claim]
+
+    /// One claim.
+    public struct Claim: Sendable, Equatable {
+        /// Its name for the app.
+        public let name: String
+        /// A string as it is, everything else as JSON.
+        public let value: String
+    }
+}
+
+/// Verifies JSON Web Tokens (RFC 7519) by the rules of RFC 8725.
+public struct TokenVerifier: Sendable {
+    /// The largest token, in bytes.
+    public static let maxBytes = 16 << 10
+    /// The longest name of a user, in bytes.
+    public static let maxUserBytes = 256
+
+    /// What tokens have to be like.
+    public let policy: TokenPolicy
+    private let keys: TokenKeys
+
+    /// A verifier with these keys.
+    public init(policy: TokenPolicy, keys: TokenKeys) {
+        self.policy = policy
+        self.keys = keys
+    }
+
+    /// Verifies a token.
+    ///
+    /// - Parameter now: Seconds since 1970.
+    public func verify(_ token: String, now: Double) throws(TokenRefusal) -> VerifiedToken {
+        guard token.utf8.count <= Self.maxBytes else { throw .tooLarge }
+        let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3, let header = Self.object(parts[0]), let signature = Self.bytes(parts[2]) else {
+            throw .malformed
+        }
+        let key = try key(for: header)
+        let signed = token.utf8.prefix(parts[0].count + 1 + parts[1].count)
+        guard (try? key.verify(signature, signs: Array(signed))) == true else { throw .signature }
+        guard let claims = Self.object(parts[1]) else { throw .malformed }
+        return try accept(claims, now: now)
+    }
+
+    /// Of the header only `alg`, `kid` and `crit` count: keys that a token brings along, or points to, are no keys.
+    private func key(for header: [String: ClaimValue]) throws(TokenRefusal) -> any JWTAlgorithm {
+        guard header["crit"] == nil else { throw .critical }
+        guard case .string(let algorithm)? = header["alg"], policy.algorithms.contains(algorithm) else {
+            throw .algorithm
+        }
+        let id: String?
+        switch header["kid"] {
+        case nil: id = nil
+        case .string(let text)?: id = text
+        default: throw .malformed
+        }
+        guard let key = keys.key(id: id, algorithm: algorithm) else {
+            throw keys.knows(id: id) ? .algorithm : .unknownKey
+        }
+        return key
+    }
+
+    private func accept(_ claims: [String: ClaimValue], now: Double) throws(TokenRefusal) -> VerifiedToken {
+        guard let expiry = claims["exp"] else { throw .noExpiry }
+        guard let expiry = expiry.date else { throw .malformed }
+        let expiresAt = expiry + policy.leeway
+        guard now < expiresAt else { throw .expired }
+        if let notBefore = claims["nbf"] {
+            guard let notBefore = notBefore.date else { throw .malformed }
+            guard now >= notBefore - policy.leeway else { throw .notYetValid }
+        }
+        if !policy.issuers.isEmpty {
+            guard let issuer = claims["iss"]?.string, policy.issuers.contains(issuer) else { throw .issuer }
+        }
+        if !policy.audiences.isEmpty {
+            let audiences = claims["aud"]?.strings ?? []
+            guard audiences.contains(where: policy.audiences.contains) else { throw .audience }
+        }
+        return VerifiedToken(
+            user: try user(in: claims),
+            expiresAt: expiresAt,
+            claims: policy.forwardedClaims.compactMap { forwarded in
+                claims[forwarded.claim].map { VerifiedToken.Claim(name: forwarded.name, value: $0.text) }
+            }
+        )
+    }
+
+    private func user(in claims: [String: ClaimValue]) throws(TokenRefusal) -> String {
+        let user: String
+        switch claims[policy.userClaim] {
+        case .string(let text)?: user = text
+        case .integer(let number)?: user = "\(number)"
+        default: throw .noUser
+        }
+        guard !user.isEmpty, user.utf8.count <= Self.maxUserBytes else { throw .noUser }
+        return user
+    }
+
+    private static func object(_ part: Substring.UTF8View) -> [String: ClaimValue]? {
+        guard let bytes = bytes(part) else { return nil }
+        return try? JSONDecoder().decode([String: ClaimValue].self, from: Data(bytes))
+    }
+
+    /// base64url without padding (RFC 7515 §2).
+    private static func bytes(_ part: Substring.UTF8View) -> [UInt8]? {
+        var text: [UInt8] = []
+        text.reserveCapacity(part.count + 3)
+        for byte in part {
+            switch byte {
+            case UInt8(ascii: "-"): text.append(UInt8(ascii: "+"))
+            case UInt8(ascii: "_"): text.append(UInt8(ascii: "/"))
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                text.append(byte)
+            default: return nil
+            }
+        }
+        while text.count % 4 != 0 { text.append(UInt8(ascii: "=")) }
+        return Data(base64Encoded: Data(text)).map(Array.init)
+    }
+}

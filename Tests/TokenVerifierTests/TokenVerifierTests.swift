@@ -1,0 +1,5 @@
+import JWTKit
+import Testing
+
+@testable import TokenVerifier
+

@@ -129,7 +129,11 @@ struct ConnectionsAPI: Sendable {
             guard reason.utf8.count <= 256 else { throw Fault.badRequest("reason is longer than 256 bytes.") }
             let addition = await self.connections.ban(subject, for: ttl, reason: reason)
             guard addition != .full, let ban = self.connections.ban(of: subject) else {
-                throw Fault(status: .init(code: 507, reasonPhrase: "Insufficient Storage"), detail: "There are too many bans.", outcome: .refused)
+                throw Fault(
+                    status: .init(code: 507, reasonPhrase: "Insufficient Storage"),
+                    detail: "There are too many bans.",
+                    outcome: .refused
+                )
             }
             let seconds = ttl.nanoseconds / 1_000_000_000
             return (Self.answer(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")

@@ -150,7 +150,8 @@ public struct ControlPlane: Service, CustomStringConvertible {
 
     /// A Unix socket needs no TLS. The configuration has been tried out at the start.
     private func server(for address: ControlAddress, _ http: HTTPServerBuilder) -> HTTPServerBuilder {
-        guard let tls = self.tls, case .tcp = address, let server = try? HTTPServerBuilder.tls(http, tlsConfiguration: tls)
+        guard let tls = self.tls, case .tcp = address,
+            let server = try? HTTPServerBuilder.tls(http, tlsConfiguration: tls)
         else { return http }
         return server
     }

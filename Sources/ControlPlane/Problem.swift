@@ -63,7 +63,8 @@ struct ProblemMiddleware: RouterMiddleware {
     /// The router takes a known path with another method for an unknown one; HTTP doesn't.
     private func unknown(_ request: Request) -> Response {
         let parts = Self.parts(request.uri.path)
-        guard let methods = self.allowedMethods.first(where: { Self.matches(Self.parts($0.path), parts) })?.methods else {
+        guard let methods = self.allowedMethods.first(where: { Self.matches(Self.parts($0.path), parts) })?.methods
+        else {
             return Problem.response(.notFound, detail: "There is nothing at this path.")
         }
         let allow = methods.map(\.rawValue).joined(separator: ", ")

@@ -237,7 +237,9 @@ final class AdmissionGuard: Sendable {
 
     private func checkRate(_ key: RateLimitKey, _ now: Int64) throws(HandshakeRejection) {
         guard let connectRate, let connectFields else { return }
-        guard case .limited(let wait) = connectRate.take(key.addressKey, now: now), !allows(.connectRatePerIP) else { return }
+        guard case .limited(let wait) = connectRate.take(key.addressKey, now: now), !allows(.connectRatePerIP) else {
+            return
+        }
         metrics.limited(DryRunLimit.connectRatePerIP.rawValue, action: "refused")
         var fields = ByteBuffer()
         connectFields.writeRefused(retryAfter: wait, into: &fields)

@@ -1,13 +1,20 @@
-public import NIOCore
+import NIOCore
 public import SidecarCore
 import Synchronization
 
-/// What the API does with the connections of this process.
-extension EdgeService: ConnectionOperator {
-    private var banList: BanList { live.withLock { $0.admission.bans } }
-    private var shards: ShardDirectory? { live.withLock { $0.shards } }
+extension EdgeService {
+    /// What the API does with the connections of this process.
+    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
+}
 
-    public func connections(user: String?, address: IPAddress?, after: String?, limit: Int) async -> ConnectionPage {
+/// Asks the event loops, each for its own sessions, and gathers the answers.
+struct EdgeOperator: ConnectionOperator {
+    let edge: EdgeService
+
+    private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
+    private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
+
+    func connections(user: String?, address: IPAddress?, after: String?, limit: Int) async -> ConnectionPage {
         let wanted = address.map { "\($0)" }
         let now = WallClock.unixMilliseconds()
         let found = await shards?.collect { shard in
@@ -24,16 +31,16 @@ extension EdgeService: ConnectionOperator {
         return ConnectionPage(connections: page, next: sorted.count > limit ? page.last?.id : nil)
     }
 
-    public func connection(_ id: String) async -> ConnectionInfo? {
+    func connection(_ id: String) async -> ConnectionInfo? {
         let now = WallClock.unixMilliseconds()
         return await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    public func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> Bool {
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> Bool {
         await ask(id) { $0.deliver(format, payload) } ?? false
     }
 
-    public func close(_ id: String, _ request: CloseRequest) async -> Bool {
+    func close(_ id: String, _ request: CloseRequest) async -> Bool {
         await ask(id) { session in
             guard session.isRunning else { return false }
             session.close(code: request.code, reason: request.reason, discarding: true)
@@ -41,27 +48,27 @@ extension EdgeService: ConnectionOperator {
         } ?? false
     }
 
-    public func closeConnections(ofUser user: String, _ request: CloseRequest) async -> Int {
+    func closeConnections(ofUser user: String, _ request: CloseRequest) async -> Int {
         await closeConnections(request) { $0.user == user }
     }
 
-    public func renewToken(_ token: String, of id: String) async -> TokenRenewal {
+    func renewToken(_ token: String, of id: String) async -> TokenRenewal {
         await ask(id) { $0.renewed(with: token) } ?? .noConnection
     }
 
-    public func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async -> BanTable.Addition {
-        let addition = banList.add(subject, for: ttl, reason: reason)
+    func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async -> BanTable.Addition {
+        let addition = admission.bans.add(subject, for: ttl, reason: reason)
         if addition != .full { await closeConnections(coveredBy: subject) }
         return addition
     }
 
-    public func unban(_ subject: BanSubject) -> Bool {
-        live.withLock { $0.admission }.forgive(subject)
-        return banList.remove(subject)
+    func unban(_ subject: BanSubject) -> Bool {
+        admission.forgive(subject)
+        return admission.bans.remove(subject)
     }
 
-    public func ban(of subject: BanSubject) -> BanInfo? { banList.info(of: subject) }
-    public func bans() -> [BanInfo] { banList.list() }
+    func ban(of subject: BanSubject) -> BanInfo? { admission.bans.info(of: subject) }
+    func bans() -> [BanInfo] { admission.bans.list() }
 
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {

@@ -69,7 +69,10 @@ public final class EdgeService: Service {
         self.logger = logger
         self.audit = audit
         metrics = ServerMetrics()
-        let (autoBans, autoBanned) = AsyncStream.makeStream(of: AutoBanned.self, bufferingPolicy: .bufferingNewest(1024))
+        let (autoBans, autoBanned) = AsyncStream.makeStream(
+            of: AutoBanned.self,
+            bufferingPolicy: .bufferingNewest(1024)
+        )
         self.autoBans = autoBans
         live = Mutex(
             LiveSettings(
@@ -276,7 +279,7 @@ public final class EdgeService: Service {
     /// Closes the sockets of whoever was banned without an operator, and notes it.
     private func closeBanned() async {
         for await ban in autoBans {
-            await closeConnections(coveredBy: ban.subject)
+            await EdgeOperator(edge: self).closeConnections(coveredBy: ban.subject)
             logger.warning("a client is banned", metadata: ["address": "\(ban.subject.value)"])
             audit(
                 AuditRecord(

@@ -1,6 +1,6 @@
+import NIOCore
 public import NIOSSL
 public import SidecarCore
-import NIOCore
 import Synchronization
 
 /// A file of the settings that cannot be used.

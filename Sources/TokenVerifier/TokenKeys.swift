@@ -15,7 +15,8 @@ public enum TokenKeyError: Error, Sendable, Equatable {
     case noKeySet
 
     /// What would do.
-    public static let accepted = "a PEM public key (RSA, EC or Ed25519), or a shared secret of at least 32 bytes, "
+    public static let accepted =
+        "a PEM public key (RSA, EC or Ed25519), or a shared secret of at least 32 bytes, "
         + "of the kind that JWT_ALGORITHMS names"
 
     /// What is wrong, in words that carry nothing of the key.

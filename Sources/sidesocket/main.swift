@@ -68,7 +68,9 @@ let auditLog: AuditLog
 do {
     auditLog = try AuditLog(settings.auditLog)
 } catch {
-    complain("SIDESOCKET_AUDIT_LOG=\"\(settings.auditLog)\": cannot be written: \(error.reason). Accepted: stderr or a file")
+    complain(
+        "SIDESOCKET_AUDIT_LOG=\"\(settings.auditLog)\": cannot be written: \(error.reason). Accepted: stderr or a file"
+    )
     exit(configurationFault)
 }
 signal(SIGPIPE, SIG_IGN)
@@ -110,7 +112,7 @@ let control = ControlPlane(
     readiness: { Readiness(edge.state) },
     token: settings.controlToken,
     drain: { drainRequest.make() },
-    connections: edge,
+    connections: edge.connections,
     maxMessageBytes: settings.maxReplyBytes,
     audit: { auditLog.write($0) },
     tls: controlTLS?.configuration,

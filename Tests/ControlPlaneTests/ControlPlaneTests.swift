@@ -116,7 +116,7 @@ struct ControlPlaneTests {
 
     @Test(
         "An unknown path is a 404 with problem details",
-        arguments: ["/", "/metricsx", "/metrics/x", "//", "/%00", "/%ZZ", "/v1/connections", "*", "/?/metrics"]
+        arguments: ["/", "/metricsx", "/metrics/x", "//", "/%00", "/%ZZ", "/v1/nothing", "*", "/?/metrics"]
     )
     func unknownPath(path: String) async throws {
         try await self.with { client in

@@ -42,6 +42,7 @@ private struct SessionLedger {
             // The answer to `open` is told with `accepted` or `refused`.
             if underWay != .open { underWay = nil }
             note(machine.answered())
+        case 11: note(machine.revalidate())
         case 9:
             hasEnded = true
             note(machine.ended(code: 1000, reason: "", initiator: .client, at: now))
@@ -120,7 +121,7 @@ struct SessionRandomTests {
             // A rare end makes long sessions, a frequent one those that end in odd moments.
             let endings = Bool.random(using: &random)
             for step in 0..<steps {
-                var choice = Int.random(in: 0...10, using: &random)
+                var choice = Int.random(in: 0...11, using: &random)
                 if choice == 9 || choice == 2, endings, Int.random(in: 0..<20, using: &random) > 0 { choice = 4 }
                 ledger.play(choice, size: Int.random(in: 0...40, using: &random), at: Int64(step))
             }

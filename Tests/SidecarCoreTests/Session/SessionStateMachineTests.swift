@@ -228,4 +228,42 @@ struct SessionStateMachineTests {
         )
         #expect(machine.pendingBytes == 2 * (1 + overhead))
     }
+
+    @Test("The app is asked again behind the messages that wait, and not twice at once")
+    func revalidation() {
+        let machine = play(
+            maxBatch: 8,
+            [
+                .begin: "1 open",
+                .revalidate: "wait",
+                .accepted(atMillisecond: 0): "wait",
+                .revalidate: "2 revalidate",
+                .text("a"): "wait",
+                .text("b"): "wait",
+                .revalidate: "wait",
+                .revalidate: "wait",
+                .text("c"): "wait",
+                .answered: "3 text a, text b",
+                .answered: "5 revalidate",
+                .answered: "6 text c",
+                .revalidate: "wait",
+                .ended(1000, "", .client, atMillisecond: 1): "wait",
+                .answered: "7 close 1000 [] client in 3 out 0 ms 1",
+                .answered: "finish",
+            ]
+        )
+        #expect(machine.pendingBytes == 0)
+    }
+
+    @Test("The sequence of the next message counts a question that waits ahead of it")
+    func nextSequence() {
+        var machine = SessionStateMachine()
+        for input in [SessionInput.begin, .accepted(atMillisecond: 0), .text("a"), .text("b"), .revalidate] {
+            _ = machine.perform(input)
+        }
+        #expect(machine.nextSequence == 5)
+        let next = machine.nextSequence
+        for step in [SessionInput.text("c"), .answered, .answered] { _ = machine.perform(step) }
+        #expect(machine.perform(.answered) == "\(next) text c")
+    }
 }

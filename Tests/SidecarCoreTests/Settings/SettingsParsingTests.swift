@@ -153,7 +153,7 @@ struct SettingsParsingTests {
 
     @Test("a variable of a later version is unknown, and its value is not shown")
     func later() {
-        let all = faults(raw([app: "http://a", "SIDESOCKET_JWT_KEY": "hunter2"]))
+        let all = faults(raw([app: "http://a", "SIDESOCKET_REDIS_PASSWORD": "hunter2"]))
         #expect(all.count == 1)
         #expect(all.allSatisfy { !$0.contains("hunter2") })
     }

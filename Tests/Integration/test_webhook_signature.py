@@ -4,6 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import pathlib
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -204,3 +207,46 @@ def test_the_secret_is_printed_nowhere(app, sidesocket):
     for key in (NEW, OLD):
         for text in (done.stdout + done.stderr, edge.output, edge.control("/metrics")[2]):
             assert key.removeprefix("whsec_")[:20] not in text
+
+
+# The examples
+
+SNIPPETS = pathlib.Path(__file__).resolve().parents[2] / "examples" / "signatures"
+VERIFY = {
+    "python": ["python3", "-c", "import sys, json; sys.path.insert(0, sys.argv[1]); from verify import is_genuine; "
+               "h, b, s = json.load(sys.stdin); import base64; print(is_genuine(h, base64.b64decode(b), s))"],
+    "php": ["php", "-r", "require $argv[1] . '/verify.php'; [$h, $b, $s] = json_decode(stream_get_contents(STDIN), true);"
+            "echo is_genuine($h, base64_decode($b), $s) ? 'True' : 'False';"],
+    "node": ["node", "-e", "const {isGenuine} = require(process.argv[1] + '/verify.js');"
+             "const [h, b, s] = JSON.parse(require('fs').readFileSync(0));"
+             "console.log(isGenuine(h, Buffer.from(b, 'base64'), s) ? 'True' : 'False')"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", VERIFY)
+def test_the_example_takes_what_is_genuine_and_nothing_else(app, sidesocket, language):
+    if not shutil.which(VERIFY[language][0]):
+        pytest.skip(f"no {language}")
+    edge = sidesocket(app, WEBHOOK_SECRET=f"{OLD} {NEW}")
+    socket = edge.websocket()
+    socket.send(frame(2, b"\x00h\xff"))
+    request = app.wait_events(1, "message")[0]
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    good = {name: request.header(name) for name in names}
+    old = {**good, "webhook-timestamp": str(int(good["webhook-timestamp"]) - 1000)}
+
+    def answer(headers, body, key):
+        question = json.dumps([headers, base64.b64encode(body).decode(), key])
+        command = [*VERIFY[language], str(SNIPPETS)]
+        done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert answer(good, request.body, OLD) == answer(good, request.body, NEW) == "True"
+    assert answer(good, request.body, OTHER) == "False"
+    assert answer(good, request.body + b"x", NEW) == "False"
+    assert answer(old, request.body, NEW) == "False"
+    assert answer({**good, "webhook-id": "other-1"}, request.body, NEW) == "False"
+    for name in names:
+        assert answer({k: v for k, v in good.items() if k != name}, request.body, NEW) == "False"
+    assert answer({**good, "webhook-signature": "v1, v1,AAAA x"}, request.body, NEW) == "False"

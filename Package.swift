@@ -38,7 +38,7 @@ let package = Package(
         // Pure: who a client is, by its JSON Web Token (RFC 7519).
         .target(
             name: "TokenVerifier",
-            dependencies: [.product(name: "JWTKit", package: "jwt-kit")],
+            dependencies: ["SidecarCore", .product(name: "JWTKit", package: "jwt-kit")],
             swiftSettings: settings
         ),
         // Pure: RFC 6455 and 7692, bytes in, events out.

@@ -21,7 +21,7 @@ SidecarCore:
 PrometheusMetrics:
 ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
-TokenVerifier:
+TokenVerifier: SidecarCore
 SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
 sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics DeliveryOutbox TokenVerifier
 "

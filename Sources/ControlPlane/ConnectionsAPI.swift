@@ -7,8 +7,6 @@ internal import SidecarCore
 struct ConnectionsAPI: Sendable {
     let connections: any ConnectionOperator
     let audit: @Sendable (AuditRecord) -> Void
-    /// The largest message that may be sent, in bytes.
-    let maxMessageBytes: Int
 
     private static let defaultBan = TimeAmount.hours(1)
     private static let maxTokenBytes = 16 << 10
@@ -17,7 +15,6 @@ struct ConnectionsAPI: Sendable {
         v1.get("connections") { request, _ in try await self.list(request) }
         v1.get("connections/:id") { _, context in try await self.show(context) }
         v1.delete("connections/:id") { request, context in try await self.close(request, context) }
-        v1.post("connections/:id/messages") { request, context in try await self.send(request, context) }
         v1.post("connections/:id/token") { request, context in try await self.renew(request, context) }
         v1.delete("users/:user/connections") { request, context in try await self.closeUser(request, context) }
         v1.get("bans") { _, _ in self.listBans() }
@@ -30,13 +27,17 @@ struct ConnectionsAPI: Sendable {
 
     private func list(_ request: Request) async throws -> Response {
         let query = request.uri.queryParameters
-        let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
-        guard (1...1000).contains(limit) else { throw Fault.badRequest("limit is a number from 1 to 1000.") }
+        let limit = try APIPath.limit(query["limit"])
         let address = query["ip"].map { IPAddress($0) }
-        if let address, address == nil { throw Fault.badRequest("ip is an IP address.") }
+        if let address, address == nil { throw APIFault.badRequest("ip is an IP address.") }
+        let channel = query["channel"].map { ChannelName($0) }
+        if let channel, channel == nil { throw APIFault.badRequest("channel is the name of a channel.") }
         let page = await self.connections.connections(
-            user: query["user"].map(String.init),
-            address: address ?? nil,
+            ConnectionFilter(
+                user: query["user"].map(String.init),
+                address: address ?? nil,
+                channel: channel ?? nil
+            ),
             after: query["after"].map(String.init),
             limit: limit
         )
@@ -47,57 +48,46 @@ struct ConnectionsAPI: Sendable {
         }
         // Ids need no escapes.
         json.writeString("],\"next\":\(page.next.map { "\"\($0)\"" } ?? "null")}\n")
-        return Self.answer(json)
+        return APIAnswer.json(json)
     }
 
     private func show(_ context: ControlContext) async throws -> Response {
-        guard let connection = await self.connections.connection(try Self.parameter("id", context)) else {
-            throw Fault.noConnection
+        guard let connection = await self.connections.connection(try APIPath.parameter("id", context)) else {
+            throw APIFault.noConnection
         }
         var json = ByteBuffer()
         connection.writeJSON(into: &json)
         json.writeString("\n")
-        return Self.answer(json)
+        return APIAnswer.json(json)
     }
 
     private func close(_ request: Request, _ context: ControlContext) async throws -> Response {
-        let id = try Self.parameter("id", context)
+        let id = try APIPath.parameter("id", context)
         return try await self.audited("connection.close", id, context) {
             let how = try Self.closeRequest(request)
-            guard await self.connections.close(id, how) else { throw Fault.noConnection }
+            guard await self.connections.close(id, how) else { throw APIFault.noConnection }
             return (Response(status: .noContent), "code \(how.code)")
         }
     }
 
     private func closeUser(_ request: Request, _ context: ControlContext) async throws -> Response {
-        let user = try Self.parameter("user", context)
+        let user = try APIPath.parameter("user", context)
         return try await self.audited("user.close", user, context) {
             let how = try Self.closeRequest(request)
             let count = await self.connections.closeConnections(ofUser: user, how)
-            return (Self.answer(ByteBuffer(string: "{\"closed\":\(count)}\n")), "closed \(count) with \(how.code)")
-        }
-    }
-
-    private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
-        let id = try Self.parameter("id", context)
-        return try await self.audited("connection.message", id, context) {
-            let body = try await Self.body(of: request, upTo: self.maxMessageBytes)
-            guard let (format, payload) = OperatorSyntax.message(contentType: request.headers[.contentType], body: body)
-            else { throw Fault.badRequest("The body is declared as text and is not valid UTF-8, or has no form here.") }
-            guard await self.connections.send(format, payload, to: id) else { throw Fault.noConnection }
-            return (Response(status: .noContent), "\(payload.readableBytes) bytes")
+            return (APIAnswer.json(ByteBuffer(string: "{\"closed\":\(count)}\n")), "closed \(count) with \(how.code)")
         }
     }
 
     private func renew(_ request: Request, _ context: ControlContext) async throws -> Response {
-        let id = try Self.parameter("id", context)
+        let id = try APIPath.parameter("id", context)
         return try await self.audited("connection.token", id, context) {
-            let body = try await Self.body(of: request, upTo: Self.maxTokenBytes)
+            let body = try await APIPath.body(of: request, upTo: Self.maxTokenBytes)
             let token = String(buffer: body).filter { !$0.isWhitespace }
             switch await self.connections.renewToken(token, of: id) {
             case .renewed: return (Response(status: .noContent), "")
-            case .noConnection: throw Fault.noConnection
-            case .refused(let why): throw Fault(status: .unprocessableContent, detail: why, outcome: .badRequest)
+            case .noConnection: throw APIFault.noConnection
+            case .refused(let why): throw APIFault(status: .unprocessableContent, detail: why, outcome: .badRequest)
             }
         }
     }
@@ -111,12 +101,12 @@ struct ConnectionsAPI: Sendable {
             ban.writeJSON(into: &json)
         }
         json.writeString("]}\n")
-        return Self.answer(json)
+        return APIAnswer.json(json)
     }
 
     private func showBan(_ context: ControlContext) throws -> Response {
-        guard let ban = self.connections.ban(of: try Self.subject(context)) else { throw Fault.noBan }
-        return Self.answer(Self.json(ban))
+        guard let ban = self.connections.ban(of: try Self.subject(context)) else { throw APIFault.noBan }
+        return APIAnswer.json(Self.json(ban))
     }
 
     private func ban(_ request: Request, _ context: ControlContext) async throws -> Response {
@@ -124,29 +114,29 @@ struct ConnectionsAPI: Sendable {
             let subject = try Self.subject(context)
             let query = request.uri.queryParameters
             let ttl = query["ttl"].map { OperatorSyntax.banDuration(String($0)) } ?? Self.defaultBan
-            guard let ttl else { throw Fault.badRequest("ttl is a duration from 1s to 720h.") }
+            guard let ttl else { throw APIFault.badRequest("ttl is a duration from 1s to 720h.") }
             let reason = query["reason"].map(String.init) ?? ""
-            guard reason.utf8.count <= 256 else { throw Fault.badRequest("reason is longer than 256 bytes.") }
+            guard reason.utf8.count <= 256 else { throw APIFault.badRequest("reason is longer than 256 bytes.") }
             let addition = await self.connections.ban(subject, for: ttl, reason: reason)
             guard addition != .full, let ban = self.connections.ban(of: subject) else {
-                throw Fault(
+                throw APIFault(
                     status: .init(code: 507, reasonPhrase: "Insufficient Storage"),
                     detail: "There are too many bans.",
                     outcome: .refused
                 )
             }
             let seconds = ttl.nanoseconds / 1_000_000_000
-            return (Self.answer(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")
+            return (APIAnswer.json(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")
         }
     }
 
     private func unban(_ context: ControlContext) throws -> Response {
         let target = Self.banTarget(context)
         do {
-            guard self.connections.unban(try Self.subject(context)) else { throw Fault.noBan }
+            guard self.connections.unban(try Self.subject(context)) else { throw APIFault.noBan }
             self.note("ban.remove", target, context, .ok, "")
             return Response(status: .noContent)
-        } catch let fault as Fault {
+        } catch let fault as APIFault {
             self.note("ban.remove", target, context, fault.outcome, fault.detail)
             throw fault
         }
@@ -158,35 +148,15 @@ struct ConnectionsAPI: Sendable {
     }
 
     private static func subject(_ context: ControlContext) throws -> BanSubject {
-        let kind = try self.parameter("kind", context)
-        guard kind == "ip" || kind == "user" else { throw Fault(status: .notFound, detail: "Bans are of ip or user.") }
-        guard let subject = OperatorSyntax.subject(kind: kind, value: try self.parameter("value", context)) else {
-            throw Fault.badRequest("A ban is of an IP address or network, or of a user's name of up to 256 bytes.")
+        let kind = try APIPath.parameter("kind", context)
+        guard kind == "ip" || kind == "user" else { throw APIFault(status: .notFound, detail: "Bans are of ip or user.") }
+        guard let subject = OperatorSyntax.subject(kind: kind, value: try APIPath.parameter("value", context)) else {
+            throw APIFault.badRequest("A ban is of an IP address or network, or of a user's name of up to 256 bytes.")
         }
         return subject
     }
 
     // MARK: Requests and answers
-
-    /// Why a request is not carried out.
-    private struct Fault: ProblemError {
-        let status: HTTPResponse.Status
-        let detail: String
-        var outcome = AuditRecord.Outcome.notFound
-
-        static let noConnection = Fault(status: .notFound, detail: "There is no such connection.")
-        static let noBan = Fault(status: .notFound, detail: "There is no such ban.")
-        static func badRequest(_ detail: String) -> Fault {
-            Fault(status: .badRequest, detail: detail, outcome: .badRequest)
-        }
-    }
-
-    private static func parameter(_ name: String, _ context: ControlContext) throws -> String {
-        guard let value = context.parameters.get(name).map({ OperatorSyntax.plain($0) }), !value.isEmpty else {
-            throw Fault.badRequest("The path is not valid UTF-8 in percent-encoding.")
-        }
-        return value
-    }
 
     private static func closeRequest(_ request: Request) throws -> CloseRequest {
         let query = request.uri.queryParameters
@@ -194,19 +164,11 @@ struct ConnectionsAPI: Sendable {
         guard let code = query["code"].map({ Int($0) }) ?? 1008, let how = CloseRequest(code: code, reason: reason),
             reason.utf8.count <= CloseRequest.maxReasonBytes
         else {
-            throw Fault.badRequest(
+            throw APIFault.badRequest(
                 "code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, and reason has at most 123 bytes."
             )
         }
         return how
-    }
-
-    private static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
-        do {
-            return try await request.body.collect(upTo: limit)
-        } catch {
-            throw Fault(status: .contentTooLarge, detail: "The body is too large.", outcome: .badRequest)
-        }
     }
 
     /// Carries out a change, and notes what came of it.
@@ -220,7 +182,7 @@ struct ConnectionsAPI: Sendable {
             let (response, detail) = try await change()
             self.note(action, target, context, .ok, detail)
             return response
-        } catch let fault as Fault {
+        } catch let fault as APIFault {
             self.note(action, target, context, fault.outcome, fault.detail)
             throw fault
         }
@@ -243,13 +205,5 @@ struct ConnectionsAPI: Sendable {
         ban.writeJSON(into: &json)
         json.writeString("\n")
         return json
-    }
-
-    private static func answer(_ json: ByteBuffer, _ status: HTTPResponse.Status = .ok) -> Response {
-        Response(
-            status: status,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: json)
-        )
     }
 }

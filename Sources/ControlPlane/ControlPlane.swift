@@ -29,6 +29,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     private let token: String?
     private let drain: @Sendable () -> Void
     private let api: ConnectionsAPI?
+    private let channels: ChannelsAPI?
     private let audit: @Sendable (AuditRecord) -> Void
     private let tls: TLSConfiguration?
     private let logger: Logger
@@ -50,6 +51,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     ///   - drain: starts a drain; called from any thread.
     ///   - connections: what the API asks about connections; nil: it has none of that.
     ///   - maxMessageBytes: the largest message that the API sends to a client.
+    ///   - publishRate: how fast may be published through the API; nil: as fast as one can.
     ///   - audit: hears of every change through the API, and of every call that was refused.
     ///   - tls: what TCP addresses speak; nil for plain HTTP.
     ///   - onRunning: called once per address that listens, with the port that it got.
@@ -61,6 +63,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
         drain: @escaping @Sendable () -> Void = {},
         connections: (any ConnectionOperator)? = nil,
         maxMessageBytes: Int = 1 << 20,
+        publishRate: Rate? = nil,
         audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
         tls: TLSConfiguration? = nil,
         logger: Logger,
@@ -71,7 +74,11 @@ public struct ControlPlane: Service, CustomStringConvertible {
         self.readiness = readiness
         self.token = token
         self.drain = drain
-        self.api = connections.map { ConnectionsAPI(connections: $0, audit: audit, maxMessageBytes: maxMessageBytes) }
+        self.api = connections.map { ConnectionsAPI(connections: $0, audit: audit) }
+        let rate = PublishRate(publishRate)
+        self.channels = connections.map {
+            ChannelsAPI(connections: $0, audit: audit, maxMessageBytes: maxMessageBytes, rate: rate)
+        }
         self.audit = audit
         self.tls = tls
         self.logger = logger
@@ -132,6 +139,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
                 access: self.token.map { .token($0) } ?? (address.isLoopback ? .open : .closed),
                 drain: self.drain,
                 api: self.api,
+                channels: self.channels,
                 audit: self.audit
             ),
             server: self.server(for: address, http),

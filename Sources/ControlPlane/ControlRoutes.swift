@@ -12,7 +12,10 @@ enum ControlRoutes {
         ("/metrics", read), ("/healthz", read), ("/readyz", read), ("/v1/drain", [.post]),
         ("/v1/connections", read), ("/v1/connections/{id}", [.get, .head, .delete]),
         ("/v1/connections/{id}/messages", [.post]), ("/v1/connections/{id}/token", [.post]),
-        ("/v1/users/{user}/connections", [.delete]), ("/v1/bans", read),
+        ("/v1/users/{user}/connections", [.delete]), ("/v1/users/{user}/messages", [.post]),
+        ("/v1/messages", [.post]), ("/v1/channels", read), ("/v1/channels/{channel}", read),
+        ("/v1/channels/{channel}/messages", [.get, .head, .post]),
+        ("/v1/channels/{channel}/connections/{id}", [.put, .delete]), ("/v1/bans", read),
         ("/v1/bans/{kind}/{value}", [.get, .head, .put, .delete]),
     ]
 
@@ -22,6 +25,7 @@ enum ControlRoutes {
         access: APIAccess,
         drain: @escaping @Sendable () -> Void,
         api: ConnectionsAPI?,
+        channels: ChannelsAPI?,
         audit: @escaping @Sendable (AuditRecord) -> Void
     ) -> Router<ControlContext> {
         let router = Router(context: ControlContext.self, options: .autoGenerateHeadEndpoints)
@@ -49,6 +53,7 @@ enum ControlRoutes {
             return self.answer(.accepted, type: "application/json", "{\"draining\":true}\n")
         }
         api?.register(in: v1)
+        channels?.register(in: v1)
         return router
     }
 

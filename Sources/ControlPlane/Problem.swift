@@ -24,6 +24,8 @@ enum Problem {
 protocol ProblemError: Error {
     var status: HTTPResponse.Status { get }
     var detail: String { get }
+    /// Seconds for `Retry-After`, if any.
+    var retryAfter: Int? { get }
 }
 
 /// Turns whatever the router or a handler could not answer into problem details.
@@ -43,7 +45,8 @@ struct ProblemMiddleware: RouterMiddleware {
         } catch let error as HTTPError where error.status == .notFound {
             return self.unknown(request)
         } catch let error as any ProblemError {
-            return Problem.response(error.status, detail: error.detail)
+            let headers: HTTPFields = error.retryAfter.map { [.retryAfter: "\($0)"] } ?? [:]
+            return Problem.response(error.status, detail: error.detail, headers: headers)
         } catch let error as any HTTPResponseError {
             return Problem.response(error.status, detail: "The request could not be answered.")
         } catch {

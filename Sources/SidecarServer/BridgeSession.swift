@@ -10,6 +10,10 @@ protocol SessionTransport: AnyObject {
     func handshakeDecided(_ decision: HandshakeDecision)
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
+    /// Sends a message that others get too; false when there was no room for it.
+    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool
+    /// Whether the kernel has yet to take something.
+    var hasUnsent: Bool { get }
     /// Says goodbye with this code; the session has ended already.
     func close(code: UInt16, reason: String)
     /// The session takes messages again.
@@ -61,6 +65,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private var throttle: TimerEntry?
     private let retryTimer = CallbackTimer()
     private weak var transport: (any SessionTransport)?
+    /// The channels that it is in, each with its place among the subscribers.
+    var channels: [ChannelName: Int] = [:]
     /// What tokens say of the client, and timers for it; nil for most.
     var clientIdentity: SessionIdentity?
 
@@ -475,7 +481,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         client = nil
         let reply: WebhookReply
         do throws(DeliveryFailure) {
-            reply = try WebhookReply(head: head, body: body)
+            reply = try checked(try WebhookReply(head: head, body: body))
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
             log(error, delivery, level: .warning)
@@ -534,7 +540,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private func messageCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try WebhookReply(head: head, body: body, batchOf: delivery.sequences.count))
+            apply(try checked(try WebhookReply(head: head, body: body, batchOf: delivery.sequences.count)))
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             messageFailed(delivery, error)
@@ -555,7 +561,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private func revalidationCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try WebhookReply(head: head, body: body))
+            apply(try checked(try WebhookReply(head: head, body: body)))
             armRevalidation()
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
@@ -586,13 +592,26 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func closeCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
-            let (head, _) = try outcome.get()
+            let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
+            // Nobody is there to hear it, but others may be told.
+            if let reply = try? WebhookReply(head: head, body: body) { publishFarewell(reply) }
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             closeFailed(delivery, error)
         }
         closeDone()
+    }
+
+    private func publishFarewell(_ reply: WebhookReply) {
+        if case .message(let format, let payload) = reply.output {
+            for channel in reply.publish {
+                publish(Publication(channel: channel, format: format, payload: payload), excludesSelf: false)
+            }
+        }
+        if case .commands(let commands) = reply.output {
+            for case .publish(let publication, _) in commands { publish(publication, excludesSelf: false) }
+        }
     }
 
     private func closeFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
@@ -623,12 +642,37 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
     }
 
+    /// An answer that leads to more channels than allowed is of no use, and nothing of it is applied.
+    private func checked(_ reply: WebhookReply) throws(DeliveryFailure) -> WebhookReply {
+        guard reply.changesChannels else { return reply }
+        let limit = shard.configuration.settings.maxChannelsPerConnection
+        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
+            throw .badReply("It leads to more than MAX_CHANNELS_PER_CONNECTION channels.")
+        }
+        return reply
+    }
+
+    private func join(_ channel: ChannelName) {
+        if machine.isRunning { shard.channels.join(self, channel) }
+    }
+
+    private func publish(_ publication: Publication, excludesSelf: Bool) {
+        shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
+    }
+
     private func apply(_ reply: WebhookReply) {
         if reply.user != nil || reply.state != nil {
             mark(user: reply.user, state: reply.state)
         }
+        for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
+        for channel in reply.subscribe { join(channel) }
         switch reply.output {
         case .none: break
+        case .message(let format, let payload) where !reply.publish.isEmpty:
+            for channel in reply.publish {
+                let publication = Publication(channel: channel, format: format, payload: payload)
+                publish(publication, excludesSelf: reply.excludesSelf)
+            }
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }
@@ -642,6 +686,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         case .user(let user): mark(user: user, state: nil)
         case .state(let state): mark(user: nil, state: state)
         case .close(let request): close(code: request.code, reason: request.reason, discarding: true)
+        case .subscribe(let channel): join(channel)
+        case .unsubscribe(let channel): shard.channels.leave(self, channel)
+        case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)
         }
     }
 
@@ -728,14 +775,30 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             openedAt: unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000,
             messagesIn: machine.messagesIn,
             messagesOut: machine.messagesOut,
-            pendingBytes: machine.pendingBytes
+            pendingBytes: machine.pendingBytes,
+            channels: channels.keys.sorted()
         )
     }
 
-    /// Sends a message that the operator has for the client; false when nobody is there.
-    func deliver(_ format: MessageFormat, _ payload: ByteBuffer) -> Bool {
-        guard machine.isRunning else { return false }
-        send(format, payload)
+    /// Sends a message that was published; false when it was dropped.
+    func deliver(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool {
+        guard machine.isRunning, let transport, transport.send(message, action) else { return false }
+        machine.sent()
+        shard.metrics.outgoing.message(message.format, payloadBytes: message.payload.readableBytes)
+        return true
+    }
+
+    /// Whether the kernel has yet to take something of what was sent.
+    var hasUnsent: Bool { machine.isRunning && transport?.hasUnsent == true }
+
+    /// Whether it is in a channel.
+    func isIn(_ channel: ChannelName) -> Bool { channels[channel] != nil }
+
+    /// Joins a channel by the operator's word; false when it has too many.
+    func joinByOperator(_ channel: ChannelName) -> Bool {
+        if channels[channel] != nil { return true }
+        guard channels.count < shard.configuration.settings.maxChannelsPerConnection else { return false }
+        join(channel)
         return true
     }
 
@@ -849,6 +912,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         let wasRunning = isOpen
         isOpen = false
+        shard.channels.leaveAll(self)
         let now = NIODeadline.now()
         let age = machine.age(at: now)
         let step = machine.ended(code: code, reason: reason, initiator: initiator, at: now)

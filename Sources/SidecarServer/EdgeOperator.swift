@@ -14,12 +14,13 @@ struct EdgeOperator: ConnectionOperator {
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
     private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
 
-    func connections(user: String?, address: IPAddress?, after: String?, limit: Int) async -> ConnectionPage {
-        let wanted = address.map { "\($0)" }
+    func connections(_ filter: ConnectionFilter, after: String?, limit: Int) async -> ConnectionPage {
+        let wanted = filter.address.map { "\($0)" }
         let now = WallClock.unixMilliseconds()
         let found = await shards?.collect { shard in
             let sessions = shard.sessions {
-                (user == nil || $0.user == user) && (wanted == nil || $0.clientAddress == wanted)
+                (filter.user == nil || $0.user == filter.user) && (wanted == nil || $0.clientAddress == wanted)
+                    && filter.channel.map($0.isIn) ?? true
                     && $0.id > after ?? ""
             }
             // One more than asked for tells whether there are more.
@@ -36,9 +37,82 @@ struct EdgeOperator: ConnectionOperator {
         return await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> Bool {
-        await ask(id) { $0.deliver(format, payload) } ?? false
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> DeliveryCounts? {
+        let message = SharedMessage(format, payload)
+        return await ask(id) { session in
+            guard session.isRunning else { return nil }
+            let isQueued = session.deliver(message, nil)
+            return DeliveryCounts(matched: 1, queued: isQueued ? 1 : 0, dropped: isQueued ? 0 : 1)
+        }
     }
+
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, toUser user: String) async -> DeliveryCounts {
+        let message = SharedMessage(format, payload)
+        let counts = await shards?.collect { shard in
+            let sessions = shard.sessions { $0.user == user }
+            let queued = sessions.count { $0.deliver(message, nil) }
+            return DeliveryCounts(matched: sessions.count, queued: queued, dropped: sessions.count - queued)
+        }
+        return (counts ?? []).reduce(into: DeliveryCounts()) {
+            $0.matched += $1.matched
+            $0.queued += $1.queued
+            $0.dropped += $1.dropped
+        }
+    }
+
+    // MARK: Channels
+
+    private var hub: ChannelHub { edge.state.channels }
+
+    func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        waitsForKernel: Bool
+    ) async throws(ChannelFailure) -> PublicationReceipt {
+        let tally = PublicationTally(waitsForKernel: waitsForKernel)
+        hub.publish(publication, excluding: id, from: .api, tally: tally)
+        let (result, counts) = await tally.result()
+        return PublicationReceipt(
+            position: try result.get(),
+            counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
+        )
+    }
+
+    func subscribe(_ id: String, to channel: ChannelName) async -> SubscriptionAnswer {
+        await ask(id) { session in
+            guard session.isRunning else { return nil }
+            return session.joinByOperator(channel) ? .subscribed : .tooMany
+        } ?? .noConnection
+    }
+
+    func unsubscribe(_ id: String, from channel: ChannelName) async -> Bool {
+        await ask(id) { session in
+            guard session.isRunning else { return nil }
+            session.shard.channels.leave(session, channel)
+            return true
+        } ?? false
+    }
+
+    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [String]) {
+        let summary = try await hub.engine.summary(of: name, now: AdmissionGuard.now())
+        let users = await shards?.collect { $0.channels.users(of: name) } ?? []
+        return (summary, users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
+    }
+
+    func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelSummary] {
+        try await hub.engine.channels(prefix: prefix, after: after, limit: limit, now: AdmissionGuard.now())
+    }
+
+    func history(
+        of channel: ChannelName,
+        after: UInt64?,
+        epoch: String?,
+        limit: Int
+    ) async throws(ChannelFailure) -> ChannelHistory {
+        try await hub.engine.history(of: channel, after: after, epoch: epoch, limit: limit, now: AdmissionGuard.now())
+    }
+
+    // MARK: Ends
 
     func close(_ id: String, _ request: CloseRequest) async -> Bool {
         await ask(id) { session in

@@ -111,6 +111,7 @@ public final class EdgeService: Service {
         await shards.forFirst {
             $0.watchHealth()
             $0.fetchKeySet()
+            $0.channels.watchHistory()
         }
         let banning = Task { await closeBanned() }
         defer { banning.cancel() }

@@ -17,6 +17,7 @@ final class LoopShard {
     let timers: ShardTimers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
+    let channels: ShardChannels
     /// One for each address of ``Settings/webhookOrigins``.
     private let webhookPools: [BackendPool]
     /// One for each address of ``Settings/apps``; the same ones when events go there too.
@@ -50,6 +51,7 @@ final class LoopShard {
         self.state = state
         self.metrics = metrics
         self.logger = logger
+        channels = ShardChannels(hub: state.channels, eventLoop: eventLoop)
         let timers = ShardTimers(eventLoop: eventLoop)
         self.timers = timers
         func pool(_ origin: AppOrigin) -> BackendPool {

@@ -1,5 +1,6 @@
 import DequeModule
 import NIOCore
+import SidecarCore
 
 /// Whole messages that wait for a slow client, outside of the channel so that they can still be dropped.
 struct Outbox {
@@ -7,6 +8,8 @@ struct Outbox {
     struct Message {
         let header: ByteBuffer
         let payload: ByteBuffer?
+        /// The channel that it was published to, if it was.
+        var channel: ChannelName?
 
         /// What it costs to keep: its bytes and what holds them.
         var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + Outbox.messageOverhead }
@@ -39,6 +42,15 @@ struct Outbox {
         byteCount -= message.byteCount
         if messages.isEmpty { messages = [] }  // an idle connection keeps no storage
         return message
+    }
+
+    /// Drops what waits of a channel, and says how many messages that were.
+    mutating func removeAll(of channel: ChannelName) -> Int {
+        guard messages.contains(where: { $0.channel == channel }) else { return 0 }
+        let before = messages.count
+        messages.removeAll { $0.channel == channel }
+        byteCount = messages.reduce(0) { $0 + $1.byteCount }
+        return before - messages.count
     }
 
     mutating func removeAll() -> Int {

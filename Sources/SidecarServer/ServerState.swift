@@ -21,6 +21,8 @@ public final class ServerState: Sendable {
     let gate: WebhookGate
     /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
     let outbox: DeliveryOutbox?
+    /// Publications on their way to subscribers.
+    let channels: ChannelHub
     /// Verifies tokens; nil when `AUTH` is off.
     let authenticator: Authenticator?
 
@@ -38,6 +40,7 @@ public final class ServerState: Sendable {
         authenticator: Authenticator?
     ) {
         self.authenticator = authenticator
+        channels = ChannelHub(settings: settings)
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
@@ -63,6 +66,12 @@ public final class ServerState: Sendable {
     public var isDraining: Bool { drainingFlag.load(ordering: .relaxed) }
     /// Calls to the app under way.
     public var inFlight: Int { gate.inUse }
+    /// Channels with a subscriber or a history.
+    public var channelCount: Int { channels.engine.channelsHeld }
+    /// Memberships of all connections.
+    public var subscriptions: Int { channels.engine.subscriptions }
+    /// What histories hold, in bytes.
+    public var historyBytes: Int { channels.engine.historyBytes }
     /// Events that wait for their turn.
     public var queueDepth: Int { gate.queueDepth }
     /// The addresses that events go to, with their breakers.

@@ -113,6 +113,8 @@ final class UpgradeAttempt: SessionTransport {
 
     // Nothing of these happens before the app has decided.
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
+    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool { false }
+    var hasUnsent: Bool { false }
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
     func settingsChanged() {}

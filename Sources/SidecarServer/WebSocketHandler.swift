@@ -317,6 +317,42 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         }
     }
 
+    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool {
+        guard phase == .open, let context else { return false }
+        hasSentSinceBeat = true
+        if context.channel.isWritable, outbox.isEmpty {
+            write(frame(message), context)
+            context.flush()
+            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+            return true
+        }
+        if action == .latest, let channel = message.channel {
+            for _ in 0..<outbox.removeAll(of: channel) { dropped(SlowSubscriberAction.latest.rawValue) }
+        }
+        guard hasRoom(for: message.payload.readableBytes + Outbox.messageOverhead, action) else { return false }
+        var waiting = frame(message, mayBeDropped: true)
+        waiting.channel = message.channel
+        outbox.append(waiting)
+        accountUnsent(unsentBytes)
+        return true
+    }
+
+    var hasUnsent: Bool { unsentBytes > 0 }
+
+    /// The frame that others get too, unless the messages of this connection lean on one another.
+    private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {
+        guard compressor?.shouldCompress(byteCount: message.payload.readableBytes) == true else {
+            return Outbox.Message(header: message.plainFrame, payload: nil)
+        }
+        guard compressor?.isStateless == true, let window = compressor?.window else {
+            return frame(message.format, message.payload, mayBeDropped: mayBeDropped)
+        }
+        let frame = message.frame(windowBits: window) { body in
+            compressor?.compress(message.payload, into: &body) == true
+        }
+        return Outbox.Message(header: frame, payload: nil)
+    }
+
     /// Encodes a message, compressed when that was agreed on and pays.
     ///
     /// - Parameter mayBeDropped: Later messages must not lean on it, as they do with context takeover.
@@ -376,11 +412,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     /// A client that does not read may not make us hold more than its budget; one message may always wait.
     ///
     /// Only whole messages are dropped, and none that has begun to go out.
-    private func hasRoom(for byteCount: Int) -> Bool {
+    private func hasRoom(for byteCount: Int, _ special: SlowSubscriberAction? = nil) -> Bool {
         let settings = shard.configuration.settings
         func fits() -> Bool { unsentBytes + byteCount <= settings.maxSendBufferBytes }
         if unsentBytes == 0 || fits() { return true }
-        let action = settings.slowClientAction
+        let action = special ?? SlowSubscriberAction(settings.slowClientAction)
         switch action {
         case .close:
             shard.metrics.slowClient(action: action.rawValue)
@@ -388,19 +424,19 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
             session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
             return false
-        case .dropNewest:
-            dropped(action)
+        case .dropNewest, .latest:
+            dropped(action.rawValue)
             return false
         case .dropOldest:
-            while !fits(), outbox.popFirst() != nil { dropped(action) }
+            while !fits(), outbox.popFirst() != nil { dropped(action.rawValue) }
             if fits() || outbox.isEmpty && bytesInChannel < settings.maxSendBufferBytes { return true }
-            dropped(action)
+            dropped(action.rawValue)
             return false
         }
     }
 
-    private func dropped(_ action: SlowClientAction) {
-        shard.metrics.slowClient(action: action.rawValue)
+    private func dropped(_ action: String) {
+        shard.metrics.slowClient(action: action)
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 
@@ -681,6 +717,16 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         if bytes != accountedUnsent {
             shard.state.adjustUnsent(by: bytes - accountedUnsent)
             accountedUnsent = bytes
+        }
+    }
+}
+
+extension SlowSubscriberAction {
+    fileprivate init(_ action: SlowClientAction) {
+        switch action {
+        case .close: self = .close
+        case .dropOldest: self = .dropOldest
+        case .dropNewest: self = .dropNewest
         }
     }
 }

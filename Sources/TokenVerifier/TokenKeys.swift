@@ -1,5 +1,6 @@
 import FoundationEssentials
 import JWTKit
+import SidecarCore
 
 /// Why a key cannot be used.
 public enum TokenKeyError: Error, Sendable, Equatable {
@@ -153,9 +154,11 @@ public struct TokenKeys: Sendable {
     ///
     /// Whatever else stands in it is passed over (RFC 7517 §5).
     public init(keySet bytes: [UInt8], algorithms: [String]) async throws(TokenKeyError) {
-        guard let set = try? JSONDecoder().decode(KeySet.self, from: Data(bytes)) else { throw .noKeySet }
-        for entry in set.keys {
-            guard let key = entry.key, let id = key.keyIdentifier?.string, entry.isForSignatures else { continue }
+        guard let entries = JSONValue(bytes)?.object?["keys"]?.array else { throw .noKeySet }
+        for case .object(let entry) in entries {
+            guard entry["use"] == nil || entry["use"]?.string == "sig", let key = Self.publicKey(of: entry),
+                let id = key.keyIdentifier?.string
+            else { continue }
             for algorithm in algorithms where key.algorithm == nil || key.algorithm?.rawValue == algorithm {
                 let keys = JWTKeyCollection()
                 guard (try? await keys.add(jwk: key)) != nil,
@@ -167,21 +170,11 @@ public struct TokenKeys: Sendable {
         }
     }
 
-    private struct KeySet: Decodable {
-        let keys: [Entry]
-
-        /// A key, or nil for one of a kind that is not supported.
-        struct Entry: Decodable {
-            let key: JWK?
-            let isForSignatures: Bool
-
-            enum CodingKeys: String, CodingKey { case use }
-
-            init(from decoder: any Decoder) throws {
-                key = try? JWK(from: decoder)
-                let use = try? decoder.container(keyedBy: CodingKeys.self).decodeIfPresent(String.self, forKey: .use)
-                isForSignatures = use == nil || use == "sig"
-            }
-        }
+    /// The public parts of a key, in JSON of our own: the decoder of the library must not see what others wrote, since
+    /// it stops the process at some malformed texts.
+    private static func publicKey(of entry: [String: JSONValue]) -> JWK? {
+        let names: Set<String> = ["kty", "kid", "alg", "n", "e", "crv", "x", "y"]
+        let members = entry.filter { names.contains($0.key) && $0.value.string != nil }
+        return try? JSONDecoder().decode(JWK.self, from: Data(JSONValue.object(members).json.utf8))
     }
 }

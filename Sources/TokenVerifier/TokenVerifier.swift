@@ -1,5 +1,6 @@
 import FoundationEssentials
 import JWTKit
+import SidecarCore
 
 /// What a token has to be like.
 public struct TokenPolicy: Sendable, Equatable {
@@ -100,7 +101,7 @@ public struct TokenVerifier: Sendable {
     }
 
     /// Of the header only `alg`, `kid` and `crit` count: keys that a token brings along, or points to, are no keys.
-    private func key(for header: [String: ClaimValue]) throws(TokenRefusal) -> any JWTAlgorithm {
+    private func key(for header: [String: JSONValue]) throws(TokenRefusal) -> any JWTAlgorithm {
         guard header["crit"] == nil else { throw .critical }
         guard case .string(let algorithm)? = header["alg"], policy.algorithms.contains(algorithm) else {
             throw .algorithm
@@ -117,7 +118,7 @@ public struct TokenVerifier: Sendable {
         return key
     }
 
-    private func accept(_ claims: [String: ClaimValue], now: Double) throws(TokenRefusal) -> VerifiedToken {
+    private func accept(_ claims: [String: JSONValue], now: Double) throws(TokenRefusal) -> VerifiedToken {
         guard let expiry = claims["exp"] else { throw .noExpiry }
         guard let expiry = expiry.date else { throw .malformed }
         let expiresAt = expiry + policy.leeway
@@ -142,7 +143,7 @@ public struct TokenVerifier: Sendable {
         )
     }
 
-    private func user(in claims: [String: ClaimValue]) throws(TokenRefusal) -> String {
+    private func user(in claims: [String: JSONValue]) throws(TokenRefusal) -> String {
         let user: String
         switch claims[policy.userClaim] {
         case .string(let text)?: user = text
@@ -153,9 +154,8 @@ public struct TokenVerifier: Sendable {
         return user
     }
 
-    private static func object(_ part: Substring.UTF8View) -> [String: ClaimValue]? {
-        guard let bytes = bytes(part) else { return nil }
-        return try? JSONDecoder().decode([String: ClaimValue].self, from: Data(bytes))
+    private static func object(_ part: Substring.UTF8View) -> [String: JSONValue]? {
+        bytes(part).flatMap { JSONValue($0)?.object }
     }
 
     /// base64url without padding (RFC 7515 §2).
@@ -175,4 +175,21 @@ public struct TokenVerifier: Sendable {
         while text.count % 4 != 0 { text.append(UInt8(ascii: "=")) }
         return Data(base64Encoded: Data(text)).map(Array.init)
     }
+}
+
+extension JSONValue {
+    /// Seconds since 1970 of a NumericDate (RFC 7519 §2).
+    fileprivate var date: Double? {
+        switch self {
+        case .integer(let seconds): Double(seconds)
+        case .number(let seconds): seconds.isFinite ? seconds : nil
+        default: nil
+        }
+    }
+
+    /// The strings of an array, or the one string.
+    fileprivate var strings: [String] { string.map { [$0] } ?? (array ?? []).compactMap(\.string) }
+
+    /// A string as it is, and everything else as JSON.
+    fileprivate var text: String { string ?? json }
 }

@@ -100,6 +100,9 @@ enum Gauges {
                 return addresses.indices.contains(index) ? Double(addresses[index].breaker.rawValue) : 0
             }
         }
+        registry.gauge("sidesocket_channels", labels: []) { Double(state.channelCount) }
+        registry.gauge("sidesocket_subscriptions", labels: []) { Double(state.subscriptions) }
+        registry.gauge("sidesocket_history_bytes", labels: []) { Double(state.historyBytes) }
         registry.gauge("sidesocket_draining", labels: []) { state.isDraining ? 1 : 0 }
     }
 }

@@ -114,6 +114,7 @@ let control = ControlPlane(
     drain: { drainRequest.make() },
     connections: edge.connections,
     maxMessageBytes: settings.maxReplyBytes,
+    publishRate: settings.publishRate,
     audit: { auditLog.write($0) },
     tls: controlTLS?.configuration,
     logger: logger

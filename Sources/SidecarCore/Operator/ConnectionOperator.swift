@@ -18,6 +18,8 @@ public struct ConnectionInfo: Sendable, Equatable {
     public var messagesOut: Int
     /// Bytes that the app has not answered.
     public var pendingBytes: Int
+    /// The channels that it is in.
+    public var channels: [ChannelName]
 
     /// Makes one.
     public init(
@@ -28,8 +30,10 @@ public struct ConnectionInfo: Sendable, Equatable {
         openedAt: Int64,
         messagesIn: Int,
         messagesOut: Int,
-        pendingBytes: Int
+        pendingBytes: Int,
+        channels: [ChannelName] = []
     ) {
+        self.channels = channels
         self.id = id
         self.user = user
         self.address = address
@@ -53,9 +57,73 @@ public struct ConnectionInfo: Sendable, Equatable {
         buffer.writeStaticString(",\"openedAt\":\"")
         EventTime.write(unixMilliseconds: openedAt, into: &buffer)
         buffer.writeString(
-            "\",\"messagesIn\":\(messagesIn),\"messagesOut\":\(messagesOut),\"pendingBytes\":\(pendingBytes)}"
+            "\",\"messagesIn\":\(messagesIn),\"messagesOut\":\(messagesOut),\"pendingBytes\":\(pendingBytes),\"channels\":["
         )
+        for (index, channel) in channels.enumerated() {
+            if index > 0 { buffer.writeStaticString(",") }
+            buffer.writeJSONString(channel.text)
+        }
+        buffer.writeStaticString("]}")
     }
+}
+
+/// Which connections are listed.
+public struct ConnectionFilter: Sendable, Equatable {
+    /// Of this user; nil for all.
+    public var user: String?
+    /// Of this address; nil for all.
+    public var address: IPAddress?
+    /// In this channel; nil for all.
+    public var channel: ChannelName?
+
+    /// Makes one.
+    public init(user: String? = nil, address: IPAddress? = nil, channel: ChannelName? = nil) {
+        self.user = user
+        self.address = address
+        self.channel = channel
+    }
+}
+
+/// What became of a message at those that it was for.
+public struct DeliveryCounts: Sendable, Equatable {
+    /// Connections that it was for.
+    public var matched: Int
+    /// Those that it was queued for.
+    public var queued: Int
+    /// Those that had no room for it.
+    public var dropped: Int
+
+    /// Makes one.
+    public init(matched: Int = 0, queued: Int = 0, dropped: Int = 0) {
+        self.matched = matched
+        self.queued = queued
+        self.dropped = dropped
+    }
+
+    /// As members of a JSON object.
+    public var json: String { "\"matched\":\(matched),\"queued\":\(queued),\"dropped\":\(dropped)" }
+}
+
+/// What became of a publication.
+public struct PublicationReceipt: Sendable, Equatable {
+    /// Its place.
+    public let position: ChannelPosition
+    /// How many got it.
+    public let counts: DeliveryCounts
+
+    /// Makes one.
+    public init(position: ChannelPosition, counts: DeliveryCounts) {
+        self.position = position
+        self.counts = counts
+    }
+}
+
+/// What came of adding a connection to a channel.
+public enum SubscriptionAnswer: Sendable, Equatable {
+    case subscribed
+    case noConnection
+    /// It has as many channels as allowed.
+    case tooMany
 }
 
 /// A part of a list that is ordered by id.
@@ -82,12 +150,35 @@ public enum TokenRenewal: Sendable, Equatable {
 
 /// What the API can do with the connections of a process.
 public protocol ConnectionOperator: Sendable {
-    /// Connections in the order of their ids: those of a user, or of an address, or all.
-    func connections(user: String?, address: IPAddress?, after: String?, limit: Int) async -> ConnectionPage
+    /// Connections in the order of their ids.
+    func connections(_ filter: ConnectionFilter, after: String?, limit: Int) async -> ConnectionPage
     /// One connection; nil when there is none.
     func connection(_ id: String) async -> ConnectionInfo?
-    /// Sends a message; false when there is no such connection.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> Bool
+    /// Sends a message to one connection; nil when there is none.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> DeliveryCounts?
+    /// Sends a message to all connections of a user.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, toUser user: String) async -> DeliveryCounts
+    /// Sends a message to a channel, but for one connection.
+    func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        waitsForKernel: Bool
+    ) async throws(ChannelFailure) -> PublicationReceipt
+    /// Adds a connection to a channel.
+    func subscribe(_ id: String, to channel: ChannelName) async -> SubscriptionAnswer
+    /// Takes a connection out of a channel; false when there is no such connection.
+    func unsubscribe(_ id: String, from channel: ChannelName) async -> Bool
+    /// One channel, with the users in it.
+    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [String])
+    /// Channels by name.
+    func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelSummary]
+    /// What is kept of a channel.
+    func history(
+        of channel: ChannelName,
+        after: UInt64?,
+        epoch: String?,
+        limit: Int
+    ) async throws(ChannelFailure) -> ChannelHistory
     /// Closes a connection; false when there is none.
     func close(_ id: String, _ request: CloseRequest) async -> Bool
     /// Closes the connections of a user, and says how many they were.

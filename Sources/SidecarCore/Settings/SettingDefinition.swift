@@ -123,4 +123,5 @@ public enum SettingGroup: String, Sendable, CaseIterable {
     case limits = "Limits on clients"
     case life = "Heartbeats and the end"
     case webhook = "Calls to the app"
+    case channels = "Channels"
 }

@@ -79,6 +79,24 @@ public struct Settings: Sendable, Equatable {
     /// Where changes are noted (`AUDIT_LOG`): `stderr` or a file.
     public var auditLog = "stderr"
 
+    /// Channels of one connection (`MAX_CHANNELS_PER_CONNECTION`).
+    public var maxChannelsPerConnection = 100
+    /// How channels are treated, the first pattern that matches (`CHANNEL_POLICIES`).
+    public var channelPolicies: [ChannelPolicy]?
+    /// Messages that a channel keeps (`HISTORY_SIZE`); 0: none.
+    public var historySize = 0
+    /// How long it keeps them (`HISTORY_TTL`).
+    public var historyTTL = TimeAmount.minutes(5)
+    /// What all channels may keep (`MAX_HISTORY_BYTES`), in bytes.
+    public var maxHistoryBytes = 64 << 20
+    /// Publications through the API (`PUBLISH_RATE`); nil when off.
+    public var publishRate: Rate?
+
+    /// What may be set for the length of a history.
+    static let historySizes = 0...1_000_000
+    /// What may be set for the time that a history is kept.
+    static let historyTTLs = TimeAmount.seconds(1)...TimeAmount.hours(30 * 24)
+
     /// The load balancers and proxies in front, in the order of the way (`LB`).
     public var loadBalancers: [LoadBalancerPreset] = []
     /// The shortest idle timeout on the way (`LB_IDLE_TIMEOUT`); nil: from ``loadBalancers``.

@@ -10,6 +10,12 @@ public enum Command: Sendable, Equatable {
     case state(String)
     /// Close after what was sent before.
     case close(CloseRequest)
+    /// Join a channel.
+    case subscribe(ChannelName)
+    /// Leave a channel.
+    case unsubscribe(ChannelName)
+    /// Send a message to the subscribers of a channel, but for this client if it is excluded.
+    case publish(Publication, excludesSelf: Bool)
 }
 
 /// Reads a command list: a JSON array of objects with one command each.
@@ -97,6 +103,9 @@ enum CommandList {
                 throw JSONReader.Fault(sentence: "the state is too long.")
             }
         case "close": command = try close(from: &reader)
+        case "subscribe": command = .subscribe(try channel(from: &reader))
+        case "unsubscribe": command = .unsubscribe(try channel(from: &reader))
+        case "publish": command = try publish(from: &reader)
         default: throw JSONReader.Fault(sentence: "this version does not know the command.")
         }
         if reader.take(",") { throw needsOne }
@@ -105,24 +114,42 @@ enum CommandList {
     }
 
     private static func send(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
-        var sent: Command?
+        var content: MessageContent?
         try members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
-            guard name == "text" || name == "base64" else { return false }
-            if reader.takeNull() { return true }
-            let value = try reader.string()
-            guard sent == nil else { throw JSONReader.Fault(sentence: "send needs either text or base64.") }
-            if name == "text" {
-                sent = .send(.text, ByteBuffer(string: value))
-            } else {
-                guard let bytes = Base64Text.decoded(value) else {
-                    throw JSONReader.Fault(sentence: "the base64 is not valid.")
+            try MessageContent.read(name, from: &reader, into: &content)
+        }
+        guard let content else { throw MessageContent.needsOne }
+        return .send(content.format, content.payload)
+    }
+
+    private static func channel(from reader: inout JSONReader) throws(JSONReader.Fault) -> ChannelName {
+        guard let channel = ChannelName(try reader.string()) else {
+            throw JSONReader.Fault(sentence: "the channel's name is not 1 to 200 printable characters without space, comma, quote.")
+        }
+        return channel
+    }
+
+    private static func publish(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
+        var content: MessageContent?
+        var target: ChannelName?
+        var excludesSelf: Bool?
+        try members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
+            switch name {
+            case "channel" where target == nil: target = try channel(from: &reader)
+            case "exclude" where excludesSelf == nil:
+                if reader.takeNull() { return true }
+                guard try reader.string() == "self" else {
+                    throw JSONReader.Fault(sentence: "exclude can only be self.")
                 }
-                sent = .send(.binary, bytes)
+                excludesSelf = true
+            default: return try MessageContent.read(name, from: &reader, into: &content)
             }
             return true
         }
-        guard let sent else { throw JSONReader.Fault(sentence: "send needs either text or base64.") }
-        return sent
+        guard let content else { throw MessageContent.needsOne }
+        guard let target else { throw JSONReader.Fault(sentence: "publish needs a channel.") }
+        let publication = Publication(channel: target, format: content.format, payload: content.payload)
+        return .publish(publication, excludesSelf: excludesSelf ?? false)
     }
 
     private static func close(from reader: inout JSONReader) throws(JSONReader.Fault) -> Command {
@@ -145,7 +172,7 @@ enum CommandList {
     }
 
     /// Reads an object; `read` takes the value of a member, or returns false for one that is not known.
-    private static func members(
+    static func members(
         of reader: inout JSONReader,
         _ read: (_ name: String, _ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool
     ) throws(JSONReader.Fault) {

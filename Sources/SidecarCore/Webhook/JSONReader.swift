@@ -95,6 +95,47 @@ struct JSONReader {
         return number
     }
 
+    /// Takes a number (RFC 8259 §6) if one comes next.
+    mutating func number() throws(Fault) -> JSONValue? {
+        guard let first = peek(), first == UInt8(ascii: "-") || HTTPField.isDigit(first) else { return nil }
+        let start = position
+        while position < bytes.count, Self.isNumberByte(bytes[position]) { position += 1 }
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        var rest = text.utf8[...]
+        func digits() -> Int {
+            let count = rest.prefix(while: HTTPField.isDigit).count
+            rest = rest.dropFirst(count)
+            return count
+        }
+        if rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
+        let startsWithZero = rest.first == UInt8(ascii: "0")
+        let whole = digits()
+        guard whole > 0, whole == 1 || !startsWithZero else { throw .malformed }
+        if rest.isEmpty, let integer = Int64(text) { return .integer(integer) }
+        if rest.first == UInt8(ascii: ".") {
+            rest = rest.dropFirst()
+            guard digits() > 0 else { throw .malformed }
+        }
+        if rest.first == UInt8(ascii: "e") || rest.first == UInt8(ascii: "E") {
+            rest = rest.dropFirst()
+            if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
+            guard digits() > 0 else { throw .malformed }
+        }
+        guard rest.isEmpty, let number = Double(text) else { throw .malformed }
+        return .number(number)
+    }
+
+    /// Takes a word such as `true` if it comes next.
+    mutating func takeWord(_ word: StaticString) -> Bool {
+        let count = word.utf8CodeUnitCount
+        guard peek() != nil, bytes.count - position >= count,
+            UnsafeRawBufferPointer(rebasing: bytes[position..<position + count])
+                .elementsEqual(UnsafeBufferPointer(start: word.utf8Start, count: count))
+        else { return false }
+        position += count
+        return true
+    }
+
     private static func isNumberByte(_ byte: UInt8) -> Bool {
         HTTPField.isDigit(byte) || "+-.eE".utf8.contains(byte)
     }

@@ -61,6 +61,14 @@ public struct WebhookReply: Sendable, Equatable {
     public var output = Output.none
     /// The value of `Sidesocket-Close`.
     public var close: CloseRequest?
+    /// Channels to join (`Sidesocket-Subscribe`).
+    public var subscribe: [ChannelName] = []
+    /// Channels to leave (`Sidesocket-Unsubscribe`).
+    public var unsubscribe: [ChannelName] = []
+    /// Channels that the body goes to instead of the client (`Sidesocket-Publish`).
+    public var publish: [ChannelName] = []
+    /// Whether this client is left out of them (`Sidesocket-Exclude: self`).
+    public var excludesSelf = false
     /// The value of `Sidesocket-Token`: a new token for the client.
     public var token: String?
 
@@ -90,6 +98,9 @@ public struct WebhookReply: Sendable, Equatable {
         if body.isEmptyBody { return }
         guard count > 1 else {
             output = try Self.output(contentType: contentType, body: body)
+            if !publish.isEmpty, case .commands = output {
+                throw .badReply("With Sidesocket-Publish the body is the message, not a list of commands.")
+            }
             return
         }
         guard let contentType, MediaType(contentType) == .commands else {
@@ -104,6 +115,15 @@ public struct WebhookReply: Sendable, Equatable {
             user = value
         } else if HTTPField.equals(name, "sidesocket-state") {
             state = value
+        } else if HTTPField.equals(name, "sidesocket-subscribe") {
+            return Self.readChannels(value, into: &subscribe)
+        } else if HTTPField.equals(name, "sidesocket-unsubscribe") {
+            return Self.readChannels(value, into: &unsubscribe)
+        } else if HTTPField.equals(name, "sidesocket-publish") {
+            return Self.readChannels(value, into: &publish)
+        } else if HTTPField.equals(name, "sidesocket-exclude") {
+            guard value == "self" else { return "Sidesocket-Exclude can only be self." }
+            excludesSelf = true
         } else if HTTPField.equals(name, "sidesocket-token") {
             token = value
         } else if HTTPField.equals(name, "sidesocket-close") {
@@ -115,6 +135,45 @@ public struct WebhookReply: Sendable, Equatable {
             return "This version does not know the header \(String(decoding: name, as: UTF8.self))."
         }
         return nil
+    }
+
+    private static func readChannels(_ value: String, into channels: inout [ChannelName]) -> String? {
+        guard let names = ChannelName.list(value) else {
+            return "A channel's name is 1 to 200 printable characters without space, comma and quote."
+        }
+        channels += names
+        return nil
+    }
+
+    /// The channels that the connection would be in after it, when it is in `channels` now.
+    ///
+    /// - Returns: Nil when that is more than `limit` at any point.
+    public func channels(after channels: Set<ChannelName>, limit: Int) -> Set<ChannelName>? {
+        var channels = channels
+        var isTooMany = false
+        func join(_ channel: ChannelName) {
+            channels.insert(channel)
+            if channels.count > limit { isTooMany = true }
+        }
+        for channel in unsubscribe { channels.remove(channel) }
+        for channel in subscribe { join(channel) }
+        if case .commands(let commands) = output {
+            for command in commands {
+                switch command {
+                case .subscribe(let channel): join(channel)
+                case .unsubscribe(let channel): channels.remove(channel)
+                default: break
+                }
+            }
+        }
+        return isTooMany ? nil : channels
+    }
+
+    /// True when it may change what channels the connection is in.
+    public var changesChannels: Bool {
+        if !subscribe.isEmpty { return true }
+        guard case .commands(let commands) = output else { return false }
+        return commands.contains { if case .subscribe = $0 { true } else { false } }
     }
 
     private func checkIdentity() throws(DeliveryFailure) {
@@ -176,7 +235,8 @@ extension ByteBuffer {
 
     /// True when the readable bytes are well-formed UTF-8 (RFC 3629).
     var isValidUTF8: Bool {
-        withUnsafeReadableBytes { bytes in
+        if readableBytes == 0 { return true }
+        return withUnsafeReadableBytes { bytes in
             let typed = bytes.assumingMemoryBound(to: UInt8.self)
             return (try? UTF8Span(validating: typed.span)) != nil
         }

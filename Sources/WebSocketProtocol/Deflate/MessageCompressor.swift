@@ -49,6 +49,9 @@ public struct MessageCompressor: ~Copyable {
     /// The other connections must allow a window as large as this one's.
     public var isStateless: Bool { !self.keepsContext }
 
+    /// What ``compress(_:into:)`` uses of the window, in bits: two stateless compressors with the same write the same.
+    public var window: Int { self.windowBits }
+
     /// True for a message that is long enough to gain by it.
     public func shouldCompress(byteCount: Int) -> Bool { byteCount >= self.minimumBytes }
 

@@ -1,0 +1,125 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+internal import SidecarCore
+internal import Synchronization
+
+/// Why a request to the API is not carried out.
+struct APIFault: ProblemError {
+    let status: HTTPResponse.Status
+    let detail: String
+    var outcome = AuditRecord.Outcome.notFound
+    var retryAfter: Int?
+
+    static let noConnection = APIFault(status: .notFound, detail: "There is no such connection.")
+    static let noBan = APIFault(status: .notFound, detail: "There is no such ban.")
+    static let tooLarge = APIFault(
+        status: .contentTooLarge,
+        detail: "The body is too large.",
+        outcome: .badRequest
+    )
+    static func badRequest(_ detail: String) -> APIFault {
+        APIFault(status: .badRequest, detail: detail, outcome: .badRequest)
+    }
+
+    init(status: HTTPResponse.Status, detail: String, outcome: AuditRecord.Outcome = .notFound, retryAfter: Int? = nil) {
+        self.status = status
+        self.detail = detail
+        self.outcome = outcome
+        self.retryAfter = retryAfter
+    }
+}
+
+/// Reads the parts of a request to the API.
+enum APIPath {
+    static func parameter(_ name: String, _ context: ControlContext) throws -> String {
+        guard let value = context.parameters.get(name).map({ OperatorSyntax.plain($0) }), !value.isEmpty else {
+            throw APIFault.badRequest("A part of the path is missing.")
+        }
+        return value
+    }
+
+    static func limit(_ text: Substring?) throws -> Int {
+        let limit = text.map { Int($0) ?? 0 } ?? 100
+        guard (1...1000).contains(limit) else { throw APIFault.badRequest("limit is a number from 1 to 1000.") }
+        return limit
+    }
+
+    static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
+        do {
+            return try await request.body.collect(upTo: limit)
+        } catch {
+            throw APIFault.tooLarge
+        }
+    }
+}
+
+/// Writes answers of the API.
+enum APIAnswer {
+    static func json(_ json: ByteBuffer, _ status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status,
+            headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: json)
+        )
+    }
+}
+
+/// How fast may be published through the API (`PUBLISH_RATE`).
+final class PublishRate: Sendable {
+    private let limit: GCRA?
+    private let tat = Mutex(GCRA.full)
+
+    init(_ rate: Rate?) {
+        limit = rate.map { GCRA($0) }
+    }
+
+    /// Counts a publication.
+    ///
+    /// - Throws: 429 when it comes too soon.
+    func take() throws {
+        guard let limit else { return }
+        let now = Int64(clamping: NIODeadline.now().uptimeNanoseconds)
+        guard case .limited(let wait) = tat.withLock({ limit.take(1, tat: &$0, now: now) }) else { return }
+        throw APIFault(
+            status: .tooManyRequests,
+            detail: "It is published too fast.",
+            outcome: .refused,
+            retryAfter: Int(wait / 1_000_000_000) + 1
+        )
+    }
+}
+
+/// The first answer to each key, for five minutes.
+actor IdempotentAnswers {
+    private static let lifetime = TimeAmount.minutes(5)
+    private static let capacity = 10_000
+
+    private var answers: [String: Task<ByteBuffer, any Error>] = [:]
+    private var order: [(key: String, until: NIODeadline)] = []
+
+    /// Answers with what the first one with this key gets; one that failed does not count.
+    func answer(to key: String, _ make: @escaping @Sendable () async throws -> ByteBuffer) async throws -> ByteBuffer {
+        removeOld()
+        if let known = answers[key] { return try await known.value }
+        let task = Task { try await make() }
+        answers[key] = task
+        order.append((key, .now() + Self.lifetime))
+        do {
+            return try await task.value
+        } catch {
+            if answers[key] == task { answers[key] = nil }
+            throw error
+        }
+    }
+
+    private func removeOld() {
+        let now = NIODeadline.now()
+        var count = 0
+        while count < order.count, order[count].until <= now || order.count - count > Self.capacity {
+            answers[order[count].key] = nil
+            count += 1
+        }
+        if count > 0 { order.removeFirst(count) }
+    }
+}

@@ -1,0 +1,249 @@
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+internal import SidecarCore
+
+/// The API for publishing, for channels and for who is in them.
+struct ChannelsAPI: Sendable {
+    let connections: any ConnectionOperator
+    let audit: @Sendable (AuditRecord) -> Void
+    /// The largest message that may be published, in bytes.
+    let maxMessageBytes: Int
+    let rate: PublishRate
+    private let answers = IdempotentAnswers()
+
+    private static let maxPublications = 1000
+    private static let maxKeyBytes = 256
+
+    func register(in v1: RouterGroup<ControlContext>) {
+        v1.post("channels/:channel/messages") { request, context in try await self.publish(request, context) }
+        v1.post("users/:user/messages") { request, context in try await self.sendToUser(request, context) }
+        v1.post("connections/:id/messages") { request, context in try await self.send(request, context) }
+        v1.post("messages") { request, _ in try await self.publishAll(request) }
+        v1.put("channels/:channel/connections/:id") { _, context in try await self.subscribe(context) }
+        v1.delete("channels/:channel/connections/:id") { _, context in try await self.unsubscribe(context) }
+        v1.get("channels") { request, _ in try await self.list(request) }
+        v1.get("channels/:channel") { _, context in try await self.show(context) }
+        v1.get("channels/:channel/messages") { request, context in try await self.history(request, context) }
+    }
+
+    // MARK: Publishing
+
+    private func publish(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let channel = try Self.channel(context)
+        let key = request.values(of: "idempotency-key")
+        let wait = request.uri.queryParameters["wait"]
+        guard wait == nil || wait == "written" else { throw APIFault.badRequest("wait can only be written.") }
+        let (format, payload) = try await self.message(of: request)
+        let excluded = request.values(of: "sidesocket-exclude").first
+        let publish: @Sendable () async throws -> ByteBuffer = {
+            try self.rate.take()
+            let publication = Publication(channel: channel, format: format, payload: payload)
+            return ByteBuffer(
+                string: try await self.publish(publication, excluding: excluded, waits: wait != nil) + "\n"
+            )
+        }
+        guard let first = key.first else { return APIAnswer.json(try await publish()) }
+        guard key.count == 1, (1...Self.maxKeyBytes).contains(first.utf8.count) else {
+            throw APIFault.badRequest("An Idempotency-Key has 1 to 256 bytes.")
+        }
+        return APIAnswer.json(try await self.answers.answer(to: "\(channel) \(first)", publish))
+    }
+
+    private func publish(_ publication: Publication, excluding id: String?, waits: Bool) async throws -> String {
+        do throws(ChannelFailure) {
+            let receipt = try await self.connections.publish(publication, excluding: id, waitsForKernel: waits)
+            // A channel's name and an epoch need at most a backslash escaped.
+            return """
+                {"channel":"\(Self.escaped(publication.channel))","offset":\(receipt.position.offset),\
+                "epoch":"\(receipt.position.epoch)",\(receipt.counts.json)}
+                """
+        } catch {
+            throw APIFault(error)
+        }
+    }
+
+    private func sendToUser(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let user = try APIPath.parameter("user", context)
+        let (format, payload) = try await self.message(of: request)
+        try self.rate.take()
+        let counts = await self.connections.send(format, payload, toUser: user)
+        return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+    }
+
+    private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let id = try APIPath.parameter("id", context)
+        let (format, payload) = try await self.message(of: request)
+        try self.rate.take()
+        let counts = await self.connections.send(format, payload, to: id)
+        self.audit(
+            AuditRecord(
+                action: "connection.message",
+                who: "api \(context.peer)",
+                target: id,
+                outcome: counts == nil ? .notFound : .ok,
+                detail: "\(payload.readableBytes) bytes"
+            )
+        )
+        guard let counts else { throw APIFault.noConnection }
+        return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+    }
+
+    private func message(of request: Request) async throws -> (MessageFormat, ByteBuffer) {
+        let body = try await APIPath.body(of: request, upTo: self.maxMessageBytes)
+        guard let message = OperatorSyntax.message(contentType: request.headers[.contentType], body: body) else {
+            throw APIFault.badRequest("The body is declared as text and is not valid UTF-8, or has no form here.")
+        }
+        return message
+    }
+
+    private func publishAll(_ request: Request) async throws -> Response {
+        // Escapes make base64 and text longer, but never six times as long.
+        let body = try await APIPath.body(of: request, upTo: 6 * self.maxMessageBytes + (1 << 20))
+        guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
+            throw APIFault.badRequest("The body is a JSON list of 1 to \(Self.maxPublications) publications.")
+        }
+        var json = ByteBuffer(string: "[")
+        for (index, entry) in entries.enumerated() {
+            if index > 0 { json.writeString(",") }
+            json.writeString(await self.answer(to: entry))
+        }
+        json.writeString("]\n")
+        return APIAnswer.json(json)
+    }
+
+    private func answer(to entry: BatchEntry) async -> String {
+        do {
+            guard case .success(let entry) = entry else {
+                guard case .failure(let fault) = entry else { return "{}" }
+                throw APIFault.badRequest(fault.sentence)
+            }
+            guard entry.payload.readableBytes <= self.maxMessageBytes else { throw APIFault.tooLarge }
+            try self.rate.take()
+            switch entry.target {
+            case .channel(let channel):
+                let publication = Publication(channel: channel, format: entry.format, payload: entry.payload)
+                return try await self.publish(publication, excluding: entry.excluded, waits: false)
+            case .user(let user):
+                return "{\(await self.connections.send(entry.format, entry.payload, toUser: user).json)}"
+            case .connection(let id):
+                guard let counts = await self.connections.send(entry.format, entry.payload, to: id) else {
+                    throw APIFault.noConnection
+                }
+                return "{\(counts.json)}"
+            }
+        } catch let fault as APIFault {
+            return "{\"status\":\(fault.status.code),\"detail\":\"\(fault.detail)\"}"
+        } catch {
+            return "{\"status\":500,\"detail\":\"It failed on our side.\"}"
+        }
+    }
+
+    // MARK: Membership
+
+    private func subscribe(_ context: ControlContext) async throws -> Response {
+        let channel = try Self.channel(context)
+        let id = try APIPath.parameter("id", context)
+        let answer = await self.connections.subscribe(id, to: channel)
+        self.note("channel.subscribe", "\(id) \(channel)", context, answer == .subscribed ? .ok : .notFound)
+        switch answer {
+        case .subscribed: return Response(status: .noContent)
+        case .noConnection: throw APIFault.noConnection
+        case .tooMany:
+            throw APIFault(status: .conflict, detail: "The connection has as many channels as allowed.", outcome: .refused)
+        }
+    }
+
+    private func unsubscribe(_ context: ControlContext) async throws -> Response {
+        let channel = try Self.channel(context)
+        let id = try APIPath.parameter("id", context)
+        let isThere = await self.connections.unsubscribe(id, from: channel)
+        self.note("channel.unsubscribe", "\(id) \(channel)", context, isThere ? .ok : .notFound)
+        guard isThere else { throw APIFault.noConnection }
+        return Response(status: .noContent)
+    }
+
+    private func note(_ action: String, _ target: String, _ context: ControlContext, _ outcome: AuditRecord.Outcome) {
+        self.audit(AuditRecord(action: action, who: "api \(context.peer)", target: target, outcome: outcome))
+    }
+
+    // MARK: Reading
+
+    private func list(_ request: Request) async throws -> Response {
+        let query = request.uri.queryParameters
+        let limit = try APIPath.limit(query["limit"])
+        do throws(ChannelFailure) {
+            let found = try await self.connections.channels(
+                prefix: query["prefix"].map(String.init) ?? "",
+                after: query["after"].map(String.init),
+                limit: limit + 1
+            )
+            let page = found.prefix(limit)
+            let entries = page.map { "{\"channel\":\"\(Self.escaped($0.channel))\",\"connections\":\($0.connections)}" }
+            let last = found.count > limit ? page.last.map { "\"\(Self.escaped($0.channel))\"" } : nil
+            return APIAnswer.json(
+                ByteBuffer(string: "{\"channels\":[\(entries.joined(separator: ","))],\"next\":\(last ?? "null")}\n")
+            )
+        } catch {
+            throw APIFault(error)
+        }
+    }
+
+    private func show(_ context: ControlContext) async throws -> Response {
+        let channel = try Self.channel(context)
+        do throws(ChannelFailure) {
+            let (summary, users) = try await self.connections.channel(channel)
+            return APIAnswer.json(OperatorSyntax.json(summary, users: users))
+        } catch {
+            throw APIFault(error)
+        }
+    }
+
+    private func history(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let channel = try Self.channel(context)
+        let query = request.uri.queryParameters
+        let limit = try APIPath.limit(query["limit"])
+        let after = query["after"].map { UInt64($0) }
+        if let after, after == nil { throw APIFault.badRequest("after is an offset.") }
+        do throws(ChannelFailure) {
+            let history = try await self.connections.history(
+                of: channel,
+                after: after ?? nil,
+                epoch: query["epoch"].map(String.init),
+                limit: limit
+            )
+            return APIAnswer.json(OperatorSyntax.json(history, of: channel))
+        } catch {
+            throw APIFault(error)
+        }
+    }
+
+    private static func channel(_ context: ControlContext) throws -> ChannelName {
+        guard let channel = ChannelName(try APIPath.parameter("channel", context)) else {
+            throw APIFault.badRequest("A channel's name is 1 to 200 printable characters without space, comma, quote.")
+        }
+        return channel
+    }
+
+    private static func escaped(_ channel: ChannelName) -> String {
+        channel.text.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\")
+    }
+}
+
+extension APIFault {
+    /// What an engine cannot do, as an answer.
+    init(_ failure: ChannelFailure) {
+        switch failure {
+        case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it keeps nothing.")
+        case .gone: self.init(status: .gone, detail: "What was asked for is no longer kept.")
+        case .unavailable: self.init(status: .serviceUnavailable, detail: "Channels cannot be reached.")
+        }
+    }
+}
+
+extension Request {
+    /// The values of a field; its name in lower case.
+    fileprivate func values(of name: String) -> [String] {
+        self.headers.filter { $0.name.canonicalName == name }.map(\.value)
+    }
+}

@@ -1,0 +1,100 @@
+public import NIOCore
+
+/// What is done with a message for a subscriber that does not keep up.
+public enum SlowSubscriberAction: String, Sendable, Equatable, CaseIterable {
+    /// The subscriber is closed with 1008.
+    case close
+    /// The message that waits longest and is not begun makes room.
+    case dropOldest = "drop-oldest"
+    /// The message that does not fit is left out.
+    case dropNewest = "drop-newest"
+    /// Of the messages of the channel that are unsent, only the newest is kept.
+    case latest
+}
+
+/// How the channels of a pattern are treated (`CHANNEL_POLICIES`).
+public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
+    /// A name, or a prefix and `*`.
+    public let pattern: String
+    /// What is done with slow subscribers; nil: as `SLOW_CLIENT_ACTION` says.
+    public let action: SlowSubscriberAction?
+    /// Messages that are kept; nil: as `HISTORY_SIZE` says.
+    public let historySize: Int?
+    /// How long they are kept; nil: as `HISTORY_TTL` says.
+    public let historyTTL: TimeAmount?
+
+    /// True for a channel that this holds for.
+    public func matches(_ channel: ChannelName) -> Bool {
+        pattern.hasSuffix("*") ? channel.text.hasPrefix(pattern.dropLast()) : channel.text == pattern
+    }
+
+    /// As it is set.
+    public var description: String {
+        let items = [
+            action?.rawValue, historySize.map { "history=\($0)" }, historyTTL.map { "ttl=\(showDuration($0))" },
+        ]
+        return pattern + "=" + items.compactMap { $0 }.joined(separator: ",")
+    }
+}
+
+extension ValueSyntax where Value == [ChannelPolicy] {
+    static let channelPolicies = ValueSyntax(
+        accepted: "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
+            + SlowSubscriberAction.allCases.map(\.rawValue).joined(separator: ", ") + "; several by ;",
+        read: { text throws(ValueProblem) in
+            var policies: [ChannelPolicy] = []
+            for entry in text.split(separator: ";", omittingEmptySubsequences: false) {
+                policies.append(try policy(String(entry)))
+            }
+            return policies
+        },
+        show: { $0.map(\.description).joined(separator: ";") }
+    )
+
+    private static func policy(_ entry: String) throws(ValueProblem) -> ChannelPolicy {
+        guard let equals = entry.firstIndex(of: "=") else { throw ValueProblem("has an entry without =") }
+        var pattern = entry[..<equals].drop { $0 == " " }
+        while pattern.last == " " { pattern.removeLast() }
+        guard ChannelName(pattern) != nil, !pattern.dropLast().contains("*") else {
+            throw ValueProblem("has a pattern that is no channel's name, with one * at its end at most")
+        }
+        var action: SlowSubscriberAction?
+        var size: Int?
+        var ttl: TimeAmount?
+        for item in try listItems(String(entry[entry.index(after: equals)...])) {
+            if let word = SlowSubscriberAction(rawValue: String(item)), action == nil {
+                action = word
+            } else if item.hasPrefix("history="), size == nil {
+                size = try ValueSyntax<Int>.count(Settings.historySizes).read(String(item.dropFirst(8)))
+            } else if item.hasPrefix("ttl="), ttl == nil {
+                ttl = try ValueSyntax<TimeAmount>.duration(Settings.historyTTLs).read(String(item.dropFirst(4)))
+            } else {
+                throw ValueProblem("has an item that is not known, or stands twice")
+            }
+        }
+        return ChannelPolicy(pattern: String(pattern), action: action, historySize: size, historyTTL: ttl)
+    }
+}
+
+/// What the settings say of a channel.
+public struct ChannelRules: Sendable, Equatable {
+    private let policies: [ChannelPolicy]
+    private let historySize: Int
+    private let historyTTL: TimeAmount
+
+    /// The rules of these settings.
+    public init(_ settings: Settings) {
+        policies = settings.channelPolicies ?? []
+        historySize = settings.historySize
+        historyTTL = settings.historyTTL
+    }
+
+    /// The first policy that matches a channel.
+    public func policy(for channel: ChannelName) -> ChannelPolicy? { policies.first { $0.matches(channel) } }
+
+    /// How many messages of a channel are kept, and for how long in nanoseconds.
+    func history(of channel: ChannelName) -> (size: Int, ttl: Int64) {
+        let policy = policy(for: channel)
+        return (policy?.historySize ?? historySize, (policy?.historyTTL ?? historyTTL).nanoseconds)
+    }
+}

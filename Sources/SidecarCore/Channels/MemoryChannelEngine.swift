@@ -1,0 +1,243 @@
+import DequeModule
+import NIOCore
+import Synchronization
+
+/// Channels in the memory of this process; the default ``ChannelEngine``.
+///
+/// The table of channels is striped by name. A history that is on has one lock beside, since its budget is one for all
+/// channels.
+public final class MemoryChannelEngine: ChannelEngine {
+    private struct Channel {
+        var offset: UInt64 = 0
+        let epoch: UInt64
+        var connections = 0
+        var loops = LoopSet()
+        var kept: Deque<Kept> = []
+
+        /// Without subscribers and history it need not exist.
+        var isEmpty: Bool { connections == 0 && kept.isEmpty }
+    }
+
+    private struct Kept {
+        let message: StoredMessage
+        let expiresAt: Int64
+        var bytes: Int { message.payload.readableBytes + MemoryChannelEngine.messageOverhead }
+    }
+
+    private final class Stripe: Sendable {
+        let channels = Mutex<[ChannelName: Channel]>([:])
+    }
+
+    /// What a message in the history costs beyond its payload, in bytes.
+    static let messageOverhead = 160
+
+    private let stripes: [Stripe]
+    private let rules: ChannelRules
+    private let maxHistoryBytes: Int
+    private let makeEpoch: @Sendable () -> UInt64
+    /// The order in which messages fall out when the budget is spent.
+    private let oldest = Mutex<Deque<(channel: ChannelName, offset: UInt64, epoch: UInt64)>>([])
+    private let historyByteCount = Atomic<Int>(0)
+    private let channelCount = Atomic<Int>(0)
+    private let connectionCount = Atomic<Int>(0)
+
+    /// An engine without channels.
+    ///
+    /// - Parameters:
+    ///   - maxHistoryBytes: What all histories may hold; the oldest messages fall out.
+    ///   - makeEpoch: Random bits, anew for each channel.
+    public init(rules: ChannelRules, maxHistoryBytes: Int, makeEpoch: @escaping @Sendable () -> UInt64) {
+        self.rules = rules
+        self.maxHistoryBytes = maxHistoryBytes
+        self.makeEpoch = makeEpoch
+        stripes = (0..<64).map { _ in Stripe() }
+    }
+
+    /// Channels with a subscriber or a history.
+    public var channelsHeld: Int { channelCount.load(ordering: .relaxed) }
+    /// Memberships of all connections.
+    public var subscriptions: Int { connectionCount.load(ordering: .relaxed) }
+    /// What the histories hold, in bytes.
+    public var historyBytes: Int { historyByteCount.load(ordering: .relaxed) }
+
+    public func publish(
+        _ publication: Publication,
+        now: Int64,
+        unixMilliseconds: Int64,
+        deliver: (Result<ChannelPosition, ChannelFailure>, LoopSet) -> Void
+    ) {
+        let (size, ttl) = rules.history(of: publication.channel)
+        change(publication.channel) { channel in
+            channel.offset += 1
+            let position = ChannelPosition(offset: channel.offset, epoch: Self.text(channel.epoch))
+            if size > 0 {
+                let message = StoredMessage(
+                    offset: channel.offset,
+                    time: unixMilliseconds,
+                    format: publication.format,
+                    payload: publication.payload
+                )
+                keep(Kept(message: message, expiresAt: now &+ ttl), in: &channel, publication.channel, size, now)
+            }
+            deliver(.success(position), channel.loops)
+        }
+        if size > 0 { dropOldest() }
+    }
+
+    public func changed(_ name: ChannelName, by change: MembershipChange, onLoop loop: Int, isEdge: Bool) {
+        self.change(name) { channel in
+            switch change {
+            case .joined:
+                channel.connections += 1
+                connectionCount.wrappingAdd(1, ordering: .relaxed)
+                channel.loops.bits |= LoopSet.bit(loop)
+            case .left:
+                channel.connections -= 1
+                connectionCount.wrappingSubtract(1, ordering: .relaxed)
+                // Where several loops share a bit, nobody knows which of them still needs it.
+                if isEdge, loop < 63 { channel.loops.bits &= ~LoopSet.bit(loop) }
+                if channel.connections == 0 { channel.loops.bits = 0 }
+            }
+        }
+    }
+
+    public func history(
+        of name: ChannelName,
+        after: UInt64?,
+        epoch: String?,
+        limit: Int,
+        now: Int64
+    ) async throws(ChannelFailure) -> ChannelHistory {
+        guard rules.history(of: name).size > 0 else { throw .unknownChannel }
+        let found: Result<ChannelHistory, ChannelFailure> = look(name, now) { channel in
+            guard let channel else { return .failure(epoch == nil ? .unknownChannel : .gone) }
+            let current = Self.text(channel.epoch)
+            if let epoch, epoch != current { return .failure(.gone) }
+            let firstKept = channel.kept.first?.message.offset ?? channel.offset + 1
+            if let after, after > channel.offset || after + 1 < firstKept { return .failure(.gone) }
+            let messages = channel.kept.lazy.map(\.message).drop { $0.offset <= after ?? 0 }.prefix(limit)
+            return .success(ChannelHistory(epoch: current, messages: Array(messages)))
+        }
+        return try found.get()
+    }
+
+    public func summary(of name: ChannelName, now: Int64) async throws(ChannelFailure) -> ChannelSummary {
+        guard let summary = look(name, now, { $0.map { Self.summary(name, $0) } }) else { throw .unknownChannel }
+        return summary
+    }
+
+    public func channels(
+        prefix: String,
+        after: String?,
+        limit: Int,
+        now: Int64
+    ) async throws(ChannelFailure) -> [ChannelSummary] {
+        var found: [ChannelSummary] = []
+        for stripe in stripes {
+            found += stripe.channels.withLock { channels in
+                removeExpired(&channels, now)
+                return channels.filter { $0.key.text.hasPrefix(prefix) && $0.key.text > after ?? "" }.map(Self.summary)
+            }
+            // No more than asked for is ever of use.
+            if found.count > 4 * limit { found = Array(found.sorted { $0.channel < $1.channel }.prefix(limit)) }
+        }
+        return Array(found.sorted { $0.channel < $1.channel }.prefix(limit))
+    }
+
+    /// Forgets messages whose time is over, in one part of the table; to be called with 0, 1, 2 … again and again, so
+    /// that nothing stays much longer than it should and nobody waits long for a lock.
+    public func removeExpired(part: Int, now: Int64) {
+        guard historyBytes > 0 else { return }
+        stripes[part & (stripes.count - 1)].channels.withLock { removeExpired(&$0, now) }
+    }
+
+    private func removeExpired(_ channels: inout [ChannelName: Channel], _ now: Int64) {
+        guard historyBytes > 0 else { return }
+        for (name, var channel) in channels where channel.kept.first.map({ $0.expiresAt <= now }) == true {
+            expire(&channel, now)
+            store(channel, name, in: &channels)
+        }
+    }
+
+    // MARK: The table
+
+    private func stripe(of name: ChannelName) -> Stripe { stripes[Int(UInt(bitPattern: name.hashValue) % 64)] }
+
+    private func look<Answer>(_ name: ChannelName, _ now: Int64, _ body: (Channel?) -> Answer) -> Answer {
+        stripe(of: name).channels.withLock { channels in
+            if var channel = channels[name], let first = channel.kept.first, first.expiresAt <= now {
+                expire(&channel, now)
+                store(channel, name, in: &channels)
+            }
+            return body(channels[name])
+        }
+    }
+
+    private func change(_ name: ChannelName, _ body: (inout Channel) -> Void) {
+        stripe(of: name).channels.withLock { channels in
+            if channels[name] == nil { channelCount.wrappingAdd(1, ordering: .relaxed) }
+            // In place: the channel must not be copied with its history.
+            body(&channels[name, default: Channel(epoch: makeEpoch())])
+            if channels[name]?.isEmpty == true {
+                channels[name] = nil
+                channelCount.wrappingSubtract(1, ordering: .relaxed)
+            }
+        }
+    }
+
+    private func store(_ channel: Channel, _ name: ChannelName, in channels: inout [ChannelName: Channel]) {
+        channels[name] = channel.isEmpty ? nil : channel
+        if channel.isEmpty { channelCount.wrappingSubtract(1, ordering: .relaxed) }
+    }
+
+    private static func summary(_ name: ChannelName, _ channel: Channel) -> ChannelSummary {
+        ChannelSummary(
+            channel: name,
+            connections: channel.connections,
+            position: ChannelPosition(offset: channel.offset, epoch: text(channel.epoch))
+        )
+    }
+
+    private static func text(_ epoch: UInt64) -> String { String(epoch, radix: 36) }
+
+    // MARK: History
+
+    private func keep(_ kept: Kept, in channel: inout Channel, _ name: ChannelName, _ size: Int, _ now: Int64) {
+        expire(&channel, now)
+        channel.kept.append(kept)
+        historyByteCount.wrappingAdd(kept.bytes, ordering: .relaxed)
+        while channel.kept.count > size { dropFirst(&channel) }
+        oldest.withLock { $0.append((name, kept.message.offset, channel.epoch)) }
+    }
+
+    private func expire(_ channel: inout Channel, _ now: Int64) {
+        while let first = channel.kept.first, first.expiresAt <= now { dropFirst(&channel) }
+    }
+
+    private func dropFirst(_ channel: inout Channel) {
+        guard let first = channel.kept.popFirst() else { return }
+        historyByteCount.wrappingSubtract(first.bytes, ordering: .relaxed)
+    }
+
+    /// Keeps the budget, and the list of what is oldest as short as what it names.
+    private func dropOldest() {
+        while true {
+            let isOver = historyBytes > maxHistoryBytes
+            let next = oldest.withLock { queue in isOver || queue.count > 4096 ? queue.popFirst() : nil }
+            guard let next else { return }
+            let isStillThere = stripe(of: next.channel).channels.withLock { channels -> Bool in
+                guard var channel = channels[next.channel], channel.epoch == next.epoch,
+                    let first = channel.kept.first?.message.offset, first <= next.offset
+                else { return false }
+                guard isOver else { return true }
+                while let first = channel.kept.first?.message.offset, first <= next.offset { dropFirst(&channel) }
+                store(channel, next.channel, in: &channels)
+                return true
+            }
+            if !isOver, isStillThere {
+                oldest.withLock { $0.prepend(next) }
+                return
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+public import NIOCore
+
+/// What one entry of `POST /v1/messages` asks for, or what is wrong with it.
+public typealias BatchEntry = Result<BatchPublication, BatchFault>
+
+/// Why an entry of a batch is none.
+public struct BatchFault: Error, Sendable, Equatable {
+    /// One plain sentence.
+    public let sentence: String
+}
+
+/// One message of a batch.
+public struct BatchPublication: Sendable, Equatable {
+    /// Whom it is for.
+    public enum Target: Sendable, Equatable {
+        case channel(ChannelName)
+        case user(String)
+        case connection(String)
+    }
+
+    /// Whom it is for.
+    public let target: Target
+    /// Text or binary.
+    public let format: MessageFormat
+    /// The message.
+    public let payload: ByteBuffer
+    /// The connection that does not get it.
+    public let excluded: String?
+}
+
+extension OperatorSyntax {
+    /// Reads a list of publications; nil when it is none, or has none or more than `limit`.
+    public static func publications(_ body: ByteBuffer, limit: Int) -> [BatchEntry]? {
+        guard body.isValidUTF8 else { return nil }
+        return body.withUnsafeReadableBytes { bytes in
+            var reader = JSONReader(bytes)
+            guard reader.take("["), !reader.take("]") else { return nil }
+            var entries: [BatchEntry] = []
+            repeat {
+                guard entries.count < limit, let entry = try? entry(from: &reader) else { return nil }
+                entries.append(entry)
+            } while reader.take(",")
+            guard reader.take("]"), reader.isAtEnd() else { return nil }
+            return entries
+        }
+    }
+
+    /// One entry; it throws when it is no JSON object, so that nobody can say where the next one begins.
+    private static func entry(from reader: inout JSONReader) throws(JSONReader.Fault) -> BatchEntry {
+        var targets: [BatchPublication.Target?] = []
+        var text: String?
+        var base64: String?
+        var excluded: String?
+        var fault: String?
+        try CommandList.members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
+            let any = try reader.value(depth: JSONValue.maxDepth)
+            if any == .null { return true }
+            guard let value = any.string else {
+                fault = "A member is no string."
+                return true
+            }
+            switch name {
+            case "channel": targets.append(ChannelName(value).map { .channel($0) })
+            case "user": targets.append(value.isEmpty ? nil : .user(value))
+            case "connection": targets.append(value.isEmpty ? nil : .connection(value))
+            case "text" where text == nil: text = value
+            case "base64" where base64 == nil: base64 = value
+            case "exclude" where excluded == nil: excluded = value
+            default: fault = "A member is unknown or stands twice."
+            }
+            return true
+        }
+        if let fault { return .failure(BatchFault(sentence: fault)) }
+        guard targets.count == 1, let target = targets[0] else {
+            return .failure(BatchFault(sentence: "Exactly one valid channel, user or connection is needed."))
+        }
+        switch (text, base64) {
+        case (let text?, nil):
+            return .success(.init(target: target, format: .text, payload: ByteBuffer(string: text), excluded: excluded))
+        case (nil, let base64?):
+            guard let bytes = Base64Text.decoded(base64) else {
+                return .failure(BatchFault(sentence: "The base64 is not valid."))
+            }
+            return .success(.init(target: target, format: .binary, payload: bytes, excluded: excluded))
+        default:
+            return .failure(BatchFault(sentence: "Either text or base64 is needed."))
+        }
+    }
+
+    /// A channel as a JSON object.
+    public static func json(_ summary: ChannelSummary, users: [String]) -> ByteBuffer {
+        var json = ByteBuffer(string: "{\"channel\":")
+        json.writeJSONString(summary.channel.text)
+        json.writeString(",\"connections\":\(summary.connections),\"users\":[")
+        for (index, user) in users.enumerated() {
+            if index > 0 { json.writeStaticString(",") }
+            json.writeJSONString(user)
+        }
+        json.writeString("],\"offset\":\(summary.position.offset),\"epoch\":\"\(summary.position.epoch)\"}\n")
+        return json
+    }
+
+    /// What is kept of a channel as a JSON object.
+    public static func json(_ history: ChannelHistory, of channel: ChannelName) -> ByteBuffer {
+        var json = ByteBuffer(string: "{\"channel\":")
+        json.writeJSONString(channel.text)
+        json.writeString(",\"epoch\":\"\(history.epoch)\",\"messages\":[")
+        for (index, message) in history.messages.enumerated() {
+            if index > 0 { json.writeStaticString(",") }
+            json.writeString("{\"offset\":\(message.offset),\"time\":\"")
+            EventTime.write(unixMilliseconds: message.time, into: &json)
+            switch message.format {
+            case .text:
+                json.writeStaticString("\",\"text\":")
+                json.writeJSONString(message.payload)
+                json.writeStaticString("}")
+            case .binary:
+                json.writeStaticString("\",\"base64\":\"")
+                Base64Text.write(message.payload, into: &json)
+                json.writeStaticString("\"}")
+            }
+        }
+        json.writeStaticString("]}\n")
+        return json
+    }
+}

@@ -1,0 +1,124 @@
+import DequeModule
+import NIOCore
+import SidecarCore
+
+/// The subscribers of one event loop, by channel.
+///
+/// Each subscriber knows its place in the list of each of its channels, so that leaving costs as little as joining.
+final class ShardChannels {
+    /// How long `?wait=written` waits for slow subscribers.
+    private static let patience = TimeAmount.seconds(10)
+
+    private let hub: ChannelHub
+    private let eventLoop: any EventLoop
+    private var subscribers: [ChannelName: [BridgeSession]] = [:]
+    private var inbox: ChannelInbox?
+    private var loop = 0
+
+    init(hub: ChannelHub, eventLoop: any EventLoop) {
+        self.hub = hub
+        self.eventLoop = eventLoop
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        let inbox = ChannelInbox(eventLoop: eventLoop) { bound.value.drain() }
+        self.inbox = inbox
+        loop = hub.add(inbox)
+    }
+
+    /// Keeps the histories clean; on one loop only.
+    func watchHistory(part: Int = 0) {
+        // Where nothing is kept, nothing needs to be woken for.
+        let pause = hub.engine.historyBytes > 0 ? TimeAmount.milliseconds(30) : .seconds(1)
+        eventLoop.assumeIsolated().scheduleTask(in: pause) {
+            self.hub.engine.removeExpired(part: part, now: AdmissionGuard.now())
+            self.watchHistory(part: part &+ 1)
+        }
+    }
+
+    // MARK: Membership
+
+    func join(_ session: BridgeSession, _ channel: ChannelName) {
+        guard session.channels[channel] == nil else { return }
+        let place = subscribers[channel]?.count ?? 0
+        subscribers[channel, default: []].append(session)
+        session.channels[channel] = place
+        hub.engine.changed(channel, by: .joined, onLoop: loop, isEdge: place == 0)
+    }
+
+    func leave(_ session: BridgeSession, _ channel: ChannelName) {
+        guard let place = session.channels.removeValue(forKey: channel) else { return }
+        remove(at: place, from: channel)
+    }
+
+    func leaveAll(_ session: BridgeSession) {
+        let channels = session.channels
+        session.channels = [:]
+        for (channel, place) in channels { remove(at: place, from: channel) }
+    }
+
+    /// The last one takes the place that becomes free.
+    private func remove(at place: Int, from channel: ChannelName) {
+        let isLast = subscribers[channel]?.count == 1
+        if isLast {
+            subscribers[channel] = nil
+        } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(place) == true {
+            subscribers[channel]?[place] = moved
+            moved.channels[channel] = place
+        }
+        hub.engine.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
+    }
+
+    /// The users in a channel here.
+    func users(of channel: ChannelName) -> Set<String> {
+        Set((subscribers[channel] ?? []).compactMap(\.user))
+    }
+
+    // MARK: Publishing
+
+    /// Publishes what an answer of the app says. Those on this loop have it when this returns, so that it keeps its
+    /// place between other things that the answer sends.
+    func publish(_ publication: Publication, excluding id: String?) {
+        hub.publish(publication, excluding: id, from: .reply)
+        drain()
+    }
+
+    private func drain() {
+        guard let inbox else { return }
+        while true {
+            let deliveries = inbox.take()
+            if deliveries.isEmpty { return }
+            for (delivery, start) in deliveries { deliver(delivery, since: start) }
+        }
+    }
+
+    private func deliver(_ delivery: ChannelDelivery, since start: NIODeadline) {
+        var counts = PublicationTally.Counts()
+        var unwritten: [BridgeSession] = []
+        for session in subscribers[delivery.channel] ?? [] {
+            if let excluded = delivery.excluded, session.id == excluded { continue }
+            counts.matched += 1
+            if session.deliver(delivery.message, delivery.policy?.action) {
+                counts.queued += 1
+                if delivery.tally?.waitsForKernel == true, session.hasUnsent { unwritten.append(session) }
+            } else {
+                counts.dropped += 1
+            }
+        }
+        hub.delivered(counts, since: start)
+        guard let tally = delivery.tally else { return }
+        report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
+    }
+
+    /// Reports when the kernel has taken everything, or it has taken too long.
+    func report(
+        _ counts: PublicationTally.Counts,
+        to tally: PublicationTally,
+        when unwritten: [BridgeSession],
+        until deadline: NIODeadline
+    ) {
+        let unwritten = unwritten.filter(\.hasUnsent)
+        if unwritten.isEmpty || .now() >= deadline { return tally.add(counts) }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
+            self.report(counts, to: tally, when: unwritten, until: deadline)
+        }
+    }
+}

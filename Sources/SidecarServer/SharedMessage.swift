@@ -1,0 +1,51 @@
+import NIOCore
+import SidecarCore
+import Synchronization
+import WebSocketProtocol
+
+/// One message for many clients: its frame is made once, and compressed once for all who agreed on the same.
+final class SharedMessage: Sendable {
+    let format: MessageFormat
+    let payload: ByteBuffer
+    /// The channel that it was published to; nil for one that goes to a user or a connection.
+    let channel: ChannelName?
+    /// The whole frame, not compressed.
+    let plainFrame: ByteBuffer
+    /// Whole frames by the window that they need; nil where compression does not pay.
+    private let compressedFrames = Mutex<[Int: ByteBuffer?]>([:])
+
+    init(_ format: MessageFormat, _ payload: ByteBuffer, channel: ChannelName? = nil) {
+        self.format = format
+        self.payload = payload
+        self.channel = channel
+        var frame = ByteBuffer()
+        let header = FrameEncoder.headerLength(payloadLength: payload.readableBytes)
+        frame.reserveCapacity(header + payload.readableBytes)
+        FrameEncoder.write(Self.opcode(format), payload: payload, into: &frame)
+        plainFrame = frame
+    }
+
+    /// The frame for those who agreed on this window and no context takeover.
+    ///
+    /// - Parameter compress: Writes the compressed payload; false when that is not shorter.
+    func frame(windowBits: Int, _ compress: (inout ByteBuffer) -> Bool) -> ByteBuffer {
+        let frame = compressedFrames.withLock { frames in
+            if let known = frames[windowBits] { return known }
+            var body = ByteBuffer()
+            var made: ByteBuffer?
+            if compress(&body) {
+                var frame = ByteBuffer()
+                frame.reserveCapacity(
+                    FrameEncoder.headerLength(payloadLength: body.readableBytes) + body.readableBytes
+                )
+                FrameEncoder.write(Self.opcode(format), payload: body, compressed: true, into: &frame)
+                made = frame
+            }
+            frames[windowBits] = .some(made)
+            return made
+        }
+        return frame ?? plainFrame
+    }
+
+    private static func opcode(_ format: MessageFormat) -> FrameEncoder.Opcode { format == .text ? .text : .binary }
+}

@@ -22,7 +22,8 @@ struct APIFault: ProblemError {
         APIFault(status: .badRequest, detail: detail, outcome: .badRequest)
     }
 
-    init(status: HTTPResponse.Status, detail: String, outcome: AuditRecord.Outcome = .notFound, retryAfter: Int? = nil) {
+    init(status: HTTPResponse.Status, detail: String, outcome: AuditRecord.Outcome = .notFound, retryAfter: Int? = nil)
+    {
         self.status = status
         self.detail = detail
         self.outcome = outcome

@@ -27,8 +27,11 @@ struct APIGate: RouterMiddleware {
         switch self.access {
         case .open:
             // Any page that is open in a browser on this machine can send requests here.
-            guard Self.isOwnPage(origin: request.headers[.origin], host: request.head.authority) else {
-                self.note(request, context, "a page of another origin")
+            let host = request.head.authority
+            guard context.peer == "unix:" || Self.isLoopback(host: host),
+                Self.isOwnPage(origin: request.headers[.origin], host: host)
+            else {
+                self.note(request, context, "a page of another origin, or a name that is not this machine's")
                 return Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
             }
             return try await next(request, context)
@@ -68,6 +71,12 @@ struct APIGate: RouterMiddleware {
     static func isOwnPage(origin: String?, host: String?) -> Bool {
         guard let origin else { return true }
         guard let host, origin == "http://\(host)" || origin == "https://\(host)" else { return false }
+        return self.isLoopback(host: host)
+    }
+
+    /// True for a name that only means this machine; any other may be a page's own, pointed here (DNS rebinding).
+    static func isLoopback(host: String?) -> Bool {
+        guard let host else { return true }
         let name = host.split(separator: ":").first.map(String.init) ?? ""
         return name == "localhost" || host.hasPrefix("[::1]")
             || name.hasPrefix("127.") && name.utf8.allSatisfy { $0 == 0x2E || 0x30...0x39 ~= $0 }

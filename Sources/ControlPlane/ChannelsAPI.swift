@@ -150,7 +150,11 @@ struct ChannelsAPI: Sendable {
         case .subscribed: return Response(status: .noContent)
         case .noConnection: throw APIFault.noConnection
         case .tooMany:
-            throw APIFault(status: .conflict, detail: "The connection has as many channels as allowed.", outcome: .refused)
+            throw APIFault(
+                status: .conflict,
+                detail: "The connection has as many channels as allowed.",
+                outcome: .refused
+            )
         }
     }
 

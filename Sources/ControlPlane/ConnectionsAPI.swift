@@ -149,7 +149,9 @@ struct ConnectionsAPI: Sendable {
 
     private static func subject(_ context: ControlContext) throws -> BanSubject {
         let kind = try APIPath.parameter("kind", context)
-        guard kind == "ip" || kind == "user" else { throw APIFault(status: .notFound, detail: "Bans are of ip or user.") }
+        guard kind == "ip" || kind == "user" else {
+            throw APIFault(status: .notFound, detail: "Bans are of ip or user.")
+        }
         guard let subject = OperatorSyntax.subject(kind: kind, value: try APIPath.parameter("value", context)) else {
             throw APIFault.badRequest("A ban is of an IP address or network, or of a user's name of up to 256 bytes.")
         }

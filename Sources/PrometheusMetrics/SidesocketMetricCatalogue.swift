@@ -15,7 +15,7 @@ public enum SidesocketMetricCatalogue {
 
     /// All of them; labels are named in docs/metrics.md.
     public static let descriptions: [MetricDescription] =
-        connections + messages + webhook + requests + process + ProcessMetrics.descriptions
+        connections + messages + webhook + channels + requests + process + ProcessMetrics.descriptions
 
     /// A registry that knows all of them, with those that it can fill by itself already there.
     public static func makeRegistry(version: String) -> PrometheusRegistry {
@@ -60,6 +60,19 @@ public enum SidesocketMetricCatalogue {
         .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
         .gauge("webhook_in_flight", "Event requests that the app is working on now."),
         .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),
+    ]
+
+    private static let channels: [MetricDescription] = [
+        .gauge("channels", "Channels that have a subscriber or a history."),
+        .gauge("subscriptions", "Memberships of all connections in channels."),
+        .counter("publications_total", "Messages that were published to a channel, by who published them."),
+        .counter("deliveries_total", "Published messages at single subscribers, by what became of them."),
+        .histogram(
+            "publish_duration_seconds",
+            "From publishing to the last subscriber of an event loop.",
+            requestBuckets
+        ),
+        .gauge("history_bytes", "What the histories of all channels hold."),
     ]
 
     private static let requests: [MetricDescription] = [

@@ -147,7 +147,7 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        guard bans.add(.network(network), for: autoBan.duration, reason: "too many breaches") == .added else { return }
+        guard bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") else { return }
         metrics.limited("auto_ban", action: "refused")
         onAutoBan(.network(network), autoBan.duration)
     }
@@ -168,6 +168,7 @@ final class AdmissionGuard: Sendable {
                 _ = bucket.tryOpen(limit: .max)
             } else {
                 metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+                breach(by: client.ip)
                 throw HandshakeRejection(
                     refusal: .tooManyConnections(of: "address", limit: settings.maxConnectionsPerIP),
                     result: .connectionLimit

@@ -17,6 +17,15 @@ final class BanList: Sendable {
         }
     }
 
+    /// Bans without an operator, who is left half of the places; false when it is nothing new.
+    func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> Bool {
+        let hasRoom = table.withLock { table in
+            if table.count >= table.capacity / 2 { table.removeEnded(AdmissionGuard.now()) }
+            return table.count < table.capacity / 2
+        }
+        return hasRoom && add(subject, for: ttl, reason: reason) == .added
+    }
+
     func remove(_ subject: BanSubject) -> Bool {
         table.withLock {
             let removed = $0.remove(subject, now: AdmissionGuard.now())

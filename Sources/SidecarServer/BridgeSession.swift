@@ -133,6 +133,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         accountBytes()
     }
 
+    /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
+    func breached() { shard.admission.breach(by: clientAddress) }
+
     // MARK: From the transport
 
     /// Asks the app whether the handshake may go on.
@@ -155,9 +158,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// A data message arrived from the client.
     func received(_ format: MessageFormat, _ payload: ByteBuffer) {
-        if shard.state.authenticator != nil, takesToken(format, payload) { return }
         shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
         guard isAllowed(payloadBytes: payload.readableBytes) else { return }
+        if shard.state.authenticator != nil, takesToken(format, payload) { return }
         let now = WallClock.unixMilliseconds()
         if machine.isRunning { noteAccepted(format, payload, at: now) }
         perform(machine.received(format, payload, at: now))
@@ -183,6 +186,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 return true
             }
             metrics.limited(limit.rawValue, action: "closed")
+            breached()
             metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: "too many messages")
             return false
@@ -573,10 +577,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
     private func revalidationFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
         log(failure, delivery, level: .info, "the app did not confirm a client")
-        if failure.isTransient {
-            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
-        } else {
+        if case .status = failure {
             close(code: 4403, reason: "no longer welcome", discarding: true)
+        } else {
+            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
         }
     }
 
@@ -745,6 +749,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
     ///   they came in good order and are still delivered.
     func close(code: UInt16, reason: String, discarding: Bool = false) {
+        if awaitsToken {
+            closeTransport(code: code, reason: reason)
+            return leaveUnknown()
+        }
         guard machine.isRunning else { return }
         if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
         transport?.close(code: code, reason: reason)
@@ -771,13 +779,22 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             id: id,
             user: user,
             address: clientAddress,
-            subject: CloudEventsDialect.subject(inPrefix: prefix),
+            subject: shownSubject,
             openedAt: unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000,
             messagesIn: machine.messagesIn,
             messagesOut: machine.messagesOut,
             pendingBytes: machine.pendingBytes,
             channels: channels.keys.sorted()
         )
+    }
+
+    /// Without its query where a token may be in that.
+    private var shownSubject: String {
+        let subject = CloudEventsDialect.subject(inPrefix: prefix)
+        let mayHoldToken = shard.configuration.settings.jwtSources.contains {
+            if case .query = $0 { true } else { false }
+        }
+        return mayHoldToken ? String(subject.prefix { $0 != "?" }) : subject
     }
 
     /// Sends a message that was published; false when it was dropped.
@@ -840,10 +857,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Drops the messages that wait; on disk they count as answered.
     private func discardQueue() -> Int {
-        let next = machine.nextSequence
+        let sequences = machine.queuedSequences
         let dropped = machine.discardQueue()
         if let outbox = shard.state.outbox {
-            for offset in 0..<UInt64(dropped) { outbox.answered(id: id, sequence: next - UInt64(dropped) + offset) }
+            for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
         }
         return dropped
     }
@@ -920,9 +937,6 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if wasRunning {
             clientLeft()
             shard.metrics.connectionClosed(code: code, initiator: initiator)
-            if initiator == .server, [1002, 1007, 1009, 4429].contains(code) {
-                shard.admission.breach(by: clientAddress)
-            }
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             shard.logger.info(
                 "connection closed",

@@ -110,7 +110,8 @@ final class ChannelHub: Sendable {
     }
 
     /// Gives a message its place and queues it on every loop with subscribers.
-    func publish(_ publication: Publication, excluding id: String?, from source: Source, tally: PublicationTally? = nil) {
+    func publish(_ publication: Publication, excluding id: String?, from source: Source, tally: PublicationTally? = nil)
+    {
         let message = SharedMessage(publication.format, publication.payload, channel: publication.channel)
         let delivery = ChannelDelivery(
             message: message,

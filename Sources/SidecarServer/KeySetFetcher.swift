@@ -7,11 +7,9 @@ import TokenVerifier
 ///
 /// They are fetched at the start, every five minutes, and when a token names a key that is not there; but however many
 /// such tokens come, no more than once in thirty seconds.
-final class KeySetFetcher: BackendExchange, TimerOwner {
-    static let interval = TimeAmount.minutes(5)
-    static let shortestInterval = TimeAmount.seconds(30)
-    static let timeout = TimeAmount.seconds(10)
-    static let maxBytes = 256 << 10
+final class KeySetFetcher: TimerOwner {
+    private static let interval = TimeAmount.minutes(5)
+    private static let shortestInterval = TimeAmount.seconds(30)
     private static let tick = TimeAmount.milliseconds(500)
 
     private let path: String
@@ -19,10 +17,7 @@ final class KeySetFetcher: BackendExchange, TimerOwner {
     private let authenticator: Authenticator
     private unowned let shard: LoopShard
     private let timer = TimerEntry()
-    private var connection: BackendConnection?
-    private var status = 0
-    private var body = ByteBuffer()
-    private var isUnderWay = false
+    private var request: KeySetRequest?
     private var startedAt = NIODeadline.uptimeNanoseconds(0)
     private var isDueAfter = KeySetFetcher.interval
 
@@ -33,8 +28,6 @@ final class KeySetFetcher: BackendExchange, TimerOwner {
         self.shard = shard
     }
 
-    var isCancelled: Bool { !isUnderWay }
-
     func start() {
         fetch()
         shard.timers.arm(timer, owner: self, at: .now() + Self.tick)
@@ -42,9 +35,9 @@ final class KeySetFetcher: BackendExchange, TimerOwner {
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         let age = now - startedAt
-        if isUnderWay {
+        if request != nil {
             // A name that does not resolve has no other end.
-            if age > Self.timeout { ended("It did not answer in time.") }
+            if age > KeySetRequest.timeout { ended("It did not answer in time.") }
         } else if age >= isDueAfter || age >= Self.shortestInterval && authenticator.takeMissedKey() {
             fetch()
         }
@@ -52,61 +45,33 @@ final class KeySetFetcher: BackendExchange, TimerOwner {
     }
 
     private func fetch() {
-        isUnderWay = true
         startedAt = .now()
-        status = 0
-        body.clear()
-        pool.run(self, fresh: true)
-    }
-
-    func backendReady(_ connection: BackendConnection) {
-        self.connection = connection
-        connection.expectReply(to: .other, by: startedAt + Self.timeout)
-        var request = ByteBuffer()
-        request.writeString("GET \(path) HTTP/1.1\r\nHost: \(pool.origin.authority)\r\n")
-        request.writeStaticString("User-Agent: sidesocket\r\nAccept: application/jwk-set+json, application/json\r\n")
-        request.writeStaticString("Connection: close\r\n\r\n")
-        connection.sendWhole(request)
-    }
-
-    func backendReplied(_ part: HTTPReplyPart) {
-        guard isUnderWay else { return }
-        switch part {
-        case .informational: break
-        case .head(let head): status = head.status
-        case .body(let bytes):
-            if body.readableBytes + bytes.readableBytes > Self.maxBytes {
-                connection?.abort()
-                ended("It is larger than \(Self.maxBytes) bytes.")
-            } else {
-                body.writeImmutableBuffer(bytes)
+        let request = KeySetRequest(path: path, authority: pool.origin.authority) { [weak self] request, answer in
+            guard let self, self.request === request else { return }
+            switch answer {
+            case .success(let bytes): self.read(bytes, request)
+            case .failure(let fault): self.ended(fault.sentence)
             }
-        case .end:
-            // A redirect may lead anywhere; whoever moves the keys says so in the settings.
-            guard status == 200 else { return ended("The answer has the status \(status).") }
-            read(Array(body.readableBytesView))
         }
+        self.request = request
+        pool.run(request, fresh: true)
     }
-
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
-        if isUnderWay { ended(failure.sentence) }
-    }
-    func backendWritabilityChanged(isWritable: Bool) {}
-    func backendReadComplete() {}
 
     /// Making keys takes an actor of the library, so it happens beside the loop.
-    private func read(_ bytes: [UInt8]) {
-        let bound = NIOLoopBound(self, eventLoop: shard.eventLoop)
+    private func read(_ bytes: [UInt8], _ request: KeySetRequest) {
+        let bound = NIOLoopBound((self, request), eventLoop: shard.eventLoop)
         let loop = shard.eventLoop
         let algorithms = authenticator.algorithms
         Task {
             let keys = try? await TokenKeys(keySet: bytes, algorithms: algorithms)
-            loop.execute { bound.value.took(keys) }
+            loop.execute {
+                let (fetcher, request) = bound.value
+                if fetcher.request === request { fetcher.took(keys) }
+            }
         }
     }
 
     private func took(_ keys: TokenKeys?) {
-        guard isUnderWay else { return }
         guard let keys else { return ended("It is no JSON Web Key Set.") }
         guard !keys.isEmpty else { return ended("It has no key that JWT_ALGORITHMS could use.") }
         authenticator.replaceKeySet(keys)
@@ -114,12 +79,73 @@ final class KeySetFetcher: BackendExchange, TimerOwner {
     }
 
     private func ended(_ fault: String?) {
-        isUnderWay = false
-        connection = nil
-        body = ByteBuffer()
+        request?.isCancelled = true
+        request = nil
         isDueAfter = fault == nil ? Self.interval : Self.shortestInterval
         if let fault {
             shard.logger.warning("the keys of tokens could not be fetched", metadata: ["why": "\(fault)"])
         }
+    }
+}
+
+/// One request for a key set.
+final class KeySetRequest: BackendExchange {
+    static let timeout = TimeAmount.seconds(10)
+    static let maxBytes = 256 << 10
+
+    struct Fault: Error { let sentence: String }
+
+    private let path: String
+    private let authority: String
+    private let completed: (KeySetRequest, Result<[UInt8], Fault>) -> Void
+    private let deadline = NIODeadline.now() + KeySetRequest.timeout
+    private var connection: BackendConnection?
+    private var status = 0
+    private var body = ByteBuffer()
+    /// Nobody waits for the answer any more.
+    var isCancelled = false
+
+    init(path: String, authority: String, completed: @escaping (KeySetRequest, Result<[UInt8], Fault>) -> Void) {
+        self.path = path
+        self.authority = authority
+        self.completed = completed
+    }
+
+    func backendReady(_ connection: BackendConnection) {
+        self.connection = connection
+        connection.expectReply(to: .other, by: deadline)
+        var request = ByteBuffer()
+        request.writeString("GET \(path) HTTP/1.1\r\nHost: \(authority)\r\n")
+        request.writeStaticString("User-Agent: sidesocket\r\nAccept: application/jwk-set+json, application/json\r\n")
+        request.writeStaticString("Connection: close\r\n\r\n")
+        connection.sendWhole(request)
+    }
+
+    func backendReplied(_ part: HTTPReplyPart) {
+        switch part {
+        case .informational: break
+        case .head(let head): status = head.status
+        case .body(let bytes):
+            if body.readableBytes + bytes.readableBytes > Self.maxBytes {
+                connection?.abort()
+                end(.failure(Fault(sentence: "It is larger than \(Self.maxBytes) bytes.")))
+            } else {
+                body.writeImmutableBuffer(bytes)
+            }
+        case .end:
+            // A redirect may lead anywhere; whoever moves the keys says so in the settings.
+            guard status == 200 else { return end(.failure(Fault(sentence: "The answer has the status \(status)."))) }
+            end(.success(Array(body.readableBytesView)))
+        }
+    }
+
+    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) { end(.failure(Fault(sentence: failure.sentence))) }
+    func backendWritabilityChanged(isWritable: Bool) {}
+    func backendReadComplete() {}
+
+    private func end(_ answer: Result<[UInt8], Fault>) {
+        connection = nil
+        guard !isCancelled else { return }
+        completed(self, answer)
     }
 }

@@ -141,9 +141,9 @@ final class LoopShard {
     /// The session of this name.
     func session(_ id: String) -> BridgeSession? { sessions[id] }
 
-    /// The open sessions for which this is true.
+    /// The sessions with an open socket for which this is true.
     func sessions(where isWanted: (BridgeSession) -> Bool) -> [BridgeSession] {
-        sessions.values.filter { $0.isRunning && isWanted($0) }
+        sessions.values.filter { ($0.isRunning || $0.awaitsToken) && isWanted($0) }
     }
 
     func insert(_ handler: EdgeHTTPHandler) {

@@ -3,6 +3,12 @@ public import NIOSSL
 public import SidecarCore
 import Synchronization
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// A file of the settings that cannot be used.
 public struct FileFault: Error, Sendable, CustomStringConvertible {
     /// The variable without prefix.
@@ -59,6 +65,7 @@ public enum ServerTLS {
         guard let certificate = settings.tlsCertificate, let key = settings.tlsKey else { return nil }
         var tls = try configuration(certificate: certificate, key: key, variables: ("TLS_CERT", "TLS_KEY"))
         if let authorities = settings.tlsClientCA {
+            try makeSureOfFile("TLS_CLIENT_CA", authorities)
             do {
                 tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(authorities))
             } catch {
@@ -89,6 +96,9 @@ public enum ServerTLS {
         key: String,
         variables: (certificate: String, key: String)
     ) throws(FileFault) -> TLSConfiguration {
+        for (variable, path) in [(variables.certificate, certificate), (variables.key, key)] {
+            try makeSureOfFile(variable, path)
+        }
         let chain: [NIOSSLCertificate]
         do {
             chain = try NIOSSLCertificate.fromPEMFile(certificate)
@@ -119,6 +129,13 @@ public enum ServerTLS {
         tls.applicationProtocols = ["http/1.1"]
         tls.shutdownTimeout = ServerConfiguration.linger
         return tls
+    }
+
+    /// Reading a pipe would wait for somebody to write into it.
+    private static func makeSureOfFile(_ variable: String, _ path: String) throws(FileFault) {
+        var facts = stat()
+        guard stat(path, &facts) == 0, facts.st_mode & S_IFMT != S_IFREG else { return }
+        throw FileFault(variable: variable, path: path, reason: "it is no regular file", accepted: "a PEM file")
     }
 
     private static func make(

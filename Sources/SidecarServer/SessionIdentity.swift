@@ -36,7 +36,8 @@ extension BridgeSession {
     /// Takes over what a token says; false when its user has too many connections.
     func adopt(_ token: VerifiedToken) -> Bool {
         let identity = makeIdentity()
-        if user != token.user {
+        // The app may have given the user another name since; a new token of the same user leaves that alone.
+        if !Self.isSame(identity.tokenUser, token.user), !Self.isSame(user, token.user) {
             guard takeSeat(ofUser: token.user) else { return false }
         }
         identity.tokenUser = token.user
@@ -68,10 +69,16 @@ extension BridgeSession {
         }
         do throws(TokenRefusal) {
             let verified = try verify(token)
-            if !mayRenew(with: verified) || !adopt(verified) {
+            if !mayRenew(with: verified) {
                 close(code: 4403, reason: "the token is somebody else's", discarding: true)
+            } else if shard.admission.bans.covers(user: verified.user) {
+                shard.metrics.limited("ban", action: "closed")
+                close(code: 4403, reason: "access is denied", discarding: true)
+            } else if !adopt(verified) {
+                close(code: 1008, reason: "this user has too many connections open", discarding: true)
             }
         } catch {
+            breached()
             close(code: 4401, reason: error.sentence, discarding: true)
         }
         return true
@@ -81,15 +88,16 @@ extension BridgeSession {
         guard let token else { return refuseToken("the first message is no token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
-            guard !shard.admission.bans.covers(user: verified.user) else {
+            let bans = shard.admission.bans
+            guard !bans.covers(user: verified.user), !bans.covers(IPAddress(clientAddress)) else {
                 shard.metrics.limited("ban", action: "refused")
-                return refuseToken("access is denied", code: 4403)
+                return refuse("access is denied", code: 4403, as: .auth)
             }
             identity.stage = .awaitsApp
             identity.expiry.cancel(in: shard.timers)
             guard adopt(verified) else {
                 identity.stage = .awaitsToken
-                return refuseToken("this user has too many connections open", code: 1008)
+                return refuse("this user has too many connections open", code: 1008, as: .connectionLimit)
             }
             begin()
         } catch {
@@ -105,13 +113,22 @@ extension BridgeSession {
     /// A connection may be renewed for its user, and one without may get one.
     private func mayRenew(with token: VerifiedToken) -> Bool {
         guard let known = clientIdentity?.tokenUser ?? user else { return true }
-        return known == token.user
+        return Self.isSame(known, token.user)
+    }
+
+    /// By bytes: two spellings of one text are two users.
+    private static func isSame(_ one: String?, _ other: String) -> Bool {
+        one.map { $0.utf8.elementsEqual(other.utf8) } ?? false
     }
 
     /// Ends a socket that never told who it is.
-    private func refuseToken(_ why: String, code: UInt16 = 4401) {
-        shard.metrics.count(.auth)
-        shard.admission.breach(by: clientAddress)
+    private func refuseToken(_ why: String) {
+        breached()
+        refuse(why, code: 4401, as: .auth)
+    }
+
+    private func refuse(_ why: String, code: UInt16, as result: HandshakeResult) {
+        shard.metrics.count(result)
         shard.logger.info(
             "connection refused",
             metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
@@ -127,7 +144,11 @@ extension BridgeSession {
 
     /// The app has accepted the connection.
     func identitySettled() {
-        clientIdentity?.stage = .settled
+        if let identity = clientIdentity {
+            identity.stage = .settled
+            // It may have expired while the app thought about it.
+            if identity.tokenUser != nil { armExpiry(identity) }
+        }
         armRevalidation()
     }
 
@@ -153,6 +174,7 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             guard mayRenew(with: verified) else { return .refused("The token is somebody else's.") }
+            guard !shard.admission.bans.covers(user: verified.user) else { return .refused("The user is banned.") }
             return adopt(verified) ? .renewed : .refused("This user has too many connections open.")
         } catch {
             return .refused(error.sentence)

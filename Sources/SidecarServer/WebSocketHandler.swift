@@ -509,6 +509,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         switch closing.fail(violation.closeCode) {
         case .sendThenClose(let code):
             if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
+            session.breached()
             sendClose(code, violation.reason)
             linger()
             session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)

@@ -128,11 +128,11 @@ public struct TokenVerifier: Sendable {
             guard now >= notBefore - policy.leeway else { throw .notYetValid }
         }
         if !policy.issuers.isEmpty {
-            guard let issuer = claims["iss"]?.string, policy.issuers.contains(issuer) else { throw .issuer }
+            guard let issuer = claims["iss"]?.string, Self.isListed(issuer, policy.issuers) else { throw .issuer }
         }
         if !policy.audiences.isEmpty {
             let audiences = claims["aud"]?.strings ?? []
-            guard audiences.contains(where: policy.audiences.contains) else { throw .audience }
+            guard audiences.contains(where: { Self.isListed($0, policy.audiences) }) else { throw .audience }
         }
         return VerifiedToken(
             user: try user(in: claims),
@@ -141,6 +141,11 @@ public struct TokenVerifier: Sendable {
                 claims[forwarded.claim].map { VerifiedToken.Claim(name: forwarded.name, value: $0.text) }
             }
         )
+    }
+
+    /// By bytes: two spellings of one text are not the same (RFC 7519 §7.3).
+    private static func isListed(_ text: String, _ list: [String]) -> Bool {
+        list.contains { $0.utf8.elementsEqual(text.utf8) }
     }
 
     private func user(in claims: [String: JSONValue]) throws(TokenRefusal) -> String {

@@ -101,10 +101,19 @@ private struct ReplyVerdict: Equatable {
                 case .user(let user): checkIdentity(user: user, state: nil)
                 case .state(let state): checkIdentity(user: nil, state: state)
                 case .close(let close): check(close)
+                case .subscribe(let channel), .unsubscribe(let channel): check(channel)
+                case .publish(let publication, _):
+                    check(publication.channel)
+                    check(publication.format, publication.payload)
                 }
             }
         }
+        for channel in reply.subscribe + reply.unsubscribe + reply.publish { check(channel) }
         checkUpgrade(head)
+    }
+
+    private mutating func check(_ channel: ChannelName) {
+        if ChannelName(channel.text) != channel { fault = "a name that is none" }
     }
 
     private mutating func check(_ format: MessageFormat, _ payload: ByteBuffer) {

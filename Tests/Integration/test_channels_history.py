@@ -19,7 +19,7 @@ def path(channel):
 
 
 def publish(api, channel, text, **headers):
-    return api.want(200, "POST", path(channel), text, {**TEXT, **headers}).json
+    return api.want(200, "POST", path(channel), text.encode(), {**TEXT, **headers}).json
 
 
 def history(api, channel, status=200, **query):

@@ -110,7 +110,8 @@ public struct BanTable: Sendable {
         }
     }
 
-    private mutating func removeEnded(_ now: Int64) {
+    /// Forgets those that have ended.
+    public mutating func removeEnded(_ now: Int64) {
         for (subject, ban) in bans where ban.until <= now {
             bans[subject] = nil
             count(subject, by: -1)

@@ -116,7 +116,8 @@ public protocol ChannelEngine: Sendable {
     func summary(of channel: ChannelName, now: Int64) async throws(ChannelFailure) -> ChannelSummary
 
     /// The channels whose names begin so, by name.
-    func channels(prefix: String, after: String?, limit: Int, now: Int64) async throws(ChannelFailure) -> [ChannelSummary]
+    func channels(prefix: String, after: String?, limit: Int, now: Int64) async throws(ChannelFailure)
+        -> [ChannelSummary]
 }
 
 /// Whether a connection came or went.

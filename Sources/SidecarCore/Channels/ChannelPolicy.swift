@@ -39,7 +39,8 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
 
 extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
-        accepted: "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
+        accepted:
+            "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
             + SlowSubscriberAction.allCases.map(\.rawValue).joined(separator: ", ") + "; several by ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []

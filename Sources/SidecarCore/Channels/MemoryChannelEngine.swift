@@ -7,7 +7,8 @@ import Synchronization
 /// The table of channels is striped by name. A history that is on has one lock beside, since its budget is one for all
 /// channels.
 public final class MemoryChannelEngine: ChannelEngine {
-    private struct Channel {
+    /// A channel as it is kept.
+    private struct Room {
         var offset: UInt64 = 0
         let epoch: UInt64
         var connections = 0
@@ -25,7 +26,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     }
 
     private final class Stripe: Sendable {
-        let channels = Mutex<[ChannelName: Channel]>([:])
+        let channels = Mutex<[ChannelName: Room]>([:])
     }
 
     /// What a message in the history costs beyond its payload, in bytes.
@@ -60,6 +61,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// What the histories hold, in bytes.
     public var historyBytes: Int { historyByteCount.load(ordering: .relaxed) }
 
+    /// See ``ChannelEngine``; it answers at once.
     public func publish(
         _ publication: Publication,
         now: Int64,
@@ -84,6 +86,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         if size > 0 { dropOldest() }
     }
 
+    /// See ``ChannelEngine``.
     public func changed(_ name: ChannelName, by change: MembershipChange, onLoop loop: Int, isEdge: Bool) {
         self.change(name) { channel in
             switch change {
@@ -101,6 +104,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         }
     }
 
+    /// See ``ChannelEngine``.
     public func history(
         of name: ChannelName,
         after: UInt64?,
@@ -121,11 +125,13 @@ public final class MemoryChannelEngine: ChannelEngine {
         return try found.get()
     }
 
+    /// See ``ChannelEngine``.
     public func summary(of name: ChannelName, now: Int64) async throws(ChannelFailure) -> ChannelSummary {
         guard let summary = look(name, now, { $0.map { Self.summary(name, $0) } }) else { throw .unknownChannel }
         return summary
     }
 
+    /// See ``ChannelEngine``.
     public func channels(
         prefix: String,
         after: String?,
@@ -151,7 +157,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         stripes[part & (stripes.count - 1)].channels.withLock { removeExpired(&$0, now) }
     }
 
-    private func removeExpired(_ channels: inout [ChannelName: Channel], _ now: Int64) {
+    private func removeExpired(_ channels: inout [ChannelName: Room], _ now: Int64) {
         guard historyBytes > 0 else { return }
         for (name, var channel) in channels where channel.kept.first.map({ $0.expiresAt <= now }) == true {
             expire(&channel, now)
@@ -163,7 +169,7 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     private func stripe(of name: ChannelName) -> Stripe { stripes[Int(UInt(bitPattern: name.hashValue) % 64)] }
 
-    private func look<Answer>(_ name: ChannelName, _ now: Int64, _ body: (Channel?) -> Answer) -> Answer {
+    private func look<Answer>(_ name: ChannelName, _ now: Int64, _ body: (Room?) -> Answer) -> Answer {
         stripe(of: name).channels.withLock { channels in
             if var channel = channels[name], let first = channel.kept.first, first.expiresAt <= now {
                 expire(&channel, now)
@@ -173,11 +179,11 @@ public final class MemoryChannelEngine: ChannelEngine {
         }
     }
 
-    private func change(_ name: ChannelName, _ body: (inout Channel) -> Void) {
+    private func change(_ name: ChannelName, _ body: (inout Room) -> Void) {
         stripe(of: name).channels.withLock { channels in
             if channels[name] == nil { channelCount.wrappingAdd(1, ordering: .relaxed) }
             // In place: the channel must not be copied with its history.
-            body(&channels[name, default: Channel(epoch: makeEpoch())])
+            body(&channels[name, default: Room(epoch: makeEpoch())])
             if channels[name]?.isEmpty == true {
                 channels[name] = nil
                 channelCount.wrappingSubtract(1, ordering: .relaxed)
@@ -185,12 +191,12 @@ public final class MemoryChannelEngine: ChannelEngine {
         }
     }
 
-    private func store(_ channel: Channel, _ name: ChannelName, in channels: inout [ChannelName: Channel]) {
+    private func store(_ channel: Room, _ name: ChannelName, in channels: inout [ChannelName: Room]) {
         channels[name] = channel.isEmpty ? nil : channel
         if channel.isEmpty { channelCount.wrappingSubtract(1, ordering: .relaxed) }
     }
 
-    private static func summary(_ name: ChannelName, _ channel: Channel) -> ChannelSummary {
+    private static func summary(_ name: ChannelName, _ channel: Room) -> ChannelSummary {
         ChannelSummary(
             channel: name,
             connections: channel.connections,
@@ -202,7 +208,7 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     // MARK: History
 
-    private func keep(_ kept: Kept, in channel: inout Channel, _ name: ChannelName, _ size: Int, _ now: Int64) {
+    private func keep(_ kept: Kept, in channel: inout Room, _ name: ChannelName, _ size: Int, _ now: Int64) {
         expire(&channel, now)
         channel.kept.append(kept)
         historyByteCount.wrappingAdd(kept.bytes, ordering: .relaxed)
@@ -210,11 +216,11 @@ public final class MemoryChannelEngine: ChannelEngine {
         oldest.withLock { $0.append((name, kept.message.offset, channel.epoch)) }
     }
 
-    private func expire(_ channel: inout Channel, _ now: Int64) {
+    private func expire(_ channel: inout Room, _ now: Int64) {
         while let first = channel.kept.first, first.expiresAt <= now { dropFirst(&channel) }
     }
 
-    private func dropFirst(_ channel: inout Channel) {
+    private func dropFirst(_ channel: inout Room) {
         guard let first = channel.kept.popFirst() else { return }
         historyByteCount.wrappingSubtract(first.bytes, ordering: .relaxed)
     }

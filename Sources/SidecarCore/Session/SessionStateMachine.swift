@@ -188,7 +188,11 @@ public struct SessionStateMachine: Sendable {
     }
 
     /// The sequence that the next message to arrive will have.
-    public var nextSequence: UInt64 { sequence + UInt64(queue.count) + (revalidationAfter == nil ? 1 : 2) }
+    public var nextSequence: UInt64 { queuedSequences.upperBound }
+    /// The sequences that what waits now will have.
+    public var queuedSequences: Range<UInt64> {
+        sequence + 1..<sequence + UInt64(queue.count) + (revalidationAfter == nil ? 1 : 2)
+    }
 
     /// Ends a session of an earlier process with the report that it had made.
     public mutating func ended(with report: CloseReport) -> Step {
@@ -311,14 +315,15 @@ public struct SessionStateMachine: Sendable {
         let dropped = queue.count
         for message in queue { pendingBytes -= message.bytes }
         queue = []
-        if revalidationAfter != nil { revalidationAfter = 0 }
+        revalidationAfter = nil
         return dropped
     }
 
     private mutating func next() -> Step {
         if revalidationAfter == 0 {
             revalidationAfter = nil
-            if phase == .running { return deliver(.revalidate) }
+            // Also when the client has gone meanwhile: what came behind it has its number already.
+            return deliver(.revalidate)
         }
         if !queue.isEmpty {
             let messages = Array(queue.prefix(min(maxBatch, revalidationAfter ?? .max)))

@@ -124,7 +124,9 @@ enum CommandList {
 
     private static func channel(from reader: inout JSONReader) throws(JSONReader.Fault) -> ChannelName {
         guard let channel = ChannelName(try reader.string()) else {
-            throw JSONReader.Fault(sentence: "the channel's name is not 1 to 200 printable characters without space, comma, quote.")
+            throw JSONReader.Fault(
+                sentence: "the channel's name is not 1 to 200 printable characters without space, comma, quote."
+            )
         }
         return channel
     }

@@ -121,7 +121,7 @@ struct JSONReader {
             if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
             guard digits() > 0 else { throw .malformed }
         }
-        guard rest.isEmpty, let number = Double(text) else { throw .malformed }
+        guard rest.isEmpty, let number = Double(text), number.isFinite else { throw .malformed }
         return .number(number)
     }
 

@@ -248,11 +248,28 @@ struct SessionStateMachineTests {
                 .answered: "6 text c",
                 .revalidate: "wait",
                 .ended(1000, "", .client, atMillisecond: 1): "wait",
-                .answered: "7 close 1000 [] client in 3 out 0 ms 1",
+                .answered: "7 revalidate",
+                .answered: "8 close 1000 [] client in 3 out 0 ms 1",
                 .answered: "finish",
             ]
         )
         #expect(machine.pendingBytes == 0)
+    }
+
+    @Test("A question that waits when the client leaves is still asked: what came behind it has its number already")
+    func revalidationAtTheEnd() {
+        play([
+            .begin: "1 open",
+            .accepted(atMillisecond: 0): "wait",
+            .text("a"): "2 text a",
+            .revalidate: "wait",
+            .text("b"): "wait",
+            .ended(1006, "", .network, atMillisecond: 1): "wait",
+            .answered: "3 revalidate",
+            .answered: "4 text b",
+            .answered: "5 close 1006 [] network in 2 out 0 ms 1",
+            .answered: "finish",
+        ])
     }
 
     @Test("The sequence of the next message counts a question that waits ahead of it")

@@ -87,8 +87,10 @@ struct CommandListTests {
         "An object with no command, two commands or an unknown one is refused with its number",
         arguments: [
             "{}", #"{"user":"a","state":"b"}"#, #"{"send":{"text":"a"},"user":"b"}"#, #"{"unknown":1}"#, #"{"":1}"#,
-            #"{"Send":{"text":"a"}}"#, #"{"user ":"a"}"#, #"{"subscribe":"room:1"}"#, #"{"unsubscribe":"room:1"}"#,
-            #"{"publish":{"channel":"room:1","text":"a"}}"#, #"{"us\u0065rs":"a"}"#,
+            #"{"Send":{"text":"a"}}"#, #"{"user ":"a"}"#, #"{"subscribe":"room 1"}"#, #"{"unsubscribe":""}"#,
+            #"{"publish":{"channel":"room:1"}}"#, #"{"publish":{"text":"a"}}"#, #"{"subscribe":["a"]}"#,
+            #"{"publish":{"channel":"a","text":"b","base64":""}}"#,
+            #"{"publish":{"channel":"a","text":"b","exclude":"x"}}"#, #"{"us\u0065rs":"a"}"#,
         ]
     )
     func unknownCommands(command: String) throws {

@@ -109,10 +109,46 @@ struct WebhookReplyTests {
 
     @Test("A header of ours that this version does not know is refused rather than ignored")
     func unknownHeaders() throws {
-        for name in ["Sidesocket-Subscribe", "sidesocket-publish", "Sidesocket-", "Sidesocket-Users"] {
+        for name in ["Sidesocket-Subscriptions", "sidesocket-event", "Sidesocket-", "Sidesocket-Users"] {
             #expect(try isBadReply("HTTP/1.1 204 x", "\(name): x"))
         }
         _ = try read("HTTP/1.1 204 x", "Sidesocket: x", "X-Sidesocket-User: x", "Sidesocketx-User: y")
+    }
+
+    @Test("Channels are lists by comma, over several fields too; one bad name spoils the answer")
+    func channels() throws {
+        let reply = try read(
+            "HTTP/1.1 200 x",
+            "Sidesocket-Subscribe: a , b:1,",
+            "sidesocket-subscribe: c",
+            "Sidesocket-Unsubscribe: d",
+            "Sidesocket-Publish: e",
+            "Sidesocket-Exclude: self",
+            text: "hello"
+        )
+        #expect(reply.subscribe.map(\.text) == ["a", "b:1", "c"] && reply.unsubscribe.map(\.text) == ["d"])
+        #expect(reply.publish.map(\.text) == ["e"] && reply.excludesSelf && reply.output == text("hello"))
+        for name in ["Subscribe", "Unsubscribe", "Publish"] {
+            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): a, b c"))
+            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: 201))"))
+        }
+        #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Exclude: 42"))
+        let commands = "Content-Type: application/vnd.sidesocket+json"
+        #expect(try isBadReply("HTTP/1.1 200 x", commands, "Sidesocket-Publish: a", body: Array("[]".utf8)))
+    }
+
+    @Test("More channels than allowed are noticed at any point of an answer")
+    func channelLimit() throws {
+        let commands = #"[{"subscribe":"c"},{"unsubscribe":"a"},{"subscribe":"d"}]"#
+        let reply = try read(
+            "HTTP/1.1 200 x",
+            "Content-Type: application/vnd.sidesocket+json",
+            "Sidesocket-Subscribe: b",
+            text: commands
+        )
+        let now = Set([try #require(ChannelName("a"))])
+        #expect(reply.changesChannels && reply.channels(after: now, limit: 2) == nil)
+        #expect(reply.channels(after: now, limit: 3)?.map(\.text).sorted() == ["b", "c", "d"])
     }
 
     @Test("Sidesocket-Close is a code, and perhaps a reason")

@@ -1,0 +1,202 @@
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import SidecarCore
+
+@Suite("Channels in memory")
+struct ChannelEngineTests {
+    private let room = "room"
+
+    private func engine(size: Int = 3, ttl: TimeAmount = .seconds(10), bytes: Int = 1 << 20) -> MemoryChannelEngine {
+        var settings = SettingsRegistry.defaults
+        settings.historySize = size
+        settings.historyTTL = ttl
+        let epochs = Mutex<UInt64>(0)
+        return MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: bytes) {
+            epochs.withLock { epoch in
+                epoch += 1
+                return epoch
+            }
+        }
+    }
+
+    @discardableResult
+    private func publish(
+        _ engine: MemoryChannelEngine,
+        _ text: String,
+        to channel: String = "room",
+        now: Int64 = 0
+    ) throws -> (ChannelPosition, LoopSet) {
+        let name = try #require(ChannelName(channel))
+        var told: (ChannelPosition, LoopSet)?
+        engine.publish(
+            Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
+            now: now,
+            unixMilliseconds: 0
+        ) { result, loops in
+            if case .success(let position) = result { told = (position, loops) }
+        }
+        return try #require(told)
+    }
+
+    private func texts(_ engine: MemoryChannelEngine, after: UInt64? = nil, epoch: String? = nil, now: Int64 = 0)
+        async throws -> [String]
+    {
+        let name = try #require(ChannelName(room))
+        return try await engine.history(of: name, after: after, epoch: epoch, limit: 100, now: now).messages
+            .map { String(buffer: $0.payload) }
+    }
+
+    @Test("Places grow by one, and the newest messages are kept")
+    func history() async throws {
+        let engine = engine()
+        for number in 1...5 { #expect(try publish(engine, "\(number)").0.offset == UInt64(number)) }
+        #expect(try await texts(engine) == ["3", "4", "5"])
+        #expect(try await texts(engine, after: 2, epoch: "1") == ["3", "4", "5"])
+        #expect(try await texts(engine, after: 4) == ["5"])
+        #expect(try await texts(engine, after: 5) == [])
+        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 1) }
+        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 6) }
+        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 4, epoch: "2") }
+    }
+
+    @Test("What is too old is gone, and with it a channel that nobody is in; the next has another epoch")
+    func expiry() async throws {
+        let engine = engine(ttl: .seconds(1))
+        try publish(engine, "a", now: 0)
+        try publish(engine, "b", now: 600_000_000)
+        #expect(try await texts(engine, now: 999_999_999) == ["a", "b"])
+        #expect(try await texts(engine, now: 1_000_000_000) == ["b"])
+        #expect(engine.channelsHeld == 1)
+        for part in 0..<64 { engine.removeExpired(part: part, now: 1_600_000_000) }
+        #expect(engine.channelsHeld == 0 && engine.historyBytes == 0)
+        #expect(try publish(engine, "c").0 == ChannelPosition(offset: 1, epoch: "2"))
+    }
+
+    @Test("All histories together stay within their bytes, the oldest falls out first whatever its channel")
+    func budget() async throws {
+        let engine = engine(size: 100, bytes: 5 * (MemoryChannelEngine.messageOverhead + 1))
+        for number in 0..<50 {
+            try publish(engine, "x", to: "room\(number % 7)")
+            #expect(engine.historyBytes <= 5 * (MemoryChannelEngine.messageOverhead + 1))
+        }
+        #expect(engine.channelsHeld == 5)
+        let all = try await engine.channels(prefix: "room", after: nil, limit: 10, now: 0).map(\.channel.text)
+        #expect(all == ["room0", "room3", "room4", "room5", "room6"])
+    }
+
+    @Test("A publication is for the loops that have subscribers, and a channel lives as long as somebody is in it")
+    func loops() throws {
+        let engine = engine(size: 0)
+        let name = try #require(ChannelName(room))
+        #expect(try publish(engine, "x").1.isEmpty && engine.channelsHeld == 0)
+        engine.changed(name, by: .joined, onLoop: 0, isEdge: true)
+        engine.changed(name, by: .joined, onLoop: 0, isEdge: false)
+        engine.changed(name, by: .joined, onLoop: 2, isEdge: true)
+        let (first, loops) = try publish(engine, "x")
+        #expect(loops.contains(0) && !loops.contains(1) && loops.contains(2) && engine.subscriptions == 3)
+        engine.changed(name, by: .left, onLoop: 0, isEdge: false)
+        engine.changed(name, by: .left, onLoop: 0, isEdge: true)
+        let (second, left) = try publish(engine, "x")
+        #expect(!left.contains(0) && left.contains(2))
+        #expect(second.offset == first.offset + 1 && second.epoch == first.epoch)
+        engine.changed(name, by: .left, onLoop: 2, isEdge: true)
+        #expect(engine.channelsHeld == 0 && engine.subscriptions == 0)
+    }
+
+    @Test("More loops than places share one, and none of them misses anything")
+    func manyLoops() throws {
+        let engine = engine(size: 0)
+        let name = try #require(ChannelName(room))
+        for loop in [63, 64, 200] { engine.changed(name, by: .joined, onLoop: loop, isEdge: true) }
+        engine.changed(name, by: .left, onLoop: 63, isEdge: true)
+        #expect(try publish(engine, "x").1.contains(64))
+    }
+
+    @Test(
+        "What is no name is refused",
+        arguments: [
+            "", " ", "a b", "a,b", "a\"b", "a\r", "a\nb", "\u{0}", "é", "a\u{7F}", String(repeating: "a", count: 201),
+        ]
+    )
+    func badNames(text: String) {
+        #expect(ChannelName(text) == nil)
+    }
+
+    @Test(
+        "Any other printable character is fine, up to 200 bytes",
+        arguments: ["a", "room:1/", "!#$%&'()*+-./:;<=>?@[\\]^_`{|}~"]
+    )
+    func goodNames(text: String) {
+        #expect(ChannelName(text)?.text == text)
+        #expect(ChannelName(String(repeating: "a", count: 200)) != nil)
+    }
+
+    @Test("A policy is found by the first pattern that matches, and says what the settings don't")
+    func policies() throws {
+        let syntax = ValueSyntax<[ChannelPolicy]>.channelPolicies
+        let text = "ticker:*=latest;chat:*=close,history=100,ttl=1h;chat:x=drop-oldest"
+        var settings = SettingsRegistry.defaults
+        settings.channelPolicies = try syntax.read(text)
+        settings.historySize = 7
+        #expect(syntax.show(try syntax.read(text)) == text)
+        let rules = ChannelRules(settings)
+        func policy(_ name: String) throws -> ChannelPolicy? { rules.policy(for: try #require(ChannelName(name))) }
+        #expect(try policy("ticker:a")?.action == .latest && policy("chat:x")?.action == .close)
+        #expect(try policy("ticker") == nil)
+        let chat = rules.history(of: try #require(ChannelName("chat:1")))
+        let other = rules.history(of: try #require(ChannelName("ticker:1")))
+        #expect(chat.size == 100 && chat.ttl == 3_600_000_000_000 && other.size == 7)
+    }
+
+    @Test(
+        "What is no policy is refused",
+        arguments: [
+            "", "a", "=close", "a=", "a=open", "a*b=close", "a b=close", "a=close,close", "a=history=-1", "a=ttl=0s",
+            "a=close;", "a=history=1,history=2",
+        ]
+    )
+    func badPolicies(text: String) {
+        #expect(throws: ValueProblem.self) { try ValueSyntax<[ChannelPolicy]>.channelPolicies.read(text) }
+    }
+}
+
+@Suite("JSON of any form")
+struct JSONValueTests {
+    @Test("What is read is written again, members by name")
+    func roundTrip() throws {
+        let text = #" {"b":[1,-2.5,1e3,true,false,null,"\u00e9\n\ud83d\ude00"],"a":{}} "#
+        let value = try #require(JSONValue(Array(text.utf8)))
+        #expect(value.json == #"{"a":{},"b":[1,-2.5,1000.0,true,false,null,"é\u000a😀"]}"#)
+        #expect(JSONValue(Array(value.json.utf8)) == value)
+        #expect(JSONValue(Array("9223372036854775808".utf8)) == .number(9_223_372_036_854_775_808))
+    }
+
+    @Test(
+        "What is no JSON, stands twice or is too deep is refused",
+        arguments: [
+            "", " ", "{", "[", "[1", "[1,]", "{\"a\"}", "{\"a\":1,}", "{\"a\":1,\"a\":2}", "01", "-", "1.", ".5", "1e",
+            "+1",
+            "0x1", "NaN", "tru", "\"", "\"\\ud800\"", "1 2", "[1]]", "'a'", "{a:1}", "nul",
+            String(repeating: "[", count: 33) + String(repeating: "]", count: 33),
+        ]
+    )
+    func bad(text: String) {
+        #expect(JSONValue(Array(text.utf8)) == nil)
+        for end in text.utf8.indices { _ = JSONValue(Array(text.utf8[..<end])) }
+    }
+
+    @Test("Random damage never crashes it", arguments: UInt64(1)...20)
+    func damage(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let whole = Array(#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","x":-1.5e+10},null,true]}"#.utf8)
+        for _ in 0..<500 {
+            var bytes = whole
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
+            if let value = JSONValue(bytes) { #expect(JSONValue(Array(value.json.utf8)) != nil) }
+        }
+    }
+}

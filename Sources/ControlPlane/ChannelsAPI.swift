@@ -36,9 +36,13 @@ struct ChannelsAPI: Sendable {
         guard wait == nil || wait == "written" else { throw APIFault.badRequest("wait can only be written.") }
         let (format, payload) = try await self.message(of: request)
         let excluded = request.values(of: "sidesocket-exclude").first
+        let event = request.values(of: "sidesocket-event").first
+        if let event, !OperatorSyntax.isEventType(event) {
+            throw APIFault.badRequest("Sidesocket-Event is 1 to 128 printable characters.")
+        }
         let publish: @Sendable () async throws -> ByteBuffer = {
             try self.rate.take()
-            let publication = Publication(channel: channel, format: format, payload: payload)
+            let publication = Publication(channel: channel, format: format, payload: payload, event: event)
             return ByteBuffer(
                 string: try await self.publish(publication, excluding: excluded, waits: wait != nil) + "\n"
             )
@@ -73,20 +77,18 @@ struct ChannelsAPI: Sendable {
 
     private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
         let id = try APIPath.parameter("id", context)
-        let (format, payload) = try await self.message(of: request)
-        try self.rate.take()
-        let counts = await self.connections.send(format, payload, to: id)
-        self.audit(
-            AuditRecord(
-                action: "connection.message",
-                who: "api \(context.peer)",
-                target: id,
-                outcome: counts == nil ? .notFound : .ok,
-                detail: "\(payload.readableBytes) bytes"
-            )
-        )
-        guard let counts else { throw APIFault.noConnection }
-        return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+        do {
+            let (format, payload) = try await self.message(of: request)
+            try self.rate.take()
+            guard let counts = await self.connections.send(format, payload, to: id) else {
+                throw APIFault.noConnection
+            }
+            self.note("connection.message", id, context, .ok)
+            return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+        } catch let fault as APIFault {
+            self.note("connection.message", id, context, fault.outcome)
+            throw fault
+        }
     }
 
     private func message(of request: Request) async throws -> (MessageFormat, ByteBuffer) {

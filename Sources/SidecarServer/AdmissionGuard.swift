@@ -157,10 +157,11 @@ final class AdmissionGuard: Sendable {
     /// - Throws: The refusal and its label in `handshakes_total`.
     func admit(
         _ head: HTTPRequestHead,
-        _ client: ResolvedClient
+        _ client: ResolvedClient,
+        takesMessages: Bool
     ) throws(HandshakeRejection) -> (Seat, HandshakeIdentity) {
         try checkOrigin(head, client)
-        let identity = try identify(head, client)
+        let identity = try identify(head, client, takesMessages: takesMessages)
         let key = client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix)
         let bucket = connections.bucket(for: key, now: Self.now())
         if !bucket.tryOpen(limit: settings.maxConnectionsPerIP) {
@@ -180,11 +181,12 @@ final class AdmissionGuard: Sendable {
 
     private func identify(
         _ head: HTTPRequestHead,
-        _ client: ResolvedClient
+        _ client: ResolvedClient,
+        takesMessages: Bool
     ) throws(HandshakeRejection) -> HandshakeIdentity {
         guard let authenticator else { return .anonymous }
         do throws(HandshakeRejection) {
-            let identity = try authenticator.identify(head)
+            let identity = try authenticator.identify(head, takesMessages: takesMessages)
             if case .known(let token) = identity, bans.covers(user: token.user) {
                 metrics.limited("ban", action: "refused")
                 throw .banned

@@ -11,7 +11,11 @@ protocol SessionTransport: AnyObject {
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
     /// Sends a message that others get too; false when there was no room for it.
-    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool
+    ///
+    /// - Parameter cursor: Its place, for event streams.
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
+    /// Says what an event stream has missed since its client was here before.
+    func resume(_ missed: MissedEvents)
     /// Whether the kernel has yet to take something.
     var hasUnsent: Bool { get }
     /// Says goodbye with this code; the session has ended already.
@@ -65,6 +69,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private var throttle: TimerEntry?
     private let retryTimer = CallbackTimer()
     private weak var transport: (any SessionTransport)?
+    private let isStream: Bool
+    /// Where an event stream was before, until it has gone on from there.
+    private var lastEventID: String?
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
     /// What tokens say of the client, and timers for it; nil for most.
@@ -76,8 +83,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         seat: AdmissionGuard.Seat,
+        isStream: Bool = false,
+        lastEventID: String? = nil,
         shard: LoopShard
     ) {
+        self.isStream = isStream
+        self.lastEventID = lastEventID
         self.id = id
         self.shard = shard
         self.seat = seat
@@ -85,7 +96,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         self.handshake = handshake
         self.machine = SessionStateMachine(maxBatch: shard.configuration.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
-        self.prefix = shard.configuration.dialect.prefix(for: handshake, connectionID: id, client: client)
+        self.prefix = shard.configuration.dialect.prefix(
+            for: handshake,
+            connectionID: id,
+            client: client,
+            isStream: isStream
+        )
         self.client = client
     }
 
@@ -93,6 +109,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     init(recovered: RecoveredConnection, shard: LoopShard) {
         id = recovered.id
         self.shard = shard
+        isStream = false
         seat = nil
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         clientAddress = "recovered"
@@ -286,6 +303,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 identity: identity,
                 connectionID: id,
                 client: client,
+                isStream: isStream,
                 unixMilliseconds: unixMilliseconds,
                 signedAt: signedAt,
                 into: &buffer
@@ -670,11 +688,24 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
         for channel in reply.subscribe { join(channel) }
+        if let lastEventID {
+            self.lastEventID = nil
+            // Of all channels of the answer, before anything else that it sends.
+            if case .commands(let commands) = reply.output {
+                for case .subscribe(let channel) in commands { join(channel) }
+            }
+            transport?.resume(shard.channels.missed(by: self, since: lastEventID))
+        }
         switch reply.output {
         case .none: break
         case .message(let format, let payload) where !reply.publish.isEmpty:
             for channel in reply.publish {
-                let publication = Publication(channel: channel, format: format, payload: payload)
+                let publication = Publication(
+                    channel: channel,
+                    format: format,
+                    payload: payload,
+                    event: reply.event
+                )
                 publish(publication, excludesSelf: reply.excludesSelf)
             }
         case .message(let format, let payload): send(format, payload)
@@ -737,8 +768,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             shard.metrics.messagesDropped(1, reason: "client_gone")
             return
         }
-        machine.sent()
-        shard.metrics.outgoing.message(format, payloadBytes: payload.readableBytes)
+        noteSent(format, payloadBytes: payload.readableBytes)
         transport.send(format, payload)
     }
 
@@ -798,11 +828,16 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// Sends a message that was published; false when it was dropped.
-    func deliver(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool {
-        guard machine.isRunning, let transport, transport.send(message, action) else { return false }
-        machine.sent()
-        shard.metrics.outgoing.message(message.format, payloadBytes: message.payload.readableBytes)
+    func deliver(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+        guard machine.isRunning, let transport, transport.send(message, at: cursor, action) else { return false }
+        noteSent(message.format, payloadBytes: message.payload.readableBytes)
         return true
+    }
+
+    /// A message has gone out.
+    func noteSent(_ format: MessageFormat, payloadBytes: Int) {
+        machine.sent()
+        shard.metrics.outgoing.message(format, payloadBytes: payloadBytes)
     }
 
     /// Whether the kernel has yet to take something of what was sent.

@@ -8,6 +8,7 @@ import Synchronization
 struct ChannelDelivery: Sendable {
     let message: SharedMessage
     let channel: ChannelName
+    let cursor: StreamCursor?
     /// The connection that does not get it.
     let excluded: String?
     let policy: ChannelPolicy?
@@ -83,6 +84,7 @@ final class PublicationTally: Sendable {
 final class ChannelHub: Sendable {
     let engine: MemoryChannelEngine
     private let rules: ChannelRules
+    private let servesStreams: Bool
     private let inboxes = Mutex<[ChannelInbox]>([])
     private let duration = Timer(label: "sidesocket_publish_duration_seconds")
     private let byReply = Counter(label: "sidesocket_publications_total", dimensions: [("source", "reply")])
@@ -94,9 +96,11 @@ final class ChannelHub: Sendable {
 
     init(settings: Settings) {
         rules = ChannelRules(settings)
+        servesStreams = settings.ssePaths != nil
         engine = MemoryChannelEngine(
             rules: rules,
             maxHistoryBytes: settings.maxHistoryBytes,
+            servesStreams: servesStreams,
             makeEpoch: { .random(in: 1 ... .max) }
         )
     }
@@ -112,14 +116,13 @@ final class ChannelHub: Sendable {
     /// Gives a message its place and queues it on every loop with subscribers.
     func publish(_ publication: Publication, excluding id: String?, from source: Source, tally: PublicationTally? = nil)
     {
-        let message = SharedMessage(publication.format, publication.payload, channel: publication.channel)
-        let delivery = ChannelDelivery(
-            message: message,
+        let message = SharedMessage(
+            publication.format,
+            publication.payload,
             channel: publication.channel,
-            excluded: id,
-            policy: rules.policy(for: publication.channel),
-            tally: tally
+            event: publication.event
         )
+        let policy = rules.policy(for: publication.channel)
         (source == .reply ? byReply : byAPI).increment()
         let all = inboxes.withLock { $0 }
         var toWake: [ChannelInbox] = []
@@ -128,12 +131,20 @@ final class ChannelHub: Sendable {
             now: AdmissionGuard.now(),
             unixMilliseconds: WallClock.unixMilliseconds()
         ) { result, loops in
-            guard case .success = result else {
+            guard case .success(let position) = result else {
                 tally?.begins(result, loops: 0)
                 return
             }
             let interested = all.indices.filter { loops.contains($0) }
             tally?.begins(result, loops: interested.count)
+            let delivery = ChannelDelivery(
+                message: message,
+                channel: publication.channel,
+                cursor: servesStreams ? position.cursor : nil,
+                excluded: id,
+                policy: policy,
+                tally: tally
+            )
             for index in interested where all[index].append(delivery) { toWake.append(all[index]) }
         }
         for inbox in toWake { inbox.wake() }

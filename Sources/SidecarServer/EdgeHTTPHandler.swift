@@ -260,6 +260,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             refuse(refusal, of: resolved, isHandshake: head.headers.contains("upgrade"))
         case .upgrade:
             upgrade(head, resolved)
+        case .eventStream:
+            openStream(head, resolved)
         case .passThrough(let target, let closeAfterwards):
             let exchange = ProxyExchange(
                 head: head,
@@ -303,29 +305,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     // MARK: Upgrade
 
     private func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
-        if shard.state.isDraining {
-            refuse(.draining, handshake: .draining)
-            return
-        }
-        do throws(HandshakeRejection) {
-            try shard.admission.count(resolved)
-        } catch {
-            refuse(error.refusal, handshake: error.result)
-            return
-        }
-        if shard.state.pendingBytes.isSpent {
-            shard.metrics.limited("max_total_pending_bytes", action: "refused")
-            refuse(
-                Refusal(
-                    status: 503,
-                    sentence: "The server has too much that waits for the application.",
-                    reason: "connection_limit",
-                    retryAfter: ServerConfiguration.retryAfter()
-                ),
-                handshake: .connectionLimit
-            )
-            return
-        }
+        guard hasRoom(for: resolved) else { return }
         let accepted: AcceptedUpgrade
         do throws(HandshakeRefusal) {
             accepted = try Handshake.validate(
@@ -346,10 +326,52 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             )
             return
         }
+        admit(.webSocket(accepted), head, resolved)
+    }
+
+    /// A stream of events is a session too, without messages from the client.
+    private func openStream(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+        guard hasRoom(for: resolved) else { return }
+        admit(
+            .eventStream(origin: head.headers.first("origin"), lastEventID: head.headers.first("last-event-id")),
+            head,
+            resolved
+        )
+    }
+
+    /// Counts a handshake, and refuses it when nobody can be let in now.
+    private func hasRoom(for resolved: ResolvedClient) -> Bool {
+        if shard.state.isDraining {
+            refuse(.draining, handshake: .draining)
+            return false
+        }
         do throws(HandshakeRejection) {
-            let (seat, identity) = try shard.admission.admit(head, resolved)
+            try shard.admission.count(resolved)
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+            return false
+        }
+        guard shard.state.pendingBytes.isSpent else { return true }
+        shard.metrics.limited("max_total_pending_bytes", action: "refused")
+        refuse(
+            Refusal(
+                status: 503,
+                sentence: "The server has too much that waits for the application.",
+                reason: "connection_limit",
+                retryAfter: ServerConfiguration.retryAfter()
+            ),
+            handshake: .connectionLimit
+        )
+        return false
+    }
+
+    private func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+        var takesMessages = true
+        if case .eventStream = kind { takesMessages = false }
+        do throws(HandshakeRejection) {
+            let (seat, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
             let attempt = UpgradeAttempt(
-                accepted: accepted,
+                kind: kind,
                 handshake: head,
                 client: client,
                 seat: seat,
@@ -362,6 +384,24 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         } catch {
             refuse(error.refusal, handshake: error.result)
         }
+    }
+
+    /// The app has accepted: the head of the answer goes out and events begin.
+    func becomeEventStream(_ session: BridgeSession, answer: ByteBuffer) {
+        guard let context, case .upgrading = phase else { return }
+        phase = .gone
+        shard.metrics.count(.accepted)
+        let handler = EventStreamHandler(session: session, shard: shard)
+        do {
+            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
+        } catch {
+            context.close(promise: nil)
+            return
+        }
+        session.attach(handler)
+        let mustRead = readWithheld
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        handler.start(head: answer, mustRead: mustRead)
     }
 
     /// The app has accepted: the answer goes out and frames begin.

@@ -41,7 +41,7 @@ struct EdgeOperator: ConnectionOperator {
         let message = SharedMessage(format, payload)
         return await ask(id) { session in
             guard session.isRunning else { return nil }
-            let isQueued = session.deliver(message, nil)
+            let isQueued = session.deliver(message, at: nil, nil)
             return DeliveryCounts(matched: 1, queued: isQueued ? 1 : 0, dropped: isQueued ? 0 : 1)
         }
     }
@@ -50,7 +50,7 @@ struct EdgeOperator: ConnectionOperator {
         let message = SharedMessage(format, payload)
         let counts = await shards?.collect { shard in
             let sessions = shard.sessions { $0.user == user }
-            let queued = sessions.count { $0.deliver(message, nil) }
+            let queued = sessions.count { $0.deliver(message, at: nil, nil) }
             return DeliveryCounts(matched: sessions.count, queued: queued, dropped: sessions.count - queued)
         }
         return (counts ?? []).reduce(into: DeliveryCounts()) {

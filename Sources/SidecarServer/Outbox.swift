@@ -36,6 +36,36 @@ struct Outbox {
         byteCount += message.byteCount
     }
 
+    /// What is done about a message that has to wait.
+    enum Answer { case fits, drop, close }
+
+    /// Makes room for a message as the action says; one message may always wait.
+    ///
+    /// Only whole messages are dropped, and none that has begun to go out.
+    ///
+    /// - Parameters:
+    ///   - bytesBefore: What is on its way already.
+    /// - Returns: What to do with the message, and how many others were dropped for it.
+    mutating func makeRoom(
+        for byteCount: Int,
+        of channel: ChannelName?,
+        beside bytesBefore: Int,
+        limit: Int,
+        _ action: SlowSubscriberAction
+    ) -> (answer: Answer, dropped: Int, action: SlowSubscriberAction) {
+        var dropped = 0
+        if action == .latest, let channel { dropped += removeAll(of: channel) }
+        func fits() -> Bool { bytesBefore + self.byteCount + byteCount <= limit }
+        if bytesBefore + self.byteCount == 0 || fits() { return (.fits, dropped, action) }
+        switch action {
+        case .close: return (.close, dropped, action)
+        case .dropNewest, .latest: return (.drop, dropped, action)
+        case .dropOldest:
+            while !fits(), popFirst() != nil { dropped += 1 }
+            return (fits() || isEmpty && bytesBefore < limit ? .fits : .drop, dropped, action)
+        }
+    }
+
     /// Takes the oldest message.
     mutating func popFirst() -> Message? {
         guard let message = messages.popFirst() else { return nil }

@@ -64,6 +64,7 @@ struct ServerConfiguration: Sendable {
         )
         router = RequestRouter(
             webSocketPaths: settings.wsPaths,
+            streamPaths: settings.ssePaths ?? [],
             webhookPath: isOnApp ? target?.path : nil
         )
         deflate =

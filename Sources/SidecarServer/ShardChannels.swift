@@ -67,6 +67,11 @@ final class ShardChannels {
         hub.engine.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
     }
 
+    /// What was published to the channels of a session since a stream's last event.
+    func missed(by session: BridgeSession, since lastEventID: String) -> MissedEvents {
+        hub.engine.missed(session.channels.keys, since: StreamCursor(lastEventID), now: AdmissionGuard.now())
+    }
+
     /// The users in a channel here.
     func users(of channel: ChannelName) -> Set<String> {
         Set((subscribers[channel] ?? []).compactMap(\.user))
@@ -96,7 +101,7 @@ final class ShardChannels {
         for session in subscribers[delivery.channel] ?? [] {
             if let excluded = delivery.excluded, session.id == excluded { continue }
             counts.matched += 1
-            if session.deliver(delivery.message, delivery.policy?.action) {
+            if session.deliver(delivery.message, at: delivery.cursor, delivery.policy?.action) {
                 counts.queued += 1
                 if delivery.tally?.waitsForKernel == true, session.hasUnsent { unwritten.append(session) }
             } else {

@@ -11,10 +11,15 @@ final class SharedMessage: Sendable {
     let channel: ChannelName?
     /// The whole frame, not compressed.
     let plainFrame: ByteBuffer
+    /// The event type on event streams; nil for the usual one.
+    private let event: String?
+    /// The event as text for streams, once somebody has asked for it.
+    private let streamText = Mutex<ByteBuffer?>(nil)
     /// Whole frames by the window that they need; nil where compression does not pay.
     private let compressedFrames = Mutex<[Int: ByteBuffer?]>([:])
 
-    init(_ format: MessageFormat, _ payload: ByteBuffer, channel: ChannelName? = nil) {
+    init(_ format: MessageFormat, _ payload: ByteBuffer, channel: ChannelName? = nil, event: String? = nil) {
+        self.event = event
         self.format = format
         self.payload = payload
         self.channel = channel
@@ -45,6 +50,17 @@ final class SharedMessage: Sendable {
             return made
         }
         return frame ?? plainFrame
+    }
+
+    /// The event for streams; a message has one place, so its text is made once.
+    func eventText(at cursor: StreamCursor?) -> ByteBuffer {
+        streamText.withLock { known in
+            if let known { return known }
+            var text = ByteBuffer()
+            EventStreamText.write(format, payload, id: cursor?.text, event: event, into: &text)
+            known = text
+            return text
+        }
     }
 
     private static func opcode(_ format: MessageFormat) -> FrameEncoder.Opcode { format == .text ? .text : .binary }

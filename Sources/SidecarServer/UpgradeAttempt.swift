@@ -5,14 +5,20 @@ import WebSocketProtocol
 
 /// A handshake on its way: the client waits while the app decides.
 final class UpgradeAttempt: SessionTransport {
-    private let accepted: AcceptedUpgrade
+    /// What becomes of the connection when the app accepts.
+    enum Kind {
+        case webSocket(AcceptedUpgrade)
+        case eventStream(origin: String?, lastEventID: String?)
+    }
+
+    private let kind: Kind
     private let session: BridgeSession
     private let identity: HandshakeIdentity
     private weak var handler: EdgeHTTPHandler?
     private let shard: LoopShard
 
     init(
-        accepted: AcceptedUpgrade,
+        kind: Kind,
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         seat: AdmissionGuard.Seat,
@@ -20,7 +26,13 @@ final class UpgradeAttempt: SessionTransport {
         handler: EdgeHTTPHandler
     ) {
         self.identity = identity
-        self.accepted = accepted
+        self.kind = kind
+        var isStream = false
+        var lastEventID: String?
+        if case .eventStream(_, let id) = kind {
+            isStream = true
+            lastEventID = id
+        }
         self.handler = handler
         self.shard = handler.shard
         session = BridgeSession(
@@ -28,6 +40,8 @@ final class UpgradeAttempt: SessionTransport {
             handshake: handshake,
             client: client,
             seat: seat,
+            isStream: isStream,
+            lastEventID: lastEventID,
             shard: handler.shard
         )
     }
@@ -53,6 +67,7 @@ final class UpgradeAttempt: SessionTransport {
     /// The client says who it is on the open socket; the app, which is asked then, cannot choose a subprotocol any
     /// more.
     private func becomeWebSocketUnasked() {
+        guard case .webSocket(let accepted) = kind else { return }
         var answer = ByteBuffer()
         SwitchingProtocols.writePlain(
             acceptKey: accepted.acceptKey,
@@ -92,6 +107,13 @@ final class UpgradeAttempt: SessionTransport {
 
     private func accept(_ head: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
         var answer = ByteBuffer()
+        let accepted: AcceptedUpgrade
+        switch kind {
+        case .eventStream(let origin, _):
+            EventStreamHead.write(head, origin: origin, into: &answer)
+            return handler.becomeEventStream(session, answer: answer)
+        case .webSocket(let upgrade): accepted = upgrade
+        }
         let refusal = SwitchingProtocols.write(
             acceptKey: accepted.acceptKey,
             reply: head,
@@ -113,8 +135,9 @@ final class UpgradeAttempt: SessionTransport {
 
     // Nothing of these happens before the app has decided.
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
-    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool { false }
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
     var hasUnsent: Bool { false }
+    func resume(_ missed: MissedEvents) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
     func settingsChanged() {}

@@ -317,7 +317,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         }
     }
 
-    func send(_ message: SharedMessage, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
         guard phase == .open, let context else { return false }
         hasSentSinceBeat = true
         if context.channel.isWritable, outbox.isEmpty {
@@ -326,10 +326,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             if !context.channel.isWritable { accountUnsent(unsentBytes) }
             return true
         }
-        if action == .latest, let channel = message.channel {
-            for _ in 0..<outbox.removeAll(of: channel) { dropped(SlowSubscriberAction.latest.rawValue) }
-        }
-        guard hasRoom(for: message.payload.readableBytes + Outbox.messageOverhead, action) else { return false }
+        let byteCount = message.payload.readableBytes + Outbox.messageOverhead
+        guard hasRoom(for: byteCount, action, of: message.channel) else { return false }
         var waiting = frame(message, mayBeDropped: true)
         waiting.channel = message.channel
         outbox.append(waiting)
@@ -338,6 +336,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     var hasUnsent: Bool { unsentBytes > 0 }
+
+    func resume(_ missed: MissedEvents) {}
 
     /// The frame that others get too, unless the messages of this connection lean on one another.
     private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {
@@ -409,28 +409,31 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         context.write(wrapOutboundOut(bytes), promise: nil)
     }
 
-    /// A client that does not read may not make us hold more than its budget; one message may always wait.
-    ///
-    /// Only whole messages are dropped, and none that has begun to go out.
-    private func hasRoom(for byteCount: Int, _ special: SlowSubscriberAction? = nil) -> Bool {
+    /// A client that does not read may not make us hold more than its budget.
+    private func hasRoom(
+        for byteCount: Int,
+        _ action: SlowSubscriberAction? = nil,
+        of channel: ChannelName? = nil
+    ) -> Bool {
         let settings = shard.configuration.settings
-        func fits() -> Bool { unsentBytes + byteCount <= settings.maxSendBufferBytes }
-        if unsentBytes == 0 || fits() { return true }
-        let action = special ?? SlowSubscriberAction(settings.slowClientAction)
-        switch action {
+        let decision = outbox.makeRoom(
+            for: byteCount,
+            of: channel,
+            beside: bytesInChannel,
+            limit: settings.maxSendBufferBytes,
+            action ?? SlowSubscriberAction(settings.slowClientAction)
+        )
+        for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
+        switch decision.answer {
+        case .fits: return true
+        case .drop:
+            dropped(decision.action.rawValue)
+            return false
         case .close:
-            shard.metrics.slowClient(action: action.rawValue)
+            shard.metrics.slowClient(action: decision.action.rawValue)
             isTooSlow = true
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
             session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
-            return false
-        case .dropNewest, .latest:
-            dropped(action.rawValue)
-            return false
-        case .dropOldest:
-            while !fits(), outbox.popFirst() != nil { dropped(action.rawValue) }
-            if fits() || outbox.isEmpty && bytesInChannel < settings.maxSendBufferBytes { return true }
-            dropped(action.rawValue)
             return false
         }
     }
@@ -723,7 +726,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 }
 
 extension SlowSubscriberAction {
-    fileprivate init(_ action: SlowClientAction) {
+    init(_ action: SlowClientAction) {
         switch action {
         case .close: self = .close
         case .dropOldest: self = .dropOldest

@@ -35,7 +35,7 @@ def test_each_change_is_one_line_and_looking_is_none(app, sidesocket, tmp_path):
     sockets = [enter(edge, target=f"/ws?user={user}") for user in "aab"]
     a, _, b = [event.header("ce-connectionid") for event in app.events("open")]
     text = {"Content-Type": "text/plain"}
-    api.want(204, "POST", f"/v1/connections/{a}/messages", b"hush", text)
+    api.want(200, "POST", f"/v1/connections/{a}/messages", b"hush", text)
     api.want(404, "POST", "/v1/connections/nope/messages", b"hush", text)
     api.want(400, "POST", f"/v1/connections/{a}/messages", b"\xff", text)
     api.want(204, "DELETE", f"/v1/connections/{b}")

@@ -8,12 +8,15 @@ public struct Publication: Sendable, Equatable {
     public let format: MessageFormat
     /// The message.
     public let payload: ByteBuffer
+    /// The event type on event streams; nil for the usual one.
+    public let event: String?
 
     /// Makes one.
-    public init(channel: ChannelName, format: MessageFormat, payload: ByteBuffer) {
+    public init(channel: ChannelName, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
         self.channel = channel
         self.format = format
         self.payload = payload
+        self.event = event
     }
 }
 
@@ -23,11 +26,14 @@ public struct ChannelPosition: Sendable, Equatable {
     public let offset: UInt64
     /// Changes when the count begins anew, since what came before was lost.
     public let epoch: String
+    /// Its place among all publications of the process, for event streams.
+    public let cursor: StreamCursor
 
     /// Makes one.
-    public init(offset: UInt64, epoch: String) {
+    public init(offset: UInt64, epoch: String, cursor: StreamCursor = StreamCursor(epoch: 0, sequence: 0)) {
         self.offset = offset
         self.epoch = epoch
+        self.cursor = cursor
     }
 }
 
@@ -41,13 +47,16 @@ public struct StoredMessage: Sendable, Equatable {
     public let format: MessageFormat
     /// The message.
     public let payload: ByteBuffer
+    /// The event type on event streams; nil for the usual one.
+    public let event: String?
 
     /// Makes one.
-    public init(offset: UInt64, time: Int64, format: MessageFormat, payload: ByteBuffer) {
+    public init(offset: UInt64, time: Int64, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
         self.offset = offset
         self.time = time
         self.format = format
         self.payload = payload
+        self.event = event
     }
 }
 

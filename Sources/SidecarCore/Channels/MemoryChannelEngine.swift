@@ -14,6 +14,12 @@ public final class MemoryChannelEngine: ChannelEngine {
         var connections = 0
         var loops = LoopSet()
         var kept: Deque<Kept> = []
+        /// The place before its first message, among all of the process.
+        let createdAt: UInt64
+        /// The place of the last message that is not kept.
+        var lostUpTo: UInt64 = 0
+        /// The place of its last message.
+        var last: UInt64 = 0
 
         /// Without subscribers and history it need not exist.
         var isEmpty: Bool { connections == 0 && kept.isEmpty }
@@ -22,6 +28,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     private struct Kept {
         let message: StoredMessage
         let expiresAt: Int64
+        let sequence: UInt64
         var bytes: Int { message.payload.readableBytes + MemoryChannelEngine.messageOverhead }
     }
 
@@ -38,6 +45,10 @@ public final class MemoryChannelEngine: ChannelEngine {
     private let makeEpoch: @Sendable () -> UInt64
     /// The order in which messages fall out when the budget is spent.
     private let oldest = Mutex<Deque<(channel: ChannelName, offset: UInt64, epoch: UInt64)>>([])
+    /// The place of the last message of the process, and of the last one of a channel that is gone.
+    private let sequence = Atomic<UInt64>(0)
+    private let vanishedUpTo = Atomic<UInt64>(0)
+    private let streamEpoch: UInt64
     private let historyByteCount = Atomic<Int>(0)
     private let channelCount = Atomic<Int>(0)
     private let connectionCount = Atomic<Int>(0)
@@ -45,13 +56,21 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// An engine without channels.
     ///
     /// - Parameters:
+    ///   - servesStreams: Whether places have one order over all channels, as the cursors of event streams need it; then
+    ///     the table is in one part.
     ///   - maxHistoryBytes: What all histories may hold; the oldest messages fall out.
     ///   - makeEpoch: Random bits, anew for each channel.
-    public init(rules: ChannelRules, maxHistoryBytes: Int, makeEpoch: @escaping @Sendable () -> UInt64) {
+    public init(
+        rules: ChannelRules,
+        maxHistoryBytes: Int,
+        servesStreams: Bool = false,
+        makeEpoch: @escaping @Sendable () -> UInt64
+    ) {
+        streamEpoch = servesStreams ? makeEpoch() : 0
         self.rules = rules
         self.maxHistoryBytes = maxHistoryBytes
         self.makeEpoch = makeEpoch
-        stripes = (0..<64).map { _ in Stripe() }
+        stripes = (0..<(servesStreams ? 1 : 64)).map { _ in Stripe() }
     }
 
     /// Channels with a subscriber or a history.
@@ -71,16 +90,30 @@ public final class MemoryChannelEngine: ChannelEngine {
         let (size, ttl) = rules.history(of: publication.channel)
         change(publication.channel) { channel in
             channel.offset += 1
-            let position = ChannelPosition(offset: channel.offset, epoch: Self.text(channel.epoch))
+            let place = sequence.wrappingAdd(1, ordering: .relaxed).newValue
+            channel.last = place
+            let position = ChannelPosition(
+                offset: channel.offset,
+                epoch: Self.text(channel.epoch),
+                cursor: StreamCursor(epoch: streamEpoch, sequence: place)
+            )
             if size > 0 {
                 let message = StoredMessage(
                     offset: channel.offset,
                     time: unixMilliseconds,
                     format: publication.format,
-                    payload: publication.payload
+                    payload: publication.payload,
+                    event: publication.event
                 )
-                keep(Kept(message: message, expiresAt: now &+ ttl), in: &channel, publication.channel, size, now)
+                keep(
+                    Kept(message: message, expiresAt: now &+ ttl, sequence: place),
+                    in: &channel,
+                    publication.channel,
+                    size,
+                    now
+                )
             }
+            if size == 0 { channel.lostUpTo = place }
             deliver(.success(position), channel.loops)
         }
         if size > 0 { dropOldest() }
@@ -154,7 +187,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// that nothing stays much longer than it should and nobody waits long for a lock.
     public func removeExpired(part: Int, now: Int64) {
         guard historyBytes > 0 else { return }
-        stripes[part & (stripes.count - 1)].channels.withLock { removeExpired(&$0, now) }
+        stripe(at: part & 63).channels.withLock { removeExpired(&$0, now) }
     }
 
     private func removeExpired(_ channels: inout [ChannelName: Room], _ now: Int64) {
@@ -165,9 +198,42 @@ public final class MemoryChannelEngine: ChannelEngine {
         }
     }
 
+    /// What was published to these channels behind a cursor; only in an engine that serves streams.
+    public func missed(_ names: some Sequence<ChannelName>, since cursor: StreamCursor?, now: Int64) -> MissedEvents {
+        var missed = MissedEvents(messages: [], isComplete: true, upTo: 0)
+        stripe(at: 0).channels.withLock { channels in
+            missed.upTo = sequence.load(ordering: .relaxed)
+            guard let cursor, cursor.epoch == streamEpoch, cursor.sequence <= missed.upTo else {
+                missed.isComplete = false
+                return
+            }
+            let hasVanished = vanishedUpTo.load(ordering: .relaxed) > cursor.sequence
+            for name in names {
+                guard var channel = channels[name] else {
+                    if hasVanished { missed.isComplete = false }
+                    continue
+                }
+                expire(&channel, now)
+                store(channel, name, in: &channels)
+                if channel.lostUpTo > cursor.sequence || hasVanished && channel.createdAt > cursor.sequence {
+                    missed.isComplete = false
+                }
+                for kept in channel.kept where kept.sequence > cursor.sequence {
+                    missed.messages.append((StreamCursor(epoch: streamEpoch, sequence: kept.sequence), kept.message))
+                }
+            }
+        }
+        missed.messages.sort { $0.cursor.sequence < $1.cursor.sequence }
+        return missed
+    }
+
     // MARK: The table
 
-    private func stripe(of name: ChannelName) -> Stripe { stripes[Int(UInt(bitPattern: name.hashValue) % 64)] }
+    private func stripe(of name: ChannelName) -> Stripe {
+        stripe(at: Int(UInt(bitPattern: name.hashValue) % UInt(stripes.count)))
+    }
+
+    private func stripe(at index: Int) -> Stripe { stripes[index % stripes.count] }
 
     private func look<Answer>(_ name: ChannelName, _ now: Int64, _ body: (Room?) -> Answer) -> Answer {
         stripe(of: name).channels.withLock { channels in
@@ -183,17 +249,19 @@ public final class MemoryChannelEngine: ChannelEngine {
         stripe(of: name).channels.withLock { channels in
             if channels[name] == nil { channelCount.wrappingAdd(1, ordering: .relaxed) }
             // In place: the channel must not be copied with its history.
-            body(&channels[name, default: Room(epoch: makeEpoch())])
-            if channels[name]?.isEmpty == true {
-                channels[name] = nil
-                channelCount.wrappingSubtract(1, ordering: .relaxed)
-            }
+            let created = sequence.load(ordering: .relaxed)
+            body(&channels[name, default: Room(epoch: makeEpoch(), createdAt: created)])
+            if let channel = channels[name], channel.isEmpty { store(channel, name, in: &channels) }
         }
     }
 
     private func store(_ channel: Room, _ name: ChannelName, in channels: inout [ChannelName: Room]) {
         channels[name] = channel.isEmpty ? nil : channel
-        if channel.isEmpty { channelCount.wrappingSubtract(1, ordering: .relaxed) }
+        guard channel.isEmpty else { return }
+        channelCount.wrappingSubtract(1, ordering: .relaxed)
+        if channel.last > vanishedUpTo.load(ordering: .relaxed) {
+            vanishedUpTo.store(channel.last, ordering: .relaxed)
+        }
     }
 
     private static func summary(_ name: ChannelName, _ channel: Room) -> ChannelSummary {
@@ -222,6 +290,7 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     private func dropFirst(_ channel: inout Room) {
         guard let first = channel.kept.popFirst() else { return }
+        channel.lostUpTo = first.sequence
         historyByteCount.wrappingSubtract(first.bytes, ordering: .relaxed)
     }
 

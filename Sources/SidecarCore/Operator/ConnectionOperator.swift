@@ -231,6 +231,9 @@ public enum OperatorSyntax {
     /// A part of a path without its percent-encoding; bytes that are no UTF-8 become U+FFFD.
     public static func plain(_ part: some StringProtocol) -> String { PercentText.decoded(part.utf8) }
 
+    /// Whether an event on event streams may be of this type.
+    public static func isEventType(_ text: String) -> Bool { EventStreamText.isEventType(text) }
+
     /// The subject of a ban; nil when the kind or the value is none.
     public static func subject(kind: String, value: String) -> BanSubject? {
         switch kind {

@@ -25,6 +25,8 @@ public struct Refusal: Error, Sendable, Equatable {
 public enum RequestRoute: Sendable, Equatable {
     /// It asks for a WebSocket; the handshake is to be checked.
     case upgrade
+    /// It asks for a stream of events.
+    case eventStream
     /// To the app.
     ///
     /// - Parameters:
@@ -38,6 +40,7 @@ public enum RequestRoute: Sendable, Equatable {
 /// Decides where a request goes, from its head alone.
 public struct RequestRouter: Sendable {
     private let webSocketPaths: [PathPattern]
+    private let streamPaths: [PathPattern]
     /// The normalised path of a `WEBHOOK_URL` that lies on the app, which only Sidesocket may call.
     private let webhookPath: [UInt8]?
 
@@ -45,9 +48,11 @@ public struct RequestRouter: Sendable {
     ///
     /// - Parameters:
     ///   - webSocketPaths: Paths whose upgrade requests become sessions.
+    ///   - streamPaths: Paths where a GET that accepts `text/event-stream` becomes a session.
     ///   - webhookPath: The path of `WEBHOOK_URL` when it lies on the app.
-    public init(webSocketPaths: [PathPattern], webhookPath: String?) {
+    public init(webSocketPaths: [PathPattern], streamPaths: [PathPattern] = [], webhookPath: String?) {
         self.webSocketPaths = webSocketPaths
+        self.streamPaths = streamPaths
         self.webhookPath = webhookPath.map { Self.normalised(Self.path(of: $0)) }
     }
 
@@ -66,6 +71,7 @@ public struct RequestRouter: Sendable {
         if let webhookPath, Self.normalised(Self.path(of: target)) == webhookPath {
             return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: "webhook_path"))
         }
+        if head.method == "GET", head.target.hasPrefix("/"), asksForEvents(head) { return .eventStream }
         return .passThrough(target: target, closeAfterwards: head.headers.contains("upgrade"))
     }
 
@@ -73,6 +79,13 @@ public struct RequestRouter: Sendable {
     public func servesWebSocket(target: String) -> Bool {
         let path = Self.path(of: target)
         return webSocketPaths.contains { $0.matches(path) }
+    }
+
+    private func asksForEvents(_ head: HTTPRequestHead) -> Bool {
+        guard !streamPaths.isEmpty else { return false }
+        let path = Self.path(of: head.target)
+        return streamPaths.contains { $0.matches(path) }
+            && head.headers.values(of: "accept").contains { $0.lowercased().contains("text/event-stream") }
     }
 
     private func checkFields(_ headers: HTTPHeaders) -> Refusal? {

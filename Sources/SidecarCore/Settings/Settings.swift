@@ -79,6 +79,8 @@ public struct Settings: Sendable, Equatable {
     /// Where changes are noted (`AUDIT_LOG`): `stderr` or a file.
     public var auditLog = "stderr"
 
+    /// The paths of event streams (`SSE_PATHS`); nil: none.
+    public var ssePaths: [PathPattern]?
     /// Channels of one connection (`MAX_CHANNELS_PER_CONNECTION`).
     public var maxChannelsPerConnection = 100
     /// How channels are treated, the first pattern that matches (`CHANNEL_POLICIES`).

@@ -4,6 +4,14 @@ internal import NIOCore
 extension SettingsRegistry {
     static let channels = [
         SettingDefinition(
+            "SSE_PATHS",
+            .channels,
+            \.ssePaths,
+            .pathPatterns,
+            unset: "none",
+            "The paths where a GET that accepts text/event-stream becomes a stream of Server-Sent Events."
+        ),
+        SettingDefinition(
             "MAX_CHANNELS_PER_CONNECTION",
             .channels,
             \.maxChannelsPerConnection,

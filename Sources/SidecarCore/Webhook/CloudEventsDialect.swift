@@ -46,17 +46,25 @@ public struct CloudEventsDialect: Sendable {
     ///
     /// - Parameters:
     ///   - identity: The fields that say who the client is, when that is known before the app is asked.
+    ///   - isStream: Whether the client asks for an event stream.
     ///   - signedAt: The time of this attempt, in seconds since 1970.
     public func writeOpen(
         handshake: HTTPRequestHead,
         identity: ByteBuffer? = nil,
         connectionID: String,
         client: ClientIdentity,
+        isStream: Bool = false,
         unixMilliseconds: Int64,
         signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
-        writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
+        writeStart(
+            handshake: handshake,
+            connectionID: connectionID,
+            client: client,
+            isStream: isStream,
+            into: &buffer
+        )
         let named = HeaderRules.namedByConnection(handshake.headers)
         handshake.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
@@ -95,10 +103,17 @@ public struct CloudEventsDialect: Sendable {
     public func prefix(
         for handshake: HTTPRequestHead,
         connectionID: String,
-        client: ClientIdentity
+        client: ClientIdentity,
+        isStream: Bool = false
     ) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: 512)
-        writeStart(handshake: handshake, connectionID: connectionID, client: client, into: &buffer)
+        writeStart(
+            handshake: handshake,
+            connectionID: connectionID,
+            client: client,
+            isStream: isStream,
+            into: &buffer
+        )
         let named = HeaderRules.namedByConnection(handshake.headers)
         handshake.headers.forEach { name, value in
             if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }),
@@ -223,6 +238,7 @@ public struct CloudEventsDialect: Sendable {
         handshake: HTTPRequestHead,
         connectionID: String,
         client: ClientIdentity,
+        isStream: Bool,
         into buffer: inout ByteBuffer
     ) {
         let host = handshake.headers.first("host") ?? authority
@@ -237,6 +253,7 @@ public struct CloudEventsDialect: Sendable {
         buffer.writeStaticString("\r\nce-connectionid: ")
         buffer.writeString(connectionID)
         buffer.writeStaticString("\r\n")
+        if isStream { buffer.writeStaticString("ce-transport: sse\r\n") }
         buffer.writeForwardingFields(client: client, host: host)
     }
 

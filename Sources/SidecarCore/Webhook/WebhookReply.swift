@@ -67,6 +67,8 @@ public struct WebhookReply: Sendable, Equatable {
     public var unsubscribe: [ChannelName] = []
     /// Channels that the body goes to instead of the client (`Sidesocket-Publish`).
     public var publish: [ChannelName] = []
+    /// The event type on event streams (`Sidesocket-Event`).
+    public var event: String?
     /// Whether this client is left out of them (`Sidesocket-Exclude: self`).
     public var excludesSelf = false
     /// The value of `Sidesocket-Token`: a new token for the client.
@@ -121,6 +123,11 @@ public struct WebhookReply: Sendable, Equatable {
             return Self.readChannels(value, into: &unsubscribe)
         } else if HTTPField.equals(name, "sidesocket-publish") {
             return Self.readChannels(value, into: &publish)
+        } else if HTTPField.equals(name, "sidesocket-event") {
+            guard EventStreamText.isEventType(value) else {
+                return "Sidesocket-Event is 1 to 128 printable characters."
+            }
+            event = value
         } else if HTTPField.equals(name, "sidesocket-exclude") {
             guard value == "self" else { return "Sidesocket-Exclude can only be self." }
             excludesSelf = true

@@ -6,12 +6,17 @@ import Testing
 @Suite("Request router")
 struct RequestRouterTests {
     private func router(webhookPath: String? = nil, paths: [String] = ["/*"]) -> RequestRouter {
-        RequestRouter(webSocketPaths: paths.compactMap { PathPattern($0) }, webhookPath: webhookPath)
+        RequestRouter(
+            webSocketPaths: paths.compactMap { PathPattern($0) },
+            streamPaths: ["/events", "/live/*"].compactMap { PathPattern($0) },
+            webhookPath: webhookPath
+        )
     }
 
     private func route(_ lines: String..., webhookPath: String? = nil) throws -> String {
         switch router(webhookPath: webhookPath).route(try Heads.request(lines: lines)) {
         case .upgrade: "upgrade"
+        case .eventStream: "stream"
         case .passThrough(let target, let closes): "pass \(target)" + (closes ? " close" : "")
         case .refuse(let refusal): "\(refusal.status) \(refusal.reason)"
         }
@@ -29,6 +34,19 @@ struct RequestRouterTests {
         #expect(try route("GET /ws HTTP/1.1", "Host: a", "Upgrade: h2c, websocket") == "upgrade")
         #expect(try route("POST /ws HTTP/1.1", "Host: a", "Upgrade: x", "Upgrade: websocket") == "upgrade")
         #expect(try route("GET http://169.254.169.254/ HTTP/1.1", "Host: a", "Upgrade: websocket") == "upgrade")
+    }
+
+    @Test("A GET that accepts events on one of the paths for them is a stream, and nothing else is")
+    func eventStream() throws {
+        let accepts = "Accept: text/html, Text/Event-Stream;q=0.9"
+        #expect(try route("GET /events HTTP/1.1", "Host: a", accepts) == "stream")
+        #expect(try route("GET /events?x=1 HTTP/1.0", "Host: a", accepts) == "stream")
+        #expect(try route("GET /live/x HTTP/1.1", "Host: a", "Accept: x", accepts) == "stream")
+        #expect(try route("POST /events HTTP/1.1", "Host: a", accepts) == "pass /events")
+        #expect(try route("HEAD /events HTTP/1.1", "Host: a", accepts) == "pass /events")
+        #expect(try route("GET /events/x HTTP/1.1", "Host: a", accepts) == "pass /events/x")
+        #expect(try route("GET /events HTTP/1.1", "Host: a", "Accept: */*") == "pass /events")
+        #expect(try route("GET /events HTTP/1.1", "Host: a", accepts, "ce-type: sidesocket.open") == "403 forged_event")
     }
 
     @Test("Another upgrade is passed on without it, as the connection's last request")

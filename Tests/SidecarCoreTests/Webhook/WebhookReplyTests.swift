@@ -109,7 +109,7 @@ struct WebhookReplyTests {
 
     @Test("A header of ours that this version does not know is refused rather than ignored")
     func unknownHeaders() throws {
-        for name in ["Sidesocket-Subscriptions", "sidesocket-event", "Sidesocket-", "Sidesocket-Users"] {
+        for name in ["Sidesocket-Subscriptions", "sidesocket-events", "Sidesocket-", "Sidesocket-Users"] {
             #expect(try isBadReply("HTTP/1.1 204 x", "\(name): x"))
         }
         _ = try read("HTTP/1.1 204 x", "Sidesocket: x", "X-Sidesocket-User: x", "Sidesocketx-User: y")

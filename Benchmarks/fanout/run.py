@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""CPU time per delivery of a published message: Sidesocket, and nchan where it is installed. See README.md."""
+
+import argparse
+import http.server
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = pathlib.Path(__file__).resolve().parent
+spec = importlib.util.spec_from_file_location("bridge", HERE.parent / "bridge" / "run.py")
+bridge = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bridge)
+
+
+class App(http.server.BaseHTTPRequestHandler):
+    """Lets every client into one channel."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        if self.headers["ce-type"] == "sidesocket.open":
+            self.send_header("Sidesocket-Subscribe", "room")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def start_sidesocket(bench, arguments, app_port):
+    control = bridge.free_port()
+    settings = [f"SIDESOCKET_CONTROL_LISTEN=127.0.0.1:{control}", *arguments.env]
+    pid, port = bridge.start_sidesocket(bench, arguments.binary, settings, app_port)
+    return pid, port, "/ws", control, "/v1/channels/room/messages"
+
+
+def start_nchan(bench):
+    listed = subprocess.run(["dpkg", "-L", "libnginx-mod-nchan"], capture_output=True, text=True).stdout
+    module = next((line for line in listed.splitlines() if line.endswith(".so")), None)
+    nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if module is None or nginx is None:
+        return None
+    port, folder = bridge.free_port(), bench.folder
+    temporary = "".join(
+        f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+load_module {module};
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log warn;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000;
+{temporary}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location /ws {{ nchan_subscriber websocket; nchan_channel_id room; nchan_subscriber_first_message newest; }}
+    location /publish {{ nchan_publisher; nchan_channel_id room; nchan_message_buffer_length 1; }}
+  }}
+}}
+""")
+    pid = bench.start([nginx, "-c", config, "-e", folder / "nginx-error.log"], port)
+    return pid, port, "/ws", port, "/publish"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default=".build/release/sidesocket", help="the sidesocket to measure")
+    parser.add_argument("--subscribers", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=100, help="publications per second")
+    parser.add_argument("--size", type=int, default=64, help="bytes in a message")
+    parser.add_argument("--seconds", type=float, default=3, help="length of one round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a setting for sidesocket")
+    arguments = parser.parse_args()
+    if not os.access(arguments.binary, os.X_OK):
+        sys.exit(f"bench: {arguments.binary} is not there; build it with: make release")
+
+    bench = bridge.Bench(pathlib.Path(tempfile.mkdtemp(prefix="fanout-")))
+    bridge.HERE = HERE
+    http.server.ThreadingHTTPServer.request_queue_size = 1024
+    app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), App)
+    threading.Thread(target=app.serve_forever, daemon=True).start()
+    try:
+        load = bench.build("load")
+        servers = {"sidesocket": start_sidesocket(bench, arguments, app.server_address[1]), "nchan": start_nchan(bench)}
+        if servers["nchan"] is None:
+            del servers["nchan"]
+            print("nchan is not installed and is left out (Debian: scripts/setup.sh peers)")
+        rows = {name: [] for name in servers}
+        failed = False
+        for number in range(-1, arguments.rounds):  # round -1 warms up and does not count
+            for name, (pid, port, path, publish_port, publish_path) in servers.items():
+                shape = [arguments.subscribers, arguments.rate, arguments.size, arguments.seconds]
+
+                def measure(seconds):
+                    command = [load, port, path, publish_port, publish_path, *shape[:3], seconds]
+                    before = bridge.cpu_seconds(pid)
+                    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+                    return bridge.cpu_seconds(pid) - before, json.loads(run.stdout)
+
+                # What opening and closing the sockets costs is taken off.
+                opening, _ = measure(1 / arguments.rate)
+                used, said = measure(arguments.seconds)
+                if said["errors"] or said["missing"]:
+                    failed = True
+                    print(f"round {number}: {name}: {said}", file=sys.stderr)
+                elif number >= 0:
+                    deliveries = said["deliveries"] - arguments.subscribers
+                    rows[name].append((number, (used - opening) / deliveries * 1e6, said))
+
+        print(f"{arguments.subscribers} subscribers, {arguments.rate:g} publications/s of {arguments.size} bytes, "
+              f"{arguments.rounds} rounds of {arguments.seconds:g} s; medians")
+        print(f"{'server':12}{'CPU µs/delivery':>17}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}")
+        ours = {number: cost for number, cost, _ in rows["sidesocket"]}
+        for name, measured in rows.items():
+            if not measured:
+                continue
+            middle = lambda key: statistics.median(said[key] for _, _, said in measured)
+            ratios = [ours[number] / cost for number, cost, _ in measured if number in ours and cost]
+            ratio = f"{statistics.median(ratios):8.2f}" if ratios else f"{'-':>8}"
+            print(f"{name:12}{statistics.median(cost for _, cost, _ in measured):17.2f}{middle('p50_ms'):9.2f}"
+                  f"{middle('p99_ms'):9.2f}{ratio}")
+        print("ratio: CPU of sidesocket divided by CPU of this server, in the same round")
+        return 1 if failed else 0
+    finally:
+        bench.stop()
+        app.shutdown()
+        shutil.rmtree(bench.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+
+/// The one handler of a client's event stream: events out, nothing in.
+///
+/// What a message means is the session's affair, as with ``WebSocketHandler``.
+final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwner {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// Above this many bytes in the channel, events wait in the outbox.
+    private static let channelHighWater = 4096
+
+    private let session: BridgeSession
+    private let shard: LoopShard
+    private var context: ChannelHandlerContext?
+    private var outbox = Outbox()
+    private let timer = TimerEntry()
+    private let openedAt = NIODeadline.now()
+    private let jitter = Double.random(in: 0.9..<1.1)
+    private var sentAt = NIODeadline.now()
+    private var isEnding = false
+    private var accountedUnsent = 0
+    /// Publications up to this place have been said already, when the stream was resumed.
+    private var saidUpTo: UInt64 = 0
+    private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
+
+    init(session: BridgeSession, shard: LoopShard) {
+        self.session = session
+        self.shard = shard
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    /// Sends the head of the answer and begins.
+    func start(head: ByteBuffer, mustRead: Bool) {
+        shard.webSocketBegan()
+        limitTransport()
+        write(head)
+        write(EventStreamText.heartbeat)  // proxies pass a head on with the first byte behind it
+        context?.flush()
+        arm()
+        if mustRead { context?.read() }
+    }
+
+    /// A client of an event stream has nothing to say.
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable {
+            sendWaiting()
+            accountUnsent(context.channel.isWritable ? 0 : unsentBytes)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // Who ends its half has closed the stream.
+        if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
+        shard.timers.cancel(timer)
+        accountUnsent(0)
+        shard.state.socketClosed(hasLeft: isEnding)
+        isEnding = true
+        session.transportEnded(code: 1006, reason: "", initiator: .network)
+        shard.webSocketEnded()
+        context.fireChannelInactive()
+        self.context = nil
+    }
+
+    // MARK: Output
+
+    func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+        var text = ByteBuffer()
+        EventStreamText.write(format, payload, id: nil, into: &text)
+        if !send(text, channel: nil, nil) { shard.metrics.messagesDropped(1, reason: "client_gone") }
+    }
+
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+        if let cursor, cursor.sequence <= saidUpTo { return true }
+        return send(message.eventText(at: cursor), channel: message.channel, action)
+    }
+
+    private func send(_ text: ByteBuffer, channel: ChannelName?, _ action: SlowSubscriberAction?) -> Bool {
+        guard !isEnding, let context else { return false }
+        if context.channel.isWritable, outbox.isEmpty {
+            write(text)
+            context.flush()
+            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+            return true
+        }
+        let settings = shard.configuration.settings
+        let decision = outbox.makeRoom(
+            for: text.readableBytes + Outbox.messageOverhead,
+            of: channel,
+            beside: bytesInChannel,
+            limit: settings.maxSendBufferBytes,
+            action ?? SlowSubscriberAction(settings.slowClientAction)
+        )
+        for _ in 0..<decision.dropped { noteDropped(decision.action) }
+        switch decision.answer {
+        case .fits:
+            outbox.append(Outbox.Message(header: text, payload: nil, channel: channel))
+            accountUnsent(unsentBytes)
+            return true
+        case .drop:
+            noteDropped(decision.action)
+            return false
+        case .close:
+            shard.metrics.slowClient(action: decision.action.rawValue)
+            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
+            session.close(code: 1008, reason: "the client reads too slowly")
+            return false
+        }
+    }
+
+    private func noteDropped(_ action: SlowSubscriberAction) {
+        shard.metrics.slowClient(action: action.rawValue)
+        shard.metrics.messagesDropped(1, reason: "slow_client")
+    }
+
+    /// Says what was missed, and goes on from there.
+    func resume(_ missed: MissedEvents) {
+        saidUpTo = missed.upTo
+        if !missed.isComplete { _ = send(EventStreamText.reset, channel: nil, nil) }
+        for (cursor, message) in missed.messages {
+            var text = ByteBuffer()
+            EventStreamText.write(
+                message.format,
+                message.payload,
+                id: cursor.text,
+                event: message.event,
+                into: &text
+            )
+            guard send(text, channel: nil, nil) else { return }
+            session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
+        }
+    }
+
+    var hasUnsent: Bool { unsentBytes > 0 }
+
+    private func write(_ bytes: ByteBuffer) {
+        sentAt = .now()
+        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    private func sendWaiting(all: Bool = false) {
+        guard let context else { return }
+        while all || context.channel.isWritable, let message = outbox.popFirst() { write(message.header) }
+        context.flush()
+    }
+
+    private var unsentBytes: Int { bytesInChannel + outbox.byteCount }
+
+    private var bytesInChannel: Int {
+        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    private func accountUnsent(_ bytes: Int) {
+        if bytes != accountedUnsent { shard.state.adjustUnsent(by: bytes - accountedUnsent) }
+        accountedUnsent = bytes
+    }
+
+    // MARK: The end
+
+    func handshakeDecided(_ decision: HandshakeDecision) {}
+    func resumeReading() {}
+    func settingsChanged() { if !isEnding { arm() } }
+
+    /// Ends the stream; a browser comes again by itself, after a random time when many do.
+    func close(code: UInt16, reason: String) {
+        guard !isEnding else { return }
+        isEnding = true
+        shard.state.socketLeft()
+        sendWaiting(all: true)
+        if code == 1012 || code == 1013 {
+            write(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
+        }
+        context?.flush()
+        context?.close(mode: .output, promise: nil)
+        flushWatch.begin(at: .now())
+        shard.timers.arm(timer, owner: self, at: .now() + ServerConfiguration.linger)
+    }
+
+    // MARK: Deadlines
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        if isEnding {
+            if flushWatch.isProgressing(unsentBytes: unsentBytes, at: now) { return now + ServerConfiguration.linger }
+            context?.close(promise: nil)
+            return nil
+        }
+        let policy = shard.configuration.heartbeat
+        if let age = policy.maxAge, now - openedAt >= scaled(age) {
+            shard.metrics.limited("max_connection_age", action: "closed")
+            session.close(code: 1001, reason: "the connection is old; connect again")
+            return nil
+        }
+        if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {
+            if let context, context.channel.isWritable, outbox.isEmpty {
+                write(EventStreamText.heartbeat)
+                context.flush()
+                shard.metrics.pingsSent.increment()
+            } else {
+                sentAt = now
+            }
+        }
+        return nextDeadline
+    }
+
+    private var nextDeadline: NIODeadline {
+        let policy = shard.configuration.heartbeat
+        let ping = policy.pingInterval.map { sentAt + scaled($0) } ?? .distantFuture
+        return min(ping, policy.maxAge.map { openedAt + scaled($0) } ?? .distantFuture)
+    }
+
+    private func arm() {
+        shard.timers.arm(timer, owner: self, at: nextDeadline)
+    }
+
+    private func scaled(_ amount: TimeAmount) -> TimeAmount {
+        .nanoseconds(Int64(Double(amount.nanoseconds) * jitter))
+    }
+
+    private func limitTransport() {
+        guard let options = context?.channel.syncOptions else { return }
+        let high = min(Self.channelHighWater, shard.configuration.settings.maxSendBufferBytes)
+        try? options.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
+        #if os(Linux)
+            // The kernel gives up a client that acknowledges nothing, heartbeats among it (RFC 5482).
+            guard let timeout = shard.configuration.heartbeat.transportTimeout else { return }
+            let milliseconds = Int32(clamping: timeout.nanoseconds / 1_000_000)
+            try? options.setOption(.tcpOption(.init(rawValue: 18)), value: .init(milliseconds))  // TCP_USER_TIMEOUT
+        #endif
+    }
+}

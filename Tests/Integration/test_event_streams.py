@@ -1,0 +1,279 @@
+"""SSE_PATHS: streams of Server-Sent Events are sessions too."""
+
+import base64
+import json
+import shutil
+import subprocess
+
+import pytest
+from support.api import API
+from support.app import Reply
+from support.net import eventually
+from support.process import run
+from support.sse import EventStream
+from support.tokens import SECRET, bearer, mint
+
+TEXT = {"Content-Type": "text/plain"}
+
+
+@pytest.fixture
+def make_edge(app, sidesocket):
+    """Starts a sidecar whose app lets streams join the channels of their `join` parameter."""
+
+    def start(**settings):
+        def admit(request):
+            joined = request.target.partition("join=")[2]
+            return Reply(204, headers={"Sidesocket-Subscribe": joined} if joined else {})
+
+        app.on(admit, event="open")
+        return sidesocket(app, SSE_PATHS="/events,/live/*", **settings)
+
+    return start
+
+
+def publish(edge, channel, body, **headers):
+    headers = {"Content-Type": "text/plain", **headers}
+    return API(edge).want(200, "POST", f"/v1/channels/{channel}/messages", body, headers).json
+
+
+def test_a_stream_is_a_session_with_open_and_close(app, make_edge):
+    edge = make_edge()
+    stream = EventStream(edge.port, "/events?join=news", {"Cookie": "a=1", "User-Agent": "x"})
+    assert stream.status == 200
+    assert stream.headers["content-type"] == "text/event-stream"
+    assert stream.headers["cache-control"] == "no-store" and stream.headers["x-accel-buffering"] == "no"
+    opening = app.wait_events(1, "open")[0]
+    assert opening.header("ce-transport") == "sse" and opening.target == "/events?join=news"
+    assert opening.header("cookie") == "a=1" and opening.header("user-agent") == "x" and opening.body == b""
+    assert edge.metric("connections") == 1
+    assert publish(edge, "news", "hello")["queued"] == 1
+    assert stream.event() == ("message", "hello")
+    stream.close()
+    close = app.wait_events(1, "close")[0]
+    assert close.header("ce-transport") == "sse" and close.sequence == 2
+    report = json.loads(close.body)
+    assert (report["code"], report["initiator"], report["messagesOut"]) == (1006, "network", 1)
+    edge.wait_metric("connections", 0)
+    edge.wait_metric("subscriptions", 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "data"),
+    [("", ""), ("a", "a"), ("a\nb", "a\nb"), ("a\r\nb\rc\n", "a\nb\nc\n"), ("\n\n", "\n\n"), (" grüße: x", " grüße: x"),
+     ("id: 7\nevent: x\n\ndata: y", "id: 7\nevent: x\n\ndata: y")],
+)  # fmt: skip
+def test_text_keeps_its_lines_and_cannot_forge_fields(make_edge, body, data):
+    edge = make_edge()
+    stream = EventStream(edge.port, "/events?join=c")
+    publish(edge, "c", body.encode())
+    assert stream.event() == ("message", data)
+
+
+def test_binary_is_base64_with_a_type_of_its_own_and_the_app_names_types(app, make_edge):
+    edge = make_edge()
+    stream = EventStream(edge.port, "/events?join=c")
+    publish(edge, "c", b"\x00\xff", **{"Content-Type": "application/octet-stream"})
+    assert stream.event() == ("binary", base64.b64encode(b"\x00\xff").decode())
+    publish(edge, "c", "7", **{"Sidesocket-Event": "price"})
+    assert stream.event() == ("price", "7")
+    app.on(Reply(200, "8", {**TEXT, "Sidesocket-Publish": "c", "Sidesocket-Event": "other"}), event="message")
+    edge.websocket().text("x")
+    assert stream.event() == ("other", "8")
+    bad = {"Sidesocket-Event": "x" * 129}
+    API(edge).want(400, "POST", "/v1/channels/c/messages", "x", {**TEXT, **bad})
+
+
+def test_what_the_app_sends_to_the_stream_itself_arrives(app, make_edge):
+    edge = make_edge()
+    app.on(Reply(200, "welcome", TEXT), event="open")
+    stream = EventStream(edge.port)
+    assert stream.event() == ("message", "welcome")
+    one = app.wait_events(1, "open")[0].header("ce-connectionid")
+    API(edge).want(200, "POST", f"/v1/connections/{one}/messages", "you", TEXT)
+    assert stream.event() == ("message", "you")
+    API(edge).want(204, "DELETE", f"/v1/connections/{one}")
+    stream.ends()
+    assert json.loads(app.wait_events(1, "close")[0].body)["code"] == 1008
+
+
+def test_only_a_get_that_asks_for_events_on_its_paths_becomes_a_stream(app, make_edge):
+    edge = make_edge()
+    app.on(Reply(200, "page", TEXT), path="/events")
+    app.on(Reply(200, "page", TEXT), path="/other")
+    with edge.client() as client:
+        client.request(target="/events", headers={"Accept": "text/html"})
+        assert client.response().text == "page"
+    other = EventStream(edge.port, "/other")
+    assert other.status == 200 and other.headers["content-type"] == "text/plain"
+    assert app.events("open") == []
+    assert EventStream(edge.port, "/live/x", {"Accept": "text/html, text/event-stream"}).status == 200
+    app.wait_events(1, "open")
+
+
+def test_off_by_default(app, edge):
+    app.on(Reply(200, "the app's own stream", {"Content-Type": "text/event-stream"}), path="/events")
+    EventStream(edge.port)
+    assert app.events("open") == []
+
+
+def test_an_app_that_refuses_answers_as_it_likes(app, make_edge):
+    edge = make_edge()
+    app.on(Reply(403, "no", TEXT), event="open")
+    stream = EventStream(edge.port)
+    assert stream.status == 403
+    assert edge.metric("handshakes_total", result="app_refused") == 1
+
+
+def test_pages_of_other_origins_are_refused_and_allowed_ones_may_read(make_edge):
+    edge = make_edge(ALLOWED_ORIGINS="same-host,https://shop.example")
+    assert EventStream(edge.port, headers={"Origin": "https://evil.example"}).status == 403
+    allowed = EventStream(edge.port, headers={"Origin": "https://shop.example"})
+    assert allowed.status == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
+    assert allowed.headers["access-control-allow-credentials"] == "true" and allowed.headers["vary"] == "Origin"
+    assert "access-control-allow-origin" not in EventStream(edge.port).headers
+
+
+def test_tokens_limits_and_bans_hold_for_streams(app, make_edge):
+    edge = make_edge(
+        AUTH="required", JWT_KEY=SECRET, JWT_ALGORITHMS="HS256", JWT_SOURCES="authorization,message",
+        MAX_CONNECTIONS_PER_IP=2,
+    )  # fmt: skip
+    assert EventStream(edge.port).status == 401
+    streams = [EventStream(edge.port, headers=bearer(mint())) for _ in range(2)]
+    assert EventStream(edge.port, headers=bearer(mint())).status == 429
+    assert app.wait_events(2, "open")[0].header("ce-userid") == "alice"
+    API(edge).ban("ip", "127.0.0.1")
+    for stream in streams:
+        stream.ends()
+    assert EventStream(edge.port, headers=bearer(mint())).status == 403
+
+
+def test_comments_keep_it_alive(make_edge):
+    edge = make_edge(PING_INTERVAL="100ms")
+    stream = EventStream(edge.port, "/events?join=c")
+    eventually(lambda: edge.metric("pings_sent_total") >= 3, "some heartbeats")
+    publish(edge, "c", "x")
+    assert stream.event() == ("message", "x") and stream.comments >= 3
+
+
+def test_a_client_that_goes_is_noticed_and_one_that_ends_its_half_too(app, make_edge):
+    edge = make_edge()
+    for _ in range(2):
+        EventStream(edge.port).close()
+    half = EventStream(edge.port)
+    half.sock.shutdown(1)
+    app.wait_events(3, "close")
+    edge.wait_metric("connections", 0)
+
+
+def test_a_drain_says_when_to_come_again(make_edge):
+    edge = make_edge(DRAIN_TIMEOUT="3s")
+    streams = [EventStream(edge.port) for _ in range(5)]
+    edge.terminate()
+    for stream in streams:
+        stream.ends()
+    assert all(1000 <= stream.retry <= 10_000 for stream in streams)
+    assert edge.wait_exit() == 0
+
+
+@pytest.mark.parametrize("action", ["close", "drop-newest", "drop-oldest"])
+def test_a_stream_that_does_not_read_holds_up_nobody(app, make_edge, action):
+    edge = make_edge(SLOW_CLIENT_ACTION=action, MAX_SEND_BUFFER_BYTES="64KiB")
+    slow = EventStream(edge.port, "/events?join=c", receive_buffer=4096)
+    quick = EventStream(edge.port, "/events?join=c")
+    text = "x" * 30_000
+    dropped = 0
+    for n in range(400):
+        answer = publish(edge, "c", f"{n} {text}")
+        assert quick.event() == ("message", f"{n} {text}")
+        dropped += answer["dropped"]
+    if action == "close":
+        assert json.loads(app.wait_events(1, "close")[0].body)["code"] == 1008
+    else:
+        assert edge.metric("slow_client_total", action=action) > 0
+    assert edge.metric("send_buffer_bytes") < 200 << 10
+    slow.close()
+
+
+# Resume
+
+
+def test_a_stream_goes_on_where_it_was(make_edge):
+    edge = make_edge(HISTORY_SIZE=100)
+    stream = EventStream(edge.port, "/events?join=a,b")
+    for n in range(4):
+        publish(edge, "ab"[n % 2], str(n))
+    assert [stream.event()[1] for _ in range(3)] == ["0", "1", "2"]
+    seen = stream.last_id
+    stream.close()
+    publish(edge, "a", "4", **{"Sidesocket-Event": "e"})
+    publish(edge, "c", "not for it")
+    again = EventStream(edge.port, "/events?join=a,b", {"Last-Event-ID": seen})
+    assert [again.event() for _ in range(2)] == [("message", "3"), ("e", "4")]
+    publish(edge, "b", "5")
+    assert again.event() == ("message", "5")
+    last = EventStream(edge.port, "/events?join=a,b", {"Last-Event-ID": again.last_id})
+    publish(edge, "a", "6")
+    assert last.event() == again.event() == ("message", "6")
+
+
+@pytest.mark.parametrize("how", ["no history", "fell out", "forged", "another process", "too far"])
+def test_a_gap_is_told_with_a_reset(make_edge, how):
+    edge = make_edge(HISTORY_SIZE=0 if how == "no history" else 2)
+    stream = EventStream(edge.port, "/events?join=a")
+    publish(edge, "a", "0")
+    assert stream.event()[1] == "0"
+    seen = stream.last_id
+    for n in range(1, 5):
+        publish(edge, "a", str(n))
+    if how == "forged":
+        seen = "../../etc/passwd\t%00"
+    elif how == "another process":
+        other = make_edge(HISTORY_SIZE=2)
+        publish(other, "a", "x")
+        edge = other
+    elif how == "too far":
+        seen = seen.split("-")[0] + "-zzzzz"
+    again = EventStream(edge.port, "/events?join=a", {"Last-Event-ID": seen})
+    assert again.event() == ("reset", "")
+    publish(edge, "a", "new")
+    while (event := again.event())[1] != "new":
+        assert event[0] == "message"
+
+
+def test_a_channel_that_vanished_in_between_is_a_gap(make_edge):
+    edge = make_edge()
+    stream = EventStream(edge.port, "/events?join=a,b")
+    publish(edge, "a", "0")
+    assert stream.event()[1] == "0"
+    seen = stream.last_id
+    quiet = EventStream(edge.port, "/events?join=a,b", {"Last-Event-ID": seen})
+    stream.close()
+    quiet.close()
+    edge.wait_metric("channels", 0)
+    publish(edge, "b", "1")
+    assert EventStream(edge.port, "/events?join=b", {"Last-Event-ID": seen}).event() == ("reset", "")
+
+
+@pytest.mark.parametrize("value", ["events", "/a*b", "*", ""])
+def test_a_wrong_path_is_an_error_at_the_start(value):
+    done = run("check", APP_URL="http://127.0.0.1:1", SSE_PATHS=value)
+    assert done.returncode == 78 and "SIDESOCKET_SSE_PATHS" in done.stdout + done.stderr
+
+
+def test_curl_reads_it(make_edge):
+    if not shutil.which("curl"):
+        pytest.skip("no curl")
+    edge = make_edge()
+    url = f"http://127.0.0.1:{edge.port}/events?join=c"
+    curl = subprocess.Popen(["curl", "-sN", "-H", "Accept: text/event-stream", url], stdout=subprocess.PIPE)
+    try:
+        eventually(lambda: edge.metric("subscriptions") == 1, "curl is there")
+        publish(edge, "c", "hello")
+        assert curl.stdout.readline() == b":\n"
+        lines = [curl.stdout.readline() for _ in range(4)]
+        assert b"data: hello\n" in lines
+    finally:
+        curl.kill()
+        curl.wait()

@@ -22,6 +22,16 @@ func logPlan(_ plan: HeartbeatPlan, to logger: Logger) {
     for warning in plan.warnings { logger.warning("heartbeat does not fit", metadata: ["why": "\(warning)"]) }
 }
 
+/// Says that tokens in queries end up in logs.
+func warnOfTokensInQueries(_ settings: Settings, _ logger: Logger) {
+    for case .query(let name) in settings.jwtSources where settings.auth != .off {
+        logger.warning(
+            "tokens in the query end up in the logs of whatever is on the way",
+            metadata: ["SIDESOCKET_JWT_SOURCES": "query:\(name)", "instead": "subprotocol, cookie or message"]
+        )
+    }
+}
+
 /// What the operating system allows.
 enum SystemLimits {
     /// Descriptors for listeners, event loops, files, the runtime and connections accepted in one go; with none left,

@@ -2,13 +2,17 @@
 
 import base64
 import json
+import os
+import pathlib
 import shutil
+import socket
 import subprocess
 
 import pytest
 from support.api import API
 from support.app import Reply
-from support.net import eventually
+from support.browser import browser, page
+from support.net import eventually, free_port
 from support.process import run
 from support.sse import EventStream
 from support.tokens import SECRET, bearer, mint
@@ -277,3 +281,35 @@ def test_curl_reads_it(make_edge):
     finally:
         curl.kill()
         curl.wait()
+
+
+# The example
+
+DASHBOARD = pathlib.Path(__file__).resolve().parents[2] / "examples" / "dashboard"
+
+
+@pytest.fixture
+def dashboard(sidesocket):
+    """The dashboard's app, with a sidecar in front as its text says."""
+    port = free_port()
+    app = subprocess.Popen(["python3", DASHBOARD / "app.py"], env={**os.environ, "PORT": str(port)})
+    try:
+        eventually(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the app listens")
+        yield sidesocket(APP_URL=f"http://127.0.0.1:{port}", SSE_PATHS="/events", HISTORY_SIZE=100)
+    finally:
+        app.terminate()
+        app.wait()
+
+
+def test_the_dashboard_shows_what_is_published(dashboard):
+    stream = EventStream(dashboard.port, "/events")
+    publish(dashboard, "visitors", "42")
+    assert stream.event() == ("message", "42")
+
+
+@pytest.mark.skipif(not browser(), reason="chromium is missing")
+def test_the_dashboard_in_a_browser(dashboard, tmp_path):
+    with page(f"http://127.0.0.1:{dashboard.port}/", tmp_path) as shows:
+        shows("state", "live")
+        publish(dashboard, "visitors", "4711")
+        assert shows("visitors", "4711") == "4711"

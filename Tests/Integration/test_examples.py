@@ -1,18 +1,16 @@
 """The example apps behind a real sidecar, talked to by a real client and by a browser."""
 
 import asyncio
-import itertools
-import json
 import os
 import random
 import shutil
 import socket
 import string
 import subprocess
-import urllib.request
 
 import pytest
 import websockets
+from support.browser import browser, page
 from support.net import PATIENCE, eventually, free_port
 from support.process import ROOT
 
@@ -98,54 +96,9 @@ def test_a_forged_event_from_outside_does_not_reach_the_app(example):
         assert client.ask("POST", "/ws", {"ce-type": "sidesocket.message"}, b"hello").status == 403
 
 
-def browser():
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
 @pytest.mark.skipif(not browser(), reason="chromium is missing")
 def test_a_browser(example, tmp_path):
     """The page sends a message by itself and shows the answer that came back."""
-    flags = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--no-proxy-server", "--remote-debugging-port=0",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        [browser(), *flags, f"http://127.0.0.1:{example.port}/?auto=hello"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(tmp_path)},
-        start_new_session=True,
-    )
-    try:
-        # Chromium writes here where it listens for us.
-        place = tmp_path / "DevToolsActivePort"
-        eventually(lambda: place.exists() and place.read_text().count("\n") >= 1, "chromium has started", timeout=30)
-        port = int(place.read_text().split()[0])
-        shown = asyncio.run(asyncio.wait_for(watch(port, "hello"), 25))
-        assert "hello" in shown
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
+    with page(f"http://127.0.0.1:{example.port}/?auto=hello", tmp_path) as shows:
+        assert "hello" in shows("answers", "hello")
     example.wait_metric("messages_total", 1, direction="in", type="text")
-
-
-async def watch(port, wanted):
-    """Asks the browser what the page shows until `wanted` is among the answers."""
-
-    def page():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
-            return next((tab["webSocketDebuggerUrl"] for tab in json.load(answer) if tab["type"] == "page"), None)
-
-    url = await asyncio.to_thread(eventually, page, "chromium has a page")
-    async with websockets.connect(url, max_size=None) as tab:
-        for number in itertools.count():
-            expression = "document.getElementById('answers')?.textContent ?? ''"
-            question = {"id": number, "method": "Runtime.evaluate", "params": {"expression": expression}}
-            await tab.send(json.dumps(question))
-            while (answer := json.loads(await tab.recv())).get("id") != number:
-                pass
-            shown = answer.get("result", {}).get("result", {}).get("value", "")
-            if wanted in shown:
-                return shown
-            await asyncio.sleep(0.05)

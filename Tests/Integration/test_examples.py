@@ -82,13 +82,26 @@ def test_many_clients_at_once(example):
     async def one(n):
         async with websockets.connect(f"ws://127.0.0.1:{example.port}/ws", open_timeout=20) as client:
             for i in range(10):
-                await client.send(f"hello {n}-{i}")
-                assert f"hello {n}-{i}" in await client.recv()
+                await client.send(f"hello {n}-{i}.")
+                # Everybody hears everybody; one's own words come in their order.
+                while f"hello {n}-{i}." not in (heard := await client.recv()):
+                    assert f"hello {n}-" not in heard
 
     async def all_of_them():
         await asyncio.gather(*(one(n) for n in range(20)))
 
     asyncio.run(asyncio.wait_for(all_of_them(), 40))
+
+
+def test_everybody_in_the_room_hears_it(example):
+    async def talk():
+        url = f"ws://127.0.0.1:{example.port}/ws"
+        async with websockets.connect(url) as one, websockets.connect(url) as other:
+            await one.send("hello")
+            heard = [await one.recv(), await other.recv()]
+            assert heard[0] == heard[1] and heard[0].endswith(": hello")
+
+    asyncio.run(asyncio.wait_for(talk(), PATIENCE))
 
 
 def test_a_forged_event_from_outside_does_not_reach_the_app(example):

@@ -1,7 +1,7 @@
-// A small legacy app: plain HTTP, no packages. There is no WebSocket code in this file.
+// A chat room in a small legacy app: plain HTTP, no packages. There is no WebSocket code in this file.
 //
-// Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws, and sends
-// the body of each answer back to the browser. Start it with: PORT=3000 node app.js
+// Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws. Two headers make the
+// room: one lets a client in, one sends what it says to all. Start it with: PORT=3000 node app.js
 'use strict'
 const fs = require('node:fs')
 const http = require('node:http')
@@ -18,13 +18,13 @@ function onEvent(headers, body) {
     case 'sidesocket.open': { // 2xx accepts the WebSocket, anything else refuses it
       const { origin, host } = headers
       const foreign = origin && origin !== `http://${host}` && origin !== `https://${host}`
-      return foreign ? [403, 'This page may not open a WebSocket here.\n'] : [204]
+      if (foreign) return [403, 'This page may not open a WebSocket here.\n']
+      return [204, undefined, { 'Sidesocket-Subscribe': 'room' }]
     }
-    case 'sidesocket.message': { // the body of the answer goes back to the browser
-      const number = Number(headers['ce-sequence']) - 1 // event 1 was the open
+    case 'sidesocket.message': { // the body of the answer goes to everybody in the room
       const isText = (headers['content-type'] ?? '').startsWith('text/plain')
       const text = isText ? body.toString() : `${body.length} bytes`
-      return [200, `You said: ${text} (message ${number} of connection ${connection})`]
+      return [200, `${connection.slice(0, 4)}: ${text}`, { 'Sidesocket-Publish': 'room' }]
     }
     case 'sidesocket.close':
       console.log(`connection ${connection} closed: ${body}`)
@@ -35,12 +35,14 @@ function onEvent(headers, body) {
 }
 
 const server = http.createServer(async (request, response) => {
-  const answer = (status, body, type = 'text/plain; charset=utf-8') =>
-    response.writeHead(status, body === undefined ? {} : { 'Content-Type': type }).end(body)
+  const answer = (status, body, headers = {}) => {
+    const type = body === undefined ? {} : { 'Content-Type': 'text/plain; charset=utf-8' }
+    response.writeHead(status, { ...type, ...headers }).end(body)
+  }
   const route = `${request.method} ${request.url.split('?')[0]}`
   if (Object.hasOwn(files, route)) {
     const [name, type] = files[route]
-    return answer(200, fs.readFileSync(path.join(__dirname, '..', name)), type)
+    return answer(200, fs.readFileSync(path.join(__dirname, '..', name)), { 'Content-Type': type })
   }
   if (route !== 'POST /ws') return answer(404, 'No such page.\n')
   const parts = []

@@ -1,8 +1,8 @@
 <?php
-// A small legacy app: plain HTTP, no libraries. There is no WebSocket code in this file.
+// A chat room in a small legacy app: plain HTTP, no libraries. There is no WebSocket code in this file.
 //
-// Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws, and sends the
-// body of each answer back to the browser. Start it with: PORT=3000 php app.php
+// Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws. Two headers make the
+// room: one lets a client in, one sends what it says to all. Start it with: PORT=3000 php app.php
 // (the same as: php -S 127.0.0.1:3000 app.php)
 
 if (PHP_SAPI === 'cli') {
@@ -40,14 +40,15 @@ switch ($_SERVER['HTTP_CE_TYPE'] ?? '') {
         if ($origin !== '' && !in_array($origin, ["http://$host", "https://$host"], true)) {
             answer(403, "This page may not open a WebSocket here.\n");
         } else {
+            header('Sidesocket-Subscribe: room');
             answer(204);
         }
         break;
-    case 'sidesocket.message': // the body of the answer goes back to the browser
-        $number = (int) $_SERVER['HTTP_CE_SEQUENCE'] - 1; // event 1 was the open
+    case 'sidesocket.message': // the body of the answer goes to everybody in the room
         $isText = str_starts_with($_SERVER['CONTENT_TYPE'] ?? '', 'text/plain');
         $text = $isText ? $body : strlen($body) . ' bytes';
-        answer(200, "You said: $text (message $number of connection $connection)");
+        header('Sidesocket-Publish: room');
+        answer(200, substr($connection, 0, 4) . ": $text");
         break;
     case 'sidesocket.close':
         error_log("connection $connection closed: $body");

@@ -1,7 +1,7 @@
-"""A small legacy app: plain HTTP, standard library only. There is no WebSocket code in this file.
+"""A chat room in a small legacy app: plain HTTP, standard library only. There is no WebSocket code in this file.
 
-Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws, and sends
-the body of each answer back to the browser. Start it with: PORT=3000 python3 app.py
+Sidesocket turns what happens on a WebSocket at /ws into POST requests to /ws. Two headers make the
+room: one lets a client in, one sends what it says to all. Start it with: PORT=3000 python3 app.py
 """
 
 import os
@@ -32,19 +32,20 @@ class App(BaseHTTPRequestHandler):
             origin, host = self.headers.get("Origin"), self.headers.get("Host")
             if origin and origin not in (f"http://{host}", f"https://{host}"):
                 return self.answer(403, b"This page may not open a WebSocket here.\n")
-            self.answer(204)
-        elif event == "sidesocket.message":  # the body of the answer goes back to the browser
-            number = int(self.headers["ce-sequence"]) - 1  # event 1 was the open
+            self.answer(204, headers={"Sidesocket-Subscribe": "room"})
+        elif event == "sidesocket.message":  # the body of the answer goes to everybody in the room
             text = body.decode() if self.headers.get_content_type() == "text/plain" else f"{len(body)} bytes"
-            self.answer(200, f"You said: {text} (message {number} of connection {connection})".encode())
+            self.answer(200, f"{connection[:4]}: {text}".encode(), headers={"Sidesocket-Publish": "room"})
         elif event == "sidesocket.close":
             self.log_message("connection %s closed: %s", connection, body.decode())
             self.answer(204)
         else:
             self.answer(400, b"Not an event from Sidesocket.\n")
 
-    def answer(self, status, body=b"", content_type="text/plain; charset=utf-8"):
+    def answer(self, status, body=b"", content_type="text/plain; charset=utf-8", headers=None):
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

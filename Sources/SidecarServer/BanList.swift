@@ -11,7 +11,13 @@ final class BanList: Sendable {
     func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition {
         let now = AdmissionGuard.now()
         return table.withLock {
-            let addition = $0.add(Ban(subject: subject, until: now + ttl.nanoseconds, reason: reason), now: now)
+            let ban = Ban(
+                subject: subject,
+                until: now + ttl.nanoseconds,
+                expiresAt: WallClock.unixMilliseconds() + ttl.nanoseconds / 1_000_000,
+                reason: reason
+            )
+            let addition = $0.add(ban, now: now)
             hasAny.store($0.count > 0, ordering: .relaxed)
             return addition
         }
@@ -53,10 +59,6 @@ final class BanList: Sendable {
     }
 
     private static func info(_ ban: Ban) -> BanInfo {
-        BanInfo(
-            subject: ban.subject,
-            expiresAt: WallClock.unixMilliseconds() + (ban.until - AdmissionGuard.now()) / 1_000_000,
-            reason: ban.reason
-        )
+        BanInfo(subject: ban.subject, expiresAt: ban.expiresAt, reason: ban.reason)
     }
 }

@@ -536,6 +536,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         isOpen = true
         isCounted = true
         shard.metrics.connectionsOpened.increment()
+        // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
+        // between, since that takes a turn of the loop.
+        joinChannels(of: reply)
         transport?.handshakeDecided(.accept(head))
         perform(step)
         if machine.isRunning {
@@ -678,6 +681,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if machine.isRunning { shard.channels.join(self, channel) }
     }
 
+    private func joinChannels(of reply: WebhookReply) {
+        for channel in reply.subscribe { join(channel) }
+        if case .commands(let commands) = reply.output {
+            for case .subscribe(let channel) in commands { join(channel) }
+        }
+    }
+
     private func publish(_ publication: Publication, excludesSelf: Bool) {
         shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
     }
@@ -689,11 +699,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
         for channel in reply.subscribe { join(channel) }
         if let lastEventID {
+            // It is in all channels of the answer by now; what it has missed comes before anything else.
             self.lastEventID = nil
-            // Of all channels of the answer, before anything else that it sends.
-            if case .commands(let commands) = reply.output {
-                for case .subscribe(let channel) in commands { join(channel) }
-            }
             transport?.resume(shard.channels.missed(by: self, since: lastEventID))
         }
         switch reply.output {

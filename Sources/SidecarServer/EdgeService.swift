@@ -71,7 +71,7 @@ public final class EdgeService: Service {
         metrics = ServerMetrics()
         let (autoBans, autoBanned) = AsyncStream.makeStream(
             of: AutoBanned.self,
-            bufferingPolicy: .bufferingNewest(1024)
+            bufferingPolicy: .bufferingOldest(10_000)
         )
         self.autoBans = autoBans
         live = Mutex(
@@ -82,7 +82,12 @@ public final class EdgeService: Service {
                     metrics: metrics,
                     logger: logger,
                     authenticator: authenticator,
-                    onAutoBan: { autoBanned.yield(AutoBanned(subject: $0, duration: $1)) }
+                    onAutoBan: {
+                        guard case .enqueued = autoBanned.yield(AutoBanned(subject: $0, duration: $1)) else {
+                            logger.error("a ban could not be noted", metadata: ["address": "\($0.value)"])
+                            return
+                        }
+                    }
                 )
             )
         )

@@ -85,9 +85,10 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+        guard !isEnding else { return shard.metrics.messagesDropped(1, reason: "client_gone") }
         var text = ByteBuffer()
         EventStreamText.write(format, payload, id: nil, into: &text)
-        if !send(text, channel: nil, nil) { shard.metrics.messagesDropped(1, reason: "client_gone") }
+        _ = send(text, channel: nil, nil)
     }
 
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
@@ -134,18 +135,24 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     }
 
     /// Says what was missed, and goes on from there.
+    ///
+    /// Of more than the send buffer takes, only the newest, behind a reset: the client has had no time to read, and must
+    /// not be closed for it again and again.
     func resume(_ missed: MissedEvents) {
         saidUpTo = missed.upTo
-        if !missed.isComplete { _ = send(EventStreamText.reset, channel: nil, nil) }
-        for (cursor, message) in missed.messages {
+        var texts: [(ByteBuffer, StoredMessage)] = []
+        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - Outbox.messageOverhead * 2
+        for (cursor, message) in missed.messages.reversed() {
             var text = ByteBuffer()
-            EventStreamText.write(
-                message.format,
-                message.payload,
-                id: cursor.text,
-                event: message.event,
-                into: &text
-            )
+            EventStreamText.write(message.format, message.payload, id: cursor.text, event: message.event, into: &text)
+            room -= text.readableBytes + Outbox.messageOverhead
+            if room < 0 { break }
+            texts.append((text, message))
+        }
+        if !missed.isComplete || texts.count < missed.messages.count {
+            _ = send(EventStreamText.reset, channel: nil, nil)
+        }
+        for (text, message) in texts.reversed() {
             guard send(text, channel: nil, nil) else { return }
             session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
         }

@@ -222,6 +222,25 @@ def test_a_stream_goes_on_where_it_was(make_edge):
     assert last.event() == again.event() == ("message", "6")
 
 
+def test_more_than_the_send_buffer_takes_comes_as_a_reset_and_the_newest(app, make_edge):
+    edge = make_edge(HISTORY_SIZE=200, MAX_SEND_BUFFER_BYTES="64KiB")
+    stream = EventStream(edge.port, "/events?join=a")
+    publish(edge, "a", "first")
+    assert stream.event()[1] == "first"
+    for n in range(100):
+        publish(edge, "a", f"{n} {'x' * 10_000}")
+        stream.event()
+    again = EventStream(edge.port, "/events?join=a", {"Last-Event-ID": stream.last_id.split("-")[0] + "-1"})
+    assert again.event() == ("reset", "")
+    rest = [again.event()[1].split(" ")[0]]
+    while rest[-1] != "99":
+        rest.append(again.event()[1].split(" ")[0])
+    assert rest == [str(n) for n in range(100 - len(rest), 100)] and len(rest) >= 3
+    publish(edge, "a", "live")
+    assert again.event()[1] == "live"
+    assert edge.metric("connections") == 2
+
+
 @pytest.mark.parametrize("how", ["no history", "fell out", "forged", "another process", "too far"])
 def test_a_gap_is_told_with_a_reset(make_edge, how):
     edge = make_edge(HISTORY_SIZE=0 if how == "no history" else 2)

@@ -32,6 +32,12 @@ public final class MemoryChannelEngine: ChannelEngine {
         var bytes: Int { message.payload.readableBytes + MemoryChannelEngine.messageOverhead }
     }
 
+    private struct OldMessage {
+        let channel: ChannelName
+        let offset: UInt64
+        let epoch: UInt64
+    }
+
     private final class Stripe: Sendable {
         let channels = Mutex<[ChannelName: Room]>([:])
     }
@@ -44,12 +50,13 @@ public final class MemoryChannelEngine: ChannelEngine {
     private let maxHistoryBytes: Int
     private let makeEpoch: @Sendable () -> UInt64
     /// The order in which messages fall out when the budget is spent.
-    private let oldest = Mutex<Deque<(channel: ChannelName, offset: UInt64, epoch: UInt64)>>([])
+    private let oldest = Mutex<Deque<OldMessage>>([])
     /// The place of the last message of the process, and of the last one of a channel that is gone.
     private let sequence = Atomic<UInt64>(0)
     private let vanishedUpTo = Atomic<UInt64>(0)
     private let streamEpoch: UInt64
     private let historyByteCount = Atomic<Int>(0)
+    private let keptCount = Atomic<Int>(0)
     private let channelCount = Atomic<Int>(0)
     private let connectionCount = Atomic<Int>(0)
 
@@ -192,10 +199,8 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     private func removeExpired(_ channels: inout [ChannelName: Room], _ now: Int64) {
         guard historyBytes > 0 else { return }
-        for (name, var channel) in channels where channel.kept.first.map({ $0.expiresAt <= now }) == true {
-            expire(&channel, now)
-            store(channel, name, in: &channels)
-        }
+        let due = channels.filter { $0.value.kept.first.map { $0.expiresAt <= now } == true }.map(\.key)
+        for name in due { update(name, in: &channels) { expire(&$0, now) } }
     }
 
     /// What was published to these channels behind a cursor; only in an engine that serves streams.
@@ -209,12 +214,13 @@ public final class MemoryChannelEngine: ChannelEngine {
             }
             let hasVanished = vanishedUpTo.load(ordering: .relaxed) > cursor.sequence
             for name in names {
-                guard var channel = channels[name] else {
-                    if hasVanished { missed.isComplete = false }
+                update(name, in: &channels) { expire(&$0, now) }
+                guard let channel = channels[name] else {
+                    if hasVanished || vanishedUpTo.load(ordering: .relaxed) > cursor.sequence {
+                        missed.isComplete = false
+                    }
                     continue
                 }
-                expire(&channel, now)
-                store(channel, name, in: &channels)
                 if channel.lostUpTo > cursor.sequence || hasVanished && channel.createdAt > cursor.sequence {
                     missed.isComplete = false
                 }
@@ -237,31 +243,33 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     private func look<Answer>(_ name: ChannelName, _ now: Int64, _ body: (Room?) -> Answer) -> Answer {
         stripe(of: name).channels.withLock { channels in
-            if var channel = channels[name], let first = channel.kept.first, first.expiresAt <= now {
-                expire(&channel, now)
-                store(channel, name, in: &channels)
-            }
+            update(name, in: &channels) { expire(&$0, now) }
             return body(channels[name])
         }
     }
 
     private func change(_ name: ChannelName, _ body: (inout Room) -> Void) {
         stripe(of: name).channels.withLock { channels in
-            if channels[name] == nil { channelCount.wrappingAdd(1, ordering: .relaxed) }
-            // In place: the channel must not be copied with its history.
-            let created = sequence.load(ordering: .relaxed)
-            body(&channels[name, default: Room(epoch: makeEpoch(), createdAt: created)])
-            if let channel = channels[name], channel.isEmpty { store(channel, name, in: &channels) }
+            if channels[name] == nil {
+                channels[name] = Room(epoch: makeEpoch(), createdAt: sequence.load(ordering: .relaxed))
+                channelCount.wrappingAdd(1, ordering: .relaxed)
+            }
+            update(name, in: &channels, body)
         }
     }
 
-    private func store(_ channel: Room, _ name: ChannelName, in channels: inout [ChannelName: Room]) {
-        channels[name] = channel.isEmpty ? nil : channel
-        guard channel.isEmpty else { return }
+    /// Changes a channel in place, since a copy would copy its history, and forgets it when nothing is left of it.
+    private func update(
+        _ name: ChannelName,
+        in channels: inout [ChannelName: Room],
+        _ body: (inout Room) -> Void
+    ) {
+        guard let index = channels.index(forKey: name) else { return }
+        body(&channels.values[index])
+        guard channels.values[index].isEmpty else { return }
+        let last = channels.remove(at: index).value.last
         channelCount.wrappingSubtract(1, ordering: .relaxed)
-        if channel.last > vanishedUpTo.load(ordering: .relaxed) {
-            vanishedUpTo.store(channel.last, ordering: .relaxed)
-        }
+        if last > vanishedUpTo.load(ordering: .relaxed) { vanishedUpTo.store(last, ordering: .relaxed) }
     }
 
     private static func summary(_ name: ChannelName, _ channel: Room) -> ChannelSummary {
@@ -280,8 +288,10 @@ public final class MemoryChannelEngine: ChannelEngine {
         expire(&channel, now)
         channel.kept.append(kept)
         historyByteCount.wrappingAdd(kept.bytes, ordering: .relaxed)
+        keptCount.wrappingAdd(1, ordering: .relaxed)
         while channel.kept.count > size { dropFirst(&channel) }
-        oldest.withLock { $0.append((name, kept.message.offset, channel.epoch)) }
+        let old = OldMessage(channel: name, offset: kept.message.offset, epoch: channel.epoch)
+        oldest.withLock { $0.append(old) }
     }
 
     private func expire(_ channel: inout Room, _ now: Int64) {
@@ -292,27 +302,36 @@ public final class MemoryChannelEngine: ChannelEngine {
         guard let first = channel.kept.popFirst() else { return }
         channel.lostUpTo = first.sequence
         historyByteCount.wrappingSubtract(first.bytes, ordering: .relaxed)
+        keptCount.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// Keeps the budget, and the list of what is oldest as short as what it names.
+    /// Keeps the budget, and the list of what is oldest in proportion to what it names.
     private func dropOldest() {
-        while true {
-            let isOver = historyBytes > maxHistoryBytes
-            let next = oldest.withLock { queue in isOver || queue.count > 4096 ? queue.popFirst() : nil }
-            guard let next else { return }
-            let isStillThere = stripe(of: next.channel).channels.withLock { channels -> Bool in
-                guard var channel = channels[next.channel], channel.epoch == next.epoch,
-                    let first = channel.kept.first?.message.offset, first <= next.offset
-                else { return false }
-                guard isOver else { return true }
-                while let first = channel.kept.first?.message.offset, first <= next.offset { dropFirst(&channel) }
-                store(channel, next.channel, in: &channels)
-                return true
-            }
-            if !isOver, isStillThere {
-                oldest.withLock { $0.prepend(next) }
-                return
+        while historyBytes > maxHistoryBytes, let next = oldest.withLock({ $0.popFirst() }) {
+            stripe(of: next.channel).channels.withLock { channels in
+                guard channels[next.channel]?.epoch == next.epoch else { return }
+                update(next.channel, in: &channels) { channel in
+                    while let first = channel.kept.first?.message.offset, first <= next.offset { dropFirst(&channel) }
+                }
             }
         }
+        let limit = 2 * keptCount.load(ordering: .relaxed) + 4096
+        let queue = oldest.withLock { queue in
+            guard queue.count > limit else { return Deque<OldMessage>() }
+            defer { queue = [] }
+            return queue
+        }
+        if queue.isEmpty { return }
+        // Most of what it names has made room for newer messages of its own channel meanwhile.
+        let left = queue.filter { old in
+            stripe(of: old.channel).channels.withLock { channels in
+                guard let channel = channels[old.channel], channel.epoch == old.epoch else { return false }
+                return channel.kept.first.map { $0.message.offset <= old.offset } == true
+            }
+        }
+        oldest.withLock { $0.prepend(contentsOf: left) }
     }
+
+    /// How many messages the list of what is oldest names; for tests.
+    var oldestCount: Int { oldest.withLock { $0.count } }
 }

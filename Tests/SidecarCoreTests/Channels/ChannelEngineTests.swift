@@ -87,6 +87,15 @@ struct ChannelEngineTests {
         #expect(all == ["room0", "room3", "room4", "room5", "room6"])
     }
 
+    @Test("One old message that is kept does not let the books grow with each that comes and goes elsewhere")
+    func books() throws {
+        let engine = engine(size: 2)
+        try publish(engine, "old", to: "quiet")
+        for number in 0..<20_000 { try publish(engine, "\(number)") }
+        #expect(engine.oldestCount <= 2 * 3 + 4096 + 1)
+        #expect(engine.historyBytes == 3 * MemoryChannelEngine.messageOverhead + 3 + 5 + 5)
+    }
+
     @Test("A publication is for the loops that have subscribers, and a channel lives as long as somebody is in it")
     func loops() throws {
         let engine = engine(size: 0)

@@ -788,7 +788,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func close(code: UInt16, reason: String, discarding: Bool = false) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
-            return leaveUnknown()
+            return leaveUnknown(as: .auth)
         }
         guard machine.isRunning else { return }
         if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
@@ -800,7 +800,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func closeTransport(code: UInt16, reason: String) { transport?.close(code: code, reason: reason) }
 
     /// Forgets a client that never told who it is.
-    func leaveUnknown() {
+    func leaveUnknown(as result: HandshakeResult) {
+        shard.metrics.count(result)
         leaveSeats()
         handshake = nil
         client = nil
@@ -916,7 +917,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func drain() {
         if awaitsToken {
             closeTransport(code: 1012, reason: "the server is restarting")
-            return leaveUnknown()
+            return leaveUnknown(as: .draining)
         }
         if waitsForAdmission {
             leaveQueue()
@@ -958,7 +959,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         guard !machine.hasEnded else { return }
-        if awaitsToken { return leaveUnknown() }
+        if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             leaveQueue()

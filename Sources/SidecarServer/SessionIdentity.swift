@@ -128,13 +128,12 @@ extension BridgeSession {
     }
 
     private func refuse(_ why: String, code: UInt16, as result: HandshakeResult) {
-        shard.metrics.count(result)
         shard.logger.info(
             "connection refused",
             metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
         )
         closeTransport(code: code, reason: why)
-        leaveUnknown()
+        leaveUnknown(as: result)
     }
 
     /// True for a socket that has yet to tell who it is.

@@ -54,9 +54,9 @@ final class UpgradeAttempt: SessionTransport {
             if session.adopt(token) {
                 session.start(transport: self)
             } else {
-                session.leaveUnknown()
+                session.leaveUnknown(as: .connectionLimit)
                 let limit = shard.configuration.settings.maxConnectionsPerUser
-                handler?.refuse(.tooManyConnections(of: "user", limit: limit), handshake: .connectionLimit)
+                handler?.refuse(.tooManyConnections(of: "user", limit: limit))
             }
         case .awaitsMessage:
             session.startAwaitingToken()

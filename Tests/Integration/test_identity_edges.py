@@ -41,7 +41,7 @@ def test_a_token_that_expires_while_the_app_thinks_closes_the_socket(app, sideso
     until = int(time.time()) + 2
 
     def slow(request):
-        time.sleep(max(0, until + 0.2 - time.time()))
+        eventually(lambda: time.time() > until, "the token has expired")
         return Reply(204)
 
     app.on(slow, event="open")
@@ -98,6 +98,16 @@ def test_a_close_that_the_app_or_the_operator_chose_is_no_breach(app, sidesocket
         socket.text("x")
         socket.expect_close(1009)
     assert API(edge).bans() == []
+
+
+def test_who_leaves_without_a_word_is_counted_as_not_let_in(app, sidesocket):
+    edge = sidesocket(app, **MESSAGE)
+    edge.websocket().close()
+    edge.wait_metric("handshakes_total", 1, result="auth")
+    socket = edge.websocket()
+    edge.terminate()
+    socket.expect_close(1012)
+    assert app.events("open") == []
 
 
 def test_a_breach_before_the_token_counts(app, sidesocket):

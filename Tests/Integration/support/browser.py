@@ -45,21 +45,26 @@ def page(url, folder):
 
 
 async def watch(port, element, wanted):
-    """Asks the browser what an element shows until `wanted` is in it."""
+    """Lets the browser tell when `wanted` is in what an element shows."""
 
     def tab_url():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
             return next((tab["webSocketDebuggerUrl"] for tab in json.load(answer) if tab["type"] == "page"), None)
 
     url = await asyncio.to_thread(eventually, tab_url, "chromium has a page")
+    look = (
+        "new Promise(done => { const look = () => {"
+        f"  const shown = document.getElementById({json.dumps(element)})?.textContent ?? '';"
+        f"  if (shown.includes({json.dumps(wanted)})) {{ observer.disconnect(); done(shown) }} }};"
+        "  const observer = new MutationObserver(look);"
+        "  observer.observe(document, { subtree: true, childList: true, characterData: true }); look() })"
+    )
     async with websockets.connect(url, max_size=None) as tab:
+        question = {"expression": look, "awaitPromise": True, "returnByValue": True}
         for number in itertools.count():
-            expression = f"document.getElementById('{element}')?.textContent ?? ''"
-            question = {"id": number, "method": "Runtime.evaluate", "params": {"expression": expression}}
-            await tab.send(json.dumps(question))
+            await tab.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": question}))
             while (answer := json.loads(await tab.recv())).get("id") != number:
                 pass
-            shown = answer.get("result", {}).get("result", {}).get("value", "")
-            if wanted in shown:
-                return shown
-            await asyncio.sleep(0.05)
+            # The question is lost when the tab goes on to another page meanwhile.
+            if "value" in (shown := answer.get("result", {}).get("result", {})):
+                return shown["value"]

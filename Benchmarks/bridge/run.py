@@ -107,8 +107,8 @@ def start_sidesocket(bench, binary, settings, app_port):
     return bench.start([binary], port, environment), port
 
 
-def start_nchan(bench, app_port):
-    """nginx with nchan: what a client sends is posted to the app, and the answer published to it alone."""
+def start_nginx(bench, upstreams, locations):
+    """nginx with nchan and one worker; None when it is not installed."""
     listed = subprocess.run(["dpkg", "-L", "libnginx-mod-nchan"], capture_output=True, text=True).stdout
     module = next((line for line in listed.splitlines() if line.endswith(".so")), None)
     nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -123,35 +123,60 @@ def start_nchan(bench, app_port):
 load_module {module};
 daemon off;
 worker_processes 1;
+worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
+  keepalive_requests 1000000;
   client_max_body_size 2m;
   subrequest_output_buffer_size 2m;
   client_body_buffer_size 1m;
 {temporary}
-  upstream app {{ server 127.0.0.1:{app_port}; keepalive 256; }}
+{upstreams}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location /ws {{
+{locations}
+  }}
+}}
+""")
+    return bench.start([nginx, "-c", config, "-e", folder / "nginx-error.log"], port), port
+
+
+def start_nchan(bench, app_port):
+    """What a client sends is posted to the app, and the answer published to it alone."""
+    return start_nginx(bench, f"  upstream app {{ server 127.0.0.1:{app_port}; keepalive 256; }}", """
+    location /ws {
       nchan_pubsub websocket;
       nchan_channel_id "$connection";
       nchan_publisher_upstream_request /event;
       nchan_message_buffer_length 5;
       nchan_message_timeout 5s;
-    }}
-    location = /event {{
+    }
+    location = /event {
       internal;
       proxy_pass http://app/ws;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
-    }}
-  }}
-}}
+    }
 """)
-    return bench.start([nginx, "-c", config, "-e", folder / "nginx-error.log"], port), port
+
+
+def print_table(rows, cost_name, columns):
+    """The medians of what was measured of each server, a list of (round, cost, what the load said)."""
+    print(f"{'server':12}{cost_name:>17}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns)
+          + f"{'ratio':>8}")
+    ours = {number: cost for number, cost, _ in rows["sidesocket"]}
+    for name, measured in rows.items():
+        if not measured:
+            continue
+        middles = (statistics.median(said[column] for _, _, said in measured) for column in columns)
+        ratios = [ours[number] / cost for number, cost, _ in measured if number in ours and cost]
+        ratio = f"{statistics.median(ratios):8.2f}" if ratios else f"{'-':>8}"
+        print(f"{name:12}{statistics.median(cost for _, cost, _ in measured):17.2f}"
+              + "".join(f"{value:9.2f}" if value < 1000 else f"{value:9.0f}" for value in middles) + ratio)
+    print("ratio: CPU of sidesocket divided by CPU of this server, in the same round")
 
 
 def main():
@@ -199,17 +224,7 @@ def main():
 
         print(f"{arguments.connections} connections, {arguments.size}-byte messages, "
               f"{arguments.rounds} rounds of {arguments.seconds:g} s; medians")
-        print(f"{'server':12}{'CPU µs/message':>16}{'messages/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}")
-        ours = {number: cost for number, cost, _ in rows["sidesocket"]}
-        for name, measured in rows.items():
-            if not measured:
-                continue
-            middle = lambda key: statistics.median(said[key] for _, _, said in measured)
-            ratios = [ours[number] / cost for number, cost, _ in measured if number in ours and cost]
-            ratio = f"{statistics.median(ratios):8.2f}" if ratios else f"{'-':>8}"
-            print(f"{name:12}{statistics.median(cost for _, cost, _ in measured):16.1f}{middle('rate'):12.0f}"
-                  f"{middle('p50_ms'):9.2f}{middle('p99_ms'):9.2f}{ratio}")
-        print("ratio: CPU of sidesocket divided by CPU of this server, in the same round")
+        print_table(rows, "CPU µs/message", ("rate", "p50_ms", "p99_ms"))
         return 1 if failed else 0
     finally:
         bench.stop()

@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,36 +44,13 @@ def start_sidesocket(bench, arguments, app_port):
 
 
 def start_nchan(bench):
-    listed = subprocess.run(["dpkg", "-L", "libnginx-mod-nchan"], capture_output=True, text=True).stdout
-    module = next((line for line in listed.splitlines() if line.endswith(".so")), None)
-    nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    if module is None or nginx is None:
-        return None
-    port, folder = bridge.free_port(), bench.folder
-    temporary = "".join(
-        f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = folder / "nginx.conf"
-    config.write_text(f"""
-load_module {module};
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx-error.log warn;
-events {{ worker_connections 16384; }}
-http {{
-  access_log off;
-  keepalive_requests 1000000;
-{temporary}
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location /ws {{ nchan_subscriber websocket; nchan_channel_id room; nchan_subscriber_first_message newest; }}
-    location /publish {{ nchan_publisher; nchan_channel_id room; nchan_message_buffer_length 1; }}
-  }}
-}}
+    started = bridge.start_nginx(bench, "", """
+    location /ws { nchan_subscriber websocket; nchan_channel_id room; nchan_subscriber_first_message newest; }
+    location /publish { nchan_publisher; nchan_channel_id room; nchan_message_buffer_length 1; }
 """)
-    pid = bench.start([nginx, "-c", config, "-e", folder / "nginx-error.log"], port)
+    if started is None:
+        return None
+    pid, port = started
     return pid, port, "/ws", port, "/publish"
 
 
@@ -126,17 +102,7 @@ def main():
 
         print(f"{arguments.subscribers} subscribers, {arguments.rate:g} publications/s of {arguments.size} bytes, "
               f"{arguments.rounds} rounds of {arguments.seconds:g} s; medians")
-        print(f"{'server':12}{'CPU µs/delivery':>17}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}")
-        ours = {number: cost for number, cost, _ in rows["sidesocket"]}
-        for name, measured in rows.items():
-            if not measured:
-                continue
-            middle = lambda key: statistics.median(said[key] for _, _, said in measured)
-            ratios = [ours[number] / cost for number, cost, _ in measured if number in ours and cost]
-            ratio = f"{statistics.median(ratios):8.2f}" if ratios else f"{'-':>8}"
-            print(f"{name:12}{statistics.median(cost for _, cost, _ in measured):17.2f}{middle('p50_ms'):9.2f}"
-                  f"{middle('p99_ms'):9.2f}{ratio}")
-        print("ratio: CPU of sidesocket divided by CPU of this server, in the same round")
+        bridge.print_table(rows, "CPU µs/delivery", ("p50_ms", "p99_ms"))
         return 1 if failed else 0
     finally:
         bench.stop()

@@ -10,9 +10,6 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// Above this many bytes in the channel, events wait in the outbox.
-    private static let channelHighWater = 4096
-
     private let session: BridgeSession
     private let shard: LoopShard
     private var context: ChannelHandlerContext?
@@ -246,13 +243,6 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
 
     private func limitTransport() {
         guard let options = context?.channel.syncOptions else { return }
-        let high = min(Self.channelHighWater, shard.configuration.settings.maxSendBufferBytes)
-        try? options.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
-        #if os(Linux)
-            // The kernel gives up a client that acknowledges nothing, heartbeats among it (RFC 5482).
-            guard let timeout = shard.configuration.heartbeat.transportTimeout else { return }
-            let milliseconds = Int32(clamping: timeout.nanoseconds / 1_000_000)
-            try? options.setOption(.tcpOption(.init(rawValue: 18)), value: .init(milliseconds))  // TCP_USER_TIMEOUT
-        #endif
+        TransportLimits.set(on: options, shard.configuration)
     }
 }

@@ -25,8 +25,6 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     /// How many pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
     private static let maxUnsentPongBytes = 4096
-    /// Above this many bytes in the channel, messages wait in the outbox, where they count with all that they hold.
-    private static let channelHighWater = 4096
     /// Larger payloads are written beside their header instead of copied behind it, in bytes.
     private static let copyThreshold = 4096
 
@@ -685,21 +683,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
     }
 
-    /// Sets what the transport holds and how long it is patient. There are no such TCP options on a Unix socket.
     private func limitTransport() {
         guard let options = context?.channel.syncOptions else { return }
-        let settings = shard.configuration.settings
-        let high = min(Self.channelHighWater, settings.maxSendBufferBytes)
-        try? options.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
-        #if os(Linux)
-            // What the client may have sent and we have not read: at its end all of it is read at once.
-            let window = min(max(settings.maxPendingBytes, 64 << 10), 1 << 20)
-            try? options.setOption(.tcpOption(.init(rawValue: 10)), value: .init(window))  // TCP_WINDOW_CLAMP
-            // The kernel gives up a peer that acknowledges nothing, as late as the heartbeat would (RFC 5482).
-            guard let timeout = shard.configuration.heartbeat.transportTimeout else { return }
-            let milliseconds = Int32(clamping: timeout.nanoseconds / 1_000_000)
-            try? options.setOption(.tcpOption(.init(rawValue: 18)), value: .init(milliseconds))  // TCP_USER_TIMEOUT
-        #endif
+        TransportLimits.set(on: options, shard.configuration)
+        TransportLimits.setWindow(on: options, maxPendingBytes: shard.configuration.settings.maxPendingBytes)
     }
 
     // MARK: Accounts

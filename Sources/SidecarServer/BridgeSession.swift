@@ -4,50 +4,16 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// The client's side of a session, whatever carries it.
-protocol SessionTransport: AnyObject {
-    /// The app has answered the `open` event.
-    func handshakeDecided(_ decision: HandshakeDecision)
-    /// Sends one message.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer)
-    /// Sends a message that others get too; false when there was no room for it.
-    ///
-    /// - Parameter cursor: Its place, for event streams.
-    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
-    /// Says what an event stream has missed since its client was here before.
-    func resume(_ missed: MissedEvents)
-    /// Whether the kernel has yet to take something.
-    var hasUnsent: Bool { get }
-    /// Says goodbye with this code; the session has ended already.
-    func close(code: UInt16, reason: String)
-    /// The session takes messages again.
-    func resumeReading()
-    /// Other settings hold: deadlines may lie elsewhere.
-    func settingsChanged()
-}
-
-/// What the app's answer to `open` means for the handshake.
-enum HandshakeDecision {
-    /// Accepted with a 2xx.
-    case accept(HTTPReplyHead)
-    /// Any other final status, to be relayed.
-    case relay(HTTPReplyHead, ByteBuffer)
-    /// No answer that could be used.
-    case fail(DeliveryFailure)
-    /// Refused by us: the app was not asked, or has accepted for a user who has too many connections.
-    case refuse(Refusal, HandshakeResult)
-}
-
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
 ///
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
 final class BridgeSession: WebhookCaller, TimerOwner {
     let id: String
     let shard: LoopShard
-    private let prefix: ByteBuffer
+    let prefix: ByteBuffer
     let clientAddress: String
     private var handshake: HTTPRequestHead?
-    private(set) var machine: SessionStateMachine
+    var machine: SessionStateMachine
     /// When the close event of an earlier process happened.
     private var recoveredCloseTime: Int64?
     private var underWay: EventUnderWay?
@@ -68,10 +34,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     private(set) var isThrottled = false
     private var throttle: TimerEntry?
     private let retryTimer = CallbackTimer()
-    private weak var transport: (any SessionTransport)?
+    private(set) weak var transport: (any SessionTransport)?
     private let isStream: Bool
     /// Where an event stream was before, until it has gone on from there.
-    private var lastEventID: String?
+    var lastEventID: String?
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
     /// What tokens say of the client, and timers for it; nil for most.
@@ -619,24 +585,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
-            // Nobody is there to hear it, but others may be told.
             if let reply = try? WebhookReply(head: head, body: body) { publishFarewell(reply) }
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             closeFailed(delivery, error)
         }
         closeDone()
-    }
-
-    private func publishFarewell(_ reply: WebhookReply) {
-        if case .message(let format, let payload) = reply.output {
-            for channel in reply.publish {
-                publish(Publication(channel: channel, format: format, payload: payload), excludesSelf: false)
-            }
-        }
-        if case .commands(let commands) = reply.output {
-            for case .publish(let publication, _) in commands { publish(publication, excludesSelf: false) }
-        }
     }
 
     private func closeFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
@@ -667,74 +621,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
     }
 
-    /// An answer that leads to more channels than allowed is of no use, and nothing of it is applied.
-    private func checked(_ reply: WebhookReply) throws(DeliveryFailure) -> WebhookReply {
-        guard reply.changesChannels else { return reply }
-        let limit = shard.configuration.settings.maxChannelsPerConnection
-        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
-            throw .badReply("It leads to more than MAX_CHANNELS_PER_CONNECTION channels.")
-        }
-        return reply
-    }
-
-    private func join(_ channel: ChannelName) {
-        if machine.isRunning { shard.channels.join(self, channel) }
-    }
-
-    private func joinChannels(of reply: WebhookReply) {
-        for channel in reply.subscribe { join(channel) }
-        if case .commands(let commands) = reply.output {
-            for case .subscribe(let channel) in commands { join(channel) }
-        }
-    }
-
-    private func publish(_ publication: Publication, excludesSelf: Bool) {
-        shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
-    }
-
-    private func apply(_ reply: WebhookReply) {
-        if reply.user != nil || reply.state != nil {
-            mark(user: reply.user, state: reply.state)
-        }
-        for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
-        for channel in reply.subscribe { join(channel) }
-        if let lastEventID {
-            // It is in all channels of the answer by now; what it has missed comes before anything else.
-            self.lastEventID = nil
-            transport?.resume(shard.channels.missed(by: self, since: lastEventID))
-        }
-        switch reply.output {
-        case .none: break
-        case .message(let format, let payload) where !reply.publish.isEmpty:
-            for channel in reply.publish {
-                let publication = Publication(
-                    channel: channel,
-                    format: format,
-                    payload: payload,
-                    event: reply.event
-                )
-                publish(publication, excludesSelf: reply.excludesSelf)
-            }
-        case .message(let format, let payload): send(format, payload)
-        case .commands(let commands): for command in commands { apply(command) }
-        }
-        if let token = reply.token { renew(byApp: token) }
-        if let request = reply.close { close(code: request.code, reason: request.reason, discarding: true) }
-    }
-
-    private func apply(_ command: Command) {
-        switch command {
-        case .send(let format, let payload): send(format, payload)
-        case .user(let user): mark(user: user, state: nil)
-        case .state(let state): mark(user: nil, state: state)
-        case .close(let request): close(code: request.code, reason: request.reason, discarding: true)
-        case .subscribe(let channel): join(channel)
-        case .unsubscribe(let channel): shard.channels.leave(self, channel)
-        case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)
-        }
-    }
-
-    private func mark(user: String?, state: String?) {
+    func mark(user: String?, state: String?) {
         if let user, user != self.user ?? "" {
             self.user = nil
             userSeat?.close()
@@ -770,7 +657,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         return true
     }
 
-    private func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+    func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard machine.isRunning, let transport else {
             shard.metrics.messagesDropped(1, reason: "client_gone")
             return
@@ -810,102 +697,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         shard.remove(self)
     }
 
-    /// What an operator sees of it; nil for one that is not open.
-    func info(at now: NIODeadline, unixMilliseconds: Int64) -> ConnectionInfo? {
-        guard machine.isRunning else { return nil }
-        return ConnectionInfo(
-            id: id,
-            user: user,
-            address: clientAddress,
-            subject: shownSubject,
-            openedAt: unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000,
-            messagesIn: machine.messagesIn,
-            messagesOut: machine.messagesOut,
-            pendingBytes: machine.pendingBytes,
-            channels: channels.keys.sorted()
-        )
-    }
-
-    /// Without its query where a token may be in that.
-    private var shownSubject: String {
-        let subject = CloudEventsDialect.subject(inPrefix: prefix)
-        let mayHoldToken = shard.configuration.settings.jwtSources.contains {
-            if case .query = $0 { true } else { false }
-        }
-        return mayHoldToken ? String(subject.prefix { $0 != "?" }) : subject
-    }
-
-    /// Sends a message that was published; false when it was dropped.
-    func deliver(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
-        guard machine.isRunning, let transport, transport.send(message, at: cursor, action) else { return false }
-        noteSent(message.format, payloadBytes: message.payload.readableBytes)
-        return true
-    }
-
     /// A message has gone out.
     func noteSent(_ format: MessageFormat, payloadBytes: Int) {
         machine.sent()
         shard.metrics.outgoing.message(format, payloadBytes: payloadBytes)
-    }
-
-    /// Whether the kernel has yet to take something of what was sent.
-    var hasUnsent: Bool { machine.isRunning && transport?.hasUnsent == true }
-
-    /// Whether it is in a channel.
-    func isIn(_ channel: ChannelName) -> Bool { channels[channel] != nil }
-
-    /// Joins a channel by the operator's word; false when it has too many.
-    func joinByOperator(_ channel: ChannelName) -> Bool {
-        if channels[channel] != nil { return true }
-        guard channels.count < shard.configuration.settings.maxChannelsPerConnection else { return false }
-        join(channel)
-        return true
-    }
-
-    // MARK: On disk
-
-    private func noteOpened() {
-        shard.state.outbox?.opened(
-            id: id,
-            head: Array(prefix.readableBytesView),
-            identity: [],
-            at: WallClock.unixMilliseconds()
-        )
-    }
-
-    private func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
-        guard let outbox = shard.state.outbox else { return }
-        outbox.accepted(
-            id: id,
-            sequence: machine.nextSequence,
-            isText: format == .text,
-            payload: Array(payload.readableBytesView),
-            at: time
-        )
-    }
-
-    private func noteClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
-        guard let outbox = shard.state.outbox else { return }
-        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
-    }
-
-    /// Goes on when what the event depends on is on disk: had the app seen an event that is forgotten after a crash,
-    /// another one would get its id.
-    private func afterNoting(_ body: @escaping () -> Void) {
-        guard let outbox = shard.state.outbox, !outbox.isWritten else { return body() }
-        let eventLoop = shard.eventLoop
-        let bound = NIOLoopBound(body, eventLoop: eventLoop)
-        outbox.afterWriting { eventLoop.execute { bound.value() } }
-    }
-
-    /// Drops the messages that wait; on disk they count as answered.
-    private func discardQueue() -> Int {
-        let sequences = machine.queuedSequences
-        let dropped = machine.discardQueue()
-        if let outbox = shard.state.outbox {
-            for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
-        }
-        return dropped
     }
 
     /// True when no event is with the app and none waits: an end now costs nobody anything.

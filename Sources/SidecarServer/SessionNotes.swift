@@ -1,0 +1,50 @@
+import DeliveryOutbox
+import NIOCore
+import SidecarCore
+
+/// What of a session is on disk, so that it survives a crash (`OUTBOX_DIR`).
+extension BridgeSession {
+    func noteOpened() {
+        shard.state.outbox?.opened(
+            id: id,
+            head: Array(prefix.readableBytesView),
+            identity: [],
+            at: WallClock.unixMilliseconds()
+        )
+    }
+
+    func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
+        guard let outbox = shard.state.outbox else { return }
+        outbox.accepted(
+            id: id,
+            sequence: machine.nextSequence,
+            isText: format == .text,
+            payload: Array(payload.readableBytesView),
+            at: time
+        )
+    }
+
+    func noteClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
+        guard let outbox = shard.state.outbox else { return }
+        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
+    }
+
+    /// Goes on when what the event depends on is on disk: had the app seen an event that is forgotten after a crash,
+    /// another one would get its id.
+    func afterNoting(_ body: @escaping () -> Void) {
+        guard let outbox = shard.state.outbox, !outbox.isWritten else { return body() }
+        let eventLoop = shard.eventLoop
+        let bound = NIOLoopBound(body, eventLoop: eventLoop)
+        outbox.afterWriting { eventLoop.execute { bound.value() } }
+    }
+
+    /// Drops the messages that wait; on disk they count as answered.
+    func discardQueue() -> Int {
+        let sequences = machine.queuedSequences
+        let dropped = machine.discardQueue()
+        if let outbox = shard.state.outbox {
+            for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
+        }
+        return dropped
+    }
+}

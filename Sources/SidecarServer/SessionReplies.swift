@@ -1,0 +1,84 @@
+import NIOCore
+import SidecarCore
+
+/// What the app's answers do: to the client, to its channels and to the subscribers of others.
+extension BridgeSession {
+    /// An answer that leads to more channels than allowed is of no use, and nothing of it is applied.
+    func checked(_ reply: WebhookReply) throws(DeliveryFailure) -> WebhookReply {
+        guard reply.changesChannels else { return reply }
+        let limit = shard.configuration.settings.maxChannelsPerConnection
+        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
+            throw .badReply("It leads to more than MAX_CHANNELS_PER_CONNECTION channels.")
+        }
+        return reply
+    }
+
+    func join(_ channel: ChannelName) {
+        if machine.isRunning { shard.channels.join(self, channel) }
+    }
+
+    func joinChannels(of reply: WebhookReply) {
+        for channel in reply.subscribe { join(channel) }
+        if case .commands(let commands) = reply.output {
+            for case .subscribe(let channel) in commands { join(channel) }
+        }
+    }
+
+    func publish(_ publication: Publication, excludesSelf: Bool) {
+        shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
+    }
+
+    func apply(_ reply: WebhookReply) {
+        if reply.user != nil || reply.state != nil {
+            mark(user: reply.user, state: reply.state)
+        }
+        for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
+        for channel in reply.subscribe { join(channel) }
+        if let lastEventID {
+            // It is in all channels of the answer by now; what it has missed comes before anything else.
+            self.lastEventID = nil
+            transport?.resume(shard.channels.missed(by: self, since: lastEventID))
+        }
+        switch reply.output {
+        case .none: break
+        case .message(let format, let payload) where !reply.publish.isEmpty:
+            for channel in reply.publish {
+                let publication = Publication(
+                    channel: channel,
+                    format: format,
+                    payload: payload,
+                    event: reply.event
+                )
+                publish(publication, excludesSelf: reply.excludesSelf)
+            }
+        case .message(let format, let payload): send(format, payload)
+        case .commands(let commands): for command in commands { apply(command) }
+        }
+        if let token = reply.token { renew(byApp: token) }
+        if let request = reply.close { close(code: request.code, reason: request.reason, discarding: true) }
+    }
+
+    func apply(_ command: Command) {
+        switch command {
+        case .send(let format, let payload): send(format, payload)
+        case .user(let user): mark(user: user, state: nil)
+        case .state(let state): mark(user: nil, state: state)
+        case .close(let request): close(code: request.code, reason: request.reason, discarding: true)
+        case .subscribe(let channel): join(channel)
+        case .unsubscribe(let channel): shard.channels.leave(self, channel)
+        case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)
+        }
+    }
+
+    /// Nobody is there to hear the answer to a close event, but others may be told.
+    func publishFarewell(_ reply: WebhookReply) {
+        if case .message(let format, let payload) = reply.output {
+            for channel in reply.publish {
+                publish(Publication(channel: channel, format: format, payload: payload), excludesSelf: false)
+            }
+        }
+        if case .commands(let commands) = reply.output {
+            for case .publish(let publication, _) in commands { publish(publication, excludesSelf: false) }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import NIOCore
+import SidecarCore
+
+/// The client's side of a session, whatever carries it.
+protocol SessionTransport: AnyObject {
+    /// The app has answered the `open` event.
+    func handshakeDecided(_ decision: HandshakeDecision)
+    /// Sends one message.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer)
+    /// Sends a message that others get too; false when there was no room for it.
+    ///
+    /// - Parameter cursor: Its place, for event streams.
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
+    /// Says what an event stream has missed since its client was here before.
+    func resume(_ missed: MissedEvents)
+    /// Whether the kernel has yet to take something.
+    var hasUnsent: Bool { get }
+    /// Says goodbye with this code; the session has ended already.
+    func close(code: UInt16, reason: String)
+    /// The session takes messages again.
+    func resumeReading()
+    /// Other settings hold: deadlines may lie elsewhere.
+    func settingsChanged()
+}
+
+/// What the app's answer to `open` means for the handshake.
+enum HandshakeDecision {
+    /// Accepted with a 2xx.
+    case accept(HTTPReplyHead)
+    /// Any other final status, to be relayed.
+    case relay(HTTPReplyHead, ByteBuffer)
+    /// No answer that could be used.
+    case fail(DeliveryFailure)
+    /// Refused by us: the app was not asked, or has accepted for a user who has too many connections.
+    case refuse(Refusal, HandshakeResult)
+}

@@ -26,6 +26,9 @@ from pathlib import Path
 from kosoku import FailureError, run_fuzzingclient
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Tests" / "Integration"))
+
+from support.net import free_port  # noqa: E402 - the integration tests' helpers lie beside this folder
 GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*", "12.*", "13.*"]
 
 # Case id → why failing it is right, with the section of RFC 6455. Nothing so far.
@@ -107,12 +110,6 @@ class EchoApp(threading.Thread):
         else:
             connection.sendall(answer)
             connection.sendall(body)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def start(binary, app_port, log):

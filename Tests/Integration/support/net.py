@@ -1,5 +1,6 @@
 """Small things about sockets and waiting that every other helper needs."""
 
+import collections
 import socket
 import struct
 import time
@@ -8,12 +9,20 @@ import time
 PATIENCE = 10.0
 
 
+# The kernel picks at random and may pick one twice, so the ports given last are remembered.
+_given = collections.deque(maxlen=256)
+
+
 def free_port() -> int:
-    """Returns a TCP port on 127.0.0.1 that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a TCP port on 127.0.0.1 that nothing listens on right now and that no recent call returned."""
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in _given:
+            _given.append(port)
+            return port
 
 
 def eventually(condition, message="the condition", timeout=PATIENCE, interval=0.005):

@@ -7,7 +7,7 @@ import SidecarCore
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
 ///
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
-final class BridgeSession: WebhookCaller, TimerOwner {
+final class BridgeSession: WebhookSource, TimerOwner {
     let id: String
     let shard: LoopShard
     let prefix: ByteBuffer
@@ -259,36 +259,36 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         call(address: address, at: now)
     }
 
-    /// Writes the request of an event; asked for again, with the same bytes, when it must be repeated.
-    func writeRequest(for delivery: Delivery, unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
+    func writeRequest(into buffer: inout ByteBuffer) {
+        guard let underWay else { return }
         let dialect = shard.configuration.dialect
         let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        if delivery.event == .open, let handshake, let client {
+        if case .open = underWay.delivery.event, let handshake, let client {
             dialect.writeOpen(
                 handshake: handshake,
                 identity: identity,
                 connectionID: id,
                 client: client,
                 isStream: isStream,
-                unixMilliseconds: unixMilliseconds,
+                unixMilliseconds: underWay.happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         } else {
             dialect.write(
-                delivery,
+                underWay.delivery,
                 prefix: prefix,
                 identity: identity,
                 connectionID: id,
-                unixMilliseconds: unixMilliseconds,
+                unixMilliseconds: underWay.happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         }
     }
 
-    /// The app has answered an event, or the call has failed for good.
-    func completed(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+    func completed(_ outcome: WebhookCall.Outcome) {
+        guard let delivery = underWay?.delivery else { return }
         switch delivery.event {
         case .open: openCompleted(delivery, outcome)
         case .message, .batch: messageCompleted(delivery, outcome)
@@ -337,10 +337,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         let metrics = shard.metrics.webhook(for: underWay.delivery.event)
         metrics.wait.recordNanoseconds((now - underWay.askedAt).nanoseconds)
         WebhookCall(
-            delivery: underWay.delivery,
-            happenedAt: underWay.happenedAt,
+            of: self,
+            lane: underWay.delivery.event.lane,
+            metrics: metrics,
             address: address,
-            session: self,
             shard: shard,
             at: now
         ).start()
@@ -585,7 +585,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
-            if let reply = try? WebhookReply(head: head, body: body) { publishFarewell(reply) }
+            // Nobody is there to hear the answer, but others may be told.
+            let reply = try? WebhookReply(head: head, body: body)
+            for publication in reply?.publications ?? [] { publish(publication, excludesSelf: false) }
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             closeFailed(delivery, error)

@@ -83,6 +83,8 @@ final class PublicationTally: Sendable {
 /// Hands publications to the event loops that have subscribers, in the order of their places.
 final class ChannelHub: Sendable {
     let engine: MemoryChannelEngine
+    /// What the app is told of channels; nil when `CHANNEL_EVENTS` is off.
+    let occupancy: Occupancy?
     private let rules: ChannelRules
     private let servesStreams: Bool
     private let inboxes = Mutex<[ChannelInbox]>([])
@@ -97,11 +99,14 @@ final class ChannelHub: Sendable {
     init(settings: Settings) {
         rules = ChannelRules(settings)
         servesStreams = settings.ssePaths != nil
+        let occupancy = settings.channelEvents ? Occupancy() : nil
+        self.occupancy = occupancy
         engine = MemoryChannelEngine(
             rules: rules,
             maxHistoryBytes: settings.maxHistoryBytes,
             servesStreams: servesStreams,
-            makeEpoch: { .random(in: 1 ... .max) }
+            makeEpoch: { .random(in: 1 ... .max) },
+            occupancyChanged: occupancy?.changed
         )
     }
 

@@ -117,6 +117,7 @@ public final class EdgeService: Service {
             $0.watchHealth()
             $0.fetchKeySet()
             $0.channels.watchHistory()
+            $0.reportOccupancy()
         }
         let banning = Task { await closeBanned() }
         defer { banning.cancel() }
@@ -312,11 +313,17 @@ public final class EdgeService: Service {
         await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
         for listener in listeners { try? await listener.close().get() }
         await shards.forEach { $0.drainRequests() }
-        await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } }
+        let occupancy = state.channels.occupancy
+        occupancy?.flush()
+        await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } && occupancy?.isSettled ?? true }
         state.gate.stop()
         let left = await shards.sum { $0.endNow() }
         if left > 0 {
             logger.error("close events were not delivered", metadata: ["count": "\(left)"])
+        }
+        if let untold = occupancy?.untold, untold > 0 {
+            metrics.messagesDropped(untold, reason: "channel_event_undelivered")
+            logger.error("events of channels were not delivered", metadata: ["count": "\(untold)"])
         }
         if state.outbox?.close() == false { logger.error("the outbox could not be written to its end") }
         logger.notice("drained")

@@ -32,6 +32,7 @@ final class LoopShard {
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
+    private var occupancyReporter: OccupancyReporter?
     private var webSockets = 0
     private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
@@ -113,6 +114,13 @@ final class LoopShard {
         )
         keySetFetcher = KeySetFetcher(path: url.path, pool: pool, authenticator: authenticator, shard: self)
         keySetFetcher?.start()
+    }
+
+    /// Tells the app which channels have subscribers; on one loop only.
+    func reportOccupancy() {
+        guard let occupancy = state.channels.occupancy else { return }
+        occupancyReporter = OccupancyReporter(occupancy, shard: self)
+        occupancyReporter?.start()
     }
 
     // MARK: What lives here

@@ -35,7 +35,7 @@ final class ServerMetrics: Sendable {
     }
 
     /// The outcomes of one kind of event, by the `outcome` label.
-    struct Webhook: Sendable {
+    final class Webhook: Sendable {
         let event: String
         let answered: Counter
         let duration: Timer
@@ -69,6 +69,7 @@ final class ServerMetrics: Sendable {
     let message = Webhook(event: "message")
     let close = Webhook(event: "close")
     let revalidate = Webhook(event: "revalidate")
+    let channel = Webhook(event: "channel")
     let pingsSent = Counter(label: "sidesocket_pings_sent_total")
     let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
     let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")

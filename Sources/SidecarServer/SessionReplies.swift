@@ -41,16 +41,8 @@ extension BridgeSession {
         }
         switch reply.output {
         case .none: break
-        case .message(let format, let payload) where !reply.publish.isEmpty:
-            for channel in reply.publish {
-                let publication = Publication(
-                    channel: channel,
-                    format: format,
-                    payload: payload,
-                    event: reply.event
-                )
-                publish(publication, excludesSelf: reply.excludesSelf)
-            }
+        case .message where !reply.publish.isEmpty:
+            for publication in reply.publications { publish(publication, excludesSelf: reply.excludesSelf) }
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }
@@ -67,18 +59,6 @@ extension BridgeSession {
         case .subscribe(let channel): join(channel)
         case .unsubscribe(let channel): shard.channels.leave(self, channel)
         case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)
-        }
-    }
-
-    /// Nobody is there to hear the answer to a close event, but others may be told.
-    func publishFarewell(_ reply: WebhookReply) {
-        if case .message(let format, let payload) = reply.output {
-            for channel in reply.publish {
-                publish(Publication(channel: channel, format: format, payload: payload), excludesSelf: false)
-            }
-        }
-        if case .commands(let commands) = reply.output {
-            for case .publish(let publication, _) in commands { publish(publication, excludesSelf: false) }
         }
     }
 }

@@ -2,14 +2,22 @@ import CoreMetrics
 import NIOCore
 import SidecarCore
 
+/// Somebody who has one event under way.
+protocol WebhookSource: WebhookCaller {
+    /// Writes the request of the event; asked for again, with the same bytes, when it must be repeated.
+    func writeRequest(into buffer: inout ByteBuffer)
+    /// The app has answered, or the call has failed.
+    func completed(_ outcome: WebhookCall.Outcome)
+}
+
 /// One attempt to bring an event to the app, and the answer on its way back.
 final class WebhookCall: BackendExchange {
     /// What became of the call.
     typealias Outcome = Result<(head: HTTPReplyHead, body: ByteBuffer), DeliveryFailure>
 
-    private let session: BridgeSession
-    private let delivery: Delivery
-    private let happenedAt: Int64
+    private let source: any WebhookSource
+    private let lane: PermitLane
+    private let metrics: ServerMetrics.Webhook
     private let address: Int
     private let shard: LoopShard
     private let startedAt: NIODeadline
@@ -19,20 +27,20 @@ final class WebhookCall: BackendExchange {
     private var hasRetried = false
 
     /// - Parameters:
-    ///   - happenedAt: The time of the event in milliseconds since 1970, the same on every repetition.
+    ///   - lane: The one on which its permit was taken.
     ///   - address: The address of the app that the gate has chosen.
     init(
-        delivery: Delivery,
-        happenedAt: Int64,
+        of source: any WebhookSource,
+        lane: PermitLane,
+        metrics: ServerMetrics.Webhook,
         address: Int,
-        session: BridgeSession,
         shard: LoopShard,
         at now: NIODeadline
     ) {
-        self.delivery = delivery
-        self.happenedAt = happenedAt
+        self.source = source
+        self.lane = lane
+        self.metrics = metrics
         self.address = address
-        self.session = session
         self.shard = shard
         startedAt = now
     }
@@ -56,7 +64,7 @@ final class WebhookCall: BackendExchange {
         self.connection = connection
         connection.expectReply(to: .other, by: startedAt + shard.configuration.settings.webhookTimeout)
         shard.scratch.clear()
-        session.writeRequest(for: delivery, unixMilliseconds: happenedAt, into: &shard.scratch)
+        source.writeRequest(into: &shard.scratch)
         connection.sendWhole(shard.scratch)
     }
 
@@ -85,7 +93,7 @@ final class WebhookCall: BackendExchange {
         if wasStale, !hasRetried {
             // The app saw nothing of it, or will know it by its ce-id.
             hasRetried = true
-            shard.metrics.webhook(for: delivery.event).retries.increment()
+            metrics.retries.increment()
             run(fresh: true)
             return
         }
@@ -100,20 +108,19 @@ final class WebhookCall: BackendExchange {
         connection = nil
         let now = NIODeadline.now()
         shard.state.gate.release(
-            delivery.event.lane,
+            lane,
             address: address,
             CircuitBreaker.Outcome(outcome),
             on: shard.eventLoop,
             at: now
         )
-        let metrics = shard.metrics.webhook(for: delivery.event)
         metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
         switch outcome {
         case .success(let reply) where (200..<300).contains(reply.head.status): metrics.answered.increment()
         case .success(let reply): metrics.failed(.status(reply.head.status))
         case .failure(let failure): metrics.failed(failure)
         }
-        session.completed(delivery, outcome)
+        source.completed(outcome)
     }
 }
 

@@ -49,6 +49,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     private let rules: ChannelRules
     private let maxHistoryBytes: Int
     private let makeEpoch: @Sendable () -> UInt64
+    private let occupancyChanged: (@Sendable (ChannelName, _ isOccupied: Bool) -> Void)?
     /// The order in which messages fall out when the budget is spent.
     private let oldest = Mutex<Deque<OldMessage>>([])
     /// The place of the last message of the process, and of the last one of a channel that is gone.
@@ -67,16 +68,19 @@ public final class MemoryChannelEngine: ChannelEngine {
     ///     the table is in one part.
     ///   - maxHistoryBytes: What all histories may hold; the oldest messages fall out.
     ///   - makeEpoch: Random bits, anew for each channel.
+    ///   - occupancyChanged: Hears when a channel gets its first subscriber and loses its last; it must not call the engine.
     public init(
         rules: ChannelRules,
         maxHistoryBytes: Int,
         servesStreams: Bool = false,
-        makeEpoch: @escaping @Sendable () -> UInt64
+        makeEpoch: @escaping @Sendable () -> UInt64,
+        occupancyChanged: (@Sendable (ChannelName, _ isOccupied: Bool) -> Void)? = nil
     ) {
         streamEpoch = servesStreams ? makeEpoch() : 0
         self.rules = rules
         self.maxHistoryBytes = maxHistoryBytes
         self.makeEpoch = makeEpoch
+        self.occupancyChanged = occupancyChanged
         stripes = (0..<(servesStreams ? 1 : 64)).map { _ in Stripe() }
     }
 
@@ -134,12 +138,16 @@ public final class MemoryChannelEngine: ChannelEngine {
                 channel.connections += 1
                 connectionCount.wrappingAdd(1, ordering: .relaxed)
                 channel.loops.bits |= LoopSet.bit(loop)
+                if channel.connections == 1 { occupancyChanged?(name, true) }
             case .left:
                 channel.connections -= 1
                 connectionCount.wrappingSubtract(1, ordering: .relaxed)
                 // Where several loops share a bit, nobody knows which of them still needs it.
                 if isEdge, loop < 63 { channel.loops.bits &= ~LoopSet.bit(loop) }
-                if channel.connections == 0 { channel.loops.bits = 0 }
+                if channel.connections == 0 {
+                    channel.loops.bits = 0
+                    occupancyChanged?(name, false)
+                }
             }
         }
     }

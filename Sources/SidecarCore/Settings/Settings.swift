@@ -91,6 +91,8 @@ public struct Settings: Sendable, Equatable {
     public var historyTTL = TimeAmount.minutes(5)
     /// What all channels may keep (`MAX_HISTORY_BYTES`), in bytes.
     public var maxHistoryBytes = 64 << 20
+    /// Whether the app hears of channels that get or lose their subscribers (`CHANNEL_EVENTS`).
+    public var channelEvents = false
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
 

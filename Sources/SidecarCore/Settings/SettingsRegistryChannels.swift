@@ -48,6 +48,13 @@ extension SettingsRegistry {
             "What all channels may keep; the oldest messages fall out."
         ),
         SettingDefinition(
+            "CHANNEL_EVENTS",
+            .channels,
+            \.channelEvents,
+            .onOff,
+            "Whether the app gets an event when a channel has subscribers, and when it has none any more."
+        ),
+        SettingDefinition(
             "PUBLISH_RATE",
             .channels,
             \.publishRate,

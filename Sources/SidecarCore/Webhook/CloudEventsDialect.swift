@@ -220,6 +220,30 @@ public struct CloudEventsDialect: Sendable {
         writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
     }
 
+    /// The request of an event of a channel, whole. It has no client, so without a `WEBHOOK_URL` its path is `/`.
+    ///
+    /// - Parameters:
+    ///   - id: The value of `ce-id`; no other event has it.
+    ///   - signedAt: The time of this attempt, in seconds since 1970.
+    public func write(
+        _ event: OccupancyEvent,
+        id: String,
+        unixMilliseconds: Int64,
+        signedAt: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        writeRequestLine(target: webhookPath ?? "/", host: authority, into: &buffer)
+        buffer.writeStaticString("ce-subject: ")
+        buffer.writePercentEncoded(event.channel.text)
+        buffer.writeStaticString("\r\nce-channel: ")
+        buffer.writePercentEncoded(event.channel.text)
+        buffer.writeStaticString("\r\n")
+        buffer.writeField("ce-type", event.isOccupied ? "sidesocket.channel.occupied" : "sidesocket.channel.vacated")
+        buffer.writeField("ce-id", id)
+        writeTime(unixMilliseconds, into: &buffer)
+        writeBody(ByteBuffer(), id: id, signedAt: signedAt, into: &buffer)
+    }
+
     /// Ends the head, with the signature that depends on the body, and writes the body.
     private func writeBody(
         _ body: ByteBuffer,
@@ -242,19 +266,35 @@ public struct CloudEventsDialect: Sendable {
         into buffer: inout ByteBuffer
     ) {
         let host = handshake.headers.first("host") ?? authority
-        buffer.writeStaticString("POST ")
-        buffer.writeString(webhookPath ?? handshake.target)
-        buffer.writeStaticString(" HTTP/1.1\r\n")
-        buffer.writeField("Host", preserveHost ? host : authority)
-        buffer.writeStaticString("ce-specversion: 1.0\r\nce-source: ")
-        buffer.writeString(source)
-        buffer.writeStaticString("\r\nce-subject: ")
+        writeRequestLine(
+            target: webhookPath ?? handshake.target,
+            host: preserveHost ? host : authority,
+            into: &buffer
+        )
+        buffer.writeStaticString("ce-subject: ")
         buffer.writePercentEncoded(handshake.target)
         buffer.writeStaticString("\r\nce-connectionid: ")
         buffer.writeString(connectionID)
         buffer.writeStaticString("\r\n")
         if isStream { buffer.writeStaticString("ce-transport: sse\r\n") }
         buffer.writeForwardingFields(client: client, host: host)
+    }
+
+    /// What requests of all events begin with.
+    private func writeRequestLine(target: String, host: String, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("POST ")
+        buffer.writeString(target)
+        buffer.writeStaticString(" HTTP/1.1\r\n")
+        buffer.writeField("Host", host)
+        buffer.writeStaticString("ce-specversion: 1.0\r\nce-source: ")
+        buffer.writeString(source)
+        buffer.writeStaticString("\r\n")
+    }
+
+    private func writeTime(_ unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("ce-time: ")
+        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
+        buffer.writeStaticString("\r\n")
     }
 
     private func writeAttributes(
@@ -272,9 +312,8 @@ public struct CloudEventsDialect: Sendable {
         buffer.writeDecimal(sequence)
         buffer.writeStaticString("\r\nce-sequence: ")
         buffer.writeDecimal(sequence)
-        buffer.writeStaticString("\r\nce-time: ")
-        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
         buffer.writeStaticString("\r\n")
+        writeTime(unixMilliseconds, into: &buffer)
     }
 }
 

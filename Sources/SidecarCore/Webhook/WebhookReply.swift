@@ -111,6 +111,17 @@ public struct WebhookReply: Sendable, Equatable {
         output = .commands(try CommandList.parse(body, batchOf: count))
     }
 
+    /// What it publishes, in order.
+    public var publications: [Publication] {
+        switch output {
+        case .none: []
+        case .message(let format, let payload):
+            publish.map { Publication(channel: $0, format: format, payload: payload, event: event) }
+        case .commands(let commands):
+            commands.compactMap { if case .publish(let publication, _) = $0 { publication } else { nil } }
+        }
+    }
+
     /// Applies one `Sidesocket-…` field; returns what is wrong with it.
     private mutating func readOwnField(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
         if HTTPField.equals(name, "sidesocket-user") {

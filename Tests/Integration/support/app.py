@@ -411,7 +411,8 @@ class App:
             key = request.header("ce-connectionid")
             running = self._in_flight_by_connection.get(key, 0) + 1
             self._in_flight_by_connection[key] = running
-            if running > 1 and request.connection.app.one_at_a_time:
+            # Events of channels have no connection.
+            if key and running > 1 and request.connection.app.one_at_a_time:
                 self.faults.append(f"two events of connection {key} at once")
 
     one_at_a_time = True

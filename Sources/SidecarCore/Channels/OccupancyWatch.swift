@@ -1,0 +1,84 @@
+import DequeModule
+public import NIOCore
+
+/// What the app is told of a channel (`CHANNEL_EVENTS`).
+public struct OccupancyEvent: Sendable, Equatable {
+    /// The channel.
+    public let channel: ChannelName
+    /// Whether it has subscribers now; else it has none any more.
+    public let isOccupied: Bool
+}
+
+/// Finds out when the app has to be told that a channel has subscribers, or has none any more.
+///
+/// It compares what the app was told last with what has been so for ``pause``; whatever came and went in between is no
+/// event. At most one event of a channel is under way, so that they cannot overtake each other.
+public struct OccupancyWatch: Sendable {
+    /// How long a channel has to stay as it is before the app hears of it.
+    public static let pause = TimeAmount.seconds(5)
+
+    private struct Entry {
+        var isOccupied = false
+        /// What the app was told last.
+        var isTold = false
+        /// When it will have been so for long enough; nil when nothing has changed since somebody looked.
+        var dueAt: NIODeadline?
+        var isUnderWay = false
+
+        /// The app knows, and there is nothing to remember.
+        var isSettled: Bool { !isOccupied && !isTold && dueAt == nil && !isUnderWay }
+    }
+
+    private var entries: [ChannelName: Entry] = [:]
+    private var queue: Deque<(channel: ChannelName, dueAt: NIODeadline)> = []
+    private var isFlushing = false
+
+    /// Nobody is anywhere, and the app knows.
+    public init() {}
+
+    /// True when the app knows everything.
+    public var isSettled: Bool { entries.values.allSatisfy { !$0.isUnderWay && $0.isOccupied == $0.isTold } }
+    /// Channels of which the app has to be told, or is being told.
+    public var untold: Int {
+        entries.values.count { $0.isUnderWay || $0.isOccupied != $0.isTold }
+    }
+
+    /// The first subscriber has come to a channel, or the last one has gone.
+    public mutating func changed(_ channel: ChannelName, isOccupied: Bool, at now: NIODeadline) {
+        let dueAt = isFlushing ? now : now + Self.pause
+        entries[channel, default: Entry()].isOccupied = isOccupied
+        entries[channel]?.dueAt = dueAt
+        queue.append((channel, dueAt))
+    }
+
+    /// The next event that is due; ``told(_:at:)`` has to follow.
+    public mutating func next(at now: NIODeadline) -> OccupancyEvent? {
+        while let first = queue.first, isFlushing || first.dueAt <= now {
+            queue.removeFirst()
+            guard var entry = entries[first.channel], entry.dueAt == first.dueAt else { continue }
+            entry.dueAt = nil
+            let isNews = entry.isOccupied != entry.isTold && !entry.isUnderWay
+            if isNews {
+                entry.isTold = entry.isOccupied
+                entry.isUnderWay = true
+            }
+            entries[first.channel] = entry.isSettled ? nil : entry
+            if isNews { return OccupancyEvent(channel: first.channel, isOccupied: entry.isOccupied) }
+        }
+        return nil
+    }
+
+    /// The app has been told, or cannot be.
+    public mutating func told(_ channel: ChannelName, at now: NIODeadline) {
+        guard var entry = entries[channel] else { return }
+        entry.isUnderWay = false
+        if entry.dueAt == nil, entry.isOccupied != entry.isTold {
+            entry.dueAt = now
+            queue.prepend((channel, now))
+        }
+        entries[channel] = entry.isSettled ? nil : entry
+    }
+
+    /// From now on everything is due at once, since the process ends.
+    public mutating func flush() { isFlushing = true }
+}

@@ -1,0 +1,156 @@
+import CoreMetrics
+import Logging
+import NIOCore
+import SidecarCore
+import Synchronization
+
+/// ``OccupancyWatch`` for all event loops (`CHANNEL_EVENTS`).
+final class Occupancy: Sendable {
+    private let watch = Mutex(OccupancyWatch())
+
+    var isSettled: Bool { watch.withLock { $0.isSettled } }
+    var untold: Int { watch.withLock { $0.untold } }
+
+    func changed(_ channel: ChannelName, isOccupied: Bool) {
+        watch.withLock { $0.changed(channel, isOccupied: isOccupied, at: .now()) }
+    }
+
+    func next(at now: NIODeadline) -> OccupancyEvent? { watch.withLock { $0.next(at: now) } }
+    func told(_ channel: ChannelName) { watch.withLock { $0.told(channel, at: .now()) } }
+    func flush() { watch.withLock { $0.flush() } }
+}
+
+/// Brings the events of channels to the app; on one loop only.
+final class OccupancyReporter: TimerOwner {
+    /// So many are with the app or wait for another attempt, at most.
+    private static let maxUnderWay = 64
+    private static let interval = TimeAmount.milliseconds(100)
+
+    private let occupancy: Occupancy
+    private unowned let shard: LoopShard
+    private let timer = TimerEntry()
+    /// Makes the ids of this process its own.
+    private let process = ConnectionID.make()
+    private var count: UInt64 = 0
+    private var underWay = 0
+
+    init(_ occupancy: Occupancy, shard: LoopShard) {
+        self.occupancy = occupancy
+        self.shard = shard
+    }
+
+    func start() { shard.timers.arm(timer, owner: self, at: .now() + Self.interval) }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        sendDue(at: now)
+        return now + Self.interval
+    }
+
+    private func sendDue(at now: NIODeadline) {
+        while underWay < Self.maxUnderWay, let event = occupancy.next(at: now) {
+            underWay += 1
+            count += 1
+            OccupancyDelivery(event, id: "\(process)-\(count)", shard: shard) {
+                self.underWay -= 1
+                self.occupancy.told(event.channel)
+            }.start()
+        }
+    }
+}
+
+/// One event of a channel on its way to the app, over all attempts.
+private final class OccupancyDelivery: WebhookSource {
+    private let event: OccupancyEvent
+    private let id: String
+    private let shard: LoopShard
+    private let done: () -> Void
+    private let happenedAt = WallClock.unixMilliseconds()
+    private let dueSince = NIODeadline.now()
+    private var askedAt = NIODeadline.now()
+    private var failures = 0
+    private var ticket: WebhookTicket?
+    private let timer = CallbackTimer()
+
+    /// - Parameter done: Called once, when the app has taken it or never will.
+    init(_ event: OccupancyEvent, id: String, shard: LoopShard, done: @escaping () -> Void) {
+        self.event = event
+        self.id = id
+        self.shard = shard
+        self.done = done
+    }
+
+    func start() { attempt(at: .now()) }
+
+    private func attempt(at now: NIODeadline) {
+        askedAt = now
+        switch shard.state.gate.acquire(.closes, for: self, on: shard.eventLoop, at: now) {
+        case .granted(let address): call(address: address, at: now)
+        case .queued(let ticket): self.ticket = ticket
+        case .full, .unavailable: failed(.connect("No address of it can be called."), retryAfter: nil)
+        }
+    }
+
+    func permitGranted(_ ticket: WebhookTicket, address: Int) {
+        self.ticket = nil
+        call(address: address, at: .now())
+    }
+
+    private func call(address: Int, at now: NIODeadline) {
+        let metrics = shard.metrics.channel
+        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
+        WebhookCall(of: self, lane: .closes, metrics: metrics, address: address, shard: shard, at: now).start()
+    }
+
+    func writeRequest(into buffer: inout ByteBuffer) {
+        let dialect = shard.configuration.dialect
+        dialect.write(
+            event,
+            id: id,
+            unixMilliseconds: happenedAt,
+            signedAt: dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0,
+            into: &buffer
+        )
+    }
+
+    func completed(_ outcome: WebhookCall.Outcome) {
+        do throws(DeliveryFailure) {
+            let (head, body) = try outcome.get()
+            if !(200..<300).contains(head.status) { throw .status(head.status) }
+            let reply = try? WebhookReply(head: head, body: body)
+            for publication in reply?.publications ?? [] { shard.channels.publish(publication, excluding: nil) }
+            done()
+        } catch {
+            failed(error, retryAfter: outcome.retryAfter)
+        }
+    }
+
+    private func failed(_ failure: DeliveryFailure, retryAfter: TimeAmount?) {
+        let now = NIODeadline.now()
+        failures += 1
+        guard failure.isTransient,
+            let delay = shard.configuration.retryPolicy.delay(
+                afterFailures: failures,
+                since: dueSince,
+                now: now,
+                retryAfter: retryAfter,
+                jitter: .random(in: 0..<1)
+            )
+        else { return gaveUp(failure) }
+        timer.arm(in: shard.timers, at: now + delay) { now in
+            self.shard.metrics.channel.retries.increment()
+            self.attempt(at: now)
+        }
+    }
+
+    private func gaveUp(_ failure: DeliveryFailure) {
+        shard.logger.error(
+            "the app did not take an event",
+            metadata: [
+                "channel": "\(event.channel.text)", "event": "\(event.isOccupied ? "occupied" : "vacated")",
+                "event_id": "\(id)", "why": "\(failure.sentence)",
+            ]
+        )
+        shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+        done()
+    }
+}

@@ -1,0 +1,136 @@
+import NIOCore
+import Testing
+
+@testable import SidecarCore
+
+@Suite("What the app is told of channels")
+struct OccupancyWatchTests {
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
+    private let room: ChannelName
+    private let other: ChannelName
+
+    init() throws {
+        room = try #require(ChannelName("room"))
+        other = try #require(ChannelName("other"))
+    }
+
+    private func after(_ seconds: Double) -> NIODeadline { start + .nanoseconds(Int64(seconds * 1e9)) }
+    private func occupied(_ channel: ChannelName) -> OccupancyEvent {
+        OccupancyEvent(channel: channel, isOccupied: true)
+    }
+    private func vacated(_ channel: ChannelName) -> OccupancyEvent {
+        OccupancyEvent(channel: channel, isOccupied: false)
+    }
+
+    @Test("A change that lasts is told once, after the pause")
+    func lasting() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(4.9)) == nil)
+        #expect(watch.next(at: after(5)) == occupied(room))
+        #expect(watch.next(at: after(50)) == nil)
+        #expect(!watch.isSettled)
+        watch.told(room, at: after(5.1))
+        #expect(watch.isSettled)
+        watch.changed(room, isOccupied: false, at: after(60))
+        #expect(watch.next(at: after(65)) == vacated(room))
+        watch.told(room, at: after(65))
+        #expect(watch.next(at: after(100)) == nil)
+        #expect(watch.isSettled)
+    }
+
+    @Test("Who comes and goes within the pause is no event, neither is who goes and comes back")
+    func flapping() {
+        var watch = OccupancyWatch()
+        for second in [0.0, 2, 4, 6] {
+            watch.changed(room, isOccupied: true, at: after(second))
+            watch.changed(room, isOccupied: false, at: after(second + 1))
+            #expect(watch.next(at: after(second + 1.5)) == nil)
+        }
+        #expect(watch.next(at: after(20)) == nil)
+        watch.changed(room, isOccupied: true, at: after(21))
+        #expect(watch.next(at: after(26)) == occupied(room))
+        watch.told(room, at: after(26))
+        watch.changed(room, isOccupied: false, at: after(30))
+        watch.changed(room, isOccupied: true, at: after(34.9))
+        #expect(watch.next(at: after(60)) == nil)
+        #expect(watch.isSettled)
+    }
+
+    @Test("Only one event of a channel is under way; others don't wait for it")
+    func oneUnderWay() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) == occupied(room))
+        watch.changed(room, isOccupied: false, at: after(6))
+        watch.changed(other, isOccupied: true, at: after(6))
+        #expect(watch.next(at: after(11)) == occupied(other))
+        #expect(watch.next(at: after(30)) == nil)
+        #expect(watch.untold == 2)
+        watch.told(room, at: after(30))
+        #expect(watch.next(at: after(30)) == vacated(room))
+        watch.told(room, at: after(31))
+        watch.told(other, at: after(31))
+        #expect(watch.isSettled)
+    }
+
+    @Test("What has not lasted yet when the one before is answered still has its pause")
+    func pauseAfterAnswer() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) == occupied(room))
+        watch.changed(room, isOccupied: false, at: after(6))
+        watch.told(room, at: after(7))
+        #expect(watch.next(at: after(10.9)) == nil)
+        #expect(watch.next(at: after(11)) == vacated(room))
+    }
+
+    @Test("At the end everything is due at once, and only what the app was told of is taken back")
+    func flush() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) == occupied(room))
+        watch.told(room, at: after(5))
+        watch.changed(other, isOccupied: true, at: after(6))
+        watch.changed(other, isOccupied: false, at: after(6))
+        watch.changed(room, isOccupied: false, at: after(6))
+        watch.flush()
+        #expect(watch.next(at: after(6)) == vacated(room))
+        #expect(watch.next(at: after(6)) == nil)
+        watch.told(room, at: after(6))
+        #expect(watch.isSettled)
+    }
+
+    @Test("Random changes end with what is so, each event a change from the one before")
+    func random() {
+        var generator = SystemRandomNumberGenerator()
+        var watch = OccupancyWatch()
+        var isOccupied = false
+        var told = false
+        var isUnderWay = false
+        for step in 0..<5_000 {
+            let now = after(Double(step))
+            switch Int.random(in: 0..<4, using: &generator) {
+            case 0:
+                isOccupied.toggle()
+                watch.changed(room, isOccupied: isOccupied, at: now)
+            case 1 where isUnderWay:
+                isUnderWay = false
+                watch.told(room, at: now)
+            default:
+                guard let event = watch.next(at: now) else { continue }
+                #expect(event.isOccupied != told)
+                #expect(!isUnderWay)
+                told = event.isOccupied
+                isUnderWay = true
+            }
+        }
+        watch.told(room, at: after(6_000))
+        if let event = watch.next(at: after(6_010)) {
+            told = event.isOccupied
+            watch.told(room, at: after(6_010))
+        }
+        #expect(told == isOccupied)
+        #expect(watch.isSettled)
+    }
+}

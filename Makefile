@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test build release conformance bench format lint size clean need-swift
+.PHONY: help setup run test build release conformance bench instructions format lint size clean need-swift
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,11 @@ conformance: need-swift ## RFC 6455 conformance; BINARY=… tests another build
 
 bench: release ## CPU per bridged message, beside nchan where it is installed
 	python3 Benchmarks/bridge/run.py --binary $(RELEASE) $(ARGS)
+
+instructions: need-swift ## instructions per message, held against the budget
+	@scripts/setup.sh instructions
+	swift build -c release --static-swift-stdlib --product instruction-probe
+	python3 Benchmarks/instructions/run.py --probe .build/release/instruction-probe $(ARGS)
 
 format: need-swift ## format the Swift code
 	swift format --in-place $(FORMAT)

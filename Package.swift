@@ -112,6 +112,13 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Counts the instructions of the work on a message: Benchmarks/instructions.
+        .executableTarget(
+            name: "instruction-probe",
+            dependencies: ["WebSocketProtocol", "SidecarCore", .product(name: "NIOCore", package: "swift-nio")],
+            path: "Benchmarks/instructions/Probe",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "WebSocketProtocolTests",
             dependencies: ["WebSocketProtocol", .product(name: "NIOCore", package: "swift-nio")],

@@ -4,6 +4,7 @@
 #   scripts/setup.sh run        what building and `make run` need (the default)
 #   scripts/setup.sh test       that, and what the tests talk to
 #   scripts/setup.sh browser    Chromium, for the test that opens the page in a browser
+#   scripts/setup.sh instructions  valgrind, for `make instructions`
 #   scripts/setup.sh peers      nginx with nchan, for the comparison in `make bench`
 #
 # Several may be named at once. Where everything is there already, it needs no root and no network.
@@ -45,12 +46,17 @@ need() { # SCOPE
         need_command ip iproute2
         ;;
     browser) need_command chromium chromium ;;
+    instructions)
+        need run
+        need_command valgrind valgrind
+        need_command strip binutils
+        ;;
     peers)
         need_command nginx nginx
         need_package libnginx-mod-nchan
         ;;
     *)
-        echo "setup: unknown scope '$1' (run, test, browser, peers)" >&2
+        echo "setup: unknown scope '$1' (run, test, browser, instructions, peers)" >&2
         exit 2
         ;;
     esac

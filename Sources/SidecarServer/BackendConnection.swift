@@ -26,9 +26,16 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// A request that needed more memory than this gives it back, in bytes.
+    private static let keptCapacity = 16 << 10
+
     private weak var pool: BackendPool?
     private let timers: ShardTimers
     private let timer = TimerEntry()
+    private let output: SocketOutput
+    private let isEncrypted: Bool
+    /// The last request of an event, so that the next one finds its memory.
+    private var request = ByteBufferAllocator().buffer(capacity: 1024)
     private var reader: HTTPReplyReader
     private var context: ChannelHandlerContext?
     private var exchange: (any BackendExchange)?
@@ -40,16 +47,18 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private var readWithheld = false
     private var endedUncleanly = false
 
-    init(pool: BackendPool, timers: ShardTimers, limits: HTTPLimits) {
+    init(pool: BackendPool, timers: ShardTimers, output: SocketOutput, isEncrypted: Bool, limits: HTTPLimits) {
         self.pool = pool
         self.timers = timers
+        self.output = output
+        self.isEncrypted = isEncrypted
         self.reader = HTTPReplyReader(limits: limits)
     }
 
     /// True when another connection should take its place, so that a change of the app's address is seen.
     var isOld: Bool { .now() - madeAt > ServerConfiguration.backendLifetime }
-    var isActive: Bool { context?.channel.isActive ?? false }
-    var isWritable: Bool { context?.channel.isWritable ?? false }
+    var isActive: Bool { output.isActive }
+    var isWritable: Bool { output.isWritable }
 
     // MARK: For the exchange
 
@@ -70,22 +79,25 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     /// Writes a whole request.
     func sendWhole(_ request: ByteBuffer) {
         isRequestWhole = true
-        context?.writeAndFlush(wrapOutboundOut(request), promise: nil)
+        output.write(request)
+    }
+
+    /// Writes a whole request that `body` composes.
+    func sendWhole(_ body: (inout ByteBuffer) -> Void) {
+        if request.capacity > Self.keptCapacity { request = ByteBuffer() }
+        request.clear()
+        body(&request)
+        sendWhole(request)
     }
 
     /// Writes a part of a request.
-    func write(_ bytes: ByteBuffer) {
-        context?.write(wrapOutboundOut(bytes), promise: nil)
-    }
-
-    func flush() {
-        context?.flush()
-    }
+    func write(_ bytes: ByteBuffer) { output.write(bytes) }
+    func flush() { output.flush() }
 
     /// The request has been written to its end.
     func requestIsWhole() {
         isRequestWhole = true
-        context?.flush()
+        output.flush()
     }
 
     /// Moves the moment at which the exchange has taken too long; nil for never.
@@ -133,9 +145,11 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        output.attach(context, isEncrypted: isEncrypted)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
+        output.detach()
         self.context = nil
     }
 
@@ -179,6 +193,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        output.detach()
         timers.cancel(timer)
         pool?.forget(self)
         pool?.connectionClosed()

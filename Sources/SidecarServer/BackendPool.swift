@@ -16,6 +16,7 @@ final class BackendPool {
     let origin: AppOrigin
     private let eventLoop: any EventLoop
     private let timers: ShardTimers
+    private let flushes: FlushQueue
     var configuration: ServerConfiguration
     private let state: ServerState
     /// Whether it leads to the app, so that it says something about the app's health.
@@ -29,6 +30,7 @@ final class BackendPool {
         origin: AppOrigin,
         eventLoop: any EventLoop,
         timers: ShardTimers,
+        flushes: FlushQueue,
         configuration: ServerConfiguration,
         state: ServerState,
         isApp: Bool = true
@@ -37,6 +39,7 @@ final class BackendPool {
         self.origin = origin
         self.eventLoop = eventLoop
         self.timers = timers
+        self.flushes = flushes
         self.configuration = configuration
         self.state = state
     }
@@ -159,7 +162,9 @@ final class BackendPool {
 
     /// Top to bottom: TLS when the origin speaks it, then the one handler that reads answers.
     private func buildPipeline(of channel: any Channel) throws {
+        var isEncrypted = false
         if case .tcp(let host, _, tls: true) = origin, let context = configuration.tlsContext {
+            isEncrypted = true
             let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
             try channel.pipeline.syncOperations.addHandler(
                 // Server Name Indication names hosts only (RFC 6066 §3).
@@ -167,7 +172,13 @@ final class BackendPool {
             )
         }
         try channel.pipeline.syncOperations.addHandler(
-            BackendConnection(pool: self, timers: timers, limits: configuration.replyLimits)
+            BackendConnection(
+                pool: self,
+                timers: timers,
+                output: SocketOutput(queue: flushes),
+                isEncrypted: isEncrypted,
+                limits: configuration.replyLimits
+            )
         )
     }
 

@@ -320,9 +320,9 @@ final class BridgeSession: WebhookSource, TimerOwner {
 
     /// Asks for a permit, for the first time or again.
     private func attempt(at now: NIODeadline) {
-        guard let event = underWay?.delivery.event else { return }
+        guard let kind = underWay?.kind else { return }
         underWay?.asked(at: now)
-        switch shard.state.gate.acquire(event.lane, for: self, on: shard.eventLoop, at: now) {
+        switch shard.state.gate.acquire(kind.lane, for: self, on: shard.eventLoop, at: now) {
         case .granted(let address): call(address: address, at: now)
         case .queued(let ticket):
             self.ticket = ticket
@@ -333,12 +333,12 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     private func call(address: Int, at now: NIODeadline) {
-        guard let underWay else { return }
-        let metrics = shard.metrics.webhook(for: underWay.delivery.event)
-        metrics.wait.recordNanoseconds((now - underWay.askedAt).nanoseconds)
+        guard let kind = underWay?.kind, let askedAt = underWay?.askedAt else { return }
+        let metrics = shard.metrics.webhook(for: kind)
+        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
         WebhookCall(
             of: self,
-            lane: underWay.delivery.event.lane,
+            lane: kind.lane,
             metrics: metrics,
             address: address,
             shard: shard,
@@ -388,8 +388,8 @@ final class BridgeSession: WebhookSource, TimerOwner {
         underWay?.failures += 1
         if attempt.failures == 0 { log(failure, attempt.delivery, level: .info, "an event is tried again") }
         retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
-            guard let self, let underWay = self.underWay else { return }
-            self.shard.metrics.webhook(for: underWay.delivery.event).retries.increment()
+            guard let self, let kind = self.underWay?.kind else { return }
+            self.shard.metrics.webhook(for: kind).retries.increment()
             self.attempt(at: now)
         }
         return true
@@ -814,7 +814,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
             level: level,
             message,
             metadata: [
-                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(delivery.event.name)",
+                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(delivery.event.kind.rawValue)",
                 "event_id": "\(id)-\(delivery.sequence)", "events": "\(delivery.sequences.count)",
                 "why": "\(failure.sentence)",
             ]

@@ -391,7 +391,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         guard let context, case .upgrading = phase else { return }
         phase = .gone
         shard.metrics.count(.accepted)
-        let handler = EventStreamHandler(session: session, shard: shard)
+        let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
         do {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {
@@ -416,7 +416,12 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         guard let context, case .upgrading = phase else { return }
         phase = .gone
         if isAccepted { shard.metrics.count(.accepted) }
-        let handler = WebSocketHandler(session: session, deflate: deflate, shard: shard)
+        let handler = WebSocketHandler(
+            session: session,
+            deflate: deflate,
+            isEncrypted: isEncrypted,
+            shard: shard
+        )
         do {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {

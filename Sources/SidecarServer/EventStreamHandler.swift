@@ -13,6 +13,8 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     private let session: BridgeSession
     private let shard: LoopShard
     private var context: ChannelHandlerContext?
+    private let output: SocketOutput
+    private let isEncrypted: Bool
     private var outbox = Outbox()
     private let timer = TimerEntry()
     private let openedAt = NIODeadline.now()
@@ -24,15 +26,18 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     private var saidUpTo: UInt64 = 0
     private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
-    init(session: BridgeSession, shard: LoopShard) {
+    init(session: BridgeSession, isEncrypted: Bool, shard: LoopShard) {
         self.session = session
         self.shard = shard
+        self.isEncrypted = isEncrypted
+        output = SocketOutput(queue: shard.flushes)
     }
 
     // MARK: Channel events
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        output.attach(context, isEncrypted: isEncrypted)
     }
 
     /// Sends the head of the answer and begins.
@@ -41,7 +46,6 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
         limitTransport()
         write(head)
         write(EventStreamText.heartbeat)  // proxies pass a head on with the first byte behind it
-        context?.flush()
         arm()
         if mustRead { context?.read() }
     }
@@ -50,9 +54,9 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
+        if output.isWritable {
             sendWaiting()
-            accountUnsent(context.channel.isWritable ? 0 : unsentBytes)
+            accountUnsent(output.isWritable ? 0 : unsentBytes)
         }
         context.fireChannelWritabilityChanged()
     }
@@ -68,6 +72,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        output.detach()
         shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
         shard.timers.cancel(timer)
         accountUnsent(0)
@@ -94,18 +99,17 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     }
 
     private func send(_ text: ByteBuffer, channel: ChannelName?, _ action: SlowSubscriberAction?) -> Bool {
-        guard !isEnding, let context else { return false }
-        if context.channel.isWritable, outbox.isEmpty {
+        guard !isEnding else { return false }
+        if output.isWritable, outbox.isEmpty {
             write(text)
-            context.flush()
-            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+            if !output.isWritable { accountUnsent(unsentBytes) }
             return true
         }
         let settings = shard.configuration.settings
         let decision = outbox.makeRoom(
             for: text.readableBytes + Outbox.messageOverhead,
             of: channel,
-            beside: bytesInChannel,
+            beside: output.unsentBytes,
             limit: settings.maxSendBufferBytes,
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
@@ -160,20 +164,15 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     private func write(_ bytes: ByteBuffer) {
         sentAt = .now()
         shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
-        context?.write(wrapOutboundOut(bytes), promise: nil)
+        output.write(bytes)
     }
 
     private func sendWaiting(all: Bool = false) {
-        guard let context else { return }
-        while all || context.channel.isWritable, let message = outbox.popFirst() { write(message.header) }
-        context.flush()
+        while all || output.isWritable, let message = outbox.popFirst() { write(message.header) }
+        output.flush()
     }
 
-    private var unsentBytes: Int { bytesInChannel + outbox.byteCount }
-
-    private var bytesInChannel: Int {
-        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-    }
+    private var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
 
     private func accountUnsent(_ bytes: Int) {
         if bytes != accountedUnsent { shard.state.adjustUnsent(by: bytes - accountedUnsent) }
@@ -195,7 +194,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
         if code == 1012 || code == 1013 {
             write(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
         }
-        context?.flush()
+        output.flush()
         context?.close(mode: .output, promise: nil)
         flushWatch.begin(at: .now())
         shard.timers.arm(timer, owner: self, at: .now() + ServerConfiguration.linger)
@@ -216,9 +215,8 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {
-            if let context, context.channel.isWritable, outbox.isEmpty {
+            if output.isWritable, outbox.isEmpty {
                 write(EventStreamText.heartbeat)
-                context.flush()
                 shard.metrics.pingsSent.increment()
             } else {
                 sentAt = now

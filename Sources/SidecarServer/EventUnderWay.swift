@@ -4,6 +4,7 @@ import SidecarCore
 /// The event that a session is bringing to the app, over all its attempts.
 struct EventUnderWay {
     let delivery: Delivery
+    let kind: SessionEvent.Kind
     /// The time of the event in milliseconds since 1970; the same on every attempt.
     let happenedAt: Int64
     /// When its turn came.
@@ -15,6 +16,7 @@ struct EventUnderWay {
 
     init(_ delivery: Delivery, happenedAt: Int64) {
         self.delivery = delivery
+        kind = delivery.event.kind
         self.happenedAt = happenedAt
     }
 

@@ -15,6 +15,7 @@ final class LoopShard {
     let metrics: ServerMetrics
     let logger: Logger
     let timers: ShardTimers
+    let flushes: FlushQueue
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
     let channels: ShardChannels
@@ -52,14 +53,17 @@ final class LoopShard {
         self.state = state
         self.metrics = metrics
         self.logger = logger
-        channels = ShardChannels(hub: state.channels, eventLoop: eventLoop)
         let timers = ShardTimers(eventLoop: eventLoop)
         self.timers = timers
+        let flushes = FlushQueue(eventLoop: eventLoop)
+        self.flushes = flushes
+        channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
         func pool(_ origin: AppOrigin) -> BackendPool {
             BackendPool(
                 origin: origin,
                 eventLoop: eventLoop,
                 timers: timers,
+                flushes: flushes,
                 configuration: configuration,
                 state: state
             )
@@ -108,6 +112,7 @@ final class LoopShard {
             origin: origin,
             eventLoop: eventLoop,
             timers: timers,
+            flushes: flushes,
             configuration: configuration,
             state: state,
             isApp: false

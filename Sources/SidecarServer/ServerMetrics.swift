@@ -84,10 +84,10 @@ final class ServerMetrics: Sendable {
         for result in HandshakeResult.allCases { count(result, by: 0) }
     }
 
-    func webhook(for event: SessionEvent) -> Webhook {
-        switch event {
+    func webhook(for kind: SessionEvent.Kind) -> Webhook {
+        switch kind {
         case .open: open
-        case .message, .batch: message
+        case .message: message
         case .close: close
         case .revalidate: revalidate
         }

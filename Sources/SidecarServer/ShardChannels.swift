@@ -11,12 +11,14 @@ final class ShardChannels {
 
     private let hub: ChannelHub
     private let eventLoop: any EventLoop
+    private let flushes: FlushQueue
     private var subscribers: [ChannelName: [BridgeSession]] = [:]
     private var inbox: ChannelInbox?
     private var loop = 0
 
-    init(hub: ChannelHub, eventLoop: any EventLoop) {
+    init(hub: ChannelHub, flushes: FlushQueue, eventLoop: any EventLoop) {
         self.hub = hub
+        self.flushes = flushes
         self.eventLoop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let inbox = ChannelInbox(eventLoop: eventLoop) { bound.value.drain() }
@@ -109,6 +111,7 @@ final class ShardChannels {
             }
         }
         hub.delivered(counts, since: start)
+        if !unwritten.isEmpty { flushes.flush() }
         guard let tally = delivery.tally else { return }
         report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
     }

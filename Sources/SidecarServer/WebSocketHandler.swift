@@ -33,6 +33,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private var context: ChannelHandlerContext?
     private var reader: MessageReader
     private var compressor: MessageCompressor?
+    private let output: SocketOutput
+    private let isEncrypted: Bool
     private var outbox = Outbox()
     private var closing = CloseHandshake()
     private var phase = Phase.open
@@ -53,9 +55,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private var hasLeft = false
     private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
-    init(session: BridgeSession, deflate: NegotiatedDeflate?, shard: LoopShard) {
+    init(session: BridgeSession, deflate: NegotiatedDeflate?, isEncrypted: Bool, shard: LoopShard) {
         self.session = session
         self.shard = shard
+        self.isEncrypted = isEncrypted
+        output = SocketOutput(queue: shard.flushes)
         let settings = shard.configuration.settings
         let limits = MessageLimits(
             maxMessageBytes: settings.maxMessageBytes,
@@ -78,6 +82,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        output.attach(context, isEncrypted: isEncrypted)
     }
 
     /// Sends the 101 and begins.
@@ -89,7 +94,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.webSocketBegan()
         limitTransport()
         armForOpen()
-        context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
+        output.write(answer)
         if leftover.readableBytes > 0 {
             input = leftover
             shard.metrics.incoming.wireBytes.increment(by: leftover.readableBytes)
@@ -115,7 +120,6 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     func channelReadComplete(context: ChannelHandlerContext) {
         sendPendingPong()
-        context.flush()
         context.fireChannelReadComplete()
     }
 
@@ -128,11 +132,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable {
+        if output.isWritable {
             sendWaiting()
             sendPendingPong()
-            context.flush()
-            accountUnsent(context.channel.isWritable ? 0 : unsentBytes)
+            accountUnsent(output.isWritable ? 0 : unsentBytes)
         }
         context.fireChannelWritabilityChanged()
     }
@@ -142,6 +145,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        output.detach()
         let wasOpen = phase == .open
         phase = wasOpen ? .leftover : .gone
         shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
@@ -276,39 +280,38 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func answerPing(_ payload: ByteBuffer) {
-        guard phase == .open, let context else { return }
-        if !context.channel.isWritable || unsentBytes > Self.maxUnsentPongBytes {
+        guard phase == .open else { return }
+        if !output.isWritable || unsentBytes > Self.maxUnsentPongBytes {
             pendingPong = payload
             return
         }
-        writePong(payload, context)
+        writePong(payload)
     }
 
     private func sendPendingPong() {
-        guard phase == .open, let payload = pendingPong, let context, context.channel.isWritable else { return }
+        guard phase == .open, let payload = pendingPong, output.isWritable else { return }
         pendingPong = nil
-        writePong(payload, context)
+        writePong(payload)
     }
 
-    private func writePong(_ payload: ByteBuffer, _ context: ChannelHandlerContext) {
-        var frame = context.channel.allocator.buffer(capacity: payload.readableBytes + 2)
+    private func writePong(_ payload: ByteBuffer) {
+        var frame = ByteBufferAllocator().buffer(capacity: payload.readableBytes + 2)
         FrameEncoder.write(.pong, payload: payload, into: &frame)
-        write(frame, context)
+        write(frame)
     }
 
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard phase == .open, let context else {
+        guard phase == .open else {
             shard.metrics.messagesDropped(1, reason: "client_gone")
             return
         }
         hasSentSinceBeat = true
-        if context.channel.isWritable, outbox.isEmpty {
+        if output.isWritable, outbox.isEmpty {
             let message = frame(format, payload)
-            write(message, context)
-            context.flush()
-            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+            write(message)
+            if !output.isWritable { accountUnsent(unsentBytes) }
         } else if hasRoom(for: payload.readableBytes + Outbox.messageOverhead) {
             outbox.append(frame(format, payload, mayBeDropped: true).compacted)
             accountUnsent(unsentBytes)
@@ -316,12 +319,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
-        guard phase == .open, let context else { return false }
+        guard phase == .open else { return false }
         hasSentSinceBeat = true
-        if context.channel.isWritable, outbox.isEmpty {
-            write(frame(message), context)
-            context.flush()
-            if !context.channel.isWritable { accountUnsent(unsentBytes) }
+        if output.isWritable, outbox.isEmpty {
+            write(frame(message))
+            if !output.isWritable { accountUnsent(unsentBytes) }
             return true
         }
         let byteCount = message.payload.readableBytes + Outbox.messageOverhead
@@ -387,24 +389,21 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         return Outbox.Message(header: frame, payload: body)
     }
 
-    private func write(_ message: Outbox.Message, _ context: ChannelHandlerContext) {
-        write(message.header, context)
-        if let payload = message.payload { write(payload, context) }
+    private func write(_ message: Outbox.Message) {
+        write(message.header)
+        if let payload = message.payload { write(payload) }
     }
 
     /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
     private func sendWaiting(all: Bool = false) {
-        guard let context else { return }
-        while all || context.channel.isWritable, let message = outbox.popFirst() {
-            write(message, context)
-        }
-        context.flush()
+        while all || output.isWritable, let message = outbox.popFirst() { write(message) }
+        output.flush()
     }
 
-    private func write(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+    private func write(_ bytes: ByteBuffer) {
         heartbeat.sent(at: .now())
         shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
-        context.write(wrapOutboundOut(bytes), promise: nil)
+        output.write(bytes)
     }
 
     /// A client that does not read may not make us hold more than its budget.
@@ -417,7 +416,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         let decision = outbox.makeRoom(
             for: byteCount,
             of: channel,
-            beside: bytesInChannel,
+            beside: output.unsentBytes,
             limit: settings.maxSendBufferBytes,
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
@@ -441,11 +440,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 
-    private var unsentBytes: Int { bytesInChannel + outbox.byteCount }
-
-    private var bytesInChannel: Int {
-        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-    }
+    private var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
 
     // MARK: Closing
 
@@ -520,12 +515,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func sendClose(_ code: CloseCode?, _ reason: String) {
-        guard let context else { return }
         sendWaiting(all: true)
-        var frame = context.channel.allocator.buffer(capacity: 2 + 2 + reason.utf8.count)
+        var frame = ByteBufferAllocator().buffer(capacity: 2 + 2 + reason.utf8.count)
         FrameEncoder.writeClose(code, reason: reason, into: &frame)
-        write(frame, context)
-        context.flush()
+        write(frame)
+        output.flush()  // our end may follow
     }
 
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
@@ -667,12 +661,12 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
     /// only pile up.
     private func sendPing() {
-        guard let context, context.channel.isWritable, outbox.isEmpty else { return }
+        guard output.isWritable, outbox.isEmpty else { return }
         shard.scratch.clear()
         FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
         shard.scratch.writeInteger(heartbeat.pingNumber)
-        write(shard.scratch, context)
-        context.flush()
+        write(shard.scratch)
+        output.flush()
         shard.metrics.pingsSent.increment()
     }
 

@@ -63,9 +63,7 @@ final class WebhookCall: BackendExchange {
     func backendReady(_ connection: BackendConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: startedAt + shard.configuration.settings.webhookTimeout)
-        shard.scratch.clear()
-        source.writeRequest(into: &shard.scratch)
-        connection.sendWhole(shard.scratch)
+        connection.sendWhole { source.writeRequest(into: &$0) }
     }
 
     func backendReplied(_ part: HTTPReplyPart) {
@@ -103,35 +101,43 @@ final class WebhookCall: BackendExchange {
     func backendWritabilityChanged(isWritable: Bool) {}
     func backendReadComplete() {}
 
+    private func failure(of outcome: Outcome) -> DeliveryFailure? {
+        if case .failure(let failure) = outcome { return failure }
+        // The head is still here; a copy of the answer would be made only to look at it.
+        guard let status = head?.status, !(200..<300).contains(status) else { return nil }
+        return .status(status)
+    }
+
     /// The permit goes back first, so that whoever waits is served before this session's next event.
     private func finish(_ outcome: Outcome) {
         connection = nil
         let now = NIODeadline.now()
+        let failure = failure(of: outcome)
         shard.state.gate.release(
             lane,
             address: address,
-            CircuitBreaker.Outcome(outcome),
+            CircuitBreaker.Outcome(failure),
             on: shard.eventLoop,
             at: now
         )
         metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
-        switch outcome {
-        case .success(let reply) where (200..<300).contains(reply.head.status): metrics.answered.increment()
-        case .success(let reply): metrics.failed(.status(reply.head.status))
-        case .failure(let failure): metrics.failed(failure)
+        if let failure {
+            metrics.failed(failure)
+        } else {
+            metrics.answered.increment()
         }
         source.completed(outcome)
     }
 }
 
 extension CircuitBreaker.Outcome {
-    /// What a call says about the health of the app's address.
-    fileprivate init(_ outcome: WebhookCall.Outcome) {
-        switch outcome {
-        case .success(let reply) where reply.head.status == 429: self = .neutral
-        case .success(let reply): self = reply.head.status >= 500 ? .failure : .success
-        case .failure(.badReply): self = .neutral
-        case .failure: self = .failure
+    /// What a call says about the health of the app's address; nil: it was answered with a 2xx.
+    fileprivate init(_ failure: DeliveryFailure?) {
+        switch failure {
+        case nil: self = .success
+        case .status(429), .badReply: self = .neutral
+        case .status(let status): self = status >= 500 ? .failure : .success
+        case .timeout, .connect, .connectionLost: self = .failure
         }
     }
 }

@@ -19,16 +19,7 @@ extension ByteBuffer {
 
     /// Appends a decimal number without making a string.
     mutating func writeDecimal(_ value: UInt64) {
-        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { digits in
-            var start = 20
-            var rest = value
-            repeat {
-                start -= 1
-                digits[start] = UInt8(48 + rest % 10)
-                rest /= 10
-            } while rest > 0
-            writeBytes(UnsafeRawBufferPointer(rebasing: digits[start...]))
-        }
+        writeText(measure: 20) { $0.write(value) }
     }
 
     /// Appends text percent-encoded as the CloudEvents HTTP binding asks (§3.1.3.2): space, `"`, `%` and

@@ -85,22 +85,34 @@ public enum SessionEvent: Sendable, Equatable {
     /// The connection has ended.
     case close(CloseReport)
 
-    /// The last part of its `ce-type`.
-    public var name: String {
+    /// What sort of event it is.
+    public var kind: Kind {
         switch self {
-        case .open: "open"
-        case .message, .batch: "message"
-        case .revalidate: "revalidate"
-        case .close: "close"
+        case .open: .open
+        case .message, .batch: .message
+        case .revalidate: .revalidate
+        case .close: .close
         }
     }
 
-    /// Where its call waits for a permit.
-    public var lane: PermitLane {
-        switch self {
-        case .open: .handshakes
-        case .message, .batch, .revalidate: .events
-        case .close: .closes
+    /// The sorts of events; the raw value is the last part of `ce-type`.
+    public enum Kind: String, Sendable {
+        /// A handshake.
+        case open
+        /// One or more messages.
+        case message
+        /// A question about the client.
+        case revalidate
+        /// The end.
+        case close
+
+        /// Where its call waits for a permit.
+        public var lane: PermitLane {
+            switch self {
+            case .open: .handshakes
+            case .message, .revalidate: .events
+            case .close: .closes
+            }
         }
     }
 }
@@ -212,7 +224,7 @@ public struct SessionStateMachine: Sendable {
     /// True once the app has accepted the handshake.
     public var wasAccepted: Bool { acceptedAt != nil }
     /// True when the connection has ended and its close event has not been answered.
-    public var owesClose: Bool { wasAccepted && (report != nil || phase == .ending) }
+    public var owesClose: Bool { phase == .ending }
     /// True when no event is with the app and none waits.
     public var isQuiet: Bool { !eventUnderWay && queue.isEmpty }
 
@@ -257,7 +269,7 @@ public struct SessionStateMachine: Sendable {
             queue.append(message)
             return .wait
         }
-        return deliver([message])
+        return deliver(message)
     }
 
     /// It is time to ask the app whether the client is still welcome: behind the messages that wait.
@@ -325,12 +337,12 @@ public struct SessionStateMachine: Sendable {
             // Also when the client has gone meanwhile: what came behind it has its number already.
             return deliver(.revalidate)
         }
-        if !queue.isEmpty {
-            let messages = Array(queue.prefix(min(maxBatch, revalidationAfter ?? .max)))
-            queue.removeFirst(messages.count)
+        if let first = queue.popFirst() {
+            let others = Array(queue.prefix(min(maxBatch, revalidationAfter ?? .max) - 1))
+            queue.removeFirst(others.count)
             if queue.isEmpty { queue = [] }  // an idle session keeps no storage
-            revalidationAfter? -= messages.count
-            return deliver(messages)
+            revalidationAfter? -= 1 + others.count
+            return others.isEmpty ? deliver(first) : deliver([first] + others)
         }
         guard phase == .ending, var last = report else { return .wait }
         if !isReportFinal {
@@ -341,10 +353,14 @@ public struct SessionStateMachine: Sendable {
         return deliver(.close(last))
     }
 
+    private mutating func deliver(_ message: QueuedMessage) -> Step {
+        underWayBytes = message.bytes
+        return deliver(.message(message.format, message.payload), at: message.time)
+    }
+
     private mutating func deliver(_ messages: [QueuedMessage]) -> Step {
         underWayBytes = messages.reduce(0) { $0 + $1.bytes }
-        guard messages.count == 1, let message = messages.first else { return deliver(.batch(messages)) }
-        return deliver(.message(message.format, message.payload), at: message.time)
+        return deliver(.batch(messages))
     }
 
     private mutating func deliver(_ event: SessionEvent, at time: Int64? = nil) -> Step {

@@ -2,19 +2,27 @@ public import NIOCore
 
 /// Writes points in time as RFC 3339 with milliseconds in UTC, the form of the CloudEvents attribute `time`.
 public enum EventTime {
-    /// Appends `2026-11-23T10:00:00.123Z`, 24 bytes.
+    /// How many bytes a time has.
+    static let byteCount = 24
+
+    /// Appends `2026-11-23T10:00:00.123Z`.
     ///
     /// - Parameter unixMilliseconds: Milliseconds since 1970-01-01T00:00:00Z; years outside 0–9999 are clamped.
     public static func write(unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
+        buffer.writeText(measure: byteCount) { write(unixMilliseconds: unixMilliseconds, with: &$0) }
+    }
+
+    /// The same with a pen.
+    static func write(unixMilliseconds: Int64, with pen: inout TextPen) {
         let clamped = min(max(unixMilliseconds, -62_167_219_200_000), 253_402_300_799_999)
         let days = clamped >= 0 ? clamped / 86_400_000 : -((86_399_999 - clamped) / 86_400_000)
         let inDay = clamped - days * 86_400_000
         let (year, month, day) = civil(fromDays: days)
-        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 24) { out in
+        pen.write(byteCount: byteCount) { out in
             func put(_ value: Int64, _ width: Int, at offset: Int) {
-                var rest = value
+                var rest = UInt32(truncatingIfNeeded: value)
                 for index in stride(from: offset + width - 1, through: offset, by: -1) {
-                    out[index] = UInt8(48 + rest % 10)
+                    out[index] = UInt8(truncatingIfNeeded: 48 + rest % 10)
                     rest /= 10
                 }
             }
@@ -32,7 +40,6 @@ public enum EventTime {
             out[16] = UInt8(ascii: ":")
             out[19] = UInt8(ascii: ".")
             out[23] = UInt8(ascii: "Z")
-            return 24
         }
     }
 

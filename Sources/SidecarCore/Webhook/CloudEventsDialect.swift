@@ -4,7 +4,7 @@ public import NIOCore
 ///
 /// The one place that knows how an event looks on the wire to the app: another dialect replaces this type.
 /// Fields that never change for a connection are written once, as its ``prefix(for:connectionID:client:)``.
-public struct CloudEventsDialect: Sendable {
+public final class CloudEventsDialect: Sendable {
     private let source: String
     private let preserveHost: Bool
     private let authority: String
@@ -183,7 +183,9 @@ public struct CloudEventsDialect: Sendable {
         into buffer: inout ByteBuffer
     ) {
         let body: ByteBuffer
-        if case .batch(let messages) = delivery.event {
+        var contentType: StaticString?
+        switch delivery.event {
+        case .batch(let messages):
             body = EventBatch.write(
                 messages,
                 prefix: prefix,
@@ -193,30 +195,29 @@ public struct CloudEventsDialect: Sendable {
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-        } else {
-            buffer.writeImmutableBuffer(prefix)
-            if let identity { buffer.writeImmutableBuffer(identity) }
-            writeAttributes(
-                type: delivery.event.type,
-                connectionID: connectionID,
-                sequence: delivery.sequence,
-                unixMilliseconds: unixMilliseconds,
-                into: &buffer
-            )
-            switch delivery.event {
-            case .open, .batch, .revalidate:
-                body = ByteBuffer()
-            case .message(let format, let payload):
-                switch format {
-                case .text: buffer.writeStaticString("Content-Type: text/plain; charset=utf-8\r\n")
-                case .binary: buffer.writeStaticString("Content-Type: application/octet-stream\r\n")
-                }
-                body = payload
-            case .close(let report):
-                buffer.writeStaticString("Content-Type: application/json\r\n")
-                body = report.json
-            }
+            return writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
+        case .open, .revalidate:
+            body = ByteBuffer()
+        case .message(.text, let payload):
+            contentType = "text/plain; charset=utf-8"
+            body = payload
+        case .message(.binary, let payload):
+            contentType = "application/octet-stream"
+            body = payload
+        case .close(let report):
+            contentType = "application/json"
+            body = report.json
         }
+        buffer.writeImmutableBuffer(prefix)
+        if let identity { buffer.writeImmutableBuffer(identity) }
+        writeAttributes(
+            type: delivery.event.type,
+            connectionID: connectionID,
+            sequence: delivery.sequence,
+            unixMilliseconds: unixMilliseconds,
+            contentType: contentType,
+            into: &buffer
+        )
         writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
     }
 
@@ -240,7 +241,9 @@ public struct CloudEventsDialect: Sendable {
         buffer.writeStaticString("\r\n")
         buffer.writeField("ce-type", event.isOccupied ? "sidesocket.channel.occupied" : "sidesocket.channel.vacated")
         buffer.writeField("ce-id", id)
-        writeTime(unixMilliseconds, into: &buffer)
+        buffer.writeStaticString("ce-time: ")
+        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
+        buffer.writeStaticString("\r\n")
         writeBody(ByteBuffer(), id: id, signedAt: signedAt, into: &buffer)
     }
 
@@ -252,9 +255,11 @@ public struct CloudEventsDialect: Sendable {
         into buffer: inout ByteBuffer
     ) {
         secrets?.write(id: id(), unixSeconds: signedAt, body: body, into: &buffer)
-        buffer.writeStaticString("Content-Length: ")
-        buffer.writeDecimal(UInt64(body.readableBytes))
-        buffer.writeStaticString("\r\n\r\n")
+        buffer.writeText(measure: 40) { pen in
+            pen.write("Content-Length: ")
+            pen.write(UInt64(body.readableBytes))
+            pen.write("\r\n\r\n")
+        }
         buffer.writeImmutableBuffer(body)
     }
 
@@ -291,29 +296,33 @@ public struct CloudEventsDialect: Sendable {
         buffer.writeStaticString("\r\n")
     }
 
-    private func writeTime(_ unixMilliseconds: Int64, into buffer: inout ByteBuffer) {
-        buffer.writeStaticString("ce-time: ")
-        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
-        buffer.writeStaticString("\r\n")
-    }
-
     private func writeAttributes(
         type: StaticString,
         connectionID: String,
         sequence: UInt64,
         unixMilliseconds: Int64,
+        contentType: StaticString? = nil,
         into buffer: inout ByteBuffer
     ) {
-        buffer.writeStaticString("ce-type: ")
-        buffer.writeStaticString(type)
-        buffer.writeStaticString("\r\nce-id: ")
-        buffer.writeString(connectionID)
-        buffer.writeStaticString("-")
-        buffer.writeDecimal(sequence)
-        buffer.writeStaticString("\r\nce-sequence: ")
-        buffer.writeDecimal(sequence)
-        buffer.writeStaticString("\r\n")
-        writeTime(unixMilliseconds, into: &buffer)
+        // The names and numbers below have less than 200 bytes.
+        let measure = 200 + type.utf8CodeUnitCount + connectionID.utf8.count + (contentType?.utf8CodeUnitCount ?? 0)
+        buffer.writeText(measure: measure) { pen in
+            pen.write("ce-type: ")
+            pen.write(type)
+            pen.write("\r\nce-id: ")
+            pen.write(connectionID)
+            pen.write("-")
+            pen.write(sequence)
+            pen.write("\r\nce-sequence: ")
+            pen.write(sequence)
+            pen.write("\r\nce-time: ")
+            EventTime.write(unixMilliseconds: unixMilliseconds, with: &pen)
+            if let contentType {
+                pen.write("\r\nContent-Type: ")
+                pen.write(contentType)
+            }
+            pen.write("\r\n")
+        }
     }
 }
 

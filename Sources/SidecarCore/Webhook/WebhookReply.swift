@@ -53,59 +53,65 @@ public struct WebhookReply: Sendable, Equatable {
     /// The longest connection state, in bytes.
     public static let maxStateBytes = 4096
 
-    /// The value of `Sidesocket-User`: nil without one, empty to forget the user.
-    public var user: String?
-    /// The value of `Sidesocket-State`: nil without one, empty to clear it.
-    public var state: String?
     /// What goes to the client.
-    public var output = Output.none
+    public private(set) var output = Output.none
+    /// Nil for most answers, which then cost little to hand on.
+    private var fields: Shared<ReplyFields>?
+
+    /// The value of `Sidesocket-User`: nil without one, empty to forget the user.
+    public var user: String? { fields?.value.user }
+    /// The value of `Sidesocket-State`: nil without one, empty to clear it.
+    public var state: String? { fields?.value.state }
     /// The value of `Sidesocket-Close`.
-    public var close: CloseRequest?
+    public var close: CloseRequest? { fields?.value.close }
     /// Channels to join (`Sidesocket-Subscribe`).
-    public var subscribe: [ChannelName] = []
+    public var subscribe: [ChannelName] { fields?.value.subscribe ?? [] }
     /// Channels to leave (`Sidesocket-Unsubscribe`).
-    public var unsubscribe: [ChannelName] = []
+    public var unsubscribe: [ChannelName] { fields?.value.unsubscribe ?? [] }
     /// Channels that the body goes to instead of the client (`Sidesocket-Publish`).
-    public var publish: [ChannelName] = []
+    public var publish: [ChannelName] { fields?.value.publish ?? [] }
     /// The event type on event streams (`Sidesocket-Event`).
-    public var event: String?
+    public var event: String? { fields?.value.event }
     /// Whether this client is left out of them (`Sidesocket-Exclude: self`).
-    public var excludesSelf = false
+    public var excludesSelf: Bool { fields?.value.excludesSelf ?? false }
     /// The value of `Sidesocket-Token`: a new token for the client.
-    public var token: String?
+    public var token: String? { fields?.value.token }
 
     /// Reads the app's answer to an event, or to a batch of as many messages.
     ///
     /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for an answer that breaks the contract.
     public init(head: HTTPReplyHead, body: ByteBuffer, batchOf count: Int = 1) throws(DeliveryFailure) {
         guard (200..<300).contains(head.status) else { throw .status(head.status) }
-        var contentType: String?
+        var mediaType: MediaType?
         var fault: String?
+        var own: ReplyFields?
         head.headers.forEach { name, value in
             switch name.count {
             case 12 where HTTPField.equals(name, "content-type"):
-                contentType = String(decoding: value, as: UTF8.self)
+                mediaType = value.isEmpty ? nil : MediaType(value)
             case 16 where HTTPField.equals(name, "content-encoding"):
                 if !body.isEmptyBody, !HTTPField.equals(value, "identity") {
                     fault = "The body has a content coding."
                 }
             default:
                 if HeaderRules.isSidesocket(name) {
-                    fault = fault ?? readOwnField(name, String(decoding: value, as: UTF8.self))
+                    var fields = own ?? ReplyFields()
+                    fault = fault ?? fields.read(name, String(decoding: value, as: UTF8.self))
+                    own = fields
                 }
             }
         }
-        if let fault { throw .badReply(fault) }
-        try checkIdentity()
+        if let fault = fault ?? own?.fault { throw .badReply(fault) }
+        if let own { fields = Shared(own) }
         if body.isEmptyBody { return }
         guard count > 1 else {
-            output = try Self.output(contentType: contentType, body: body)
+            output = try Self.output(mediaType, body: body)
             if !publish.isEmpty, case .commands = output {
                 throw .badReply("With Sidesocket-Publish the body is the message, not a list of commands.")
             }
             return
         }
-        guard let contentType, MediaType(contentType) == .commands else {
+        guard mediaType == .commands else {
             throw .badReply("The answer to a batch is empty or a list of command lists.")
         }
         output = .commands(try CommandList.parse(body, batchOf: count))
@@ -120,47 +126,6 @@ public struct WebhookReply: Sendable, Equatable {
         case .commands(let commands):
             commands.compactMap { if case .publish(let publication, _) = $0 { publication } else { nil } }
         }
-    }
-
-    /// Applies one `Sidesocket-…` field; returns what is wrong with it.
-    private mutating func readOwnField(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
-        if HTTPField.equals(name, "sidesocket-user") {
-            user = value
-        } else if HTTPField.equals(name, "sidesocket-state") {
-            state = value
-        } else if HTTPField.equals(name, "sidesocket-subscribe") {
-            return Self.readChannels(value, into: &subscribe)
-        } else if HTTPField.equals(name, "sidesocket-unsubscribe") {
-            return Self.readChannels(value, into: &unsubscribe)
-        } else if HTTPField.equals(name, "sidesocket-publish") {
-            return Self.readChannels(value, into: &publish)
-        } else if HTTPField.equals(name, "sidesocket-event") {
-            guard EventStreamText.isEventType(value) else {
-                return "Sidesocket-Event is 1 to 128 printable characters."
-            }
-            event = value
-        } else if HTTPField.equals(name, "sidesocket-exclude") {
-            guard value == "self" else { return "Sidesocket-Exclude can only be self." }
-            excludesSelf = true
-        } else if HTTPField.equals(name, "sidesocket-token") {
-            token = value
-        } else if HTTPField.equals(name, "sidesocket-close") {
-            guard let request = CloseRequest(headerValue: value) else {
-                return "Sidesocket-Close needs a code of 1000-1003, 1007-1014 or 3000-4999, then a reason."
-            }
-            close = request
-        } else {
-            return "This version does not know the header \(String(decoding: name, as: UTF8.self))."
-        }
-        return nil
-    }
-
-    private static func readChannels(_ value: String, into channels: inout [ChannelName]) -> String? {
-        guard let names = ChannelName.list(value) else {
-            return "A channel's name is 1 to 200 printable characters without space, comma and quote."
-        }
-        channels += names
-        return nil
     }
 
     /// The channels that the connection would be in after it, when it is in `channels` now.
@@ -194,20 +159,10 @@ public struct WebhookReply: Sendable, Equatable {
         return commands.contains { if case .subscribe = $0 { true } else { false } }
     }
 
-    private func checkIdentity() throws(DeliveryFailure) {
-        if let user, user.utf8.count > Self.maxUserBytes {
-            throw .badReply("Sidesocket-User is longer than \(Self.maxUserBytes) bytes.")
-        }
-        if let state, state.utf8.count > Self.maxStateBytes {
-            throw .badReply("Sidesocket-State is longer than \(Self.maxStateBytes) bytes.")
-        }
-    }
-
-    static func output(contentType: String?, body: ByteBuffer) throws(DeliveryFailure) -> Output {
-        guard let contentType, !contentType.isEmpty else {
+    static func output(_ type: MediaType?, body: ByteBuffer) throws(DeliveryFailure) -> Output {
+        switch type {
+        case nil:
             return .message(body.isValidUTF8 ? .text : .binary, body)
-        }
-        switch MediaType(contentType) {
         case .commands:
             return .commands(try CommandList.parse(body))
         case .text:
@@ -224,20 +179,20 @@ enum MediaType {
     case text, binary, commands
 
     /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters don't matter.
-    init(_ value: String) {
-        var essence = value
-        self = essence.withUTF8 { bytes in
-            var end = bytes.firstIndex { $0 == UInt8(ascii: ";") } ?? bytes.count
-            while end > 0, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
-            let type = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<end])
-            if HTTPField.hasPrefix(type, "text/") { return .text }
-            if HTTPField.equals(type, "application/vnd.sidesocket+json") { return .commands }
-            if HTTPField.equals(type, "application/json") || HTTPField.equals(type, "application/xml")
-                || Self.hasSuffix(type, "+json") || Self.hasSuffix(type, "+xml")
-            {
-                return .text
-            }
-            return .binary
+    init(_ value: UnsafeRawBufferPointer) {
+        var end = value.firstIndex { $0 == UInt8(ascii: ";") } ?? value.count
+        while end > 0, value[end - 1] == 0x20 || value[end - 1] == 0x09 { end -= 1 }
+        let type = UnsafeRawBufferPointer(rebasing: value[..<end])
+        if HTTPField.hasPrefix(type, "text/") {
+            self = .text
+        } else if HTTPField.equals(type, "application/vnd.sidesocket+json") {
+            self = .commands
+        } else if HTTPField.equals(type, "application/json") || HTTPField.equals(type, "application/xml")
+            || Self.hasSuffix(type, "+json") || Self.hasSuffix(type, "+xml")
+        {
+            self = .text
+        } else {
+            self = .binary
         }
     }
 

@@ -1,0 +1,66 @@
+import NIOCore
+
+/// Writes short pieces of text into memory that was measured for all of them.
+///
+/// One such pass costs a fraction of as many calls on a buffer, each of which would look whether the buffer is its own
+/// and large enough. What does not fit is left out, so the measure has to be right.
+struct TextPen {
+    private let memory: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    fileprivate init(_ memory: UnsafeMutableRawBufferPointer) {
+        self.memory = memory
+    }
+
+    @inline(__always)
+    mutating func write(_ text: StaticString) {
+        write(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    mutating func write(_ text: String) {
+        var text = text
+        text.withUTF8 { write(UnsafeRawBufferPointer($0)) }
+    }
+
+    @inline(__always)
+    mutating func write(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count <= memory.count - count, let start = memory.baseAddress, let from = bytes.baseAddress else {
+            return
+        }
+        (start + count).copyMemory(from: from, byteCount: bytes.count)
+        count += bytes.count
+    }
+
+    /// A number in decimal, at most 20 digits.
+    mutating func write(_ value: UInt64) {
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { digits in
+            var start = 20
+            var rest = value
+            repeat {
+                start -= 1
+                digits[start] = UInt8(truncatingIfNeeded: 48 + rest % 10)
+                rest /= 10
+            } while rest > 0
+            write(UnsafeRawBufferPointer(rebasing: digits[start...]))
+        }
+    }
+
+    /// Lets `body` fill exactly so many bytes, if there is room for them.
+    @inline(__always)
+    mutating func write(byteCount: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
+        guard byteCount <= memory.count - count else { return }
+        body(UnsafeMutableRawBufferPointer(rebasing: memory[count..<count + byteCount]))
+        count += byteCount
+    }
+}
+
+extension ByteBuffer {
+    /// Appends what `body` writes, at most `measure` bytes.
+    mutating func writeText(measure: Int, _ body: (inout TextPen) -> Void) {
+        writeWithUnsafeMutableBytes(minimumWritableBytes: measure) { memory in
+            var pen = TextPen(memory)
+            body(&pen)
+            return pen.count
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/// The `Sidesocket-…` fields of an answer.
+struct ReplyFields: Sendable, Equatable {
+    var user: String?
+    var state: String?
+    var close: CloseRequest?
+    var subscribe: [ChannelName] = []
+    var unsubscribe: [ChannelName] = []
+    var publish: [ChannelName] = []
+    var event: String?
+    var excludesSelf = false
+    var token: String?
+
+    /// Applies one field; returns what is wrong with it.
+    mutating func read(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
+        if HTTPField.equals(name, "sidesocket-user") {
+            user = value
+        } else if HTTPField.equals(name, "sidesocket-state") {
+            state = value
+        } else if HTTPField.equals(name, "sidesocket-subscribe") {
+            return Self.readChannels(value, into: &subscribe)
+        } else if HTTPField.equals(name, "sidesocket-unsubscribe") {
+            return Self.readChannels(value, into: &unsubscribe)
+        } else if HTTPField.equals(name, "sidesocket-publish") {
+            return Self.readChannels(value, into: &publish)
+        } else if HTTPField.equals(name, "sidesocket-event") {
+            guard EventStreamText.isEventType(value) else {
+                return "Sidesocket-Event is 1 to 128 printable characters."
+            }
+            event = value
+        } else if HTTPField.equals(name, "sidesocket-exclude") {
+            guard value == "self" else { return "Sidesocket-Exclude can only be self." }
+            excludesSelf = true
+        } else if HTTPField.equals(name, "sidesocket-token") {
+            token = value
+        } else if HTTPField.equals(name, "sidesocket-close") {
+            guard let request = CloseRequest(headerValue: value) else {
+                return "Sidesocket-Close needs a code of 1000-1003, 1007-1014 or 3000-4999, then a reason."
+            }
+            close = request
+        } else {
+            return "This version does not know the header \(String(decoding: name, as: UTF8.self))."
+        }
+        return nil
+    }
+
+    private static func readChannels(_ value: String, into channels: inout [ChannelName]) -> String? {
+        guard let names = ChannelName.list(value) else {
+            return "A channel's name is 1 to 200 printable characters without space, comma and quote."
+        }
+        channels += names
+        return nil
+    }
+
+    /// What is wrong with all of them together.
+    var fault: String? {
+        if let user, user.utf8.count > WebhookReply.maxUserBytes {
+            return "Sidesocket-User is longer than \(WebhookReply.maxUserBytes) bytes."
+        }
+        if let state, state.utf8.count > WebhookReply.maxStateBytes {
+            return "Sidesocket-State is longer than \(WebhookReply.maxStateBytes) bytes."
+        }
+        return nil
+    }
+}
+
+/// A value that is copied by copying one reference, for what is large and rare.
+final class Shared<Value: Sendable & Equatable>: Sendable, Equatable {
+    let value: Value
+
+    init(_ value: Value) {
+        self.value = value
+    }
+
+    static func == (one: Shared, other: Shared) -> Bool { one.value == other.value }
+}

@@ -1,0 +1,195 @@
+import NIOCore
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// What goes out on one connection, in order.
+///
+/// Small writes are gathered until their event loop has worked through what came in (``FlushQueue``). Then they go
+/// straight into the socket, as long as no handler has a part in that and nothing waits in the channel; what the kernel
+/// does not take at once is the channel's, which tells when it is writable again.
+final class SocketOutput {
+    /// More than this is not gathered but written at once, in bytes; as much as may wait in the channel of a client
+    /// before messages wait where they can be dropped.
+    static let gatherLimit = 4096
+
+    private let queue: FlushQueue
+    private var context: ChannelHandlerContext?
+    private var channel: (any Channel)?
+    /// The socket; -1 when bytes have to take the way through the channel.
+    private var descriptor: CInt = -1
+    private var first: ByteBuffer?
+    private var more: [ByteBuffer] = []
+    private var gatheredBytes = 0
+    private var channelMayHold = true
+    private var isQueued = false
+
+    init(queue: FlushQueue) {
+        self.queue = queue
+    }
+
+    /// The connection is there.
+    ///
+    /// - Parameter isEncrypted: A handler below has to see what is written.
+    func attach(_ context: ChannelHandlerContext, isEncrypted: Bool) {
+        self.context = context
+        channel = context.channel
+        guard !isEncrypted else { return }
+        let handle = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: NIOBSDSocket.Handle.self
+        ) { $0 }
+        descriptor = handle ?? -1
+    }
+
+    /// The connection is gone, and the number of its socket may be another's.
+    func detach() {
+        context = nil
+        channel = nil
+        descriptor = -1
+        first = nil
+        more = []
+        gatheredBytes = 0
+    }
+
+    /// Adds bytes; they go out when the event loop comes to the end of its turn, or with ``flush()``.
+    func write(_ bytes: ByteBuffer) {
+        if first == nil {
+            first = bytes
+        } else {
+            more.append(bytes)
+        }
+        gatheredBytes += bytes.readableBytes
+        if gatheredBytes > Self.gatherLimit {
+            flush()
+        } else if !isQueued {
+            isQueued = true
+            queue.add(self)
+        }
+    }
+
+    /// Writes what was gathered.
+    func flush() {
+        guard var bytes = first, let channel else { return }
+        first = nil
+        let byteCount = gatheredBytes
+        gatheredBytes = 0
+        let isDirect = descriptor >= 0 && channel.isActive && !holdsInChannel
+        if more.isEmpty {
+            if isDirect { bytes.moveReaderIndex(forwardBy: send(bytes)) }
+            if bytes.readableBytes > 0 { pass(bytes) }
+            return
+        }
+        let more = self.more
+        self.more = []
+        if isDirect, byteCount <= Self.gatherLimit {
+            let rest = queue.joined(bytes, more) { whole in
+                let sent = send(whole)
+                return sent < byteCount ? ByteBuffer(bytes: whole.readableBytesView.dropFirst(sent)) : nil
+            }
+            if let rest { pass(rest) }
+        } else {
+            pass(bytes, more)  // it writes them with one call, without a copy
+        }
+    }
+
+    func flushAtEndOfTurn() {
+        isQueued = false
+        flush()
+    }
+
+    /// False before the connection is up and after its end.
+    var isActive: Bool { channel?.isActive == true }
+    /// False while more waits in the channel than its mark allows.
+    var isWritable: Bool { !channelMayHold || channel?.isWritable == true }
+
+    /// Bytes that the kernel has not taken.
+    var unsentBytes: Int { gatheredBytes + (channelMayHold ? bytesInChannel : 0) }
+
+    private var bytesInChannel: Int {
+        (try? channel?.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    private var holdsInChannel: Bool {
+        if channelMayHold { channelMayHold = bytesInChannel > 0 }
+        return channelMayHold
+    }
+
+    private func pass(_ first: ByteBuffer, _ more: [ByteBuffer] = []) {
+        channelMayHold = true
+        context?.write(NIOAny(first), promise: nil)
+        for buffer in more { context?.write(NIOAny(buffer), promise: nil) }
+        context?.flush()
+    }
+
+    /// How much of it the kernel took. When it fails, the channel finds out the same way and closes.
+    private func send(_ bytes: ByteBuffer) -> Int {
+        bytes.withUnsafeReadableBytes { bytes in
+            while true {
+                #if canImport(Glibc)
+                    let sent = Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                #elseif canImport(Musl)
+                    let sent = Musl.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                #else
+                    let sent = -1
+                #endif
+                if sent < 0, errno == EINTR { continue }
+                return max(sent, 0)
+            }
+        }
+    }
+}
+
+/// The connections of one event loop that have gathered something to write.
+///
+/// Written one after the other at the end of a turn, they find their readers awake: the first write wakes an app or a
+/// load balancer that many connections lead to, the others cost no wake-up.
+final class FlushQueue {
+    /// So many gather before they are written, so that nobody waits long.
+    private static let most = 16
+
+    private let eventLoop: any EventLoop
+    private var waiting: [SocketOutput] = []
+    private var underWay: [SocketOutput] = []
+    private var isScheduled = false
+    private var isFlushing = false
+    private var buffer = ByteBufferAllocator().buffer(capacity: SocketOutput.gatherLimit)
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    func add(_ output: SocketOutput) {
+        waiting.append(output)
+        if waiting.count >= Self.most { return flush() }
+        guard !isScheduled else { return }
+        isScheduled = true
+        // It runs when all that is readable has been read.
+        eventLoop.assumeIsolated().execute {
+            self.isScheduled = false
+            self.flush()
+        }
+    }
+
+    /// Writes everything now.
+    func flush() {
+        guard !isFlushing else { return }  // a write that makes another one: its turn comes below
+        isFlushing = true
+        while !waiting.isEmpty {
+            swap(&waiting, &underWay)
+            for index in underWay.indices { underWay[index].flushAtEndOfTurn() }
+            underWay.removeAll(keepingCapacity: true)
+        }
+        isFlushing = false
+    }
+
+    /// Hands several buffers as one to `body`.
+    func joined(_ first: ByteBuffer, _ more: [ByteBuffer], _ body: (ByteBuffer) -> ByteBuffer?) -> ByteBuffer? {
+        buffer.clear()
+        buffer.writeImmutableBuffer(first)
+        for part in more { buffer.writeImmutableBuffer(part) }
+        return body(buffer)
+    }
+}

@@ -3,7 +3,7 @@
 DEBUG := .build/debug/sidesocket
 RELEASE := .build/release/sidesocket
 PYTHON := .venv/bin/python
-FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests
+FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests Benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test build release conformance bench instructions format lint size clean need-swift

@@ -163,6 +163,16 @@ def start_nchan(bench, app_port):
 """)
 
 
+def wait_until_idle(pid):
+    """Lets the server finish what the last load left behind, so that it is not counted with the next."""
+    last, since = cpu_seconds(pid), time.monotonic()
+    while time.monotonic() - since < 0.3:
+        time.sleep(0.05)
+        used = cpu_seconds(pid)
+        if used > last + 0.01:
+            last, since = used, time.monotonic()
+
+
 def print_table(rows, cost_name, columns):
     """The medians of what was measured of each server, a list of (round, cost, what the load said)."""
     print(f"{'server':12}{cost_name:>17}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns)

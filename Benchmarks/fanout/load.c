@@ -1,7 +1,9 @@
-// Fan-out load: subscribers on WebSockets, and one publisher at a fixed rate over HTTP with keep-alive.
-// Usage: load PORT PATH PUBLISH_PORT PUBLISH_PATH SUBSCRIBERS RATE SIZE SECONDS. Prints one line of JSON.
+// Fan-out load: subscribers, and one publisher over HTTP with keep-alive. Prints one line of JSON.
+// Usage: load PORT PATH PUBLISH_PORT PUBLISH_PATH SUBSCRIBERS RATE SIZE SECONDS ws|sse STALLED
 //
-// Each message begins with the moment of its publication, so a delivery tells how long it took.
+// Subscribers are WebSockets or event streams. RATE is publications per second; 0 publishes again as soon as the last
+// publication is answered. STALLED more subscribers than SUBSCRIBERS never read. Each message begins with the moment of
+// its publication, so a delivery tells how long it took.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -25,6 +27,7 @@ struct subscriber {
 
 static uint32_t latencies[SLOTS];
 static uint64_t deliveries, errors;
+static int is_stream;
 
 static uint64_t now(void) {
     struct timespec t;
@@ -47,16 +50,33 @@ static void read_head(int fd) {
     size_t n = 0;
     while (n < sizeof head && recv(fd, head + n, 1, 0) == 1)
         if (++n >= 4 && memcmp(head + n - 4, "\r\n\r\n", 4) == 0) {
-            if (memcmp(head, "HTTP/1.1 101", 12) != 0) errors++;
+            if (memcmp(head, is_stream ? "HTTP/1.1 200" : "HTTP/1.1 101", 12) != 0) errors++;
             return;
         }
     errors++;
 }
 
-static void take(struct subscriber *s) {
-    ssize_t n = recv(s->fd, s->input + s->filled, sizeof s->input - s->filled, MSG_DONTWAIT);
-    if (n <= 0) { if (n == 0) errors++; return; }
-    s->filled += (size_t)n;
+static void delivered(const uint8_t *text) {
+    char stamp[STAMP + 1] = {0};
+    memcpy(stamp, text, STAMP);
+    uint64_t took = now() - strtoull(stamp, NULL, 16);
+    latencies[took < SLOTS ? took : SLOTS - 1]++;
+    deliveries++;
+}
+
+// Takes whole events; returns how many bytes they had.
+static size_t take_events(struct subscriber *s) {
+    size_t at = 0;
+    uint8_t *end;
+    while ((end = memmem(s->input + at, s->filled - at, "\n\n", 2)) != NULL) {
+        uint8_t *data = memmem(s->input + at, (size_t)(end - s->input) - at, "data: ", 6);
+        if (data != NULL && end - data >= 6 + STAMP) delivered(data + 6);
+        at = (size_t)(end - s->input) + 2;
+    }
+    return at;
+}
+
+static size_t take_frames(struct subscriber *s) {
     size_t at = 0;
     while (s->filled - at >= 2) {
         const uint8_t *frame = s->input + at;
@@ -67,15 +87,17 @@ static void take(struct subscriber *s) {
             head = 4;
         }
         if (s->filled - at < head + size) break;
-        if ((frame[0] & 0x0f) == 1 && size >= STAMP) {
-            char stamp[STAMP + 1] = {0};
-            memcpy(stamp, frame + head, STAMP);
-            uint64_t took = now() - strtoull(stamp, NULL, 16);
-            latencies[took < SLOTS ? took : SLOTS - 1]++;
-            deliveries++;
-        }
+        if ((frame[0] & 0x0f) == 1 && size >= STAMP) delivered(frame + head);
         at += head + size;
     }
+    return at;
+}
+
+static void take(struct subscriber *s) {
+    ssize_t n = recv(s->fd, s->input + s->filled, sizeof s->input - s->filled, MSG_DONTWAIT);
+    if (n <= 0) { if (n == 0) errors++; return; }
+    s->filled += (size_t)n;
+    size_t at = is_stream ? take_events(s) : take_frames(s);
     memmove(s->input, s->input + at, s->filled - at);
     s->filled -= at;
 }
@@ -88,33 +110,37 @@ static double percentile(double share) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 9) { fprintf(stderr, "usage: load PORT PATH PUBLISH_PORT PUBLISH_PATH SUBSCRIBERS RATE SIZE SECONDS\n"); return 1; }
+    if (argc != 11) { fprintf(stderr, "usage: see load.c\n"); return 1; }
     int port = atoi(argv[1]), publish_port = atoi(argv[3]), count = atoi(argv[5]), size = atoi(argv[7]);
+    int stalled = atoi(argv[10]);
     double rate = atof(argv[6]), seconds = atof(argv[8]);
+    is_stream = strcmp(argv[9], "sse") == 0;
     if (size < STAMP || size > MAX_SIZE) { fprintf(stderr, "load: a size from 16 to 4096\n"); return 1; }
     struct rlimit files = {20000, 20000};
     setrlimit(RLIMIT_NOFILE, &files);
-    struct subscriber *all = calloc((size_t)count, sizeof *all);
+    struct subscriber *all = calloc((size_t)(count + stalled), sizeof *all);
     int poll = epoll_create1(0);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count + stalled; i++) {
         char request[512];
-        int n = snprintf(request, sizeof request,
-            "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", argv[2]);
+        int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n", argv[2],
+            is_stream ? "Accept: text/event-stream"
+                      : "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
         all[i].fd = dial(port);
         if (send(all[i].fd, request, (size_t)n, 0) != n) errors++;
         read_head(all[i].fd);
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
-        epoll_ctl(poll, EPOLL_CTL_ADD, all[i].fd, &event);
+        if (i < count) epoll_ctl(poll, EPOLL_CTL_ADD, all[i].fd, &event);
     }
     int publisher = dial(publish_port);
     struct epoll_event answers = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
     epoll_ctl(poll, EPOLL_CTL_ADD, publisher, &answers);
-    uint64_t start = now(), published = 0, wanted = (uint64_t)(rate * seconds);
+    uint64_t start = now(), published = 0, answered = 0, wanted = rate > 0 ? (uint64_t)(rate * seconds) : UINT64_MAX;
     uint64_t deadline = start + (uint64_t)(seconds * 1e6) + 2000000;
     while (now() < deadline && (published < wanted || deliveries < published * (uint64_t)count)) {
-        uint64_t due = start + (uint64_t)((double)published * 1e6 / rate);
-        if (published < wanted && now() >= due) {
+        uint64_t due = start + (rate > 0 ? (uint64_t)((double)published * 1e6 / rate) : 0);
+        if (rate == 0 && now() >= start + (uint64_t)(seconds * 1e6)) wanted = published;
+        if (published < wanted && now() >= due && (rate > 0 || answered == published)) {
             char request[MAX_SIZE + 512];
             int n = snprintf(request, sizeof request,
                 "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%016llx",
@@ -130,6 +156,7 @@ int main(int argc, char **argv) {
             char ignored[4096];
             if (events[i].data.u32 == UINT32_MAX) {
                 if (recv(publisher, ignored, sizeof ignored, MSG_DONTWAIT) == 0) { errors++; wanted = published; }
+                answered++;
             } else {
                 take(&all[events[i].data.u32]);
             }

@@ -38,27 +38,31 @@ class App(http.server.BaseHTTPRequestHandler):
 
 def start_sidesocket(bench, arguments, app_port):
     control = bridge.free_port()
-    settings = [f"SIDESOCKET_CONTROL_LISTEN=127.0.0.1:{control}", *arguments.env]
+    settings = [f"SIDESOCKET_CONTROL_LISTEN=127.0.0.1:{control}", "SIDESOCKET_SSE_PATHS=/sse", *arguments.env]
     pid, port = bridge.start_sidesocket(bench, arguments.binary, settings, app_port)
-    return pid, port, "/ws", control, "/v1/channels/room/messages"
+    return pid, port, f"/{arguments.transport}", control, "/v1/channels/room/messages"
 
 
-def start_nchan(bench):
+def start_nchan(bench, transport):
     started = bridge.start_nginx(bench, "", """
     location /ws { nchan_subscriber websocket; nchan_channel_id room; nchan_subscriber_first_message newest; }
+    location /sse { nchan_subscriber eventsource; nchan_channel_id room; nchan_subscriber_first_message newest; }
     location /publish { nchan_publisher; nchan_channel_id room; nchan_message_buffer_length 1; }
 """)
     if started is None:
         return None
     pid, port = started
-    return pid, port, "/ws", port, "/publish"
+    return pid, port, f"/{transport}", port, "/publish"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default=".build/release/sidesocket", help="the sidesocket to measure")
     parser.add_argument("--subscribers", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=100, help="publications per second")
+    parser.add_argument("--rate", type=float, default=100,
+                        help="publications per second; 0 publishes again when the last one is answered")
+    parser.add_argument("--transport", choices=("ws", "sse"), default="ws")
+    parser.add_argument("--stalled", type=int, default=0, help="subscribers beside these that never read")
     parser.add_argument("--size", type=int, default=64, help="bytes in a message")
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -74,7 +78,7 @@ def main():
     threading.Thread(target=app.serve_forever, daemon=True).start()
     try:
         load = bench.build("load")
-        servers = {"sidesocket": start_sidesocket(bench, arguments, app.server_address[1]), "nchan": start_nchan(bench)}
+        servers = {"sidesocket": start_sidesocket(bench, arguments, app.server_address[1]), "nchan": start_nchan(bench, arguments.transport)}
         if servers["nchan"] is None:
             del servers["nchan"]
             print("nchan is not installed and is left out (Debian: scripts/setup.sh peers)")
@@ -82,27 +86,33 @@ def main():
         failed = False
         for number in range(-1, arguments.rounds):  # round -1 warms up and does not count
             for name, (pid, port, path, publish_port, publish_path) in servers.items():
-                shape = [arguments.subscribers, arguments.rate, arguments.size, arguments.seconds]
+                shape = [arguments.subscribers, arguments.rate, arguments.size]
 
                 def measure(seconds):
-                    command = [load, port, path, publish_port, publish_path, *shape[:3], seconds]
+                    command = [load, port, path, publish_port, publish_path, *shape, seconds,
+                               arguments.transport, arguments.stalled]
+                    bridge.wait_until_idle(pid)
                     before = bridge.cpu_seconds(pid)
                     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+                    bridge.wait_until_idle(pid)
                     return bridge.cpu_seconds(pid) - before, json.loads(run.stdout)
 
                 # What opening and closing the sockets costs is taken off.
-                opening, _ = measure(1 / arguments.rate)
+                opening, few = measure(1 / arguments.rate if arguments.rate else 0.001)
                 used, said = measure(arguments.seconds)
                 if said["errors"] or said["missing"]:
                     failed = True
                     print(f"round {number}: {name}: {said}", file=sys.stderr)
                 elif number >= 0:
-                    deliveries = said["deliveries"] - arguments.subscribers
-                    rows[name].append((number, (used - opening) / deliveries * 1e6, said))
+                    what = "deliveries" if arguments.subscribers else "published"
+                    said["rate"] = said["published"] / arguments.seconds
+                    rows[name].append((number, (used - opening) / (said[what] - few[what]) * 1e6, said))
 
-        print(f"{arguments.subscribers} subscribers, {arguments.rate:g} publications/s of {arguments.size} bytes, "
+        print(f"{arguments.subscribers} subscribers ({arguments.transport}), "
+              f"{arguments.rate or 'as many as are answered'} publications/s of {arguments.size} bytes, "
               f"{arguments.rounds} rounds of {arguments.seconds:g} s; medians")
-        bridge.print_table(rows, "CPU µs/delivery", ("p50_ms", "p99_ms"))
+        cost = "CPU µs/delivery" if arguments.subscribers else "CPU µs/publish"
+        bridge.print_table(rows, cost, ("rate", "p50_ms", "p99_ms"))
         return 1 if failed else 0
     finally:
         bench.stop()

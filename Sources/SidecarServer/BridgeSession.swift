@@ -540,6 +540,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     private func messageDone(_ delivery: Delivery) {
+        underWay = nil  // an idle session does not keep the last message
         if let outbox = shard.state.outbox {
             for sequence in delivery.sequences { outbox.answered(id: id, sequence: sequence) }
         }

@@ -214,11 +214,7 @@ public final class EdgeService: Service {
             .serverChannelOption(.maxMessagesPerRead, value: 8)
             // One read a turn keeps a busy client from holding up its loop, and idle ones small.
             .childChannelOption(.maxMessagesPerRead, value: 1)
-            // The buffer that a connection keeps: small until it is seen to receive more.
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 1024, maximum: 65_536)
-            )
+            .childChannelOption(.recvAllocator, value: ReadBuffers())
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     // No such option on a Unix socket, and no need.

@@ -93,7 +93,11 @@ final class ShardChannels {
         while true {
             let deliveries = inbox.take()
             if deliveries.isEmpty { return }
-            for (delivery, start) in deliveries { deliver(delivery, since: start) }
+            if deliveries.count == 1, let (delivery, start) = deliveries.first {
+                deliver(delivery, since: start)
+            } else {
+                flushes.gathering { for (delivery, start) in deliveries { deliver(delivery, since: start) } }
+            }
         }
     }
 

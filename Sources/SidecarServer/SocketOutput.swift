@@ -155,6 +155,7 @@ final class FlushQueue {
     private var underWay: [SocketOutput] = []
     private var isScheduled = false
     private var isFlushing = false
+    private var isHeld = false
     private var buffer = ByteBufferAllocator().buffer(capacity: SocketOutput.gatherLimit)
 
     init(eventLoop: any EventLoop) {
@@ -163,7 +164,7 @@ final class FlushQueue {
 
     func add(_ output: SocketOutput) {
         waiting.append(output)
-        if waiting.count >= Self.most { return flush() }
+        if waiting.count >= Self.most, !isHeld { return flush() }
         guard !isScheduled else { return }
         isScheduled = true
         // It runs when all that is readable has been read.
@@ -183,6 +184,15 @@ final class FlushQueue {
             underWay.removeAll(keepingCapacity: true)
         }
         isFlushing = false
+    }
+
+    /// Gathers all that `body` writes, however many connections that are: several messages for each of them then cost
+    /// one write.
+    func gathering(_ body: () -> Void) {
+        isHeld = true
+        body()
+        isHeld = false
+        flush()
     }
 
     /// Hands several buffers as one to `body`.

@@ -29,8 +29,8 @@ func frames(_ count: Int) throws {
 /// The app's answer to an event is read, head and body.
 func replies(_ count: Int) throws {
     let answer = ByteBuffer(
-        string: "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nDate: Sat, 28 Nov 2026 10:00:00 GMT\r\n"
-            + "Server: example\r\nX-Request-Id: 0123456789abcdef\r\nContent-Length: 64\r\n\r\n"
+        string: "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            + "Date: Sat, 28 Nov 2026 10:00:00 GMT\r\nServer: example\r\nX-Request-Id: 0123456789abcdef\r\nContent-Length: 64\r\n\r\n"
             + String(buffer: payload)
     )
     var reader = HTTPReplyReader(limits: HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200))
@@ -39,7 +39,8 @@ func replies(_ count: Int) throws {
         var bytes = ByteBuffer(bytes: answer.readableBytesView)
         reader.append(&bytes)
         guard case .head(let head) = try reader.next(), case .body(let body) = try reader.next(),
-            case .end = try reader.next(), case .message(.text, payload) = try WebhookReply(head: head, body: body).output
+            case .end = try reader.next(),
+            case .message(.text, payload) = try WebhookReply(head: head, body: body).output
         else { throw Wrong() }
     }
 }
@@ -47,7 +48,8 @@ func replies(_ count: Int) throws {
 /// A client's request is read.
 func requests(_ count: Int) throws {
     let request = ByteBuffer(
-        string: "GET /articles/2026?page=2 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+        string: "GET /articles/2026?page=2 HTTP/1.1\r\nHost: shop.example\r\n"
+            + "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
             + "Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\n"
             + "Cookie: session=0123456789abcdef0123456789abcdef\r\nConnection: keep-alive\r\n\r\n"
     )

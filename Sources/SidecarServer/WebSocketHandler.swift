@@ -186,6 +186,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
                     heartbeat.receivedMessage(at: readAt)
                 }
                 handle(event)
+                if bytes.readableBytes == 0 { break }
             }
         } catch {
             fail(error)

@@ -23,6 +23,7 @@ final class WebhookCall: BackendExchange {
     private let startedAt: NIODeadline
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
+    private var status = 0
     private var body = ByteBuffer()
     private var hasRetried = false
 
@@ -72,6 +73,7 @@ final class WebhookCall: BackendExchange {
             break
         case .head(let head):
             self.head = head
+            status = head.status
         case .body(let bytes):
             if body.readableBytes + bytes.readableBytes > shard.configuration.settings.maxReplyBytes {
                 connection?.abort()
@@ -82,7 +84,8 @@ final class WebhookCall: BackendExchange {
                 body.writeImmutableBuffer(bytes)
             }
         case .end:
-            guard let head else { return }
+            // Moved out, since nobody needs it here any more.
+            guard let head = head.take() else { return }
             finish(.success((head, body)))
         }
     }
@@ -103,9 +106,7 @@ final class WebhookCall: BackendExchange {
 
     private func failure(of outcome: Outcome) -> DeliveryFailure? {
         if case .failure(let failure) = outcome { return failure }
-        // The head is still here; a copy of the answer would be made only to look at it.
-        guard let status = head?.status, !(200..<300).contains(status) else { return nil }
-        return .status(status)
+        return (200..<300).contains(status) ? nil : .status(status)
     }
 
     /// The permit goes back first, so that whoever waits is served before this session's next event.

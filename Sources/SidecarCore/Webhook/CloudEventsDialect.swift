@@ -310,7 +310,7 @@ public final class CloudEventsDialect: Sendable {
             pen.write("ce-type: ")
             pen.write(type)
             pen.write("\r\nce-id: ")
-            pen.write(connectionID)
+            pen.write(string: connectionID)
             pen.write("-")
             pen.write(sequence)
             pen.write("\r\nce-sequence: ")

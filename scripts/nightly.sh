@@ -24,3 +24,6 @@ SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_HISTORY_CLIENTS=200 
 
 echo "=== benchmark"
 make bench
+
+echo "=== an hour of clients that come and go"
+.venv/bin/python Tests/Soak/run.py --minutes "${SIDESOCKET_SOAK_MINUTES:-60}"

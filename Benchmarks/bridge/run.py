@@ -114,7 +114,9 @@ def start_nginx(bench, upstreams, locations):
     nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if module is None or nginx is None:
         return None
-    port, folder = free_port(), bench.folder
+    port = free_port()
+    folder = bench.folder / f"nginx-{port}"
+    folder.mkdir()
     temporary = "".join(
         f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

@@ -34,7 +34,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private let timer = TimerEntry()
     private let output: SocketOutput
     private let isEncrypted: Bool
-    /// The last request of an event, so that the next one finds its memory.
+    /// The last request that was composed here, so that the next one finds its memory.
     private var request = ByteBufferAllocator().buffer(capacity: 1024)
     private var reader: HTTPReplyReader
     private var context: ChannelHandlerContext?
@@ -84,21 +84,23 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     /// Writes a whole request that `body` composes.
     func sendWhole(_ body: (inout ByteBuffer) -> Void) {
+        isRequestWhole = true
+        write(body)
+    }
+
+    /// Writes what `body` composes.
+    func write(_ body: (inout ByteBuffer) -> Void) {
         if request.capacity > Self.keptCapacity { request = ByteBuffer() }
         request.clear()
         body(&request)
-        sendWhole(request)
+        output.write(request)
     }
 
     /// Writes a part of a request.
     func write(_ bytes: ByteBuffer) { output.write(bytes) }
-    func flush() { output.flush() }
 
     /// The request has been written to its end.
-    func requestIsWhole() {
-        isRequestWhole = true
-        output.flush()
-    }
+    func requestIsWhole() { isRequestWhole = true }
 
     /// Moves the moment at which the exchange has taken too long; nil for never.
     func setDeadline(_ deadline: NIODeadline?) {

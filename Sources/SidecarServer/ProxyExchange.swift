@@ -66,7 +66,6 @@ final class ProxyExchange: BackendExchange {
         } else {
             connection.write(bytes)
         }
-        connection.flush()
         if !isReplyBegun { connection.setDeadline(.now() + shard.configuration.settings.proxyTimeout) }
     }
 
@@ -107,24 +106,25 @@ final class ProxyExchange: BackendExchange {
             to: head.method == "HEAD" ? .head : .other,
             by: .now() + shard.configuration.settings.proxyTimeout
         )
-        shard.scratch.clear()
+        if isRequestWhole {
+            connection.sendWhole(writeHead)  // the retry of a request without a body
+        } else {
+            // What is there of the body goes out with it, at the end of the turn.
+            connection.write(writeHead)
+            handler?.pump()
+            handler?.noteProgress()
+        }
+    }
+
+    private func writeHead(into buffer: inout ByteBuffer) {
         PassThroughHeads.writeRequest(
             head,
             target: target,
             client: client,
             appAuthority: pool?.origin.authority ?? "",
             preserveHost: shard.configuration.settings.preserveHost,
-            into: &shard.scratch
+            into: &buffer
         )
-        if isRequestWhole {
-            connection.sendWhole(shard.scratch)  // the retry of a request without a body
-        } else {
-            connection.write(shard.scratch)
-            // A request without a body ends in the same step, and goes out in one piece.
-            handler?.pump()
-            connection.flush()
-            handler?.noteProgress()
-        }
     }
 
     func backendReplied(_ part: HTTPReplyPart) {

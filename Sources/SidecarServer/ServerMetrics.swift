@@ -75,13 +75,18 @@ final class ServerMetrics: Sendable {
     let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")
     let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
     private let proxyByClass: [Counter]
+    private let handshakes: [HandshakeResult: Counter]
 
     init() {
         proxyByClass = (1...5).map {
             Counter(label: "sidesocket_proxy_requests_total", dimensions: [("code_class", "\($0)xx")])
         }
+        let counters = HandshakeResult.allCases.map { result in
+            (result, Counter(label: "sidesocket_handshakes_total", dimensions: [("result", result.rawValue)]))
+        }
+        handshakes = Dictionary(uniqueKeysWithValues: counters)
         // Series that alerts refer to exist from the start, at zero.
-        for result in HandshakeResult.allCases { count(result, by: 0) }
+        for (_, counter) in counters { counter.increment(by: 0) }
     }
 
     func webhook(for kind: SessionEvent.Kind) -> Webhook {
@@ -93,9 +98,7 @@ final class ServerMetrics: Sendable {
         }
     }
 
-    func count(_ result: HandshakeResult, by amount: Int64 = 1) {
-        Counter(label: "sidesocket_handshakes_total", dimensions: [("result", result.rawValue)]).increment(by: amount)
-    }
+    func count(_ result: HandshakeResult) { handshakes[result]?.increment() }
 
     func connectionClosed(code: UInt16, initiator: SidecarCore.CloseInitiator) {
         Counter(

@@ -3,18 +3,22 @@ import NIOCore
 extension ByteBuffer {
     /// Appends `name: value CRLF`; the value must have been checked or encoded before.
     mutating func writeField(_ name: StaticString, _ value: String) {
-        writeStaticString(name)
-        writeStaticString(": ")
-        writeString(value)
-        writeStaticString("\r\n")
+        writeText(measure: name.utf8CodeUnitCount + value.utf8.count + 4) { pen in
+            pen.write(name)
+            pen.write(": ")
+            pen.write(string: value)
+            pen.write("\r\n")
+        }
     }
 
     /// Appends a field line from bytes that the parser has accepted.
     mutating func writeField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        writeBytes(name)
-        writeStaticString(": ")
-        writeBytes(value)
-        writeStaticString("\r\n")
+        writeText(measure: name.count + value.count + 4) { pen in
+            pen.write(name)
+            pen.write(": ")
+            pen.write(value)
+            pen.write("\r\n")
+        }
     }
 
     /// Appends a decimal number without making a string.

@@ -66,17 +66,26 @@ public enum HeaderRules {
     ///
     /// Fields that we write ourselves, and those that frame or address the message, cannot be named away.
     static func namedByConnection(_ headers: HTTPHeaders) -> [String] {
-        guard headers.contains("connection") else { return [] }
         var names: [String] = []
-        for value in headers.values(of: "connection") {
-            for part in value.split(separator: ",").prefix(64) {
-                let name = part.filter { $0 != " " && $0 != "\t" }.lowercased()
-                switch name {
-                case "", "close", "keep-alive", "upgrade", "host", "content-length": continue
-                default: names.append(name)
+        headers.forEach { field, value in
+            guard HTTPField.equals(field, "connection") else { return }
+            var rest = value[...]
+            for _ in 0..<64 where !rest.isEmpty {
+                var part = rest.prefix { $0 != UInt8(ascii: ",") }
+                rest = rest.dropFirst(part.count + 1)
+                while let first = part.first, first == 0x20 || first == 0x09 { part.removeFirst() }
+                while let last = part.last, last == 0x20 || last == 0x09 { part.removeLast() }
+                let name = UnsafeRawBufferPointer(rebasing: part)
+                if !name.isEmpty, !isNeverNamed(name) {
+                    names.append(String(decoding: name, as: UTF8.self).lowercased())
                 }
             }
         }
         return names
+    }
+
+    private static func isNeverNamed(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.equals(name, "upgrade") || HTTPField.equals(name, "keep-alive") || HTTPField.equals(name, "close")
+            || HTTPField.equals(name, "host") || HTTPField.equals(name, "content-length")
     }
 }

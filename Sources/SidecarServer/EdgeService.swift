@@ -301,7 +301,9 @@ public final class EdgeService: Service {
     private func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
         let timeout = live.withLock { $0.configuration.settings.drainTimeout }
         let deadline = NIODeadline.now() + timeout
+        let occupancy = state.channels.occupancy
         state.beginDrain()
+        occupancy?.flush()
         logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
         // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
         let span = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
@@ -309,8 +311,6 @@ public final class EdgeService: Service {
         await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
         for listener in listeners { try? await listener.close().get() }
         await shards.forEach { $0.drainRequests() }
-        let occupancy = state.channels.occupancy
-        occupancy?.flush()
         await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } && occupancy?.isSettled ?? true }
         state.gate.stop()
         let left = await shards.sum { $0.endNow() }

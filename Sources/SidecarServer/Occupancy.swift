@@ -33,6 +33,7 @@ final class OccupancyReporter: TimerOwner {
     private let process = ConnectionID.make()
     private var count: UInt64 = 0
     private var underWay = 0
+    private var isSending = false
 
     init(_ occupancy: Occupancy, shard: LoopShard) {
         self.occupancy = occupancy
@@ -47,12 +48,16 @@ final class OccupancyReporter: TimerOwner {
     }
 
     private func sendDue(at now: NIODeadline) {
+        guard !isSending else { return }  // an event that ended at once: the loop below goes on
+        isSending = true
+        defer { isSending = false }
         while underWay < Self.maxUnderWay, let event = occupancy.next(at: now) {
             underWay += 1
             count += 1
             OccupancyDelivery(event, id: "\(process)-\(count)", shard: shard) {
                 self.underWay -= 1
                 self.occupancy.told(event.channel)
+                self.sendDue(at: .now())
             }.start()
         }
     }

@@ -55,19 +55,28 @@ final class SocketOutput {
     }
 
     /// Adds bytes; they go out when the event loop comes to the end of its turn, or with ``flush()``.
-    func write(_ bytes: ByteBuffer) {
-        if first == nil {
-            first = bytes
-        } else {
-            more.append(bytes)
-        }
-        gatheredBytes += bytes.readableBytes
+    ///
+    /// - Parameter rest: What belongs directly behind them; nothing that a flush leads to comes in between. Of a
+    ///   connection that is gone nothing is kept.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
+        guard channel != nil else { return }
+        add(bytes)
+        if let rest { add(rest) }
         if gatheredBytes > Self.gatherLimit {
             flush()
         } else if !isQueued {
             isQueued = true
             queue.add(self)
         }
+    }
+
+    private func add(_ bytes: ByteBuffer) {
+        if first == nil {
+            first = bytes
+        } else {
+            more.append(bytes)
+        }
+        gatheredBytes += bytes.readableBytes
     }
 
     /// Writes what was gathered.

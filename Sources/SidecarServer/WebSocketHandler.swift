@@ -390,10 +390,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         return Outbox.Message(header: frame, payload: body)
     }
 
-    private func write(_ message: Outbox.Message) {
-        write(message.header)
-        if let payload = message.payload { write(payload) }
-    }
+    private func write(_ message: Outbox.Message) { write(message.header, message.payload) }
 
     /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
     private func sendWaiting(all: Bool = false) {
@@ -401,10 +398,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         output.flush()
     }
 
-    private func write(_ bytes: ByteBuffer) {
+    private func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         heartbeat.sent(at: .now())
-        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
-        output.write(bytes)
+        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes + (rest?.readableBytes ?? 0))
+        output.write(bytes, rest)
     }
 
     /// A client that does not read may not make us hold more than its budget.

@@ -220,3 +220,20 @@ def test_tiny_messages_to_clients_that_do_not_read_cost_no_more_than_the_budget(
     assert edge.metric("slow_client_total", action="drop-newest") > 10_000
     assert edge.metric("send_buffer_bytes") <= 4 * (BUDGET + (8 << 10))
     assert edge.peak_rss - before < 24 << 20
+
+
+@pytest.mark.parametrize("size", [5_001, 20_001])
+def test_a_client_that_resets_in_the_middle_of_a_burst_leaves_nothing_behind_in_the_gauge(app, sidesocket, size):
+    """64 messages of 62 bytes, then a large one whose header is the byte too much to be gathered."""
+    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="4MiB", COMPRESSION="off", THREADS=1)
+    sends = [{"send": {"text": "x" * (size if n % 65 == 64 else 62)}} for n in range(650)]
+    app.on(commands(*sends), event="message")
+    for clients in range(1, 41):
+        one = edge.websocket("/ws")
+        one.text("go")
+        for _ in range(7 * clients):
+            one.message()
+        one.reset()
+    app.wait_events(40, "close", timeout=30)
+    edge.wait_metric("connections", 0)
+    edge.wait_metric("send_buffer_bytes", 0)

@@ -37,10 +37,14 @@ public struct OccupancyWatch: Sendable {
     public init() {}
 
     /// True when the app knows everything.
-    public var isSettled: Bool { entries.values.allSatisfy { !$0.isUnderWay && $0.isOccupied == $0.isTold } }
+    public var isSettled: Bool { !entries.values.contains(where: isUntold) }
     /// Channels of which the app has to be told, or is being told.
     public var untold: Int {
-        entries.values.count { $0.isUnderWay || $0.isOccupied != $0.isTold }
+        entries.values.count(where: isUntold)
+    }
+
+    private func isUntold(_ entry: Entry) -> Bool {
+        entry.isUnderWay || entry.isOccupied != entry.isTold && !(isFlushing && entry.isOccupied)
     }
 
     /// The first subscriber has come to a channel, or the last one has gone.
@@ -57,7 +61,7 @@ public struct OccupancyWatch: Sendable {
             queue.removeFirst()
             guard var entry = entries[first.channel], entry.dueAt == first.dueAt else { continue }
             entry.dueAt = nil
-            let isNews = entry.isOccupied != entry.isTold && !entry.isUnderWay
+            let isNews = entry.isOccupied != entry.isTold && !entry.isUnderWay && !(isFlushing && entry.isOccupied)
             if isNews {
                 entry.isTold = entry.isOccupied
                 entry.isUnderWay = true
@@ -79,6 +83,7 @@ public struct OccupancyWatch: Sendable {
         entries[channel] = entry.isSettled ? nil : entry
     }
 
-    /// From now on everything is due at once, since the process ends.
+    /// From now on the app hears at once of channels that lose their subscribers, and of no others, since the process
+    /// ends.
     public mutating func flush() { isFlushing = true }
 }

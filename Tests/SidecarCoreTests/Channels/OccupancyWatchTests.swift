@@ -101,6 +101,24 @@ struct OccupancyWatchTests {
         #expect(watch.isSettled)
     }
 
+    @Test("At the end nobody is told of new subscribers, who will leave at once")
+    func flushWithNewSubscribers() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        watch.changed(other, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) != nil)
+        watch.flush()
+        #expect(watch.next(at: after(5)) == nil)
+        #expect(watch.untold == 1)
+        watch.told(room, at: after(5))
+        watch.changed(other, isOccupied: false, at: after(6))
+        watch.changed(room, isOccupied: false, at: after(6))
+        #expect(watch.next(at: after(6)) == vacated(room))
+        #expect(watch.next(at: after(6)) == nil)
+        watch.told(room, at: after(6))
+        #expect(watch.isSettled)
+    }
+
     @Test("Random changes end with what is so, each event a change from the one before")
     func random() {
         var generator = SystemRandomNumberGenerator()

@@ -70,19 +70,22 @@ def main():
 
     bench = bridge.Bench(pathlib.Path(tempfile.mkdtemp(prefix="passthrough-")))
     try:
-        app = bridge.start_nginx(bench, "", f'    location / {{ return 200 "{"x" * 1024}"; }}\n')
-        if app is None:
+        pages = bridge.start_nginx(bench, "", f'    location / {{ return 200 "{"x" * 1024}"; }}\n')
+        if pages is None:
             sys.exit("bench: nginx is not installed (Debian: scripts/setup.sh peers)")
-        servers = {
-            "sidesocket": bridge.start_sidesocket(bench, arguments.binary, arguments.env, app[1]),
-            "nginx": start_nginx(bench, app[1]),
-            "caddy": start_caddy(bench, app[1]),
-        }
-        servers = {name: server for name, server in servers.items() if server}
+        # It reads what is posted, as an app does; a page of nginx would answer before that.
+        echo, echo_port = bench.build("app"), bridge.free_port()
+        bench.start([echo, echo_port], echo_port)
         post = bench.folder / "post.lua"
         post.write_text(POST % 16384)
         failed = False
-        for title, script in (("GET, 1 KiB back", None), ("POST of 16 KiB", post)):
+        for title, script, app_port in (("GET, 1 KiB back", None, pages[1]), ("POST of 16 KiB, and back", post, echo_port)):
+            servers = {
+                "sidesocket": bridge.start_sidesocket(bench, arguments.binary, arguments.env, app_port),
+                "nginx": start_nginx(bench, app_port),
+                "caddy": start_caddy(bench, app_port),
+            }
+            servers = {name: server for name, server in servers.items() if server}
             rows = {name: [] for name in servers}
             for number in range(-1, arguments.rounds):  # round -1 warms up and does not count
                 for name, (pid, port) in servers.items():

@@ -206,19 +206,12 @@ public final class EdgeService: Service {
                     )
                 }
             }
-            .childChannelOption(
-                .writeBufferWaterMark,
-                value: .init(low: max(highWater / 2, 1), high: max(highWater, 1))
-            )
             // Counted before more are accepted.
             .serverChannelOption(.maxMessagesPerRead, value: 8)
-            // One read a turn keeps a busy client from holding up its loop, and idle ones small.
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: ReadBuffers())
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    // No such option on a Unix socket, and no need.
-                    try? channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+                    // Here, since options of the bootstrap cost a future each.
+                    if let options = channel.syncOptions { try TransportLimits.setForRequests(on: options, highWater) }
                     if let shard = shards.shard(of: channel.eventLoop) { try Self.buildPipeline(of: channel, shard) }
                 }
             }

@@ -4,6 +4,8 @@ import NIOCore
     import Glibc
 #elseif canImport(Musl)
     import Musl
+#elseif canImport(Darwin)
+    import Darwin
 #endif
 
 /// What goes out on one connection, in order.
@@ -141,8 +143,8 @@ final class SocketOutput {
                     let sent = Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
                 #elseif canImport(Musl)
                     let sent = Musl.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
-                #else
-                    let sent = -1
+                #elseif canImport(Darwin)
+                    let sent = Darwin.send(descriptor, bytes.baseAddress, bytes.count, 0)  // NIO sets SO_NOSIGPIPE
                 #endif
                 if sent < 0, errno == EINTR { continue }
                 return max(sent, 0)

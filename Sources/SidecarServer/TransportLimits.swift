@@ -6,6 +6,18 @@ enum TransportLimits {
     /// Above this many bytes in the channel, messages wait in the outbox, where they count with all that they hold.
     private static let channelHighWater = 4096
 
+    /// Sets what holds from the accept on.
+    ///
+    /// - Parameter highWater: So many unsent bytes stop the reading of an answer, at least 1.
+    static func setForRequests(on options: any NIOSynchronousChannelOptions, _ highWater: Int) throws {
+        try options.setOption(.writeBufferWaterMark, value: .init(low: max(highWater / 2, 1), high: max(highWater, 1)))
+        // One read a turn keeps a busy client from holding up its loop, and idle ones small.
+        try options.setOption(.maxMessagesPerRead, value: 1)
+        try options.setOption(.recvAllocator, value: ReadBuffers())
+        // No such option on a Unix socket, and no need.
+        try? options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+    }
+
     /// Sets what holds for every client. There are no such TCP options on a Unix socket.
     static func set(on options: any NIOSynchronousChannelOptions, _ configuration: ServerConfiguration) {
         let high = min(channelHighWater, configuration.settings.maxSendBufferBytes)

@@ -90,7 +90,8 @@ class Soak:
     async def talk(self, socket):
         leaves = min(time.monotonic() + random.expovariate(1 / self.arguments.stay), self.ends)
         while time.monotonic() < leaves:
-            await asyncio.sleep(min(random.expovariate(self.arguments.rate), max(leaves - time.monotonic(), 0)))
+            if not await self.rest(socket, min(random.expovariate(self.arguments.rate), leaves - time.monotonic())):
+                return
             data = os.urandom(random.choice(SIZES) // 4 + 1) * 4  # four times smaller when it is compressed
             await socket.send_bytes(data)
             answer = await socket.receive(timeout=120)
@@ -100,6 +101,15 @@ class Soak:
                 return self.fault("another answer than what was sent")
             self.messages += 1
         await socket.close()
+
+    async def rest(self, socket, seconds):
+        """Nothing should come now; to read is what lets the library answer pings."""
+        try:
+            message = await socket.receive(timeout=max(seconds, 0.01))
+        except TimeoutError:
+            return True
+        self.fault(f"closed: {message.type.name} {socket.close_code}")
+        return False
 
     async def restarts(self, app):
         while time.monotonic() + self.arguments.restart_every < self.ends:

@@ -73,7 +73,6 @@ private final class OccupancyDelivery: WebhookSource {
     private let dueSince = NIODeadline.now()
     private var askedAt = NIODeadline.now()
     private var failures = 0
-    private var ticket: WebhookTicket?
     private let timer = CallbackTimer()
 
     /// - Parameter done: Called once, when the app has taken it or never will.
@@ -90,13 +89,12 @@ private final class OccupancyDelivery: WebhookSource {
         askedAt = now
         switch shard.state.gate.acquire(.closes, for: self, on: shard.eventLoop, at: now) {
         case .granted(let address): call(address: address, at: now)
-        case .queued(let ticket): self.ticket = ticket
+        case .queued: break  // the gate keeps it until its turn has come
         case .full, .unavailable: failed(.connect("No address of it can be called."), retryAfter: nil)
         }
     }
 
     func permitGranted(_ ticket: WebhookTicket, address: Int) {
-        self.ticket = nil
         call(address: address, at: .now())
     }
 
@@ -121,11 +119,21 @@ private final class OccupancyDelivery: WebhookSource {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
-            let reply = try? WebhookReply(head: head, body: body)
-            for publication in reply?.publications ?? [] { shard.channels.publish(publication, excluding: nil) }
+            publish(head, body)
             done()
         } catch {
             failed(error, retryAfter: outcome.retryAfter)
+        }
+    }
+
+    /// The event is delivered, whatever the answer asks for.
+    private func publish(_ head: HTTPReplyHead, _ body: ByteBuffer) {
+        do throws(DeliveryFailure) {
+            for publication in try WebhookReply(head: head, body: body).publications {
+                shard.channels.publish(publication, excluding: nil)
+            }
+        } catch {
+            log(error, level: .warning, "the answer to an event is not understood")
         }
     }
 
@@ -148,14 +156,19 @@ private final class OccupancyDelivery: WebhookSource {
     }
 
     private func gaveUp(_ failure: DeliveryFailure) {
-        shard.logger.error(
-            "the app did not take an event",
+        log(failure, level: .error, "the app did not take an event")
+        shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+        done()
+    }
+
+    private func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message) {
+        shard.logger.log(
+            level: level,
+            message,
             metadata: [
                 "channel": "\(event.channel.text)", "event": "\(event.isOccupied ? "occupied" : "vacated")",
                 "event_id": "\(id)", "why": "\(failure.sentence)",
             ]
         )
-        shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
-        done()
     }
 }

@@ -110,6 +110,18 @@ def test_an_event_that_the_app_refuses_is_counted_and_logged_and_holds_up_no_oth
     second.barrier()
 
 
+def test_an_answer_that_cannot_be_understood_is_logged_and_the_event_counts_as_delivered(app, edge):
+    app.on(Reply(200, "x", {"Sidesocket-Publish": "bad name"}), event="channel.occupied")
+    joining(app, "room")
+    socket = edge.websocket("/ws")
+    events_of(app, "occupied", 1)
+    line = eventually(lambda: next((line for line in edge.logs if line.get("channel") == "room"), None))
+    assert line["level"] == "warning" and "channel's name" in line["why"]
+    assert edge.metric("messages_dropped_total", reason="channel_event_undelivered") == 0
+    socket.barrier()
+    assert len(app.events("channel.occupied")) == 1
+
+
 def test_a_drain_tells_at_once_and_only_what_the_app_needs_to_know(app, edge):
     joining(app, "told")
     told_of = edge.websocket("/ws")

@@ -44,7 +44,11 @@ let package = Package(
         // Pure: RFC 6455 and 7692, bytes in, events out.
         .target(
             name: "WebSocketProtocol",
-            dependencies: ["CZlib", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: [
+                "CZlib",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: settings
         ),
         // Pure: policy and HTTP/1.1 messages; no sockets, no clock.

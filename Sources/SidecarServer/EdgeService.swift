@@ -188,6 +188,7 @@ public final class EdgeService: Service {
             perMillisecond: ServerConfiguration.acceptsPerMillisecond * Double(settings.threads ?? System.coreCount),
             burst: ServerConfiguration.acceptBurst
         )
+        // What it accepts inherits TCP_NODELAY, which NIO sets on every listening socket.
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)

@@ -26,8 +26,8 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
         let address = context.remoteAddress
-        let peer = address?.ipAddress.flatMap { IPAddress($0) }
-        let isUnixPeer = address != nil && address?.ipAddress == nil
+        let peer = address.flatMap { IPAddress($0) }
+        let isUnixPeer = address != nil && peer == nil
         if !shard.admission.trusts(peer: peer, isUnixSocket: isUnixPeer) {
             refuse("the peer is not one of TRUSTED_PROXIES", context)
         }

@@ -14,8 +14,6 @@ enum TransportLimits {
         // One read a turn keeps a busy client from holding up its loop, and idle ones small.
         try options.setOption(.maxMessagesPerRead, value: 1)
         try options.setOption(.recvAllocator, value: ReadBuffers())
-        // No such option on a Unix socket, and no need.
-        try? options.setOption(.tcpOption(.tcp_nodelay), value: 1)
     }
 
     /// Sets what holds for every client. There are no such TCP options on a Unix socket.

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import urllib.parse
+from socket import IPPROTO_TCP, TCP_NODELAY
 
 import pytest
 from support.app import Reply, commands, echo, gate
@@ -20,6 +21,15 @@ TEXT_PLAIN = {"Content-Type": "text/plain"}
 def close_event(app, timeout=10):
     """The body of the (last) close event."""
     return json.loads(app.wait_events(1, "close", timeout)[-1].body)
+
+
+# The socket
+
+
+def test_small_messages_do_not_wait_for_the_acknowledgement_of_earlier_ones(app, edge):
+    socket = edge.websocket()
+    (ours,) = [twin for twin in edge.sockets() if twin.getpeername() == socket.sock.getsockname()]
+    assert ours.getsockopt(IPPROTO_TCP, TCP_NODELAY) == 1
 
 
 # Events

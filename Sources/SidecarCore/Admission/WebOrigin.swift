@@ -11,24 +11,28 @@ struct OriginAuthority: Equatable {
     /// sign, a zone, a port with a leading zero or above 65535.
     init?(_ text: Substring) {
         var rest: Substring
-        if text.first == "[" {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            let inside = text[text.index(after: text.startIndex)..<end]
-            guard inside.contains(":"), !inside.contains("%"), let address = IPAddress(inside) else { return nil }
+        if text.utf8.first == UInt8(ascii: "[") {
+            guard let end = text.utf8.firstIndex(of: UInt8(ascii: "]")) else { return nil }
+            let inside = text[text.utf8.index(after: text.startIndex)..<end]
+            guard inside.utf8.contains(UInt8(ascii: ":")), !inside.utf8.contains(UInt8(ascii: "%")),
+                let address = IPAddress(inside)
+            else { return nil }
             // An IPv4-mapped address stays another host than the IPv4 address, as it is for browsers.
             host = address.isIPv4 ? "[::ffff:\(address)]" : "[\(address)]"
-            rest = text[text.index(after: end)...]
+            rest = text[text.utf8.index(after: end)...]
         } else {
-            let end = text.firstIndex(of: ":") ?? text.endIndex
+            let end = text.utf8.firstIndex(of: UInt8(ascii: ":")) ?? text.endIndex
             guard Self.isName(text[..<end]) else { return nil }
-            host = text[..<end].lowercased()
+            host = text[..<end].inLowerCase
             rest = text[end...]
         }
         if rest.isEmpty {
             port = nil
             return
         }
-        guard rest.removeFirst() == ":", rest.utf8.count <= 5, rest.utf8.first != UInt8(ascii: "0"),
+        guard rest.utf8.first == UInt8(ascii: ":") else { return nil }
+        rest = rest[rest.utf8.index(after: rest.startIndex)...]
+        guard rest.utf8.count <= 5, rest.utf8.first != UInt8(ascii: "0"),
             let number = WholeNumber.read(rest), (1...65535).contains(number)
         else { return nil }
         port = number
@@ -67,9 +71,11 @@ struct WebOrigin: Sendable, Hashable {
     ///
     /// Nil for anything else, so `null` and lists of origins too.
     init?(_ text: Substring) {
-        guard let mark = text.firstRange(of: "://"), Self.isScheme(text[..<mark.lowerBound]) else { return nil }
-        scheme = text[..<mark.lowerBound].lowercased()
-        let rest = text[mark.upperBound...]
+        guard let mark = text.utf8.firstIndex(of: UInt8(ascii: ":")), text[mark...].utf8.starts(with: "://".utf8),
+            Self.isScheme(text[..<mark])
+        else { return nil }
+        scheme = text[..<mark].inLowerCase
+        let rest = text[text.utf8.index(mark, offsetBy: 3)...]
         let ownPort = Self.ownPort(of: scheme)
         if rest.isEmpty, ownPort == nil {
             host = ""
@@ -99,5 +105,13 @@ struct WebOrigin: Sendable, Hashable {
             HTTPField.isLetter($0) || HTTPField.isDigit($0) || $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "-")
                 || $0 == UInt8(ascii: ".")
         }
+    }
+}
+
+extension Substring {
+    /// ASCII in lower case; most of it is already.
+    fileprivate var inLowerCase: String {
+        let isLower = utf8.allSatisfy { !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
+        return isLower ? String(self) : lowercased()
     }
 }

@@ -11,10 +11,20 @@ enum FieldSyntax {
 
     /// True when a list over several fields has `token`, which is given in lower case, in any case of letters.
     static func list(_ values: [String], contains token: StaticString) -> Bool {
-        Self.elements(of: values).contains { element in
-            token.withUTF8Buffer { expected in
-                element.count == expected.count && zip(element, expected).allSatisfy { Self.lowercased($0) == $1 }
+        values.contains { value in
+            var rest = value[...].utf8
+            while let comma = rest.firstIndex(of: UInt8(ascii: ",")) {
+                if Self.isToken(rest[..<comma], token) { return true }
+                rest = rest[rest.index(after: comma)...]
             }
+            return Self.isToken(rest, token)
+        }
+    }
+
+    private static func isToken(_ element: Substring.UTF8View, _ token: StaticString) -> Bool {
+        let element = trimmed(element)
+        return token.withUTF8Buffer { expected in
+            element.count == expected.count && zip(element, expected).allSatisfy { Self.lowercased($0) == $1 }
         }
     }
 

@@ -1,3 +1,5 @@
+import Crypto
+
 /// The server's side of the opening handshake over HTTP/1.1 (RFC 6455 §4.2).
 public enum Handshake {
     /// Checks a request to upgrade and makes what the 101 answer needs.
@@ -32,8 +34,13 @@ public enum Handshake {
 
     /// The value of `Sec-WebSocket-Accept` for the value of `Sec-WebSocket-Key` (§4.2.2).
     public static func acceptKey(for key: String) -> String {
-        Base64.encode(SHA1.digest(Array(key.utf8) + Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)))
+        var hash = Insecure.SHA1()
+        hash.update(data: Array(key.utf8))
+        hash.update(data: Self.keySuffix)
+        return Base64.encode(Array(hash.finalize()))
     }
+
+    private static let keySuffix = Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
 
     private static func checkRequestLine(_ request: UpgradeRequest) throws(HandshakeRefusal) {
         guard request.method == "GET" else { throw .badRequest("A WebSocket handshake is a GET request.") }

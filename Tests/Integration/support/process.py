@@ -1,5 +1,7 @@
 """The binary under test as a process: started with settings, watched, and judged at the end."""
 
+import ctypes
+import errno
 import functools
 import http.client
 import json
@@ -7,9 +9,13 @@ import os
 import re
 import resource
 import signal
+import socket
+import stat
 import subprocess
 import threading
 from pathlib import Path
+
+import pytest
 
 from .net import PATIENCE, eventually, free_port
 from .raw import Client
@@ -209,6 +215,30 @@ class Sidesocket:
     @property
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def sockets(self):
+        """Twins of its connected sockets, to ask for their options."""
+        libc, pidfd_getfd, twins = ctypes.CDLL(None, use_errno=True), 438, []
+        process = os.pidfd_open(self.process.pid)
+        try:
+            for name in os.listdir(f"/proc/{self.process.pid}/fd"):
+                twin = libc.syscall(pidfd_getfd, process, int(name), 0)
+                if twin < 0:
+                    if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+                        pytest.skip("the system does not let us look into another process")
+                    continue  # it closed meanwhile
+                if not stat.S_ISSOCK(os.fstat(twin).st_mode):
+                    os.close(twin)
+                    continue
+                one = socket.socket(fileno=twin)
+                try:
+                    one.getpeername()
+                    twins.append(one)
+                except OSError:
+                    one.close()  # it listens
+        finally:
+            os.close(process)
+        return twins
 
     # Its end
 

@@ -105,11 +105,21 @@ class Soak:
     async def rest(self, socket, seconds):
         """Nothing should come now; to read is what lets the library answer pings."""
         try:
-            message = await socket.receive(timeout=max(seconds, 0.01))
+            # Not receive's own timeout, which begins anew with each ping.
+            async with asyncio.timeout(max(seconds, 0.01)):
+                message = await socket.receive()
         except TimeoutError:
             return True
         self.fault(f"closed: {message.type.name} {socket.close_code}")
         return False
+
+    async def watch(self, pid):
+        """One line a minute, so that one sees a slope and not two points."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(60)
+            print(f"{(time.monotonic() - began) / 60:.0f} min: {memory(pid)} KiB, {descriptors(pid)} descriptors, "
+                  f"{self.opened} connections and {self.messages} messages so far", flush=True)
 
     async def restarts(self, app):
         while time.monotonic() + self.arguments.restart_every < self.ends:
@@ -156,6 +166,7 @@ async def run(arguments):
             url = f"ws://127.0.0.1:{port}/soak"
             clients = [asyncio.create_task(soak.client(session, url)) for _ in range(arguments.connections)]
             restarts = asyncio.create_task(soak.restarts(app))
+            watch = asyncio.create_task(soak.watch(process.pid))
             await asyncio.sleep(arguments.minutes * 60 * 0.4)
             warm = memory(process.pid)
             peak = warm
@@ -165,6 +176,7 @@ async def run(arguments):
             last = memory(process.pid)
             await asyncio.gather(*clients)
             restarts.cancel()
+            watch.cancel()
         await wait_for(lambda: descriptors(process.pid) <= files, 60)
         await wait_for(lambda: app.events["sidesocket.close"] >= soak.opened, 60)
         left = descriptors(process.pid) - files

@@ -6,42 +6,60 @@ import SidecarCore
 
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
 ///
-/// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say.
+/// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say. Its
+/// parts are in the files named after them: SessionAdmission, SessionRates, SessionEvents, SessionCompletions,
+/// SessionReplies, SessionIdentity, SessionNotes, SessionOperator.
 final class BridgeSession: WebhookSource, TimerOwner {
     let id: String
     let shard: LoopShard
+    /// What begins each of its requests.
     let prefix: ByteBuffer
     let clientAddress: String
-    private var handshake: HTTPRequestHead?
+    let isStream: Bool
+    private(set) weak var transport: (any SessionTransport)?
+    /// The order of its events, and the messages that wait.
     var machine: SessionStateMachine
-    /// When the close event of an earlier process happened.
-    private var recoveredCloseTime: Int64?
-    private var underWay: EventUnderWay?
+
+    // Until the app has accepted.
+    var handshake: HTTPRequestHead?
+    var client: ClientIdentity?
+
+    // The event that is with the app, or on its way there.
+    var underWay: EventUnderWay?
     /// Its place in the queue for a permit, while it waits.
-    private var ticket: WebhookTicket?
-    private var accountedBytes = 0
+    var ticket: WebhookTicket?
+    let retryTimer = CallbackTimer()
+    /// When the close event of an earlier process happened.
+    var recoveredCloseTime: Int64?
+
+    // Who the client is.
     private(set) var user: String?
     private var state: String?
-    private var identity: ByteBuffer?
-    private var isDraining = false
-    private var isOpen = false
-    private var isCounted = false
-    private var isWaitingForBudget = false
-    private var seat: AdmissionGuard.Seat?
-    private var userSeat: SharedBucket?
-    private var allowance: MessageAllowance
-    /// True while a rate keeps it from taking more.
-    private(set) var isThrottled = false
-    private var throttle: TimerEntry?
-    private let retryTimer = CallbackTimer()
-    private(set) weak var transport: (any SessionTransport)?
-    private let isStream: Bool
-    /// Where an event stream was before, until it has gone on from there.
-    var lastEventID: String?
-    /// The channels that it is in, each with its place among the subscribers.
-    var channels: [ChannelName: Int] = [:]
+    /// The fields that say so.
+    var identity: ByteBuffer?
     /// What tokens say of the client, and timers for it; nil for most.
     var clientIdentity: SessionIdentity?
+
+    // Limits.
+    private var seat: AdmissionGuard.Seat?
+    private var userSeat: SharedBucket?
+    var allowance: MessageAllowance
+    /// True while a rate keeps it from taking more.
+    var isThrottled = false
+    var throttle: TimerEntry?
+    private var accountedBytes = 0
+    private var isWaitingForBudget = false
+
+    /// The channels that it is in, each with its place among the subscribers.
+    var channels: [ChannelName: Int] = [:]
+    /// Where an event stream was before, until it has gone on from there.
+    var lastEventID: String?
+
+    /// True once the app has accepted, until the end.
+    var isOpen = false
+    /// True while it counts as a connection.
+    var isCounted = false
+    var isDraining = false
 
     /// Makes a session whose handshake the app has not seen yet.
     init(
@@ -98,8 +116,6 @@ final class BridgeSession: WebhookSource, TimerOwner {
         return first > 0 ? first - 1 : 0
     }
 
-    private var client: ClientIdentity?
-
     /// Delivers what an earlier process owed: the messages, then the end.
     func resume(_ recovered: RecoveredConnection) {
         shard.insert(self)
@@ -150,50 +166,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         accountBytes()
     }
 
-    // MARK: Rates
-
-    /// Counts a message against the rates; false when it is too much and the connection closes for it.
-    private func isAllowed(payloadBytes: Int) -> Bool {
-        if allowance.isUnlimited { return true }
-        let now = AdmissionGuard.now()
-        let metrics = shard.metrics
-        func overstepped(_ limit: DryRunLimit) { metrics.limited(limit.rawValue, action: "dry_run") }
-        switch shard.configuration.settings.rateLimitAction {
-        case .throttle:
-            if let excess = allowance.takeInDebt(payloadBytes: payloadBytes, now: now, overstepped: overstepped) {
-                pause(for: excess)
-            }
-            return true
-        case .close:
-            guard let limit = allowance.take(payloadBytes: payloadBytes, now: now, overstepped: overstepped) else {
-                return true
-            }
-            metrics.limited(limit.rawValue, action: "closed")
-            breached()
-            metrics.messagesDropped(1, reason: "rate_limited")
-            close(code: 4429, reason: "too many messages")
-            return false
-        }
-    }
-
-    /// Stops reading until the connection has tokens again; nothing is lost, the client's own buffer fills up.
-    private func pause(for excess: MessageAllowance.Excess) {
-        guard machine.isRunning else { return }
-        if !isThrottled { shard.metrics.limited(excess.limit.rawValue, action: "throttled") }
-        isThrottled = true
-        let entry = throttle ?? TimerEntry()
-        throttle = entry
-        shard.timers.arm(entry, owner: self, at: .now() + .nanoseconds(excess.wait))
-    }
-
-    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        isThrottled = false
-        throttle = nil
-        transport?.resumeReading()
-        return nil
-    }
-
-    private func leaveSeats() {
+    func leaveSeats() {
         if let throttle { shard.timers.cancel(throttle) }
         throttle = nil
         cancelIdentityTimers()
@@ -236,6 +209,9 @@ final class BridgeSession: WebhookSource, TimerOwner {
         return isPaused
     }
 
+    /// True when so much of its own waits that nothing more is read.
+    var isPaused: Bool { accountedBytes >= shard.configuration.settings.maxPendingBytes }
+
     /// Somebody has given bytes back to the process-wide budget.
     func budgetMayBeFree() {
         isWaitingForBudget = false
@@ -244,385 +220,6 @@ final class BridgeSession: WebhookSource, TimerOwner {
 
     /// Other settings hold from now on.
     func settingsChanged() { transport?.settingsChanged() }
-
-    // MARK: Events to the app
-
-    func permitGranted(_ ticket: WebhookTicket, address: Int) {
-        let now = NIODeadline.now()
-        guard self.ticket === ticket else {
-            // It gave up its place: the client has gone, or has waited too long.
-            shard.state.gate.release(ticket.lane, address: address, .neutral, on: shard.eventLoop, at: now)
-            return
-        }
-        self.ticket = nil
-        retryTimer.cancel(in: shard.timers)
-        call(address: address, at: now)
-    }
-
-    func writeRequest(into buffer: inout ByteBuffer) {
-        guard let underWay else { return }
-        let dialect = shard.configuration.dialect
-        let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        if case .open = underWay.delivery.event, let handshake, let client {
-            dialect.writeOpen(
-                handshake: handshake,
-                identity: identity,
-                connectionID: id,
-                client: client,
-                isStream: isStream,
-                unixMilliseconds: underWay.happenedAt,
-                signedAt: signedAt,
-                into: &buffer
-            )
-        } else {
-            dialect.write(
-                underWay.delivery,
-                prefix: prefix,
-                identity: identity,
-                connectionID: id,
-                unixMilliseconds: underWay.happenedAt,
-                signedAt: signedAt,
-                into: &buffer
-            )
-        }
-    }
-
-    func completed(_ outcome: WebhookCall.Outcome) {
-        guard let delivery = underWay?.delivery else { return }
-        switch delivery.event {
-        case .open: openCompleted(delivery, outcome)
-        case .message, .batch: messageCompleted(delivery, outcome)
-        case .revalidate: revalidationCompleted(delivery, outcome)
-        case .close: closeCompleted(delivery, outcome)
-        }
-    }
-
-    private func perform(_ step: SessionStateMachine.Step) {
-        switch step {
-        case .wait:
-            break
-        case .deliver(let delivery):
-            var happenedAt = delivery.time ?? WallClock.unixMilliseconds()
-            if case .close(let report) = delivery.event {
-                happenedAt = recoveredCloseTime ?? happenedAt
-                noteClosing(delivery.sequence, report, happenedAt)
-            }
-            underWay = EventUnderWay(delivery, happenedAt: happenedAt)
-            if case .open = delivery.event {
-                attempt(at: .now())
-            } else {
-                afterNoting { self.attempt(at: .now()) }
-            }
-        case .finish:
-            shard.remove(self)
-        }
-    }
-
-    /// Asks for a permit, for the first time or again.
-    private func attempt(at now: NIODeadline) {
-        guard let kind = underWay?.kind else { return }
-        underWay?.asked(at: now)
-        switch shard.state.gate.acquire(kind.lane, for: self, on: shard.eventLoop, at: now) {
-        case .granted(let address): call(address: address, at: now)
-        case .queued(let ticket):
-            self.ticket = ticket
-            if !waitsForAdmission { watchWait() }
-        case .full: turnAway(limit: "handshake_queue", .connectionLimit)
-        case .unavailable: turnAway(limit: "breaker", .appFailed)
-        }
-    }
-
-    private func call(address: Int, at now: NIODeadline) {
-        guard let kind = underWay?.kind, let askedAt = underWay?.askedAt else { return }
-        let metrics = shard.metrics.webhook(for: kind)
-        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
-        WebhookCall(
-            of: self,
-            lane: kind.lane,
-            metrics: metrics,
-            address: address,
-            shard: shard,
-            at: now
-        ).start()
-    }
-
-    private func leaveQueue() {
-        if let ticket { shard.state.gate.giveUp(ticket) }
-        ticket = nil
-    }
-
-    // MARK: Retries
-
-    /// While no address can be called, waiting for a permit takes from the time for retries; one attempt's time it may
-    /// always wait.
-    private func watchWait() {
-        guard let underWay else { return }
-        let settings = shard.configuration.settings
-        let deadline = underWay.dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
-        retryTimer.arm(in: shard.timers, at: max(deadline, .now() + .seconds(1))) { [weak self] _ in
-            self?.waitedLong()
-        }
-    }
-
-    private func waitedLong() {
-        guard ticket != nil, let delivery = underWay?.delivery else { return }
-        // Others come first, or somebody finds out right now whether the app is well.
-        if !shard.state.gate.isHopeless { return watchWait() }
-        leaveQueue()
-        gaveUp(delivery, .connect("No address of it can be called."))
-    }
-
-    /// Tries the event again later if there is time for it.
-    private func retries(_ failure: DeliveryFailure, retryAfter: TimeAmount?) -> Bool {
-        guard failure.isTransient, let attempt = underWay else { return false }
-        let now = NIODeadline.now()
-        guard
-            let delay = shard.configuration.retryPolicy.delay(
-                afterFailures: attempt.failures + 1,
-                since: attempt.dueSince,
-                now: now,
-                retryAfter: retryAfter,
-                jitter: .random(in: 0..<1)
-            )
-        else { return false }
-        underWay?.failures += 1
-        if attempt.failures == 0 { log(failure, attempt.delivery, level: .info, "an event is tried again") }
-        retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
-            guard let self, let kind = self.underWay?.kind else { return }
-            self.shard.metrics.webhook(for: kind).retries.increment()
-            self.attempt(at: now)
-        }
-        return true
-    }
-
-    // MARK: Answers
-
-    private func openCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
-        switch outcome {
-        case .failure(.connect) where triesOtherAddress():
-            break
-        case .failure(let failure):
-            log(failure, delivery, level: .warning)
-            decideAgainst(.fail(failure))
-        case .success(let (head, body)):
-            guard (200..<300).contains(head.status) else {
-                decideAgainst(.relay(head, body))
-                return
-            }
-            noteOpened()
-            afterNoting { self.opened(by: head, body: body, delivery) }
-        }
-    }
-
-    /// True while the handshake waits for its turn and the app has not heard of it.
-    private var waitsForAdmission: Bool {
-        guard ticket != nil, case .open? = underWay?.delivery.event else { return false }
-        return true
-    }
-
-    /// The handshake has waited for its turn as long as it may.
-    func admissionTimedOut() {
-        if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
-    }
-
-    /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
-    private func turnAway(limit: String, _ result: HandshakeResult) {
-        leaveQueue()
-        shard.metrics.limited(limit, action: "refused")
-        decideAgainst(
-            .refuse(
-                Refusal(
-                    status: 503,
-                    sentence: result == .appFailed
-                        ? "The application is not available." : "Too many clients connect at once; try again later.",
-                    reason: result.rawValue,
-                    retryAfter: ServerConfiguration.retryAfter()
-                ),
-                result
-            )
-        )
-    }
-
-    /// No connection came up, so the app saw nothing: another address may take the handshake, once for each.
-    private func triesOtherAddress() -> Bool {
-        guard let failures = underWay?.failures,
-            failures + 1 < shard.configuration.settings.webhookOrigins.count
-        else { return false }
-        underWay?.failures += 1
-        shard.metrics.open.retries.increment()
-        attempt(at: .now())
-        return true
-    }
-
-    private func decideAgainst(_ decision: HandshakeDecision) {
-        machine.refused()
-        leaveSeats()
-        handshake = nil
-        client = nil
-        shard.remove(self)
-        transport?.handshakeDecided(decision)
-    }
-
-    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ delivery: Delivery) {
-        let step = machine.accepted(at: .now())
-        handshake = nil
-        client = nil
-        let reply: WebhookReply
-        do throws(DeliveryFailure) {
-            reply = try checked(try WebhookReply(head: head, body: body))
-        } catch {
-            // The app thinks that it has accepted, so it hears of the end.
-            log(error, delivery, level: .warning)
-            transport?.handshakeDecided(.fail(error))
-            performLast(step, code: 1006)
-            return
-        }
-        guard machine.isRunning else {
-            perform(step)  // the client has gone meanwhile: this is its close event
-            accountBytes()
-            return
-        }
-        if let user = reply.user, shard.admission.bans.covers(user: user) {
-            shard.metrics.limited("ban", action: "refused")
-            transport?.handshakeDecided(.refuse(HandshakeRejection.banned.refusal, .auth))
-            performLast(step, code: 1006)
-            return
-        }
-        if let user = reply.user, !user.isEmpty, user != self.user, !takeSeat(ofUser: user) {
-            transport?.handshakeDecided(
-                .refuse(
-                    .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
-                    .connectionLimit
-                )
-            )
-            performLast(step, code: 1006)
-            return
-        }
-        shard.state.sessionOpened()
-        isOpen = true
-        isCounted = true
-        shard.metrics.connectionsOpened.increment()
-        // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
-        // between, since that takes a turn of the loop.
-        joinChannels(of: reply)
-        transport?.handshakeDecided(.accept(head))
-        perform(step)
-        if machine.isRunning {
-            identitySettled()
-            apply(reply)
-            if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
-                // It came while we asked the app.
-                shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true)
-            }
-            if shard.state.isDraining { drain() }
-        }
-    }
-
-    /// Ends a session that never became a WebSocket.
-    private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
-        if case .deliver = step {
-            perform(step)
-        } else {
-            end(code: code, reason: "", initiator: .server)
-        }
-    }
-
-    private func messageCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
-        do throws(DeliveryFailure) {
-            let (head, body) = try outcome.get()
-            apply(try checked(try WebhookReply(head: head, body: body, batchOf: delivery.sequences.count)))
-        } catch {
-            if retries(error, retryAfter: outcome.retryAfter) { return }
-            messageFailed(delivery, error)
-        }
-        messageDone(delivery)
-    }
-
-    private func messageDone(_ delivery: Delivery) {
-        underWay = nil  // an idle session does not keep the last message
-        if let outbox = shard.state.outbox {
-            for sequence in delivery.sequences { outbox.answered(id: id, sequence: sequence) }
-        }
-        perform(machine.answered())
-        accountBytes()
-        if !isPaused { transport?.resumeReading() }
-        if isDraining { drain() }
-    }
-
-    private func revalidationCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
-        do throws(DeliveryFailure) {
-            let (head, body) = try outcome.get()
-            apply(try checked(try WebhookReply(head: head, body: body)))
-            armRevalidation()
-        } catch {
-            if retries(error, retryAfter: outcome.retryAfter) { return }
-            revalidationFailed(delivery, error)
-        }
-        messageDone(delivery)
-    }
-
-    /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
-    private func revalidationFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .info, "the app did not confirm a client")
-        if case .status = failure {
-            close(code: 4403, reason: "no longer welcome", discarding: true)
-        } else {
-            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
-        }
-    }
-
-    private var isPaused: Bool { accountedBytes >= shard.configuration.settings.maxPendingBytes }
-
-    private func messageFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .warning)
-        shard.metrics.messagesDropped(delivery.sequences.count, reason: "app_failed")
-        if shard.configuration.settings.webhookFailure == .close {
-            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
-        }
-    }
-
-    private func closeCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
-        do throws(DeliveryFailure) {
-            let (head, body) = try outcome.get()
-            if !(200..<300).contains(head.status) { throw .status(head.status) }
-            // Nobody is there to hear the answer, but others may be told.
-            let reply = try? WebhookReply(head: head, body: body)
-            for publication in reply?.publications ?? [] { publish(publication, excludesSelf: false) }
-        } catch {
-            if retries(error, retryAfter: outcome.retryAfter) { return }
-            closeFailed(delivery, error)
-        }
-        closeDone()
-    }
-
-    private func closeFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .error)
-        shard.metrics.messagesDropped(1, reason: "close_undelivered")
-    }
-
-    private func closeDone() {
-        shard.state.outbox?.finished(id: id)
-        perform(machine.answered())
-        accountBytes()
-    }
-
-    /// The time for the event is over before it could be tried.
-    private func gaveUp(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        switch delivery.event {
-        case .open:
-            break
-        case .message, .batch:
-            messageFailed(delivery, failure)
-            messageDone(delivery)
-        case .revalidate:
-            revalidationFailed(delivery, failure)
-            messageDone(delivery)
-        case .close:
-            closeFailed(delivery, failure)
-            closeDone()
-        }
-    }
 
     func mark(user: String?, state: String?) {
         if let user, user != self.user ?? "" {
@@ -755,7 +352,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         shard.remove(self)
     }
 
-    private func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         guard !machine.hasEnded else { return }
         if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
@@ -797,7 +394,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
     /// closes that nobody takes fill the budget, and no more clients are let in.
     private static let undeliveredCloseBytes = 2048
 
-    private func accountBytes() {
+    func accountBytes() {
         let pending = machine.pendingBytes + (machine.owesClose ? Self.undeliveredCloseBytes : 0)
         if pending != accountedBytes {
             shard.state.pendingBytes.adjust(by: pending - accountedBytes)
@@ -805,7 +402,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         }
     }
 
-    private func log(
+    func log(
         _ failure: DeliveryFailure,
         _ delivery: Delivery,
         level: Logger.Level,

@@ -3,7 +3,8 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// A client's connection while it speaks HTTP: it reads requests and sends each to where it belongs.
+/// A client's connection while it speaks HTTP: it reads requests and sends each to where it belongs; handshakes are in
+/// EdgeUpgrade.
 ///
 /// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
 /// 101, and every refusal, is the last one of the connection.
@@ -12,7 +13,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private enum Phase {
+    enum Phase {
         /// Waiting for a request, or in the middle of its head.
         case readingHead
         /// The app decides about a handshake.
@@ -28,24 +29,24 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private static let maxPipelinedBytes = 64 << 10
 
     let shard: LoopShard
-    private var context: ChannelHandlerContext?
-    private var reader: HTTPRequestReader
-    private var phase = Phase.readingHead
-    private let timer = TimerEntry()
-    private var client = ClientIdentity(address: "", scheme: "http")
+    var context: ChannelHandlerContext?
+    var reader: HTTPRequestReader
+    var phase = Phase.readingHead
+    let timer = TimerEntry()
+    var client = ClientIdentity(address: "", scheme: "http")
     private var peer: IPAddress?
     private var isUnixPeer = false
     private var isNamedByProxy = false
     private var hasBegun = false
     /// Whether TLS is spoken on the connection itself.
     var isEncrypted = false
-    private var readWithheld = false
+    var readWithheld = false
     private var isPumping = false
     private var headBegan = false
     private var requestsServed = 0
     private var isHeadRequest = false
-    private var hasLeft = false
-    private var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
+    var hasLeft = false
+    var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
     private var isClosingSoon = false
 
     init(shard: LoopShard) {
@@ -104,8 +105,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private var scheme: ClientScheme { isEncrypted ? .https : .http }
 
     private func notePeer(_ address: SocketAddress?) {
-        isUnixPeer = address != nil && address?.ipAddress == nil
-        peer = address?.ipAddress.flatMap { IPAddress($0) }
+        peer = address.flatMap { IPAddress($0) }
+        isUnixPeer = address != nil && peer == nil
         client = ClientIdentity(
             address: peer.map { "\($0)" } ?? (isUnixPeer ? "unix:" : "unknown"),
             scheme: scheme.rawValue
@@ -302,140 +303,6 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
     }
 
-    // MARK: Upgrade
-
-    private func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
-        guard hasRoom(for: resolved) else { return }
-        let accepted: AcceptedUpgrade
-        do throws(HandshakeRefusal) {
-            accepted = try Handshake.validate(
-                UpgradeRequest(head),
-                deflate: shard.configuration.deflate
-            )
-        } catch {
-            refuse(
-                Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake"),
-                handshake: .badRequest
-            )
-            return
-        }
-        guard shard.configuration.router.servesWebSocket(target: head.target) else {
-            refuse(
-                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
-                handshake: .path
-            )
-            return
-        }
-        admit(.webSocket(accepted), head, resolved)
-    }
-
-    /// A stream of events is a session too, without messages from the client.
-    private func openStream(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
-        guard hasRoom(for: resolved) else { return }
-        admit(
-            .eventStream(origin: head.headers.first("origin"), lastEventID: head.headers.first("last-event-id")),
-            head,
-            resolved
-        )
-    }
-
-    /// Counts a handshake, and refuses it when nobody can be let in now.
-    private func hasRoom(for resolved: ResolvedClient) -> Bool {
-        if shard.state.isDraining {
-            refuse(.draining, handshake: .draining)
-            return false
-        }
-        do throws(HandshakeRejection) {
-            try shard.admission.count(resolved)
-        } catch {
-            refuse(error.refusal, handshake: error.result)
-            return false
-        }
-        guard shard.state.pendingBytes.isSpent else { return true }
-        shard.metrics.limited("max_total_pending_bytes", action: "refused")
-        refuse(
-            Refusal(
-                status: 503,
-                sentence: "The server has too much that waits for the application.",
-                reason: "connection_limit",
-                retryAfter: ServerConfiguration.retryAfter()
-            ),
-            handshake: .connectionLimit
-        )
-        return false
-    }
-
-    private func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
-        var takesMessages = true
-        if case .eventStream = kind { takesMessages = false }
-        do throws(HandshakeRejection) {
-            let (seat, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
-            let attempt = UpgradeAttempt(
-                kind: kind,
-                handshake: head,
-                client: client,
-                seat: seat,
-                identity: identity,
-                handler: self
-            )
-            phase = .upgrading(attempt)
-            armTimer(after: shard.configuration.settings.handshakeTimeout)
-            attempt.start()
-        } catch {
-            refuse(error.refusal, handshake: error.result)
-        }
-    }
-
-    /// The app has accepted: the head of the answer goes out and events begin.
-    func becomeEventStream(_ session: BridgeSession, answer: ByteBuffer) {
-        guard let context, case .upgrading = phase else { return }
-        phase = .gone
-        shard.metrics.count(.accepted)
-        let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
-        do {
-            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
-        } catch {
-            context.close(promise: nil)
-            return
-        }
-        session.attach(handler)
-        let mustRead = readWithheld
-        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
-        handler.start(head: answer, mustRead: mustRead)
-    }
-
-    /// The app has accepted: the answer goes out and frames begin.
-    ///
-    /// - Parameter isAccepted: False when that is yet to be decided, by what the client says in its first message.
-    func becomeWebSocket(
-        _ session: BridgeSession,
-        answer: ByteBuffer,
-        deflate: NegotiatedDeflate?,
-        isAccepted: Bool = true
-    ) {
-        guard let context, case .upgrading = phase else { return }
-        phase = .gone
-        if isAccepted { shard.metrics.count(.accepted) }
-        let handler = WebSocketHandler(
-            session: session,
-            deflate: deflate,
-            isEncrypted: isEncrypted,
-            shard: shard
-        )
-        do {
-            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
-        } catch {
-            context.close(promise: nil)
-            return
-        }
-        session.attach(handler)
-        let leftover = reader.takeRemaining()
-        let mustRead = readWithheld
-        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
-        // Last, since a client that has gone makes even this write end the connection.
-        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
-    }
-
     // MARK: Answers
 
     /// Writes towards the client; flushing is another call.
@@ -491,7 +358,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
     /// the system send a reset, and the answer would be lost.
-    private func linger() {
+    func linger() {
         phase = .lingering
         if !hasLeft { shard.state.socketLeft() }
         hasLeft = true
@@ -554,27 +421,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         return nil
     }
 
-    private func armTimer(after delay: TimeAmount) {
+    func armTimer(after delay: TimeAmount) {
         shard.timers.arm(timer, owner: self, at: .now() + delay)
-    }
-}
-
-extension UpgradeRequest {
-    /// The handshake's fields as the protocol's own check wants them.
-    fileprivate init(_ head: HTTPRequestHead) {
-        self.init(
-            method: head.method,
-            httpMajor: 1,
-            httpMinor: head.minorVersion,
-            target: head.target,
-            hosts: head.headers.values(of: "host"),
-            upgrade: head.headers.values(of: "upgrade"),
-            connection: head.headers.values(of: "connection"),
-            key: head.headers.values(of: "sec-websocket-key"),
-            version: head.headers.values(of: "sec-websocket-version"),
-            protocols: head.headers.values(of: "sec-websocket-protocol"),
-            extensions: head.headers.values(of: "sec-websocket-extensions"),
-            hasBody: head.framing != .none
-        )
     }
 }

@@ -250,6 +250,16 @@ def test_the_answer_to_close_is_a_farewell(app, edge, api):
     assert api.want(200, "GET", "/v1/channels/room").json["connections"] == 1
 
 
+def test_an_answer_to_close_that_cannot_be_understood_is_logged_and_the_event_counts_as_delivered(app, edge, api):
+    goes, _ = member(app, edge, "room")
+    app.on(Reply(200, "bye", {**TEXT, "Sidesocket-Publish": "bad name"}), event="close", times=1)
+    goes.close()
+    line = eventually(lambda: next((line for line in edge.logs if line.get("event") == "close"), None), "a log line")
+    assert line["level"] == "warning" and "channel's name" in line["why"], line
+    assert len(app.events("close")) == 1
+    assert edge.metric("messages_dropped_total", reason="close_undelivered") == 0
+
+
 def test_all_subscribers_see_one_order_whoever_publishes(script, sidesocket):
     edge = sidesocket(script, THREADS=2)
     api = API(edge)

@@ -1,0 +1,159 @@
+import Logging
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// A request that wants to stay: a WebSocket or an event stream.
+extension EdgeHTTPHandler {
+    func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+        guard hasRoom(for: resolved) else { return }
+        let accepted: AcceptedUpgrade
+        do throws(HandshakeRefusal) {
+            accepted = try Handshake.validate(
+                UpgradeRequest(head),
+                deflate: shard.configuration.deflate
+            )
+        } catch {
+            refuse(
+                Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake"),
+                handshake: .badRequest
+            )
+            return
+        }
+        guard shard.configuration.router.servesWebSocket(target: head.target) else {
+            refuse(
+                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
+                handshake: .path
+            )
+            return
+        }
+        admit(.webSocket(accepted), head, resolved)
+    }
+
+    /// A stream of events is a session too, without messages from the client.
+    func openStream(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+        guard hasRoom(for: resolved) else { return }
+        admit(
+            .eventStream(origin: head.headers.first("origin"), lastEventID: head.headers.first("last-event-id")),
+            head,
+            resolved
+        )
+    }
+
+    /// Counts a handshake, and refuses it when nobody can be let in now.
+    private func hasRoom(for resolved: ResolvedClient) -> Bool {
+        if shard.state.isDraining {
+            refuse(.draining, handshake: .draining)
+            return false
+        }
+        do throws(HandshakeRejection) {
+            try shard.admission.count(resolved)
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+            return false
+        }
+        guard shard.state.pendingBytes.isSpent else { return true }
+        shard.metrics.limited("max_total_pending_bytes", action: "refused")
+        refuse(
+            Refusal(
+                status: 503,
+                sentence: "The server has too much that waits for the application.",
+                reason: "connection_limit",
+                retryAfter: ServerConfiguration.retryAfter()
+            ),
+            handshake: .connectionLimit
+        )
+        return false
+    }
+
+    private func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+        var takesMessages = true
+        if case .eventStream = kind { takesMessages = false }
+        do throws(HandshakeRejection) {
+            let (seat, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
+            let attempt = UpgradeAttempt(
+                kind: kind,
+                handshake: head,
+                client: client,
+                seat: seat,
+                identity: identity,
+                handler: self
+            )
+            phase = .upgrading(attempt)
+            armTimer(after: shard.configuration.settings.handshakeTimeout)
+            attempt.start()
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+        }
+    }
+
+    /// The app has accepted: the head of the answer goes out and events begin.
+    func becomeEventStream(_ session: BridgeSession, answer: ByteBuffer) {
+        guard let context, case .upgrading = phase else { return }
+        phase = .gone
+        shard.metrics.count(.accepted)
+        let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
+        do {
+            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
+        } catch {
+            context.close(promise: nil)
+            return
+        }
+        session.attach(handler)
+        let mustRead = readWithheld
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        handler.start(head: answer, mustRead: mustRead)
+    }
+
+    /// The app has accepted: the answer goes out and frames begin.
+    ///
+    /// - Parameter isAccepted: False when that is yet to be decided, by what the client says in its first message.
+    func becomeWebSocket(
+        _ session: BridgeSession,
+        answer: ByteBuffer,
+        deflate: NegotiatedDeflate?,
+        isAccepted: Bool = true
+    ) {
+        guard let context, case .upgrading = phase else { return }
+        phase = .gone
+        if isAccepted { shard.metrics.count(.accepted) }
+        let handler = WebSocketHandler(
+            session: session,
+            deflate: deflate,
+            isEncrypted: isEncrypted,
+            shard: shard
+        )
+        do {
+            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
+        } catch {
+            context.close(promise: nil)
+            return
+        }
+        session.attach(handler)
+        let leftover = reader.takeRemaining()
+        let mustRead = readWithheld
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        // Last, since a client that has gone makes even this write end the connection.
+        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
+    }
+}
+
+extension UpgradeRequest {
+    /// The handshake's fields as the protocol's own check wants them.
+    fileprivate init(_ head: HTTPRequestHead) {
+        self.init(
+            method: head.method,
+            httpMajor: 1,
+            httpMinor: head.minorVersion,
+            target: head.target,
+            hosts: head.headers.values(of: "host"),
+            upgrade: head.headers.values(of: "upgrade"),
+            connection: head.headers.values(of: "connection"),
+            key: head.headers.values(of: "sec-websocket-key"),
+            version: head.headers.values(of: "sec-websocket-version"),
+            protocols: head.headers.values(of: "sec-websocket-protocol"),
+            extensions: head.headers.values(of: "sec-websocket-extensions"),
+            hasBody: head.framing != .none
+        )
+    }
+}

@@ -1,0 +1,138 @@
+import CoreMetrics
+import Logging
+import NIOCore
+import SidecarCore
+
+/// The handshake: whether and when the app is asked, and what becomes of its answer.
+extension BridgeSession {
+    func openCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+        switch outcome {
+        case .failure(.connect) where triesOtherAddress():
+            break
+        case .failure(let failure):
+            log(failure, delivery, level: .warning)
+            decideAgainst(.fail(failure))
+        case .success(let (head, body)):
+            guard (200..<300).contains(head.status) else {
+                decideAgainst(.relay(head, body))
+                return
+            }
+            noteOpened()
+            afterNoting { self.opened(by: head, body: body, delivery) }
+        }
+    }
+
+    /// True while the handshake waits for its turn and the app has not heard of it.
+    var waitsForAdmission: Bool {
+        guard ticket != nil, case .open? = underWay?.delivery.event else { return false }
+        return true
+    }
+
+    /// The handshake has waited for its turn as long as it may.
+    func admissionTimedOut() {
+        if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
+    }
+
+    /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
+    func turnAway(limit: String, _ result: HandshakeResult) {
+        leaveQueue()
+        shard.metrics.limited(limit, action: "refused")
+        decideAgainst(
+            .refuse(
+                Refusal(
+                    status: 503,
+                    sentence: result == .appFailed
+                        ? "The application is not available." : "Too many clients connect at once; try again later.",
+                    reason: result.rawValue,
+                    retryAfter: ServerConfiguration.retryAfter()
+                ),
+                result
+            )
+        )
+    }
+
+    /// No connection came up, so the app saw nothing: another address may take the handshake, once for each.
+    private func triesOtherAddress() -> Bool {
+        guard let failures = underWay?.failures,
+            failures + 1 < shard.configuration.settings.webhookOrigins.count
+        else { return false }
+        underWay?.failures += 1
+        shard.metrics.open.retries.increment()
+        attempt(at: .now())
+        return true
+    }
+
+    func decideAgainst(_ decision: HandshakeDecision) {
+        machine.refused()
+        leaveSeats()
+        handshake = nil
+        client = nil
+        shard.remove(self)
+        transport?.handshakeDecided(decision)
+    }
+
+    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ delivery: Delivery) {
+        let step = machine.accepted(at: .now())
+        handshake = nil
+        client = nil
+        let reply: WebhookReply
+        do throws(DeliveryFailure) {
+            reply = try checked(try WebhookReply(head: head, body: body))
+        } catch {
+            // The app thinks that it has accepted, so it hears of the end.
+            log(error, delivery, level: .warning)
+            transport?.handshakeDecided(.fail(error))
+            performLast(step, code: 1006)
+            return
+        }
+        guard machine.isRunning else {
+            perform(step)  // the client has gone meanwhile: this is its close event
+            accountBytes()
+            return
+        }
+        if let user = reply.user, shard.admission.bans.covers(user: user) {
+            shard.metrics.limited("ban", action: "refused")
+            transport?.handshakeDecided(.refuse(HandshakeRejection.banned.refusal, .auth))
+            performLast(step, code: 1006)
+            return
+        }
+        if let user = reply.user, !user.isEmpty, user != self.user, !takeSeat(ofUser: user) {
+            transport?.handshakeDecided(
+                .refuse(
+                    .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
+                    .connectionLimit
+                )
+            )
+            performLast(step, code: 1006)
+            return
+        }
+        shard.state.sessionOpened()
+        isOpen = true
+        isCounted = true
+        shard.metrics.connectionsOpened.increment()
+        // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
+        // between, since that takes a turn of the loop.
+        joinChannels(of: reply)
+        transport?.handshakeDecided(.accept(head))
+        perform(step)
+        if machine.isRunning {
+            identitySettled()
+            apply(reply)
+            if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
+                // It came while we asked the app.
+                shard.metrics.limited("ban", action: "closed")
+                close(code: 4403, reason: "access is denied", discarding: true)
+            }
+            if shard.state.isDraining { drain() }
+        }
+    }
+
+    /// Ends a session that never became a WebSocket.
+    private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
+        if case .deliver = step {
+            perform(step)
+        } else {
+            end(code: code, reason: "", initiator: .server)
+        }
+    }
+}

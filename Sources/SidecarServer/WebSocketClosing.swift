@@ -1,0 +1,103 @@
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// The end of a connection, from either side (RFC 6455 §7).
+extension WebSocketHandler {
+    /// The app has decided about a client that had said who it is on the open socket.
+    func handshakeDecided(_ decision: HandshakeDecision) {
+        switch decision {
+        case .accept:
+            shard.metrics.count(.accepted)
+            // In its own turn: the session has yet to apply what the app said with its acceptance.
+            shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
+        case .relay(let head, _):
+            shard.metrics.count(.appRefused)
+            let failure = DeliveryFailure.status(head.status)
+            if head.status >= 500 {
+                close(code: failure.closeCode, reason: failure.closeReason)
+            } else {
+                close(code: 4403, reason: "the application refuses the connection")
+            }
+        case .fail(let failure):
+            shard.metrics.count(.appFailed)
+            close(code: failure.closeCode, reason: failure.closeReason)
+        case .refuse(let refusal, let result):
+            shard.metrics.count(result)
+            switch result {
+            case .draining: close(code: 1012, reason: refusal.sentence)
+            case .connectionLimit where refusal.status == 429: close(code: 1008, reason: refusal.sentence)
+            case .auth: close(code: 4403, reason: refusal.sentence)
+            default: close(code: CloseCode.tryAgainLater.rawValue, reason: refusal.sentence)
+            }
+        }
+    }
+
+    func close(code: UInt16, reason: String) {
+        if phase == .leftover, !isProcessing { discardLeftover(reason: "closed") }
+        guard phase == .open, let code = CloseCode(sendable: Int(code)),
+            case .sendClose(let code) = closing.localClose(code)
+        else { return }
+        sendClose(code, reason)
+        phase = .awaitingClose
+        flushWatch.begin(at: .now())
+        armTimer(after: ServerConfiguration.linger)
+        resumeReading()  // back-pressure must not hide the client's Close
+    }
+
+    func peerClosed(_ code: CloseCode?, _ reason: String) {
+        switch closing.receivedClose(code) {
+        case .replyThenClose(let code):
+            sendClose(code, "")
+            linger()
+            session.transportEnded(
+                code: (code ?? .noStatus).rawValue,
+                reason: reason,
+                initiator: .client
+            )
+        case .closeNow: linger()
+        case .ignore: break
+        }
+    }
+
+    /// The client broke the protocol or a limit of the protocol.
+    func fail(_ violation: ProtocolViolation) {
+        switch closing.fail(violation.closeCode) {
+        case .sendThenClose(let code):
+            if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
+            session.breached()
+            sendClose(code, violation.reason)
+            linger()
+            session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
+        case .closeNow: linger()
+        case .ignore: break
+        }
+    }
+
+    private func sendClose(_ code: CloseCode?, _ reason: String) {
+        sendWaiting(all: true)
+        var frame = ByteBufferAllocator().buffer(capacity: 2 + 2 + reason.utf8.count)
+        FrameEncoder.writeClose(code, reason: reason, into: &frame)
+        write(frame)
+        output.flush()  // our end may follow
+    }
+
+    /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
+    /// the system send a reset, and the client would never see our code.
+    func linger() {
+        phase = .lingering
+        if !hasLeft { shard.state.socketLeft() }
+        hasLeft = true
+        input = nil
+        pendingPong = nil
+        flushWatch.begin(at: .now())
+        armTimer(after: ServerConfiguration.linger)
+        context?.close(mode: .output, promise: nil)
+        resumeReading()
+    }
+
+    /// True while what is unsent still goes out, slowly: the client is not to lose its end.
+    func isStillSending(at now: NIODeadline) -> Bool {
+        !isTooSlow && flushWatch.isProgressing(unsentBytes: unsentBytes, at: now)
+    }
+}

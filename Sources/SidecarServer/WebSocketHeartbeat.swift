@@ -1,0 +1,73 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// Pings, and what comes of their answers.
+extension WebSocketHandler {
+    func beat(at now: NIODeadline) {
+        // Nothing but pings can wait where nothing was sent; most sockets are idle.
+        let unsent = hasSentSinceBeat || unsentAtLastBeat > 0 ? unsentBytes + bytesInKernel : 0
+        hasSentSinceBeat = false
+        let step = heartbeat.deadlineReached(
+            at: now,
+            isReading: !session.mustPauseReading,
+            hasProgressed: unsent < unsentAtLastBeat,
+            policy: shard.configuration.heartbeat
+        )
+        unsentAtLastBeat = unsent
+        switch step {
+        case .wait:
+            break
+        case .sendPing:
+            sendPing()
+        case .closeUnresponsive:
+            shard.metrics.pongTimeouts.increment()
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no answer to a ping")
+        case .closeIdle:
+            shard.metrics.limited("client_idle_timeout", action: "closed")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no message for too long")
+        case .closeAged:
+            shard.metrics.limited("max_connection_age", action: "closed")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "the connection is old; connect again")
+        }
+    }
+
+    /// What the kernel has queued and the client has not taken, in bytes of memory; 0 where it cannot be told. A slow
+    /// reader may take minutes for it, with our pings behind.
+    private var bytesInKernel: Int {
+        #if os(Linux)
+            typealias Counters = (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32)
+            guard let provider = context?.channel as? any SocketOptionProvider else { return 0 }
+            var queued = 0
+            // SO_MEMINFO; the sixth is SK_MEMINFO_WMEM_QUEUED. On the loop the answer is there at once.
+            let answer: EventLoopFuture<Counters> = provider.unsafeGetSocketOption(
+                level: .socket,
+                name: .init(rawValue: 55)
+            )
+            answer.assumeIsolated().whenSuccess { queued = Int($0.5) }
+            return queued
+        #else
+            return 0
+        #endif
+    }
+
+    /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
+    /// only pile up.
+    private func sendPing() {
+        guard output.isWritable, outbox.isEmpty else { return }
+        shard.scratch.clear()
+        FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
+        shard.scratch.writeInteger(heartbeat.pingNumber)
+        write(shard.scratch)
+        output.flush()
+        shard.metrics.pingsSent.increment()
+    }
+
+    func noteRoundTrip(_ payload: ByteBuffer) {
+        guard payload.readableBytes == 4, let number = payload.getInteger(at: payload.readerIndex, as: UInt32.self),
+            let time = heartbeat.receivedPong(number, at: readAt)
+        else { return }
+        shard.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
+    }
+}

@@ -1,0 +1,54 @@
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// What a client that has gone had sent before.
+extension WebSocketHandler {
+    /// The messages that back-pressure held up came before the client's end and still count, under the same limits.
+    func takeLeftover() {
+        guard phase == .leftover, !isProcessing else { return }
+        isProcessing = true
+        defer { isProcessing = false }
+        var bytes = input ?? ByteBuffer()
+        input = nil
+        while phase == .leftover {
+            if session.mustPauseLeftover, bytes.readableBytes > 0 {
+                input = bytes
+                accountLeftover(bytes.readableBytes)
+                return
+            }
+            guard let event = try? reader.next(from: &bytes) else { break }
+            switch event {
+            case .message(let kind, let payload):
+                session.received(kind == .text ? .text : .binary, payload)
+            case .close(let code, let reason):
+                endLeftover()
+                session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)
+            case .ping, .pong:
+                break
+            }
+        }
+        endLeftover()
+        session.transportEnded(code: 1006, reason: "", initiator: .network)
+    }
+
+    /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
+    func discardLeftover(reason: String) {
+        var bytes = input ?? ByteBuffer()
+        var dropped = 0
+        while let event = try? reader.next(from: &bytes) {
+            if case .message = event { dropped += 1 }
+        }
+        shard.metrics.messagesDropped(dropped, reason: reason)
+        endLeftover()
+    }
+
+    private func endLeftover() {
+        guard phase == .leftover else { return }
+        phase = .gone
+        input = nil
+        shard.timers.cancel(timer)
+        accountLeftover(0)
+        shard.release(self)
+    }
+}

@@ -1,0 +1,144 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// Messages to the client: framed, compressed where that was agreed on, and held within its budget.
+extension WebSocketHandler {
+    func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+        guard phase == .open else {
+            shard.metrics.messagesDropped(1, reason: "client_gone")
+            return
+        }
+        hasSentSinceBeat = true
+        if output.isWritable, outbox.isEmpty {
+            let message = frame(format, payload)
+            write(message)
+            if !output.isWritable { accountUnsent(unsentBytes) }
+        } else if hasRoom(for: payload.readableBytes + Outbox.messageOverhead) {
+            outbox.append(frame(format, payload, mayBeDropped: true).compacted)
+            accountUnsent(unsentBytes)
+        }
+    }
+
+    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+        guard phase == .open else { return false }
+        hasSentSinceBeat = true
+        if output.isWritable, outbox.isEmpty {
+            write(frame(message))
+            if !output.isWritable { accountUnsent(unsentBytes) }
+            return true
+        }
+        let byteCount = message.payload.readableBytes + Outbox.messageOverhead
+        guard hasRoom(for: byteCount, action, of: message.channel) else { return false }
+        var waiting = frame(message, mayBeDropped: true)
+        waiting.channel = message.channel
+        outbox.append(waiting)
+        accountUnsent(unsentBytes)
+        return true
+    }
+
+    var hasUnsent: Bool { unsentBytes > 0 }
+
+    func resume(_ missed: MissedEvents) {}
+
+    /// The frame that others get too, unless the messages of this connection lean on one another.
+    private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {
+        guard compressor?.shouldCompress(byteCount: message.payload.readableBytes) == true else {
+            return Outbox.Message(header: message.plainFrame, payload: nil)
+        }
+        guard compressor?.isStateless == true, let window = compressor?.window else {
+            return frame(message.format, message.payload, mayBeDropped: mayBeDropped)
+        }
+        let frame = message.frame(windowBits: window) { body in
+            compressor?.compress(message.payload, into: &body) == true
+        }
+        return Outbox.Message(header: frame, payload: nil)
+    }
+
+    /// Encodes a message, compressed when that was agreed on and pays.
+    ///
+    /// - Parameter mayBeDropped: Later messages must not lean on it, as they do with context takeover.
+    private func frame(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        mayBeDropped: Bool = false
+    ) -> Outbox.Message {
+        let opcode: FrameEncoder.Opcode = format == .text ? .text : .binary
+        var body = payload
+        var isCompressed = false
+        let isSafe = !mayBeDropped || compressor?.isStateless == true
+        if isSafe, compressor?.shouldCompress(byteCount: payload.readableBytes) == true {
+            shard.compressed.clear()
+            if compressor?.compress(payload, into: &shard.compressed) == true {
+                body = shard.compressed
+                isCompressed = true
+            }
+        }
+        // Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
+        let isWhole = body.readableBytes <= Self.copyThreshold
+        let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
+        var frame = ByteBufferAllocator().buffer(capacity: header + (isWhole ? body.readableBytes : 0))
+        if isWhole {
+            FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &frame)
+            return Outbox.Message(header: frame, payload: nil)
+        }
+        FrameEncoder.writeHeader(
+            opcode,
+            payloadLength: body.readableBytes,
+            compressed: isCompressed,
+            into: &frame
+        )
+        return Outbox.Message(header: frame, payload: body)
+    }
+
+    private func write(_ message: Outbox.Message) { write(message.header, message.payload) }
+
+    /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
+    func sendWaiting(all: Bool = false) {
+        while all || output.isWritable, let message = outbox.popFirst() { write(message) }
+        output.flush()
+    }
+
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
+        heartbeat.sent(at: .now())
+        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes + (rest?.readableBytes ?? 0))
+        output.write(bytes, rest)
+    }
+
+    /// A client that does not read may not make us hold more than its budget.
+    private func hasRoom(
+        for byteCount: Int,
+        _ action: SlowSubscriberAction? = nil,
+        of channel: ChannelName? = nil
+    ) -> Bool {
+        let settings = shard.configuration.settings
+        let decision = outbox.makeRoom(
+            for: byteCount,
+            of: channel,
+            beside: output.unsentBytes,
+            limit: settings.maxSendBufferBytes,
+            action ?? SlowSubscriberAction(settings.slowClientAction)
+        )
+        for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
+        switch decision.answer {
+        case .fits: return true
+        case .drop:
+            dropped(decision.action.rawValue)
+            return false
+        case .close:
+            shard.metrics.slowClient(action: decision.action.rawValue)
+            isTooSlow = true
+            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
+            session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+            return false
+        }
+    }
+
+    private func dropped(_ action: String) {
+        shard.metrics.slowClient(action: action)
+        shard.metrics.messagesDropped(1, reason: "slow_client")
+    }
+
+    var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+}

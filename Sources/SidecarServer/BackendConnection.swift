@@ -29,7 +29,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     /// A request that needed more memory than this gives it back, in bytes.
     private static let keptCapacity = 16 << 10
 
-    private weak var pool: BackendPool?
+    private let pool: BackendPool
     private let timers: ShardTimers
     private let timer = TimerEntry()
     private let output: SocketOutput
@@ -56,7 +56,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     /// True when another connection should take its place, so that a change of the app's address is seen.
-    var isOld: Bool { .now() - madeAt > ServerConfiguration.backendLifetime }
+    func isOld(at now: NIODeadline) -> Bool { now - madeAt > ServerConfiguration.backendLifetime }
     var isActive: Bool { output.isActive }
     var isWritable: Bool { output.isWritable }
 
@@ -125,7 +125,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     /// Ends the exchange and the connection; the exchange hears nothing more.
     func abort() {
-        if exchange != nil { pool?.exchangeEnded() }
+        if exchange != nil { pool.exchangeEnded() }
         exchange = nil
         close()
     }
@@ -197,8 +197,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     func channelInactive(context: ChannelHandlerContext) {
         output.detach()
         timers.cancel(timer)
-        pool?.forget(self)
-        pool?.connectionClosed()
+        pool.forget(self)
+        pool.connectionClosed()
         if exchange != nil {
             let wasStale = exchangesServed > 0 && !reader.hasBegun
             let part = endedUncleanly ? nil : try? reader.endOfInput()
@@ -239,9 +239,9 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private func finish(with part: HTTPReplyPart) {
         let finished = exchange
         exchange = nil
-        pool?.exchangeEnded()
+        pool.exchangeEnded()
         exchangesServed += 1
-        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive, let pool {
+        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive {
             pool.release(self)
         } else {
             close()
@@ -252,7 +252,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private func fail(_ failure: DeliveryFailure, wasStale: Bool = false) {
         let failed = exchange
         exchange = nil
-        if failed != nil { pool?.exchangeEnded() }
+        if failed != nil { pool.exchangeEnded() }
         failed?.backendFailed(failure, wasStale: wasStale)
     }
 }

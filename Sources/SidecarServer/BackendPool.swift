@@ -66,12 +66,13 @@ final class BackendPool {
     func exchangeEnded() { inUse -= 1 }
 
     func release(_ connection: BackendConnection) {
-        if isClosed || connection.isOld {
+        let now = NIODeadline.now()
+        if isClosed || connection.isOld(at: now) {
             connection.close()
             return
         }
         idle.append(connection)
-        connection.rest(until: .now() + ServerConfiguration.backendIdle)
+        connection.rest(until: now + ServerConfiguration.backendIdle)
     }
 
     /// A connection has ended by itself.

@@ -142,15 +142,17 @@ final class WebhookGate: Sendable {
         on eventLoop: any EventLoop,
         at now: NIODeadline
     ) {
-        let (change, next) = state.withLock { state in
-            (state.dispatcher.ended(lane, address: address, outcome, at: now), Self.next(in: &state, at: now))
+        let (change, next, othersWait) = state.withLock { state in
+            let change = state.dispatcher.ended(lane, address: address, outcome, at: now)
+            let next = Self.next(in: &state, at: now)
+            return (change, next, state.dispatcher.queueDepth > 0)
         }
         if let change { log(change, address) }
         if let next {
             grant(next)
             grantAll(at: now)
         }
-        scheduleWake(on: eventLoop)
+        if othersWait { scheduleWake(on: eventLoop) }
     }
 
     /// A health check came out so.

@@ -139,7 +139,7 @@ enum CommandList {
             switch name {
             case "channel" where target == nil: target = try channel(from: &reader)
             case "exclude" where excludesSelf == nil:
-                if reader.takeNull() { return true }
+                if reader.takeWord("null") { return true }
                 guard try reader.string() == "self" else {
                     throw JSONReader.Fault(sentence: "exclude can only be self.")
                 }
@@ -161,7 +161,7 @@ enum CommandList {
             switch name {
             case "code" where code == nil: code = try reader.integer()
             case "reason" where reason == nil:
-                if !reader.takeNull() { reason = try reader.string() }
+                if !reader.takeWord("null") { reason = try reader.string() }
             default: return false
             }
             return true

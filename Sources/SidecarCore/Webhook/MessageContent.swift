@@ -14,7 +14,7 @@ struct MessageContent {
         into content: inout MessageContent?
     ) throws(JSONReader.Fault) -> Bool {
         guard name == "text" || name == "base64" else { return false }
-        if reader.takeNull() { return true }
+        if reader.takeWord("null") { return true }
         let value = try reader.string()
         guard content == nil else { throw needsOne }
         if name == "text" {

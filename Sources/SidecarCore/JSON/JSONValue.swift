@@ -82,7 +82,7 @@ extension JSONReader {
     /// Takes any value; the depth bounds the recursion.
     mutating func value(depth: Int) throws(Fault) -> JSONValue {
         guard depth > 0 else { throw Fault(sentence: "the JSON is nested too deep.") }
-        if takeNull() { return .null }
+        if takeWord("null") { return .null }
         if takeWord("true") { return .bool(true) }
         if takeWord("false") { return .bool(false) }
         if take("[") {

@@ -13,6 +13,7 @@ struct JSONReader {
 
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
+    private var counted = (upTo: 0, line: 1)
 
     /// Starts at the first byte, behind a byte order mark if there is one.
     ///
@@ -37,13 +38,6 @@ struct JSONReader {
     /// Takes this mark, which must come next.
     mutating func expect(_ mark: Unicode.Scalar) throws(Fault) {
         guard take(mark) else { throw .malformed }
-    }
-
-    /// Takes `null` if it comes next.
-    mutating func takeNull() -> Bool {
-        guard peek() == UInt8(ascii: "n"), bytes[position...].starts(with: "null".utf8) else { return false }
-        position += 4
-        return true
     }
 
     /// Takes a member's name and the colon behind it.
@@ -95,8 +89,8 @@ struct JSONReader {
         return number
     }
 
-    /// Takes a number (RFC 8259 §6) if one comes next.
-    mutating func number() throws(Fault) -> JSONValue? {
+    /// Takes a number (RFC 8259 §6) if one comes next, as it is written.
+    mutating func numberText() throws(Fault) -> String? {
         guard let first = peek(), first == UInt8(ascii: "-") || HTTPField.isDigit(first) else { return nil }
         let start = position
         while position < bytes.count, Self.isNumberByte(bytes[position]) { position += 1 }
@@ -111,7 +105,6 @@ struct JSONReader {
         let startsWithZero = rest.first == UInt8(ascii: "0")
         let whole = digits()
         guard whole > 0, whole == 1 || !startsWithZero else { throw .malformed }
-        if rest.isEmpty, let integer = Int64(text) { return .integer(integer) }
         if rest.first == UInt8(ascii: ".") {
             rest = rest.dropFirst()
             guard digits() > 0 else { throw .malformed }
@@ -121,8 +114,24 @@ struct JSONReader {
             if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
             guard digits() > 0 else { throw .malformed }
         }
-        guard rest.isEmpty, let number = Double(text), number.isFinite else { throw .malformed }
+        guard rest.isEmpty else { throw .malformed }
+        return text
+    }
+
+    /// Takes a number if one comes next, whose value must be finite.
+    mutating func number() throws(Fault) -> JSONValue? {
+        guard let text = try numberText() else { return nil }
+        if let integer = Int64(text) { return .integer(integer) }
+        guard let number = Double(text), number.isFinite else { throw .malformed }
         return .number(number)
+    }
+
+    /// The line of what comes next, counted from 1.
+    mutating func line() -> Int {
+        _ = peek()
+        counted.line += bytes[counted.upTo..<position].count { $0 == UInt8(ascii: "\n") }
+        counted.upTo = position
+        return counted.line
     }
 
     /// Takes a word such as `true` if it comes next.

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
@@ -34,8 +35,11 @@ struct APIFault: ProblemError {
 /// Reads the parts of a request to the API.
 enum APIPath {
     static func parameter(_ name: String, _ context: ControlContext) throws -> String {
-        guard let value = context.parameters.get(name).map({ OperatorSyntax.plain($0) }), !value.isEmpty else {
+        guard let part = context.parameters.get(name), !part.isEmpty else {
             throw APIFault.badRequest("A part of the path is missing.")
+        }
+        guard let value = OperatorSyntax.text(part) else {
+            throw APIFault.badRequest("A part of the path is not valid UTF-8.")
         }
         return value
     }
@@ -49,8 +53,10 @@ enum APIPath {
     static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
         do {
             return try await request.body.collect(upTo: limit)
-        } catch {
+        } catch is NIOTooManyBytesError {
             throw APIFault.tooLarge
+        } catch {
+            throw APIFault.badRequest("The body is broken.")
         }
     }
 }
@@ -94,33 +100,50 @@ final class PublishRate: Sendable {
 /// The first answer to each key, for five minutes.
 actor IdempotentAnswers {
     private static let lifetime = TimeAmount.minutes(5)
-    private static let capacity = 10_000
+    private static let capacity = 100_000
 
-    private var answers: [String: Task<ByteBuffer, any Error>] = [:]
-    private var order: [(key: String, until: NIODeadline)] = []
+    private struct Entry {
+        let answer: Task<ByteBuffer, any Error>
+        let number: UInt64
+    }
+
+    /// Keys are bytes: text that only looks alike is not the same key.
+    private var answers: [[UInt8]: Entry] = [:]
+    private var order: Deque<(key: [UInt8], number: UInt64, until: NIODeadline)> = []
+    private var count: UInt64 = 0
 
     /// Answers with what the first one with this key gets; one that failed does not count.
+    ///
+    /// - Throws: 503 when too many keys are remembered for another one.
     func answer(to key: String, _ make: @escaping @Sendable () async throws -> ByteBuffer) async throws -> ByteBuffer {
+        let key = Array(key.utf8)
         removeOld()
-        if let known = answers[key] { return try await known.value }
-        let task = Task { try await make() }
-        answers[key] = task
-        order.append((key, .now() + Self.lifetime))
+        if let known = answers[key] { return try await known.answer.value }
+        guard answers.count < Self.capacity else {
+            throw APIFault(
+                status: .serviceUnavailable,
+                detail: "Too many idempotency keys were used within five minutes.",
+                outcome: .refused,
+                retryAfter: 1
+            )
+        }
+        count += 1
+        let entry = Entry(answer: Task { try await make() }, number: count)
+        answers[key] = entry
+        order.append((key, entry.number, .now() + Self.lifetime))
         do {
-            return try await task.value
+            return try await entry.answer.value
         } catch {
-            if answers[key] == task { answers[key] = nil }
+            if answers[key]?.number == entry.number { answers[key] = nil }
             throw error
         }
     }
 
     private func removeOld() {
         let now = NIODeadline.now()
-        var count = 0
-        while count < order.count, order[count].until <= now || order.count - count > Self.capacity {
-            answers[order[count].key] = nil
-            count += 1
+        while let first = order.first, first.until <= now {
+            if answers[first.key]?.number == first.number { answers[first.key] = nil }
+            order.removeFirst()
         }
-        if count > 0 { order.removeFirst(count) }
     }
 }

@@ -13,13 +13,12 @@ struct ChannelsAPI: Sendable {
     private let answers = IdempotentAnswers()
 
     private static let maxPublications = 1000
-    private static let maxKeyBytes = 256
 
     func register(in v1: RouterGroup<ControlContext>) {
         v1.post("channels/:channel/messages") { request, context in try await self.publish(request, context) }
         v1.post("users/:user/messages") { request, context in try await self.sendToUser(request, context) }
         v1.post("connections/:id/messages") { request, context in try await self.send(request, context) }
-        v1.post("messages") { request, _ in try await self.publishAll(request) }
+        v1.post("messages") { request, context in try await self.publishAll(request, context) }
         v1.put("channels/:channel/connections/:id") { _, context in try await self.subscribe(context) }
         v1.delete("channels/:channel/connections/:id") { _, context in try await self.unsubscribe(context) }
         v1.get("channels") { request, _ in try await self.list(request) }
@@ -31,27 +30,24 @@ struct ChannelsAPI: Sendable {
 
     private func publish(_ request: Request, _ context: ControlContext) async throws -> Response {
         let channel = try Self.channel(context)
-        let key = request.values(of: "idempotency-key")
-        let wait = request.uri.queryParameters["wait"]
-        guard wait == nil || wait == "written" else { throw APIFault.badRequest("wait can only be written.") }
+        let options = try PublishOptions(request)
         let (format, payload) = try await self.message(of: request)
-        let excluded = request.values(of: "sidesocket-exclude").first
-        let event = request.values(of: "sidesocket-event").first
-        if let event, !OperatorSyntax.isEventType(event) {
-            throw APIFault.badRequest("Sidesocket-Event is 1 to 128 printable characters.")
-        }
-        let publish: @Sendable () async throws -> ByteBuffer = {
+        return try await self.once(options.key, "channel \(channel)") {
             try self.rate.take()
-            let publication = Publication(channel: channel, format: format, payload: payload, event: event)
-            return ByteBuffer(
-                string: try await self.publish(publication, excluding: excluded, waits: wait != nil) + "\n"
-            )
+            let publication = Publication(channel: channel, format: format, payload: payload, event: options.event)
+            let answer = try await self.publish(publication, excluding: options.excluded, waits: options.waits)
+            return ByteBuffer(string: answer + "\n")
         }
-        guard let first = key.first else { return APIAnswer.json(try await publish()) }
-        guard key.count == 1, (1...Self.maxKeyBytes).contains(first.utf8.count) else {
-            throw APIFault.badRequest("An Idempotency-Key has 1 to 256 bytes.")
-        }
-        return APIAnswer.json(try await self.answers.answer(to: "\(channel) \(first)", publish))
+    }
+
+    /// Carries out a publication, once for all requests with the same `Idempotency-Key` to the same target.
+    private func once(
+        _ key: String?,
+        _ target: String,
+        _ publish: @escaping @Sendable () async throws -> ByteBuffer
+    ) async throws -> Response {
+        guard let key else { return APIAnswer.json(try await publish()) }
+        return APIAnswer.json(try await self.answers.answer(to: "\(target.utf8.count) \(target) \(key)", publish))
     }
 
     private func publish(_ publication: Publication, excluding id: String?, waits: Bool) async throws -> String {
@@ -68,53 +64,79 @@ struct ChannelsAPI: Sendable {
     }
 
     private func sendToUser(_ request: Request, _ context: ControlContext) async throws -> Response {
-        let user = try APIPath.parameter("user", context)
-        let (format, payload) = try await self.message(of: request)
-        try self.rate.take()
-        let counts = await self.connections.send(format, payload, toUser: user)
-        return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+        let user = UserName(try APIPath.parameter("user", context))
+        return try await self.sendDirectly(request, context, "user.message", user.text) { format, payload, event in
+            await self.connections.send(format, payload, event: event, toUser: user)
+        }
     }
 
     private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
         let id = try APIPath.parameter("id", context)
-        do {
-            let (format, payload) = try await self.message(of: request)
-            try self.rate.take()
-            guard let counts = await self.connections.send(format, payload, to: id) else {
+        return try await self.sendDirectly(request, context, "connection.message", id) { format, payload, event in
+            guard let counts = await self.connections.send(format, payload, event: event, to: id) else {
                 throw APIFault.noConnection
             }
-            self.note("connection.message", id, context, .ok)
-            return APIAnswer.json(ByteBuffer(string: "{\(counts.json)}\n"))
+            return counts
+        }
+    }
+
+    /// Past all channels, which is noted like what an operator does.
+    private func sendDirectly(
+        _ request: Request,
+        _ context: ControlContext,
+        _ action: String,
+        _ target: String,
+        _ send: @escaping @Sendable (MessageFormat, ByteBuffer, _ event: String?) async throws -> DeliveryCounts
+    ) async throws -> Response {
+        do {
+            let options = try PublishOptions(request)
+            guard !options.waits else { throw APIFault.badRequest("Only publications to a channel can be waited for.") }
+            let (format, payload) = try await self.message(of: request)
+            return try await self.once(options.key, "\(action) \(target)") {
+                try self.rate.take()
+                let counts = try await send(format, payload, options.event)
+                self.note(action, target, context, .ok)
+                return ByteBuffer(string: "{\(counts.json)}\n")
+            }
         } catch let fault as APIFault {
-            self.note("connection.message", id, context, fault.outcome)
+            self.note(action, target, context, fault.outcome)
             throw fault
         }
     }
 
     private func message(of request: Request) async throws -> (MessageFormat, ByteBuffer) {
         let body = try await APIPath.body(of: request, upTo: self.maxMessageBytes)
+        guard request.values(of: "content-encoding").allSatisfy({ $0.lowercased() == "identity" }) else {
+            throw APIFault.badRequest("The body has a content coding.")
+        }
         guard let message = OperatorSyntax.message(contentType: request.headers[.contentType], body: body) else {
             throw APIFault.badRequest("The body is declared as text and is not valid UTF-8, or has no form here.")
         }
         return message
     }
 
-    private func publishAll(_ request: Request) async throws -> Response {
+    private func publishAll(_ request: Request, _ context: ControlContext) async throws -> Response {
+        let options = try PublishOptions(request)
+        guard !options.waits, options.event == nil else {
+            throw APIFault.badRequest("A list is not waited for, and its entries name their events.")
+        }
         // Escapes make base64 and text longer, but never six times as long.
         let body = try await APIPath.body(of: request, upTo: 6 * self.maxMessageBytes + (1 << 20))
         guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
             throw APIFault.badRequest("The body is a JSON list of 1 to \(Self.maxPublications) publications.")
         }
-        var json = ByteBuffer(string: "[")
-        for (index, entry) in entries.enumerated() {
-            if index > 0 { json.writeString(",") }
-            json.writeString(await self.answer(to: entry))
+        return try await self.once(options.key, "list") {
+            var json = ByteBuffer(string: "[")
+            for (index, entry) in entries.enumerated() {
+                if index > 0 { json.writeString(",") }
+                json.writeString(await self.answer(to: entry, context))
+            }
+            json.writeString("]\n")
+            return json
         }
-        json.writeString("]\n")
-        return APIAnswer.json(json)
     }
 
-    private func answer(to entry: BatchEntry) async -> String {
+    private func answer(to entry: BatchEntry, _ context: ControlContext) async -> String {
         do {
             guard case .success(let entry) = entry else {
                 guard case .failure(let fault) = entry else { return "{}" }
@@ -122,16 +144,19 @@ struct ChannelsAPI: Sendable {
             }
             guard entry.payload.readableBytes <= self.maxMessageBytes else { throw APIFault.tooLarge }
             try self.rate.take()
+            let (format, payload, event) = (entry.format, entry.payload, entry.event)
             switch entry.target {
             case .channel(let channel):
-                let publication = Publication(channel: channel, format: entry.format, payload: entry.payload)
+                let publication = Publication(channel: channel, format: format, payload: payload, event: event)
                 return try await self.publish(publication, excluding: entry.excluded, waits: false)
             case .user(let user):
-                return "{\(await self.connections.send(entry.format, entry.payload, toUser: user).json)}"
+                let counts = await self.connections.send(format, payload, event: event, toUser: user)
+                self.note("user.message", user.text, context, .ok)
+                return "{\(counts.json)}"
             case .connection(let id):
-                guard let counts = await self.connections.send(entry.format, entry.payload, to: id) else {
-                    throw APIFault.noConnection
-                }
+                let counts = await self.connections.send(format, payload, event: event, to: id)
+                self.note("connection.message", id, context, counts == nil ? .notFound : .ok)
+                guard let counts else { throw APIFault.noConnection }
                 return "{\(counts.json)}"
             }
         } catch let fault as APIFault {
@@ -243,6 +268,36 @@ extension APIFault {
         case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it keeps nothing.")
         case .gone: self.init(status: .gone, detail: "What was asked for is no longer kept.")
         case .unavailable: self.init(status: .serviceUnavailable, detail: "Channels cannot be reached.")
+        }
+    }
+}
+
+/// What the head of a request to publish says.
+private struct PublishOptions: Sendable {
+    private static let maxKeyBytes = 256
+
+    /// The value of `Idempotency-Key`.
+    let key: String?
+    /// The value of `Sidesocket-Exclude`.
+    let excluded: String?
+    /// The value of `Sidesocket-Event`.
+    let event: String?
+    /// Whether the answer waits for the kernel (`?wait=written`).
+    let waits: Bool
+
+    init(_ request: Request) throws {
+        let wait = request.uri.queryParameters["wait"]
+        guard wait == nil || wait == "written" else { throw APIFault.badRequest("wait can only be written.") }
+        waits = wait != nil
+        excluded = request.values(of: "sidesocket-exclude").first
+        event = request.values(of: "sidesocket-event").first
+        if let event, !OperatorSyntax.isEventType(event) {
+            throw APIFault.badRequest("Sidesocket-Event is 1 to 128 printable characters.")
+        }
+        let keys = request.values(of: "idempotency-key")
+        key = keys.first
+        guard keys.count <= 1, (1...Self.maxKeyBytes).contains(key?.utf8.count ?? 1) else {
+            throw APIFault.badRequest("An Idempotency-Key has 1 to 256 bytes.")
         }
     }
 }

@@ -34,7 +34,7 @@ struct ConnectionsAPI: Sendable {
         if let channel, channel == nil { throw APIFault.badRequest("channel is the name of a channel.") }
         let page = await self.connections.connections(
             ConnectionFilter(
-                user: query["user"].map(String.init),
+                user: query["user"].map { UserName(String($0)) },
                 address: address ?? nil,
                 channel: channel ?? nil
             ),
@@ -74,7 +74,7 @@ struct ConnectionsAPI: Sendable {
         let user = try APIPath.parameter("user", context)
         return try await self.audited("user.close", user, context) {
             let how = try Self.closeRequest(request)
-            let count = await self.connections.closeConnections(ofUser: user, how)
+            let count = await self.connections.closeConnections(ofUser: UserName(user), how)
             return (APIAnswer.json(ByteBuffer(string: "{\"closed\":\(count)}\n")), "closed \(count) with \(how.code)")
         }
     }
@@ -117,8 +117,8 @@ struct ConnectionsAPI: Sendable {
             guard let ttl else { throw APIFault.badRequest("ttl is a duration from 1s to 720h.") }
             let reason = query["reason"].map(String.init) ?? ""
             guard reason.utf8.count <= 256 else { throw APIFault.badRequest("reason is longer than 256 bytes.") }
-            let addition = await self.connections.ban(subject, for: ttl, reason: reason)
-            guard addition != .full, let ban = self.connections.ban(of: subject) else {
+            let (addition, ban) = await self.connections.ban(subject, for: ttl, reason: reason)
+            guard addition != .full else {
                 throw APIFault(
                     status: .init(code: 507, reasonPhrase: "Insufficient Storage"),
                     detail: "There are too many bans.",
@@ -143,7 +143,7 @@ struct ConnectionsAPI: Sendable {
     }
 
     private static func banTarget(_ context: ControlContext) -> String {
-        let parts = ["kind", "value"].map { context.parameters.get($0).map { OperatorSyntax.plain($0) } ?? "?" }
+        let parts = ["kind", "value"].map { context.parameters.get($0).flatMap { OperatorSyntax.text($0) } ?? "?" }
         return parts.joined(separator: " ")
     }
 

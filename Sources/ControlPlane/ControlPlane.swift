@@ -14,8 +14,10 @@ public import SidecarCore
 /// It has a thread of its own, so that a scrape never waits for sockets nor sockets for a scrape. As the first service
 /// of a `ServiceGroup` it is the last one to be shut down, and answers all through a drain.
 public struct ControlPlane: Service, CustomStringConvertible {
-    /// Connections at once per address; more wait in the backlog.
-    static let maxConnections = 64
+    /// Connections at once per address; above it the one that has waited longest for a request makes room.
+    static let maxConnections = 512
+    /// As many more while all of these have an answer on its way; others wait in the backlog.
+    static let maxConnectionsInExcess = 64
     /// Bytes of all header lines of a request.
     static let maxHeaderBytes = 16 * 1_024
     /// Header lines of a request.
@@ -120,10 +122,11 @@ public struct ControlPlane: Service, CustomStringConvertible {
         let limitInShutdown = self.exchangeLimitInShutdown
         let onRunning = self.onRunning
         let logger = self.logger
+        let crowd = ConnectionCrowd(capacity: Self.maxConnections)
         let http = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [
-                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown)
+                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown, crowd: crowd)
                 ],
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: Self.maxHeaderBytes,
@@ -145,7 +148,10 @@ public struct ControlPlane: Service, CustomStringConvertible {
             server: self.server(for: address, http),
             configuration: ApplicationConfiguration(
                 address: address.bindAddress,
-                availableConnectionsDelegate: .maximum(Self.maxConnections, logger: logger)
+                availableConnectionsDelegate: .maximum(
+                    Self.maxConnections + Self.maxConnectionsInExcess,
+                    logger: logger
+                )
             ),
             onServerRunning: { channel in
                 await Self.surviveAcceptErrors(channel, logger: logger)

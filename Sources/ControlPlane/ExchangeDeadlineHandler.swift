@@ -14,28 +14,37 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private let limit: TimeAmount
     private let limitInShutdown: TimeAmount
+    private let crowd: ConnectionCrowd
     private var timer: Scheduled<Void>?
 
-    init(limit: TimeAmount, limitInShutdown: TimeAmount) {
+    init(limit: TimeAmount, limitInShutdown: TimeAmount, crowd: ConnectionCrowd) {
+        self.crowd = crowd
         self.limit = limit
         self.limitInShutdown = limitInShutdown
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
-        self.restart(self.limit, context: context)
+        self.begin(context)
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        self.restart(self.limit, context: context)
+        self.begin(context)
         context.fireChannelActive()
     }
 
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .end = self.unwrapInboundIn(data) { self.crowd.isBusy(context.channel) }
+        context.fireChannelRead(data)
+    }
+
     func handlerRemoved(context: ChannelHandlerContext) {
+        self.crowd.left(context.channel)
         self.timer?.cancel()
         self.timer = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        self.crowd.left(context.channel)
         self.timer?.cancel()
         self.timer = nil
         context.fireChannelInactive()
@@ -49,7 +58,7 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
         // The exchange ends when the last byte has left, not when it was handed to us.
         let written = promise ?? context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenSuccess {
-            self.restart(self.limit, context: context)
+            self.begin(context)
         }
         context.write(data, promise: written)
     }
@@ -59,6 +68,12 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
             self.restart(self.limitInShutdown, context: context)
         }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    /// Another exchange may begin.
+    private func begin(_ context: ChannelHandlerContext) {
+        self.restart(self.limit, context: context)
+        if context.channel.isActive { self.crowd.waits(context.channel) }
     }
 
     private func restart(_ limit: TimeAmount, context: ChannelHandlerContext) {

@@ -24,7 +24,7 @@ final class AdmissionGuard: Sendable {
     private let connectRateSetting: Rate?
     private let connectFields: RateLimitHeaderFields?
     private let connections: BucketTable<RateLimitKey>
-    private let users: BucketTable<String>
+    private let users: BucketTable<UserName>
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
     private let bytes: GCRA?
@@ -210,7 +210,7 @@ final class AdmissionGuard: Sendable {
     /// Counts a connection with its user.
     ///
     /// - Returns: The user's bucket, to be closed with the connection; nil when the user has too many.
-    func seat(forUser user: String) -> SharedBucket? {
+    func seat(forUser user: UserName) -> SharedBucket? {
         let bucket = users.bucket(for: user, now: Self.now())
         if bucket.tryOpen(limit: settings.maxConnectionsPerUser) { return bucket }
         if allows(.maxConnectionsPerUser) {
@@ -226,6 +226,11 @@ final class AdmissionGuard: Sendable {
         var allowance = MessageAllowance(perConnection: perConnection, bytes: bytes, dryRun: settings.dryRun)
         if settings.messageRatePerIP != nil { allowance.share(withAddress: seat.address) }
         return allowance
+    }
+
+    /// What an open connection may send under these settings.
+    func change(_ allowance: inout MessageAllowance) {
+        allowance.change(perConnection: perConnection, bytes: bytes, dryRun: settings.dryRun)
     }
 
     /// True when messages are counted by user.
@@ -294,7 +299,8 @@ final class AdmissionGuard: Sendable {
             "a peer that is not trusted sends forwarding headers; all clients behind it count as one address",
             metadata: [
                 "peer": "\(client.address)",
-                "set": "SIDESOCKET_TRUSTED_PROXIES=\(client.address) if it is your load balancer",
+                "set":
+                    "SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address) if it is your load balancer",
             ]
         )
     }

@@ -8,7 +8,7 @@ final class BanList: Sendable {
     /// Most of the time there is none, and a handshake takes no lock.
     private let hasAny = Atomic<Bool>(false)
 
-    func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition {
+    func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> (BanTable.Addition, BanInfo) {
         let now = AdmissionGuard.now()
         return table.withLock {
             let ban = Ban(
@@ -19,7 +19,7 @@ final class BanList: Sendable {
             )
             let addition = $0.add(ban, now: now)
             hasAny.store($0.count > 0, ordering: .relaxed)
-            return addition
+            return (addition, Self.info(ban))
         }
     }
 
@@ -29,7 +29,7 @@ final class BanList: Sendable {
             if table.count >= table.capacity / 2 { table.removeEnded(AdmissionGuard.now()) }
             return table.count < table.capacity / 2
         }
-        return hasRoom && add(subject, for: ttl, reason: reason) == .added
+        return hasRoom && add(subject, for: ttl, reason: reason).0 == .added
     }
 
     func remove(_ subject: BanSubject) -> Bool {
@@ -45,7 +45,7 @@ final class BanList: Sendable {
         return table.withLock { $0.covers(address, now: AdmissionGuard.now()) }
     }
 
-    func covers(user: String?) -> Bool {
+    func covers(user: UserName?) -> Bool {
         guard hasAny.load(ordering: .relaxed), let user else { return false }
         return table.withLock { $0.ban(of: .user(user), now: AdmissionGuard.now()) != nil }
     }

@@ -33,7 +33,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
     var recoveredCloseTime: Int64?
 
     // Who the client is.
-    private(set) var user: String?
+    private(set) var user: UserName?
     private var state: String?
     /// The fields that say so.
     var identity: ByteBuffer?
@@ -219,9 +219,13 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     /// Other settings hold from now on.
-    func settingsChanged() { transport?.settingsChanged() }
+    func settingsChanged() {
+        shard.admission.change(&allowance)
+        if isThrottled { endThrottle() }  // the next message tells whether it still has to wait
+        transport?.settingsChanged()
+    }
 
-    func mark(user: String?, state: String?) {
+    func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
             self.user = nil
             userSeat?.close()
@@ -248,7 +252,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
-    func takeSeat(ofUser user: String) -> Bool {
+    func takeSeat(ofUser user: UserName) -> Bool {
         guard let bucket = shard.admission.seat(forUser: user) else { return false }
         userSeat?.close()
         self.user = user
@@ -279,8 +283,9 @@ final class BridgeSession: WebhookSource, TimerOwner {
         }
         guard machine.isRunning else { return }
         if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
-        transport?.close(code: code, reason: reason)
+        // Before the transport, which may find the client gone when it says goodbye.
         end(code: code, reason: reason, initiator: .server)
+        transport?.close(code: code, reason: reason)
     }
 
     /// Says goodbye on a transport whose session the app does not know.
@@ -346,8 +351,10 @@ final class BridgeSession: WebhookSource, TimerOwner {
             )
         }
         if machine.isRunning {
-            transport?.close(code: 1012, reason: "the server is restarting")
             end(code: 1012, reason: "the server is restarting", initiator: .server)
+            transport?.close(code: 1012, reason: "the server is restarting")
+        } else if !machine.wasAccepted, !machine.hasEnded {
+            transport?.handshakeDecided(.refuse(.draining, .draining))
         }
         shard.remove(self)
     }

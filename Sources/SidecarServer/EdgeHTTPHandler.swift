@@ -382,6 +382,15 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         if case .readingHead = phase, !reader.hasStartedRequest { endNow() }
     }
 
+    /// Whoever still waits for an answer gets one from us.
+    func drainIsOver() {
+        if case .proxying(let exchange) = phase, !exchange.isReplyBegun {
+            exchange.clientGone()
+            refuse(.draining)
+        }
+        endNow()
+    }
+
     /// True when the answer under way is the last one.
     var isLastAnswer: Bool { isClosingSoon || shard.state.isDraining }
 

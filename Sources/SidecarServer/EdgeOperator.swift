@@ -37,8 +37,8 @@ struct EdgeOperator: ConnectionOperator {
         return await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> DeliveryCounts? {
-        let message = SharedMessage(format, payload)
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, to id: String) async -> DeliveryCounts? {
+        let message = SharedMessage(format, payload, event: event)
         return await ask(id) { session in
             guard session.isRunning else { return nil }
             let isQueued = session.deliver(message, at: nil, nil)
@@ -46,8 +46,13 @@ struct EdgeOperator: ConnectionOperator {
         }
     }
 
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, toUser user: String) async -> DeliveryCounts {
-        let message = SharedMessage(format, payload)
+    func send(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        event: String?,
+        toUser user: UserName
+    ) async -> DeliveryCounts {
+        let message = SharedMessage(format, payload, event: event)
         let counts = await shards?.collect { shard in
             let sessions = shard.sessions { $0.user == user }
             let queued = sessions.count { $0.deliver(message, at: nil, nil) }
@@ -93,7 +98,7 @@ struct EdgeOperator: ConnectionOperator {
         } ?? false
     }
 
-    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [String]) {
+    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [UserName]) {
         let summary = try await hub.engine.summary(of: name, now: AdmissionGuard.now())
         let users = await shards?.collect { $0.channels.users(of: name) } ?? []
         return (summary, users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
@@ -122,7 +127,7 @@ struct EdgeOperator: ConnectionOperator {
         } ?? false
     }
 
-    func closeConnections(ofUser user: String, _ request: CloseRequest) async -> Int {
+    func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int {
         await closeConnections(request) { $0.user == user }
     }
 
@@ -130,10 +135,14 @@ struct EdgeOperator: ConnectionOperator {
         await ask(id) { $0.renewed(with: token) } ?? .noConnection
     }
 
-    func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async -> BanTable.Addition {
-        let addition = admission.bans.add(subject, for: ttl, reason: reason)
+    func ban(
+        _ subject: BanSubject,
+        for ttl: TimeAmount,
+        reason: String
+    ) async -> (addition: BanTable.Addition, ban: BanInfo) {
+        let (addition, ban) = admission.bans.add(subject, for: ttl, reason: reason)
         if addition != .full { await closeConnections(coveredBy: subject) }
-        return addition
+        return (addition, ban)
     }
 
     func unban(_ subject: BanSubject) -> Bool {

@@ -233,7 +233,7 @@ final class LoopShard {
     func endNow() -> Int {
         let left = Array(sessions.values)
         for session in left { session.abandon() }
-        for handler in Array(httpHandlers.values) { handler.endNow() }
+        for handler in Array(httpHandlers.values) { handler.drainIsOver() }
         for pool in webhookPools + proxyPools { pool.close() }
         return left.count
     }

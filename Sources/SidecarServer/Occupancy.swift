@@ -17,6 +17,7 @@ final class Occupancy: Sendable {
 
     func next(at now: NIODeadline) -> OccupancyEvent? { watch.withLock { $0.next(at: now) } }
     func told(_ channel: ChannelName) { watch.withLock { $0.told(channel, at: .now()) } }
+    func notTold(_ channel: ChannelName) -> Bool { watch.withLock { $0.notTold(channel, at: .now()) } }
     func flush() { watch.withLock { $0.flush() } }
 }
 
@@ -54,9 +55,8 @@ final class OccupancyReporter: TimerOwner {
         while underWay < Self.maxUnderWay, let event = occupancy.next(at: now) {
             underWay += 1
             count += 1
-            OccupancyDelivery(event, id: "\(process)-\(count)", shard: shard) {
+            OccupancyDelivery(event, id: "\(process)-\(count)", of: occupancy, shard: shard) {
                 self.underWay -= 1
-                self.occupancy.told(event.channel)
                 self.sendDue(at: .now())
             }.start()
         }
@@ -67,6 +67,7 @@ final class OccupancyReporter: TimerOwner {
 private final class OccupancyDelivery: WebhookSource {
     private let event: OccupancyEvent
     private let id: String
+    private let occupancy: Occupancy
     private let shard: LoopShard
     private let done: () -> Void
     private let happenedAt = WallClock.unixMilliseconds()
@@ -75,10 +76,17 @@ private final class OccupancyDelivery: WebhookSource {
     private var failures = 0
     private let timer = CallbackTimer()
 
-    /// - Parameter done: Called once, when the app has taken it or never will.
-    init(_ event: OccupancyEvent, id: String, shard: LoopShard, done: @escaping () -> Void) {
+    /// - Parameter done: Called once, when the app has taken it or this is given up.
+    init(
+        _ event: OccupancyEvent,
+        id: String,
+        of occupancy: Occupancy,
+        shard: LoopShard,
+        done: @escaping () -> Void
+    ) {
         self.event = event
         self.id = id
+        self.occupancy = occupancy
         self.shard = shard
         self.done = done
     }
@@ -120,6 +128,7 @@ private final class OccupancyDelivery: WebhookSource {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
             publish(head, body)
+            occupancy.told(event.channel)
             done()
         } catch {
             failed(error, retryAfter: outcome.retryAfter)
@@ -156,8 +165,13 @@ private final class OccupancyDelivery: WebhookSource {
     }
 
     private func gaveUp(_ failure: DeliveryFailure) {
-        log(failure, level: .error, "the app did not take an event")
-        shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+        if failure.isTransient, occupancy.notTold(event.channel) {
+            log(failure, level: .warning, "the app did not take an event; it is told anew")
+        } else {
+            if !failure.isTransient { occupancy.told(event.channel) }
+            log(failure, level: .error, "the app did not take an event")
+            shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+        }
         done()
     }
 

@@ -152,4 +152,5 @@ enum HandshakeResult: String, CaseIterable {
     case appFailed = "app_failed"
     case timeout
     case draining
+    case clientGone = "client_gone"
 }

@@ -144,7 +144,7 @@ extension BridgeSession {
             )
         else { return false }
         underWay?.failures += 1
-        if attempt.failures == 0 { log(failure, attempt.delivery, level: .info, "an event is tried again") }
+        if attempt.failures == 0 { log(failure, attempt.delivery, level: .debug, "an event is tried again") }
         retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
             guard let self, let kind = self.underWay?.kind else { return }
             self.shard.metrics.webhook(for: kind).retries.increment()

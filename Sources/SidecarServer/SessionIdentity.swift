@@ -16,7 +16,7 @@ final class SessionIdentity {
 
     fileprivate(set) var stage = Stage.settled
     fileprivate(set) var claims: [(name: String, value: String)] = []
-    fileprivate var tokenUser: String?
+    fileprivate var tokenUser: UserName?
     fileprivate var expiresAt = 0.0
     fileprivate let expiry = CallbackTimer()
     fileprivate let revalidation = CallbackTimer()
@@ -37,7 +37,7 @@ extension BridgeSession {
     func adopt(_ token: VerifiedToken) -> Bool {
         let identity = makeIdentity()
         // The app may have given the user another name since; a new token of the same user leaves that alone.
-        if !Self.isSame(identity.tokenUser, token.user), !Self.isSame(user, token.user) {
+        if identity.tokenUser != token.user, user != token.user {
             guard takeSeat(ofUser: token.user) else { return false }
         }
         identity.tokenUser = token.user
@@ -113,12 +113,7 @@ extension BridgeSession {
     /// A connection may be renewed for its user, and one without may get one.
     private func mayRenew(with token: VerifiedToken) -> Bool {
         guard let known = clientIdentity?.tokenUser ?? user else { return true }
-        return Self.isSame(known, token.user)
-    }
-
-    /// By bytes: two spellings of one text are two users.
-    private static func isSame(_ one: String?, _ other: String) -> Bool {
-        one.map { $0.utf8.elementsEqual(other.utf8) } ?? false
+        return known == token.user
     }
 
     /// Ends a socket that never told who it is.

@@ -22,7 +22,7 @@ extension BridgeSession {
             metrics.limited(limit.rawValue, action: "closed")
             breached()
             metrics.messagesDropped(1, reason: "rate_limited")
-            close(code: 4429, reason: "too many messages")
+            close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
             return false
         }
     }
@@ -38,9 +38,15 @@ extension BridgeSession {
     }
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        isThrottled = false
-        throttle = nil
-        transport?.resumeReading()
+        endThrottle()
         return nil
+    }
+
+    /// Reads on.
+    func endThrottle() {
+        if let throttle { shard.timers.cancel(throttle) }
+        throttle = nil
+        isThrottled = false
+        transport?.resumeReading()
     }
 }

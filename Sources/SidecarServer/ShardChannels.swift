@@ -75,7 +75,7 @@ final class ShardChannels {
     }
 
     /// The users in a channel here.
-    func users(of channel: ChannelName) -> Set<String> {
+    func users(of channel: ChannelName) -> Set<UserName> {
         Set((subscribers[channel] ?? []).compactMap(\.user))
     }
 

@@ -79,6 +79,7 @@ final class UpgradeAttempt: SessionTransport {
 
     func clientGone() {
         handler = nil
+        shard.metrics.count(.clientGone)
         session.transportEnded(code: 1006, reason: "", initiator: .network)
     }
 

@@ -38,8 +38,9 @@ extension WebSocketHandler {
         guard phase == .open, let code = CloseCode(sendable: Int(code)),
             case .sendClose(let code) = closing.localClose(code)
         else { return }
-        sendClose(code, reason)
         phase = .awaitingClose
+        sendClose(code, reason)
+        guard phase == .awaitingClose else { return }  // writing has shown that the client is gone
         flushWatch.begin(at: .now())
         armTimer(after: ServerConfiguration.linger)
         resumeReading()  // back-pressure must not hide the client's Close
@@ -48,13 +49,15 @@ extension WebSocketHandler {
     func peerClosed(_ code: CloseCode?, _ reason: String) {
         switch closing.receivedClose(code) {
         case .replyThenClose(let code):
-            sendClose(code, "")
-            linger()
+            // Before the answer, which may find the client gone.
             session.transportEnded(
                 code: (code ?? .noStatus).rawValue,
                 reason: reason,
                 initiator: .client
             )
+            phase = .lingering
+            sendClose(code, "")
+            linger()
         case .closeNow: linger()
         case .ignore: break
         }
@@ -66,9 +69,10 @@ extension WebSocketHandler {
         case .sendThenClose(let code):
             if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
             session.breached()
+            session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
+            phase = .lingering
             sendClose(code, violation.reason)
             linger()
-            session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
         case .closeNow: linger()
         case .ignore: break
         }
@@ -85,6 +89,7 @@ extension WebSocketHandler {
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
     /// the system send a reset, and the client would never see our code.
     func linger() {
+        guard phase != .gone else { return }
         phase = .lingering
         if !hasLeft { shard.state.socketLeft() }
         hasLeft = true

@@ -199,6 +199,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
     private func keep(_ bytes: ByteBuffer) {
+        if phase == .leftover {
+            // The client was found gone while its messages were taken.
+            input = bytes
+            return takeLeftover()
+        }
         guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
         // A few bytes must not hold the whole buffer that they were read into.
         input = bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes
@@ -301,6 +306,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     /// Deadlines that have passed already under the new settings are spread, or all sockets would be pinged at once.
     func settingsChanged() {
         guard phase == .open else { return }
+        limitTransport()
         let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
         shard.timers.arm(timer, owner: self, at: max(nextDeadlineWhenOpen, spread))

@@ -1,6 +1,6 @@
 import FoundationEssentials
 import JWTKit
-import SidecarCore
+public import SidecarCore
 
 /// What a token has to be like.
 public struct TokenPolicy: Sendable, Equatable {
@@ -52,7 +52,7 @@ public struct TokenPolicy: Sendable, Equatable {
 /// What a good token says.
 public struct VerifiedToken: Sendable, Equatable {
     /// Who the client is.
-    public let user: String
+    public let user: UserName
     /// From when on it no longer counts, in seconds since 1970, leeway included.
     public let expiresAt: Double
     /// The claims for the app that it has, by the names that the policy gives them.
@@ -71,8 +71,6 @@ public struct VerifiedToken: Sendable, Equatable {
 public struct TokenVerifier: Sendable {
     /// The largest token, in bytes.
     public static let maxBytes = 16 << 10
-    /// The longest name of a user, in bytes.
-    public static let maxUserBytes = 256
 
     /// What tokens have to be like.
     public let policy: TokenPolicy
@@ -148,15 +146,15 @@ public struct TokenVerifier: Sendable {
         list.contains { $0.utf8.elementsEqual(text.utf8) }
     }
 
-    private func user(in claims: [String: JSONValue]) throws(TokenRefusal) -> String {
+    private func user(in claims: [String: JSONValue]) throws(TokenRefusal) -> UserName {
         let user: String
         switch claims[policy.userClaim] {
         case .string(let text)?: user = text
         case .integer(let number)?: user = "\(number)"
         default: throw .noUser
         }
-        guard !user.isEmpty, user.utf8.count <= Self.maxUserBytes else { throw .noUser }
-        return user
+        guard !user.isEmpty, user.utf8.count <= UserName.maxBytes else { throw .noUser }
+        return UserName(user)
     }
 
     private static func object(_ part: Substring.UTF8View) -> [String: JSONValue]? {

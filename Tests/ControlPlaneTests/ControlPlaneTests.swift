@@ -242,15 +242,21 @@ struct ControlPlaneTests {
         }
     }
 
-    @Test("More connections than the bound wait, and are served as others end")
+    @Test("Of more connections than the bound, the one that has waited longest makes room")
     func bound() async throws {
-        try await self.with(exchangeLimit: .milliseconds(200)) { client in
-            for _ in 0..<(ControlPlane.maxConnections + 1) {
-                _ = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        try await self.with { client in
+            var held: [any Channel] = []
+            for number in 0..<(ControlPlane.maxConnections + ControlPlane.maxConnectionsInExcess + 1) {
+                let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                     .connect(host: "127.0.0.1", port: client.port)
                     .get()
+                let begun = ["", "GET /healthz HTTP/1.1\r\nHo", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"][number % 3]
+                try await channel.writeAndFlush(ByteBuffer(string: begun))
+                held.append(channel)
             }
             #expect(try await client.request("GET", "/healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
+            try await held[0].closeFuture.get()
+            for channel in held { try? await channel.close() }
         }
     }
 

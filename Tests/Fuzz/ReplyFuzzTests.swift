@@ -137,8 +137,8 @@ private struct ReplyVerdict: Equatable {
     }
 
     /// What the app has named goes into the heads of later events.
-    private mutating func checkIdentity(user: String?, state: String?) {
-        if let user, user.utf8.count > WebhookReply.maxUserBytes { fault = "a user's name too long" }
+    private mutating func checkIdentity(user: UserName?, state: String?) {
+        if let user, user.text.utf8.count > UserName.maxBytes { fault = "a user's name too long" }
         if let state, state.utf8.count > WebhookReply.maxStateBytes { fault = "a state too long" }
         guard let lines = CloudEventsDialect.identityLines(user: user, state: state) else { return }
         let text = String(buffer: lines)

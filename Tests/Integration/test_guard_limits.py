@@ -1,6 +1,7 @@
 """Limits on connections, handshakes, messages and bytes: what they refuse, delay or close, and whom they spare."""
 
 import json
+import random
 import re
 import socket
 import threading
@@ -495,8 +496,36 @@ def test_clients_that_leave_a_lot_behind_stay_within_the_budgets(app, sidesocket
     # What they left is counted, so that others are not read from; nobody is closed for it.
     assert edge.metric("pending_bytes") > 64 << 10
     held.set()
-    assert {json.loads(event.body)["messagesIn"] for event in app.wait_events(5, "close")} == {1000}
+    assert {json.loads(event.body)["messagesIn"] for event in app.wait_events(5, "close", 60)} == {1000}
     edge.wait_metric("pending_bytes", 0)
+
+
+@pytest.mark.parametrize("reply", [Reply(400), Reply(204, headers={"Sidesocket-Close": "4000"})], ids=["400", "close"])
+def test_nothing_is_held_of_clients_that_are_reset_while_the_app_closes_them(app, sidesocket, reply):
+    """A client is found gone by writing the Close, while its rate holds back what it has sent."""
+    edge = sidesocket(app, MESSAGE_RATE="2/1s")
+    app.on(reply, event="message")
+    ends = time.monotonic() + 4
+
+    def come_and_go(seed):
+        randomness = random.Random(seed)
+        while time.monotonic() < ends:
+            guest = enter(edge)
+            guest.sock.sendall(frame(TEXT, "x" * 50) * 12)
+            spin = time.monotonic() + randomness.uniform(0, 0.004)
+            while time.monotonic() < spin:
+                pass
+            guest.reset()
+
+    threads = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    edge.wait_metric("connections", 0)
+    edge.wait_metric("webhook_in_flight", 0)
+    edge.wait_metric("pending_bytes", 0)
+    app.wait_events(len(app.events("open")), "close")
 
 
 def test_a_user_who_is_named_after_the_client_has_gone_takes_no_seat(app, sidesocket):

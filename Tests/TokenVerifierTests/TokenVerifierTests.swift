@@ -1,5 +1,6 @@
 import FoundationEssentials
 import JWTKit
+import SidecarCore
 import Testing
 
 @testable import TokenVerifier

@@ -3,7 +3,7 @@ public enum BanSubject: Sendable, Hashable {
     /// Every client of a network, or one address.
     case network(IPNetwork)
     /// A user, by the name that the app or a token gives.
-    case user(String)
+    case user(UserName)
 
     /// `ip` or `user`.
     public var kind: String {
@@ -17,7 +17,7 @@ public enum BanSubject: Sendable, Hashable {
     public var value: String {
         switch self {
         case .network(let network): "\(network)"
-        case .user(let name): name
+        case .user(let name): name.text
         }
     }
 }

@@ -17,6 +17,7 @@ public enum EventStreamHead {
             if HeaderRules.isHopByHop(name) || HeaderRules.isHandshakeOnly(name) || HeaderRules.isSidesocket(name)
                 || HeaderRules.describesBody(name) || HTTPField.equals(name, "cache-control")
                 || HTTPField.equals(name, "x-accel-buffering") || HTTPField.hasPrefix(name, "access-control-")
+                || HTTPField.hasPrefix(name, "sec-websocket-")
                 || named.contains(where: { HTTPField.equals(name, $0) })
             {
                 return

@@ -55,7 +55,7 @@ public struct OccupancyWatch: Sendable {
         queue.append((channel, dueAt))
     }
 
-    /// The next event that is due; ``told(_:at:)`` has to follow.
+    /// The next event that is due; ``told(_:at:)`` or ``notTold(_:at:)`` has to follow.
     public mutating func next(at now: NIODeadline) -> OccupancyEvent? {
         while let first = queue.first, isFlushing || first.dueAt <= now {
             queue.removeFirst()
@@ -72,7 +72,27 @@ public struct OccupancyWatch: Sendable {
         return nil
     }
 
-    /// The app has been told, or cannot be.
+    /// The app could not be reached; it is told later, unless the process ends or nothing is new any more.
+    ///
+    /// - Returns: False when it will not be told.
+    public mutating func notTold(_ channel: ChannelName, at now: NIODeadline) -> Bool {
+        if isFlushing {
+            told(channel, at: now)
+            return false
+        }
+        guard var entry = entries[channel] else { return false }
+        entry.isUnderWay = false
+        entry.isTold.toggle()
+        if entry.dueAt == nil, entry.isOccupied != entry.isTold {
+            let dueAt = now + Self.pause
+            entry.dueAt = dueAt
+            queue.append((channel, dueAt))
+        }
+        entries[channel] = entry.isSettled ? nil : entry
+        return true
+    }
+
+    /// The app has been told, or does not want to be.
     public mutating func told(_ channel: ChannelName, at now: NIODeadline) {
         guard var entry = entries[channel] else { return }
         entry.isUnderWay = false

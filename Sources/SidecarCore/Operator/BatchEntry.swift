@@ -14,7 +14,7 @@ public struct BatchPublication: Sendable, Equatable {
     /// Whom it is for.
     public enum Target: Sendable, Equatable {
         case channel(ChannelName)
-        case user(String)
+        case user(UserName)
         case connection(String)
     }
 
@@ -26,6 +26,8 @@ public struct BatchPublication: Sendable, Equatable {
     public let payload: ByteBuffer
     /// The connection that does not get it.
     public let excluded: String?
+    /// The event type on event streams; nil for the usual one.
+    public let event: String?
 }
 
 extension OperatorSyntax {
@@ -51,6 +53,7 @@ extension OperatorSyntax {
         var text: String?
         var base64: String?
         var excluded: String?
+        var event: String?
         var fault: String?
         try CommandList.members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
             let any = try reader.value(depth: JSONValue.maxDepth)
@@ -61,12 +64,13 @@ extension OperatorSyntax {
             }
             switch name {
             case "channel": targets.append(ChannelName(value).map { .channel($0) })
-            case "user": targets.append(value.isEmpty ? nil : .user(value))
+            case "user": targets.append(value.isEmpty ? nil : .user(UserName(value)))
             case "connection": targets.append(value.isEmpty ? nil : .connection(value))
             case "text" where text == nil: text = value
             case "base64" where base64 == nil: base64 = value
             case "exclude" where excluded == nil: excluded = value
-            default: fault = "A member is unknown or stands twice."
+            case "event" where event == nil && EventStreamText.isEventType(value): event = value
+            default: fault = "A member is unknown, stands twice or is not valid."
             }
             return true
         }
@@ -76,25 +80,35 @@ extension OperatorSyntax {
         }
         switch (text, base64) {
         case (let text?, nil):
-            return .success(.init(target: target, format: .text, payload: ByteBuffer(string: text), excluded: excluded))
+            return .success(
+                .init(
+                    target: target,
+                    format: .text,
+                    payload: ByteBuffer(string: text),
+                    excluded: excluded,
+                    event: event
+                )
+            )
         case (nil, let base64?):
             guard let bytes = Base64Text.decoded(base64) else {
                 return .failure(BatchFault(sentence: "The base64 is not valid."))
             }
-            return .success(.init(target: target, format: .binary, payload: bytes, excluded: excluded))
+            return .success(
+                .init(target: target, format: .binary, payload: bytes, excluded: excluded, event: event)
+            )
         default:
             return .failure(BatchFault(sentence: "Either text or base64 is needed."))
         }
     }
 
     /// A channel as a JSON object.
-    public static func json(_ summary: ChannelSummary, users: [String]) -> ByteBuffer {
+    public static func json(_ summary: ChannelSummary, users: [UserName]) -> ByteBuffer {
         var json = ByteBuffer(string: "{\"channel\":")
         json.writeJSONString(summary.channel.text)
         json.writeString(",\"connections\":\(summary.connections),\"users\":[")
         for (index, user) in users.enumerated() {
             if index > 0 { json.writeStaticString(",") }
-            json.writeJSONString(user)
+            json.writeJSONString(user.text)
         }
         json.writeString("],\"offset\":\(summary.position.offset),\"epoch\":\"\(summary.position.epoch)\"}\n")
         return json

@@ -5,7 +5,7 @@ public struct ConnectionInfo: Sendable, Equatable {
     /// Its name.
     public var id: String
     /// Who it is, when that is known.
-    public var user: String?
+    public var user: UserName?
     /// The client's address.
     public var address: String
     /// The path and query that the client asked for.
@@ -24,7 +24,7 @@ public struct ConnectionInfo: Sendable, Equatable {
     /// Makes one.
     public init(
         id: String,
-        user: String?,
+        user: UserName?,
         address: String,
         subject: String,
         openedAt: Int64,
@@ -49,7 +49,7 @@ public struct ConnectionInfo: Sendable, Equatable {
         buffer.writeStaticString("{\"id\":")
         buffer.writeJSONString(id)
         buffer.writeStaticString(",\"user\":")
-        if let user { buffer.writeJSONString(user) } else { buffer.writeStaticString("null") }
+        if let user { buffer.writeJSONString(user.text) } else { buffer.writeStaticString("null") }
         buffer.writeStaticString(",\"ip\":")
         buffer.writeJSONString(address)
         buffer.writeStaticString(",\"subject\":")
@@ -70,14 +70,14 @@ public struct ConnectionInfo: Sendable, Equatable {
 /// Which connections are listed.
 public struct ConnectionFilter: Sendable, Equatable {
     /// Of this user; nil for all.
-    public var user: String?
+    public var user: UserName?
     /// Of this address; nil for all.
     public var address: IPAddress?
     /// In this channel; nil for all.
     public var channel: ChannelName?
 
     /// Makes one.
-    public init(user: String? = nil, address: IPAddress? = nil, channel: ChannelName? = nil) {
+    public init(user: UserName? = nil, address: IPAddress? = nil, channel: ChannelName? = nil) {
         self.user = user
         self.address = address
         self.channel = channel
@@ -155,9 +155,18 @@ public protocol ConnectionOperator: Sendable {
     /// One connection; nil when there is none.
     func connection(_ id: String) async -> ConnectionInfo?
     /// Sends a message to one connection; nil when there is none.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, to id: String) async -> DeliveryCounts?
+    ///
+    /// - Parameter event: The event type on event streams; nil for the usual one.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, to id: String) async -> DeliveryCounts?
     /// Sends a message to all connections of a user.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, toUser user: String) async -> DeliveryCounts
+    ///
+    /// - Parameter event: The event type on event streams; nil for the usual one.
+    func send(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        event: String?,
+        toUser user: UserName
+    ) async -> DeliveryCounts
     /// Sends a message to a channel, but for one connection.
     func publish(
         _ publication: Publication,
@@ -169,7 +178,7 @@ public protocol ConnectionOperator: Sendable {
     /// Takes a connection out of a channel; false when there is no such connection.
     func unsubscribe(_ id: String, from channel: ChannelName) async -> Bool
     /// One channel, with the users in it.
-    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [String])
+    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [UserName])
     /// Channels by name.
     func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelSummary]
     /// What is kept of a channel.
@@ -182,11 +191,15 @@ public protocol ConnectionOperator: Sendable {
     /// Closes a connection; false when there is none.
     func close(_ id: String, _ request: CloseRequest) async -> Bool
     /// Closes the connections of a user, and says how many they were.
-    func closeConnections(ofUser user: String, _ request: CloseRequest) async -> Int
+    func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int
     /// Hands a connection a new token.
     func renewToken(_ token: String, of id: String) async -> TokenRenewal
     /// Bans, and closes what is banned.
-    func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async -> BanTable.Addition
+    func ban(
+        _ subject: BanSubject,
+        for ttl: TimeAmount,
+        reason: String
+    ) async -> (addition: BanTable.Addition, ban: BanInfo)
     /// Ends a ban; false when there is none.
     func unban(_ subject: BanSubject) -> Bool
     /// One ban.
@@ -228,8 +241,10 @@ public enum OperatorSyntax {
     /// How long a ban may last.
     public static let banDurations = TimeAmount.seconds(1)...TimeAmount.hours(30 * 24)
 
-    /// A part of a path without its percent-encoding; bytes that are no UTF-8 become U+FFFD.
-    public static func plain(_ part: some StringProtocol) -> String { PercentText.decoded(part.utf8) }
+    /// A part of a path without its percent-encoding; nil when that is not UTF-8.
+    public static func text(_ part: some StringProtocol) -> String? {
+        String(validating: PercentText.bytes(part.utf8), as: UTF8.self)
+    }
 
     /// Whether an event on event streams may be of this type.
     public static func isEventType(_ text: String) -> Bool { EventStreamText.isEventType(text) }
@@ -238,7 +253,7 @@ public enum OperatorSyntax {
     public static func subject(kind: String, value: String) -> BanSubject? {
         switch kind {
         case "ip": (try? IPNetwork(parsing: value)).map { .network($0) }
-        case "user" where !value.isEmpty && value.utf8.count <= WebhookReply.maxUserBytes: .user(value)
+        case "user" where !value.isEmpty && value.utf8.count <= UserName.maxBytes: .user(UserName(value))
         default: nil
         }
     }

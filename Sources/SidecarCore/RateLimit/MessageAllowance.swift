@@ -10,9 +10,9 @@ public struct MessageAllowance: Sendable {
         public let wait: Int64
     }
 
-    private let perConnection: GCRA?
-    private let bytes: GCRA?
-    private let dryRun: Set<DryRunLimit>
+    private var perConnection: GCRA?
+    private var bytes: GCRA?
+    private var dryRun: Set<DryRunLimit>
     private var messageTime = GCRA.full
     private var byteTime = GCRA.full
     private var address: SharedBucket?
@@ -20,6 +20,13 @@ public struct MessageAllowance: Sendable {
 
     /// Makes the allowance of a new connection.
     public init(perConnection: GCRA?, bytes: GCRA?, dryRun: Set<DryRunLimit>) {
+        self.perConnection = perConnection
+        self.bytes = bytes
+        self.dryRun = dryRun
+    }
+
+    /// Other limits hold from now on; what was sent so far still counts.
+    public mutating func change(perConnection: GCRA?, bytes: GCRA?, dryRun: Set<DryRunLimit>) {
         self.perConnection = perConnection
         self.bytes = bytes
         self.dryRun = dryRun
@@ -52,18 +59,44 @@ public struct MessageAllowance: Sendable {
         overstepped: (DryRunLimit) -> Void
     ) -> Excess? {
         var worst: Excess?
-        func note(_ limit: DryRunLimit, _ wait: Int64) {
-            guard wait > 0 else { return }
+        // In a dry run nobody waits, so what counts is that a message comes too soon, not that the next one would.
+        func note(_ limit: DryRunLimit, dry: () -> GCRA.Verdict, wait: () -> Int64) {
             if dryRun.contains(limit) {
-                overstepped(limit)
-            } else if wait > worst?.wait ?? 0 {
-                worst = Excess(limit: limit, wait: wait)
+                if case .limited = dry() { overstepped(limit) }
+                return
+            }
+            let wait = wait()
+            if wait > worst?.wait ?? 0 { worst = Excess(limit: limit, wait: wait) }
+        }
+        if let perConnection {
+            note(.messageRate) {
+                perConnection.take(tat: &messageTime, now: now)
+            } wait: {
+                perConnection.takeInDebt(tat: &messageTime, now: now)
             }
         }
-        if let perConnection { note(.messageRate, perConnection.takeInDebt(tat: &messageTime, now: now)) }
-        if let bytes { note(.byteRate, bytes.takeInDebt(Int64(payloadBytes), tat: &byteTime, now: now)) }
-        if let address { note(.messageRatePerIP, address.takeInDebt(now: now)) }
-        if let user { note(.messageRatePerUser, user.takeInDebt(now: now)) }
+        if let bytes {
+            let cost = Int64(payloadBytes)
+            note(.byteRate) {
+                bytes.take(cost, tat: &byteTime, now: now)
+            } wait: {
+                bytes.takeInDebt(cost, tat: &byteTime, now: now)
+            }
+        }
+        if let address {
+            note(.messageRatePerIP) {
+                address.take(now: now)
+            } wait: {
+                address.takeInDebt(now: now)
+            }
+        }
+        if let user {
+            note(.messageRatePerUser) {
+                user.take(now: now)
+            } wait: {
+                user.takeInDebt(now: now)
+            }
+        }
         return worst
     }
 

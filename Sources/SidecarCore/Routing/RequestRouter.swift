@@ -85,7 +85,16 @@ public struct RequestRouter: Sendable {
         guard !streamPaths.isEmpty else { return false }
         let path = Self.path(of: head.target)
         return streamPaths.contains { $0.matches(path) }
-            && head.headers.values(of: "accept").contains { $0.lowercased().contains("text/event-stream") }
+            && head.headers.values(of: "accept").contains {
+                $0.split(separator: ",").contains(where: Self.isEventStream)
+            }
+    }
+
+    /// True for `text/event-stream` unless its weight is zero (RFC 9110 §12.5.1).
+    private static func isEventStream(_ range: Substring) -> Bool {
+        var parts = range.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() }
+        guard !parts.isEmpty, parts.removeFirst() == "text/event-stream" else { return false }
+        return !parts.contains { $0.hasPrefix("q=") && Double($0.dropFirst(2)) == 0 }
     }
 
     private func checkFields(_ headers: HTTPHeaders) -> Refusal? {

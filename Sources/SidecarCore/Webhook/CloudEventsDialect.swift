@@ -145,7 +145,7 @@ public final class CloudEventsDialect: Sendable {
     ///
     /// - Parameter claims: Names and values of what a verified token says; the names are those of header fields.
     public static func identityLines(
-        user: String?,
+        user: UserName?,
         state: String?,
         claims: [(name: String, value: String)] = []
     ) -> ByteBuffer? {
@@ -159,7 +159,7 @@ public final class CloudEventsDialect: Sendable {
         }
         if let user {
             buffer.writeStaticString("ce-userid: ")
-            buffer.writePercentEncoded(user)
+            buffer.writePercentEncoded(user.text)
             buffer.writeStaticString("\r\n")
         }
         if let state {

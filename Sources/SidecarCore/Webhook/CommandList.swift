@@ -5,7 +5,7 @@ public enum Command: Sendable, Equatable {
     /// Send a message to this client.
     case send(MessageFormat, ByteBuffer)
     /// Name the user; empty forgets it.
-    case user(String)
+    case user(UserName)
     /// Keep this state for later events; empty clears it.
     case state(String)
     /// Close after what was sent before.
@@ -93,15 +93,17 @@ enum CommandList {
         switch try reader.name() {
         case "send": command = try send(from: &reader)
         case "user":
-            command = .user(try reader.string())
-            if case .user(let user) = command, user.utf8.count > WebhookReply.maxUserBytes {
+            let user = UserName(try reader.string())
+            guard user.text.utf8.count <= UserName.maxBytes else {
                 throw JSONReader.Fault(sentence: "the user's name is too long.")
             }
+            command = .user(user)
         case "state":
-            command = .state(try reader.string())
-            if case .state(let state) = command, state.utf8.count > WebhookReply.maxStateBytes {
+            let state = try reader.string()
+            guard state.utf8.count <= WebhookReply.maxStateBytes else {
                 throw JSONReader.Fault(sentence: "the state is too long.")
             }
+            command = .state(state)
         case "close": command = try close(from: &reader)
         case "subscribe": command = .subscribe(try channel(from: &reader))
         case "unsubscribe": command = .unsubscribe(try channel(from: &reader))
@@ -135,6 +137,7 @@ enum CommandList {
         var content: MessageContent?
         var target: ChannelName?
         var excludesSelf: Bool?
+        var event: String?
         try members(of: &reader) { (name, reader) throws(JSONReader.Fault) in
             switch name {
             case "channel" where target == nil: target = try channel(from: &reader)
@@ -144,13 +147,20 @@ enum CommandList {
                     throw JSONReader.Fault(sentence: "exclude can only be self.")
                 }
                 excludesSelf = true
+            case "event" where event == nil:
+                if reader.takeWord("null") { return true }
+                let type = try reader.string()
+                guard EventStreamText.isEventType(type) else {
+                    throw JSONReader.Fault(sentence: "an event is 1 to 128 printable characters.")
+                }
+                event = type
             default: return try MessageContent.read(name, from: &reader, into: &content)
             }
             return true
         }
         guard let content else { throw MessageContent.needsOne }
         guard let target else { throw JSONReader.Fault(sentence: "publish needs a channel.") }
-        let publication = Publication(channel: target, format: content.format, payload: content.payload)
+        let publication = Publication(channel: target, format: content.format, payload: content.payload, event: event)
         return .publish(publication, excludesSelf: excludesSelf ?? false)
     }
 

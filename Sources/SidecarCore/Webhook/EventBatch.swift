@@ -83,6 +83,11 @@ enum EventBatch {
 enum PercentText {
     /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD, and what is no escape stays.
     static func decoded(_ bytes: some Collection<UInt8>) -> String {
+        String(decoding: Self.bytes(bytes), as: UTF8.self)
+    }
+
+    /// The bytes that stand behind it; what is no escape stays.
+    static func bytes(_ bytes: some Collection<UInt8>) -> [UInt8] {
         var plain: [UInt8] = []
         var rest = bytes[...]
         while let byte = rest.popFirst() {
@@ -95,6 +100,6 @@ enum PercentText {
                 plain.append(byte)
             }
         }
-        return String(decoding: plain, as: UTF8.self)
+        return plain
     }
 }

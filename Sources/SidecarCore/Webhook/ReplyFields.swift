@@ -1,6 +1,6 @@
 /// The `Sidesocket-…` fields of an answer.
 struct ReplyFields: Sendable, Equatable {
-    var user: String?
+    var user: UserName?
     var state: String?
     var close: CloseRequest?
     var subscribe: [ChannelName] = []
@@ -13,7 +13,7 @@ struct ReplyFields: Sendable, Equatable {
     /// Applies one field; returns what is wrong with it.
     mutating func read(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
         if HTTPField.equals(name, "sidesocket-user") {
-            user = value
+            user = UserName(value)
         } else if HTTPField.equals(name, "sidesocket-state") {
             state = value
         } else if HTTPField.equals(name, "sidesocket-subscribe") {
@@ -53,8 +53,8 @@ struct ReplyFields: Sendable, Equatable {
 
     /// What is wrong with all of them together.
     var fault: String? {
-        if let user, user.utf8.count > WebhookReply.maxUserBytes {
-            return "Sidesocket-User is longer than \(WebhookReply.maxUserBytes) bytes."
+        if let user, user.text.utf8.count > UserName.maxBytes {
+            return "Sidesocket-User is longer than \(UserName.maxBytes) bytes."
         }
         if let state, state.utf8.count > WebhookReply.maxStateBytes {
             return "Sidesocket-State is longer than \(WebhookReply.maxStateBytes) bytes."

@@ -48,8 +48,6 @@ public struct WebhookReply: Sendable, Equatable {
         case commands([Command])
     }
 
-    /// The longest name of a user, in bytes.
-    public static let maxUserBytes = 256
     /// The longest connection state, in bytes.
     public static let maxStateBytes = 4096
 
@@ -59,7 +57,7 @@ public struct WebhookReply: Sendable, Equatable {
     private var fields: Shared<ReplyFields>?
 
     /// The value of `Sidesocket-User`: nil without one, empty to forget the user.
-    public var user: String? { fields?.value.user }
+    public var user: UserName? { fields?.value.user }
     /// The value of `Sidesocket-State`: nil without one, empty to clear it.
     public var state: String? { fields?.value.state }
     /// The value of `Sidesocket-Close`.
@@ -96,13 +94,20 @@ public struct WebhookReply: Sendable, Equatable {
             default:
                 if HeaderRules.isSidesocket(name) {
                     var fields = own ?? ReplyFields()
-                    fault = fault ?? fields.read(name, String(decoding: value, as: UTF8.self))
+                    if let text = String(validating: value, as: UTF8.self) {
+                        fault = fault ?? fields.read(name, text)
+                    } else {
+                        fault = fault ?? "\(String(decoding: name, as: UTF8.self)) is not valid UTF-8."
+                    }
                     own = fields
                 }
             }
         }
         if let fault = fault ?? own?.fault { throw .badReply(fault) }
         if let own { fields = Shared(own) }
+        if count > 1, !publish.isEmpty {
+            throw .badReply("The answer to a batch publishes by commands, not by Sidesocket-Publish.")
+        }
         if body.isEmptyBody { return }
         guard count > 1 else {
             output = try Self.output(mediaType, body: body)

@@ -156,7 +156,9 @@ struct CloudEventsDialectTests {
             ]
         )
         #expect(lines.count { $0.hasPrefix("ce-type:") } == 1)
-        let onlyUser = CloudEventsDialect.identityLines(user: hostile, state: nil).map { Heads.lines($0).count }
+        let onlyUser = CloudEventsDialect.identityLines(user: UserName(hostile), state: nil).map {
+            Heads.lines($0).count
+        }
         #expect(onlyUser == 2)
     }
 

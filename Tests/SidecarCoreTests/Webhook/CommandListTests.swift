@@ -159,10 +159,14 @@ struct CommandListTests {
 
     @Test("The user and the state have the same limits as in headers")
     func lengths() throws {
-        for (name, limit) in [("user", WebhookReply.maxUserBytes), ("state", WebhookReply.maxStateBytes)] {
+        for (name, limit) in [("user", UserName.maxBytes), ("state", WebhookReply.maxStateBytes)] {
             for count in [limit - 1, limit] {
                 let value = String(repeating: "a", count: count)
-                #expect(try parse(#"[{"\#(name)":"\#(value)"}]"#) == [name == "user" ? .user(value) : .state(value)])
+                #expect(
+                    try parse(#"[{"\#(name)":"\#(value)"}]"#) == [
+                        name == "user" ? .user(UserName(value)) : .state(value)
+                    ]
+                )
             }
             for value in [String(repeating: "a", count: limit + 1), String(repeating: "€", count: limit / 3 + 1)] {
                 #expect(failure(#"[{"\#(name)":"\#(value)"}]"#.utf8)?.contains("too long") == true)

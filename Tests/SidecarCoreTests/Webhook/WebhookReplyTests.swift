@@ -96,7 +96,7 @@ struct WebhookReplyTests {
 
     @Test("The user and the state have a longest length, in bytes")
     func identityLimits() throws {
-        for (name, limit) in [("User", WebhookReply.maxUserBytes), ("State", WebhookReply.maxStateBytes)] {
+        for (name, limit) in [("User", UserName.maxBytes), ("State", WebhookReply.maxStateBytes)] {
             for count in [limit - 1, limit] {
                 _ = try read("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: count))")
             }

@@ -38,6 +38,9 @@ def test_each_change_is_one_line_and_looking_is_none(app, sidesocket, tmp_path):
     api.want(200, "POST", f"/v1/connections/{a}/messages", b"hush", text)
     api.want(404, "POST", "/v1/connections/nope/messages", b"hush", text)
     api.want(400, "POST", f"/v1/connections/{a}/messages", b"\xff", text)
+    api.want(200, "POST", "/v1/users/a/messages", b"hush", text)
+    entries = [{"user": "b", "text": "hush"}, {"connection": b, "text": "hush"}, {"connection": "nope", "text": "hush"}]
+    api.want(200, "POST", "/v1/messages", json.dumps(entries))
     api.want(204, "DELETE", f"/v1/connections/{b}")
     api.want(404, "DELETE", "/v1/connections/nope")
     api.want(400, "DELETE", f"/v1/connections/{a}", code=1)
@@ -56,6 +59,10 @@ def test_each_change_is_one_line_and_looking_is_none(app, sidesocket, tmp_path):
         ("connection.message", a, "ok"),
         ("connection.message", "nope", "not_found"),
         ("connection.message", a, "bad_request"),
+        ("user.message", "a", "ok"),
+        ("user.message", "b", "ok"),
+        ("connection.message", b, "ok"),
+        ("connection.message", "nope", "not_found"),
         ("connection.close", b, "ok"),
         ("connection.close", "nope", "not_found"),
         ("connection.close", a, "bad_request"),

@@ -97,6 +97,21 @@ def test_a_banned_user_is_closed_everywhere_and_refused_when_the_app_names_it(ap
     enter(edge, target="/ws?user=a%2Fb")
 
 
+def test_a_ban_that_is_lifted_at_once_was_made_all_the_same(app, edge, api):
+    answers = []
+
+    def lift():
+        while len(answers) < 100:
+            api.ask("DELETE", ban_path("user", "q"))
+
+    thread = threading.Thread(target=lift)
+    thread.start()
+    while len(answers) < 100:
+        answers.append(api.ask("PUT", ban_path("user", "q")).status)
+    thread.join()
+    assert set(answers) <= {200, 201}
+
+
 def test_a_ban_ends_by_itself(app, edge, api):
     started = time.monotonic()
     api.ban("ip", "127.0.0.2", ttl="1s")

@@ -13,7 +13,8 @@ import pytest
 from support.app import Reply, commands, echo, gate
 from support.net import eventually, send_until_blocked
 from support.net import reset as abort
-from support.ws import BINARY, CLOSE, TEXT, close_payload, frame
+from support.raw import encode
+from support.ws import BINARY, CLOSE, TEXT, close_payload, frame, handshake_headers
 
 TEXT_PLAIN = {"Content-Type": "text/plain"}
 
@@ -21,6 +22,42 @@ TEXT_PLAIN = {"Content-Type": "text/plain"}
 def close_event(app, timeout=10):
     """The body of the (last) close event."""
     return json.loads(app.wait_events(1, "close", timeout)[-1].body)
+
+
+# Answers that are not text
+
+
+@pytest.mark.parametrize("name", ["Sidesocket-User", "Sidesocket-State", "Sidesocket-Subscribe"])
+def test_a_header_that_is_not_utf8_is_a_bad_reply(app, edge, name):
+    app.on(Reply(204, headers={name: "jos\xe9"}), event="open", times=1)
+    assert edge.try_websocket().answer.status == 502
+    assert edge.metric("handshakes_total", result="app_failed") == 1
+    app.on(Reply(204, headers={name: "jos\xe9"}), event="message")
+    socket = edge.websocket()
+    socket.text("x")
+    assert socket.expect_close() is not None
+
+
+def test_a_client_that_leaves_while_the_app_decides_is_counted(app, edge):
+    held = gate()
+    app.on(Reply(204, gate=held), event="open")
+    client = edge.client()
+    client.send(encode("GET", "/ws", handshake_headers()))
+    app.wait_events(1, "open")
+    client.reset()
+    edge.wait_metric("handshakes_total", 1, result="client_gone")
+    held.set()
+    app.wait_events(1, "close")
+
+
+def test_an_event_that_is_tried_again_is_no_line_in_the_log(app, sidesocket):
+    edge = sidesocket(app, WEBHOOK_RETRY_FOR="10s")
+    app.on(Reply(429), event="message", times=3)
+    socket = edge.websocket()
+    socket.text("x")
+    app.wait_events(4, "message")
+    socket.barrier()
+    assert [line for line in edge.logs if line.get("event") == "message"] == []
 
 
 # The socket

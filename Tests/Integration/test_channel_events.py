@@ -110,6 +110,16 @@ def test_an_event_that_the_app_refuses_is_counted_and_logged_and_holds_up_no_oth
     second.barrier()
 
 
+def test_an_app_that_was_away_is_told_when_it_is_back(app, edge):
+    app.on(Reply(503), event="channel.occupied", times=1)
+    joining(app, "room")
+    socket = edge.websocket("/ws")
+    events_of(app, "occupied", 2, 30)
+    assert edge.metric("messages_dropped_total", reason="channel_event_undelivered") == 0
+    assert [line["level"] for line in edge.logs if line.get("channel") == "room"] == ["warning"]
+    socket.barrier()
+
+
 def test_an_answer_that_cannot_be_understood_is_logged_and_the_event_counts_as_delivered(app, edge):
     app.on(Reply(200, "x", {"Sidesocket-Publish": "bad name"}), event="channel.occupied")
     joining(app, "room")

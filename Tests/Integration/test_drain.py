@@ -9,7 +9,7 @@ import pytest
 from support.app import Reply, gate
 from support.net import eventually
 from support.raw import encode
-from support.ws import CLOSE, TEXT, close_payload, frame
+from support.ws import CLOSE, TEXT, close_payload, frame, handshake_headers
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -120,8 +120,16 @@ def test_an_app_that_hangs_does_not_hold_it_beyond_the_drain_timeout(app, sideso
     client = edge.client()
     client.request(target="/hang")
     app.wait_head("/hang")
+    app.on(Reply(raw=b""), event="open")
+    opening = edge.client()
+    opening.send(encode("GET", "/ws", handshake_headers()))
+    app.wait_events(2, "open")
     started = time.monotonic()
     edge.terminate()
+    # Whoever waits hears that it is over.
+    for waits in (client, opening):
+        answer = waits.response()
+        assert answer.status == 503 and int(answer.header("retry-after")) > 0
     assert edge.wait_exit() == 0
     assert time.monotonic() - started < 5
 

@@ -35,6 +35,15 @@ def make_edge(app, sidesocket):
     return start
 
 
+@pytest.mark.parametrize("accept", ["text/event-streamx", "text/event-stream;q=0", "text/event-stream; q=0.000", "text/plain"])
+def test_who_does_not_accept_events_gets_what_the_app_answers(app, make_edge, accept):
+    edge = make_edge()
+    app.on(Reply(200, "a page", TEXT), path="/events")
+    client = edge.client()
+    client.request(target="/events", headers=[("Accept", accept)])
+    assert client.response().text == "a page"
+
+
 def publish(edge, channel, body, **headers):
     headers = {"Content-Type": "text/plain", **headers}
     return API(edge).want(200, "POST", f"/v1/channels/{channel}/messages", body, headers).json

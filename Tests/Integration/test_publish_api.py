@@ -10,6 +10,7 @@ from support.api import API, TOKEN
 from support.app import Reply, commands
 from support.guard import counted
 from support.net import PATIENCE, eventually, free_port, reset
+from support.raw import Client
 from support.swarm import Swarm
 
 TEXT = {"Content-Type": "text/plain"}
@@ -30,7 +31,8 @@ def admit(request):
     """The app's answer to `open`: `/ws?user=42&join=room:1,room:2`."""
     asked = parse_qs(urlsplit(request.target).query)
     names = {"user": "Sidesocket-User", "join": "Sidesocket-Subscribe"}
-    return Reply(204, headers={names[key]: values[0] for key, values in asked.items() if key in names})
+    # The bytes of UTF-8, one by one, as a header has them.
+    return Reply(204, headers={names[k]: v[0].encode().decode("latin-1") for k, v in asked.items() if k in names})
 
 
 def member(app, edge, **query):
@@ -141,6 +143,34 @@ def test_wait_written_answers_when_the_kernel_took_it_or_the_socket_is_gone(app,
         eventually(lambda: api.ask("GET", "/v1/channels/slow").status == 404, "the slow one is gone")
 
 
+# Users
+
+
+def test_users_whose_names_only_look_alike_are_two(app, sidesocket):
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_USER="1")
+    app.echo()
+    app.on(admit, event="open")
+    api = API(edge)
+    composed, decomposed = "\u00e9", "e\u0301"
+    one, _ = member(app, edge, user=composed, join="room")
+    two, _ = member(app, edge, user=decomposed, join="room")
+    path = f"/v1/users/{quote(composed)}"
+    assert post(api, f"{path}/messages", "for one").json["matched"] == 1
+    assert one.message() == "for one"
+    assert len(api.want(200, "GET", "/v1/connections", user=composed).json["connections"]) == 1
+    assert api.want(200, "GET", "/v1/channels/room").json["users"] == [decomposed, composed]
+    api.ban("user", composed)
+    one.expect_close(4403)
+    two.barrier()
+    assert api.want(200, "DELETE", f"{path}/connections").json["closed"] == 0
+    two.barrier()
+
+
+@pytest.mark.parametrize("path", ["/v1/users/jos%E9/messages", "/v1/connections/%FF/messages", "/v1/channels/%C3/messages"])
+def test_a_path_that_is_not_utf8_is_refused(app, edge, api, path):
+    post(api, path, "x", 400)
+
+
 # Idempotency and rate
 
 
@@ -163,6 +193,44 @@ def test_a_repeated_key_gets_the_first_answer_and_sends_nothing(app, edge, api):
     assert [socket.message() for _ in range(3)] == ["once", "twice", "end"]
     for key in ("", "k" * 257):
         post(api, path, "x", 400, Idempotency_Key=key)
+
+
+def test_keys_hold_for_users_connections_and_lists_too(app, edge, api):
+    socket, name = member(app, edge, user="u", join="room")
+    for path in ("/v1/users/u/messages", f"/v1/connections/{name}/messages"):
+        first = post(api, path, path, Idempotency_Key="same")
+        assert post(api, path, "again", Idempotency_Key="same").text == first.text
+    entries = json.dumps([{"user": "u", "text": "list"}])
+    for _ in range(2):
+        api.want(200, "POST", "/v1/messages", entries, {"Idempotency-Key": "same"})
+    post(api, "/v1/users/u/messages", "alike", Idempotency_Key="e\u0301".encode().decode("latin-1"))
+    post(api, "/v1/users/u/messages", "alike too", Idempotency_Key="\u00e9".encode().decode("latin-1"))
+    wanted = ["/v1/users/u/messages", f"/v1/connections/{name}/messages", "list", "alike", "alike too"]
+    assert [socket.message() for _ in wanted] == wanted
+    socket.barrier()
+
+
+def test_a_key_whose_publication_failed_may_be_used_again(app, edge, api):
+    path = "/v1/connections/nope/messages"
+    post(api, path, "x", 404, Idempotency_Key="same")
+    post(api, path, "x", 404, Idempotency_Key="same")
+    socket, name = member(app, edge)
+    path = f"/v1/connections/{name}/messages"
+    post(api, path, "x", Idempotency_Key="same")
+    assert socket.message() == "x"
+
+
+@pytest.mark.parametrize("path", ["/v1/users/u/messages", "/v1/connections/x/messages", "/v1/messages"])
+def test_only_publications_to_a_channel_can_be_waited_for(app, edge, api, path):
+    api.want(400, "POST", path, "[]", TEXT, wait="written")
+    api.want(400, "POST", path, "[]", TEXT, wait="bogus")
+
+
+def test_a_body_that_is_coded_or_broken_is_refused(app, edge, api):
+    post(api, ROOM, "x", 400, Content_Encoding="gzip")
+    client = Client(edge.control_port)
+    client.send(f"POST {ROOM} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
+    assert client.response().status == 400
 
 
 def test_a_key_of_a_megabyte_harms_nobody(app, edge, api):

@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
 import pytest
 from support.net import eventually, free_port
@@ -106,7 +107,7 @@ def test_the_size_of_messages_changes_for_new_connections(configured):
     old.close()
 
 
-def test_the_rate_of_messages_changes_for_new_connections(configured):
+def test_the_rate_of_messages_changes_for_all_connections(configured):
     sidecar = configured(message_rate="off", rate_limit_action="close")
     old = sidecar.edge.websocket()
     for _ in range(10):
@@ -117,12 +118,49 @@ def test_the_rate_of_messages_changes_for_new_connections(configured):
         echoed(new)
     new.text("one too many")
     new.expect_close(4429)
-    echoed(old)
+    other = sidecar.edge.websocket()
+    for _ in range(3):
+        echoed(old)
+        echoed(other)
+    old.text("one too many")
+    old.expect_close(4429)
     assert sidecar.change(message_rate="off") == {"SIDESOCKET_MESSAGE_RATE"}
-    new = sidecar.edge.websocket()
     for _ in range(10):
-        echoed(new)
-    echoed(old)
+        echoed(other)
+
+
+def test_who_waits_for_a_rate_need_not_when_it_is_lifted(configured):
+    sidecar = configured(message_rate="1/1h,burst=1")
+    socket = sidecar.edge.websocket()
+    for n in range(3):
+        socket.text(str(n))
+    assert socket.message() == "0"
+    sidecar.change(message_rate="off")
+    assert [socket.message() for _ in range(2)] == ["1", "2"]
+
+
+def test_a_dry_run_that_ends_ends_for_open_connections_too(configured):
+    sidecar = configured(message_rate="1/1h,burst=1", rate_limit_action="close", dry_run="message_rate")
+    socket = sidecar.edge.websocket()
+    for _ in range(3):
+        echoed(socket)
+    assert sidecar.edge.metric("limited_total", limit="message_rate", action="dry_run") == 2
+    sidecar.change(dry_run=None)
+    socket.text("one too many")
+    socket.expect_close(4429)
+
+
+def test_the_kernel_gives_up_on_open_connections_when_the_new_heartbeat_does(configured):
+    sidecar = configured(ping_interval="25s", pong_timeout="20s")
+    socket = sidecar.edge.websocket()
+
+    def patience():
+        (ours,) = [twin for twin in sidecar.edge.sockets() if twin.getpeername() == socket.sock.getsockname()]
+        return ours.getsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT)
+
+    assert patience() == 45_000
+    sidecar.change(ping_interval="10s", pong_timeout="5s")
+    eventually(lambda: patience() == 15_000, "the new patience")
 
 
 def test_the_allowed_origins_change(configured):

@@ -170,10 +170,11 @@ async def run(arguments):
             await asyncio.sleep(arguments.minutes * 60 * 0.4)
             warm = memory(process.pid)
             peak = warm
-            while time.monotonic() < soak.ends and process.poll() is None:
+            last = warm
+            while time.monotonic() < soak.ends - 10 and process.poll() is None:  # then all leave at once
                 await asyncio.sleep(5)
-                peak = max(peak, memory(process.pid))
-            last = memory(process.pid)
+                last = memory(process.pid)
+                peak = max(peak, last)
             await asyncio.gather(*clients)
             restarts.cancel()
             watch.cancel()

@@ -74,6 +74,33 @@ struct OccupancyWatchTests {
         #expect(watch.isSettled)
     }
 
+    @Test("An app that could not be reached is told again, of what is so then")
+    func toldAnew() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) == occupied(room))
+        let isToldLater = watch.notTold(room, at: after(6))
+        #expect(isToldLater && watch.untold == 1)
+        #expect(watch.next(at: after(10.9)) == nil)
+        #expect(watch.next(at: after(11)) == occupied(room))
+        // Who leaves meanwhile was never there for the app.
+        watch.changed(room, isOccupied: false, at: after(12))
+        _ = watch.notTold(room, at: after(13))
+        #expect(watch.next(at: after(40)) == nil)
+        #expect(watch.isSettled)
+    }
+
+    @Test("At the end an app that cannot be reached is not told again")
+    func notToldAtTheEnd() {
+        var watch = OccupancyWatch()
+        watch.changed(room, isOccupied: true, at: start)
+        #expect(watch.next(at: after(5)) != nil)
+        watch.flush()
+        let isToldLater = watch.notTold(room, at: after(6))
+        #expect(!isToldLater)
+        #expect(watch.next(at: after(60)) == nil)
+    }
+
     @Test("What has not lasted yet when the one before is answered still has its pause")
     func pauseAfterAnswer() {
         var watch = OccupancyWatch()

@@ -73,7 +73,28 @@ struct MessageAllowanceTests {
                 : allowance.take(payloadBytes: 1, now: 0) { _ in told += 1 }
             #expect(limit == nil)
         }
-        #expect(told >= 2)
+        #expect(told == 2)
+    }
+
+    @Test("in a dry run who keeps to the limit is not told of")
+    func dryRunWithinTheLimit() {
+        var allowance = MessageAllowance(perConnection: gcra(1, burst: 1), bytes: nil, dryRun: [.messageRate])
+        for turn in 0..<5 {
+            let excess = allowance.takeInDebt(payloadBytes: 1, now: Int64(turn) * second) { _ in
+                Issue.record("told of")
+            }
+            #expect(excess == nil)
+        }
+    }
+
+    @Test("other limits hold at once, and what was sent before counts")
+    func change() {
+        var allowance = MessageAllowance(perConnection: gcra(10, burst: 3), bytes: nil, dryRun: [])
+        _ = allowance.takeInDebt(payloadBytes: 1, now: 0) { _ in }
+        allowance.change(perConnection: gcra(10, burst: 1), bytes: nil, dryRun: [])
+        #expect(allowance.take(payloadBytes: 1, now: 0) { _ in } == .messageRate)
+        allowance.change(perConnection: nil, bytes: nil, dryRun: [])
+        #expect(allowance.isUnlimited)
     }
 }
 

@@ -46,6 +46,11 @@ struct RequestRouterTests {
         #expect(try route("HEAD /events HTTP/1.1", "Host: a", accepts) == "pass /events")
         #expect(try route("GET /events/x HTTP/1.1", "Host: a", accepts) == "pass /events/x")
         #expect(try route("GET /events HTTP/1.1", "Host: a", "Accept: */*") == "pass /events")
+        for accept in [
+            "text/event-streamx", "xtext/event-stream", "text/event-stream;q=0", "text/event-stream ; Q=0.0",
+        ] {
+            #expect(try route("GET /events HTTP/1.1", "Host: a", "Accept: \(accept)") == "pass /events")
+        }
         #expect(try route("GET /events HTTP/1.1", "Host: a", accepts, "ce-type: sidesocket.open") == "403 forged_event")
     }
 

@@ -14,10 +14,10 @@ struct WebhookReplyTests {
     }
 
     /// True for a final failure that says what the app did wrong.
-    private func isBadReply(_ lines: String..., body: [UInt8] = []) throws -> Bool {
+    private func isBadReply(_ lines: String..., body: [UInt8] = [], batchOf count: Int = 1) throws -> Bool {
         let head = try Heads.reply(lines: lines)
         do throws(DeliveryFailure) {
-            _ = try WebhookReply(head: head, body: ByteBuffer(bytes: body))
+            _ = try WebhookReply(head: head, body: ByteBuffer(bytes: body), batchOf: count)
             return false
         } catch {
             return error.outcome == "bad_reply" && error.sentence.count > 40
@@ -135,6 +135,11 @@ struct WebhookReplyTests {
         #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Exclude: 42"))
         let commands = "Content-Type: application/vnd.sidesocket+json"
         #expect(try isBadReply("HTTP/1.1 200 x", commands, "Sidesocket-Publish: a", body: Array("[]".utf8)))
+        // Of which message of a batch would it be?
+        #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Publish: a", batchOf: 2))
+        #expect(
+            try isBadReply("HTTP/1.1 200 x", commands, "Sidesocket-Publish: a", body: Array("[[],[]]".utf8), batchOf: 2)
+        )
     }
 
     @Test("More channels than allowed are noticed at any point of an answer")

@@ -31,10 +31,18 @@ enum OutboxFile {
             case .foreign(let words):
                 problem = words
             case .usable:
+                let lost = LogInspection.lostTransactions(in: directory.file + "-wal")
                 do {
                     let database = try SQLiteDatabase(path: directory.file, lock: directory)
                     try prepare(database)
                     let recovered = try OutboxReader.read(database, limits: limits)
+                    if lost > 0 {
+                        faults += 1
+                        onFault(
+                            "The log of \(directory.file) is damaged; \(lost) writes behind the damage are lost, and what "
+                                + "they held is not delivered."
+                        )
+                    }
                     return (database, recovered, faults)
                 } catch {
                     guard error.meansDamage else {

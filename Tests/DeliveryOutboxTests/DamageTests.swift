@@ -52,6 +52,34 @@ struct DamageTests {
         outbox.close()
     }
 
+    @Test("A log that is damaged in its midst is told of, and what came before is delivered")
+    func damagedLog() throws {
+        let outbox = try DeliveryOutbox(scratch)
+        for n in 0..<20 {
+            outbox.opened(id: "c\(n)", head: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
+            outbox.flush()
+        }
+        let whole = Scratch.read(scratch.database + "-wal")
+        let intact = scratch.copyAsIfKilled()
+        #expect(try reopened(intact, faults).count == 20 && faults.sentences.isEmpty)
+        // The last write was under way when the process was killed.
+        let torn = scratch.copyAsIfKilled()
+        Scratch.write(whole.dropLast(100), to: torn.database + "-wal")
+        #expect(try reopened(torn, faults).count == 19 && faults.sentences.isEmpty)
+        for place in [24, 32 + 24 + 50, whole.count / 2] {
+            let damaged = scratch.copyAsIfKilled()
+            var bytes = whole
+            bytes[place] ^= 0x10
+            Scratch.write(bytes, to: damaged.database + "-wal")
+            let told = Faults()
+            let left = try reopened(damaged, told)
+            #expect(left.count < 20 && (place < 200) == left.isEmpty)
+            #expect(told.sentences.count == 1 && told.sentences.first?.contains("log") == true, "\(place)")
+            #expect(try reopened(damaged, told).count == left.count && told.sentences.count == 1)
+        }
+        outbox.close()
+    }
+
     @Test("A file cut anywhere is moved aside")
     func torn() throws {
         try fill(scratch)

@@ -65,17 +65,15 @@ struct ChannelsAPI: Sendable {
 
     private func sendToUser(_ request: Request, _ context: ControlContext) async throws -> Response {
         let user = UserName(try APIPath.parameter("user", context))
-        return try await self.sendDirectly(request, context, "user.message", user.text) { format, payload, event in
-            await self.connections.send(format, payload, event: event, toUser: user)
+        return try await self.sendDirectly(request, context, "user.message", user.text) { message in
+            await self.connections.send(message, toUser: user)
         }
     }
 
     private func send(_ request: Request, _ context: ControlContext) async throws -> Response {
         let id = try APIPath.parameter("id", context)
-        return try await self.sendDirectly(request, context, "connection.message", id) { format, payload, event in
-            guard let counts = await self.connections.send(format, payload, event: event, to: id) else {
-                throw APIFault.noConnection
-            }
+        return try await self.sendDirectly(request, context, "connection.message", id) { message in
+            guard let counts = await self.connections.send(message, to: id) else { throw APIFault.noConnection }
             return counts
         }
     }
@@ -86,15 +84,15 @@ struct ChannelsAPI: Sendable {
         _ context: ControlContext,
         _ action: String,
         _ target: String,
-        _ send: @escaping @Sendable (MessageFormat, ByteBuffer, _ event: String?) async throws -> DeliveryCounts
+        _ send: @escaping @Sendable (DirectMessage) async throws -> DeliveryCounts
     ) async throws -> Response {
         do {
             let options = try PublishOptions(request)
-            guard !options.waits else { throw APIFault.badRequest("Only publications to a channel can be waited for.") }
             let (format, payload) = try await self.message(of: request)
+            let message = DirectMessage(format, payload, event: options.event, waitsForKernel: options.waits)
             return try await self.once(options.key, "\(action) \(target)") {
                 try self.rate.take()
-                let counts = try await send(format, payload, options.event)
+                let counts = try await send(message)
                 self.note(action, target, context, .ok)
                 return ByteBuffer(string: "{\(counts.json)}\n")
             }
@@ -117,9 +115,7 @@ struct ChannelsAPI: Sendable {
 
     private func publishAll(_ request: Request, _ context: ControlContext) async throws -> Response {
         let options = try PublishOptions(request)
-        guard !options.waits, options.event == nil else {
-            throw APIFault.badRequest("A list is not waited for, and its entries name their events.")
-        }
+        guard options.event == nil else { throw APIFault.badRequest("The entries of a list name their events.") }
         // Escapes make base64 and text longer, but never six times as long.
         let body = try await APIPath.body(of: request, upTo: 6 * self.maxMessageBytes + (1 << 20))
         guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
@@ -129,14 +125,14 @@ struct ChannelsAPI: Sendable {
             var json = ByteBuffer(string: "[")
             for (index, entry) in entries.enumerated() {
                 if index > 0 { json.writeString(",") }
-                json.writeString(await self.answer(to: entry, context))
+                json.writeString(await self.answer(to: entry, waits: options.waits, context))
             }
             json.writeString("]\n")
             return json
         }
     }
 
-    private func answer(to entry: BatchEntry, _ context: ControlContext) async -> String {
+    private func answer(to entry: BatchEntry, waits: Bool, _ context: ControlContext) async -> String {
         do {
             guard case .success(let entry) = entry else {
                 guard case .failure(let fault) = entry else { return "{}" }
@@ -145,16 +141,17 @@ struct ChannelsAPI: Sendable {
             guard entry.payload.readableBytes <= self.maxMessageBytes else { throw APIFault.tooLarge }
             try self.rate.take()
             let (format, payload, event) = (entry.format, entry.payload, entry.event)
+            let message = DirectMessage(format, payload, event: event, waitsForKernel: waits)
             switch entry.target {
             case .channel(let channel):
                 let publication = Publication(channel: channel, format: format, payload: payload, event: event)
-                return try await self.publish(publication, excluding: entry.excluded, waits: false)
+                return try await self.publish(publication, excluding: entry.excluded, waits: waits)
             case .user(let user):
-                let counts = await self.connections.send(format, payload, event: event, toUser: user)
+                let counts = await self.connections.send(message, toUser: user)
                 self.note("user.message", user.text, context, .ok)
                 return "{\(counts.json)}"
             case .connection(let id):
-                let counts = await self.connections.send(format, payload, event: event, to: id)
+                let counts = await self.connections.send(message, to: id)
                 self.note("connection.message", id, context, counts == nil ? .notFound : .ok)
                 guard let counts else { throw APIFault.noConnection }
                 return "{\(counts.json)}"

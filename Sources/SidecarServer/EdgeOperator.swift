@@ -37,31 +37,39 @@ struct EdgeOperator: ConnectionOperator {
         return await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, to id: String) async -> DeliveryCounts? {
-        let message = SharedMessage(format, payload, event: event)
-        return await ask(id) { session in
+    func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts? {
+        let shared = SharedMessage(message.format, message.payload, event: message.event)
+        let counts: DeliveryCounts? = await ask(id) { session in
             guard session.isRunning else { return nil }
-            let isQueued = session.deliver(message, at: nil, nil)
+            let isQueued = session.deliver(shared, at: nil, nil)
             return DeliveryCounts(matched: 1, queued: isQueued ? 1 : 0, dropped: isQueued ? 0 : 1)
         }
+        if message.waitsForKernel { await untilWritten { $0.session(id)?.hasUnsent == true } }
+        return counts
     }
 
-    func send(
-        _ format: MessageFormat,
-        _ payload: ByteBuffer,
-        event: String?,
-        toUser user: UserName
-    ) async -> DeliveryCounts {
-        let message = SharedMessage(format, payload, event: event)
+    func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts {
+        let shared = SharedMessage(message.format, message.payload, event: message.event)
         let counts = await shards?.collect { shard in
             let sessions = shard.sessions { $0.user == user }
-            let queued = sessions.count { $0.deliver(message, at: nil, nil) }
+            let queued = sessions.count { $0.deliver(shared, at: nil, nil) }
             return DeliveryCounts(matched: sessions.count, queued: queued, dropped: sessions.count - queued)
+        }
+        if message.waitsForKernel {
+            await untilWritten { shard in !shard.sessions { $0.user == user && $0.hasUnsent }.isEmpty }
         }
         return (counts ?? []).reduce(into: DeliveryCounts()) {
             $0.matched += $1.matched
             $0.queued += $1.queued
             $0.dropped += $1.dropped
+        }
+    }
+
+    /// Waits until this is true on no loop any more, or it has taken too long.
+    private func untilWritten(_ hasUnsent: @escaping @Sendable (LoopShard) -> Bool) async {
+        let deadline = NIODeadline.now() + ShardChannels.patience
+        while NIODeadline.now() < deadline, await shards?.collect(hasUnsent).contains(true) == true {
+            try? await Task.sleep(for: .milliseconds(10))
         }
     }
 

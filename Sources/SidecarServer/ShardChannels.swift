@@ -7,7 +7,7 @@ import SidecarCore
 /// Each subscriber knows its place in the list of each of its channels, so that leaving costs as little as joining.
 final class ShardChannels {
     /// How long `?wait=written` waits for slow subscribers.
-    private static let patience = TimeAmount.seconds(10)
+    static let patience = TimeAmount.seconds(10)
 
     private let hub: ChannelHub
     private let eventLoop: any EventLoop

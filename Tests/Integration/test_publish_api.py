@@ -220,10 +220,29 @@ def test_a_key_whose_publication_failed_may_be_used_again(app, edge, api):
     assert socket.message() == "x"
 
 
-@pytest.mark.parametrize("path", ["/v1/users/u/messages", "/v1/connections/x/messages", "/v1/messages"])
-def test_only_publications_to_a_channel_can_be_waited_for(app, edge, api, path):
-    api.want(400, "POST", path, "[]", TEXT, wait="written")
-    api.want(400, "POST", path, "[]", TEXT, wait="bogus")
+def test_messages_past_channels_can_be_waited_for_too(app, sidesocket):
+    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="64MiB")
+    app.on(admit, event="open")
+    api = API(edge)
+    slow, name = member(app, edge, user="u", receive_buffer=8 << 10)
+    with_text = json.dumps([{"user": "u", "text": "last"}])
+    for path, body in [("users/u/messages", "last"), (f"connections/{name}/messages", "last"), ("messages", with_text)]:
+        while edge.metric("send_buffer_bytes") < 4 << 20:
+            post(api, "/v1/users/u/messages", "y" * 900_000)
+        answers = []
+        sent = edge.metric("messages_total", direction="out", type="text")
+        thread = threading.Thread(
+            target=lambda p=path, b=body, got=answers: got.append(api.ask("POST", f"/v1/{p}", b, TEXT, wait="written"))
+        )
+        thread.start()
+        edge.wait_metric("messages_total", sent + 1, direction="out", type="text")
+        assert answers == [], "answered before it was written"
+        while slow.message() != "last":
+            pass
+        thread.join(PATIENCE)
+        assert answers[0].status == 200
+    for path in ("users/u/messages", "connections/x/messages", "messages"):
+        api.want(400, "POST", f"/v1/{path}", "[]", TEXT, wait="bogus")
 
 
 def test_a_body_that_is_coded_or_broken_is_refused(app, edge, api):

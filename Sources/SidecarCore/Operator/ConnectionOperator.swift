@@ -84,6 +84,26 @@ public struct ConnectionFilter: Sendable, Equatable {
     }
 }
 
+/// A message past all channels.
+public struct DirectMessage: Sendable, Equatable {
+    /// Text or binary.
+    public let format: MessageFormat
+    /// The message.
+    public let payload: ByteBuffer
+    /// The event type on event streams; nil for the usual one.
+    public let event: String?
+    /// Whether the answer waits, for ten seconds at most, until the kernel has taken it.
+    public let waitsForKernel: Bool
+
+    /// Makes one.
+    public init(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, waitsForKernel: Bool) {
+        self.format = format
+        self.payload = payload
+        self.event = event
+        self.waitsForKernel = waitsForKernel
+    }
+}
+
 /// What became of a message at those that it was for.
 public struct DeliveryCounts: Sendable, Equatable {
     /// Connections that it was for.
@@ -155,18 +175,9 @@ public protocol ConnectionOperator: Sendable {
     /// One connection; nil when there is none.
     func connection(_ id: String) async -> ConnectionInfo?
     /// Sends a message to one connection; nil when there is none.
-    ///
-    /// - Parameter event: The event type on event streams; nil for the usual one.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, to id: String) async -> DeliveryCounts?
+    func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts?
     /// Sends a message to all connections of a user.
-    ///
-    /// - Parameter event: The event type on event streams; nil for the usual one.
-    func send(
-        _ format: MessageFormat,
-        _ payload: ByteBuffer,
-        event: String?,
-        toUser user: UserName
-    ) async -> DeliveryCounts
+    func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts
     /// Sends a message to a channel, but for one connection.
     func publish(
         _ publication: Publication,

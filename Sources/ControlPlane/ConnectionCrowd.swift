@@ -1,14 +1,17 @@
 internal import NIOCore
+internal import Synchronization
 
 /// The connections of one control listener: when there are too many, the one that has waited longest makes room.
 ///
 /// Without it, clients that keep their connections, or begin a request and never end it, would keep a probe out.
-///
-/// Only the one event loop of the listener touches it.
-final class ConnectionCrowd: @unchecked Sendable {
+final class ConnectionCrowd: Sendable {
+    private struct State {
+        var waiting: [ObjectIdentifier: (channel: any Channel, since: NIODeadline)] = [:]
+        var busy: Set<ObjectIdentifier> = []
+    }
+
     private let capacity: Int
-    private var waiting: [ObjectIdentifier: (channel: any Channel, since: NIODeadline)] = [:]
-    private var busy: Set<ObjectIdentifier> = []
+    private let state = Mutex(State())
 
     /// - Parameter capacity: Connections at once, at least 1.
     init(capacity: Int) {
@@ -18,24 +21,32 @@ final class ConnectionCrowd: @unchecked Sendable {
     /// A connection has come, or has got its answer: it waits for a request, or for the rest of one.
     func waits(_ channel: any Channel) {
         let key = ObjectIdentifier(channel)
-        self.busy.remove(key)
-        self.waiting[key] = (channel, .now())
-        guard self.waiting.count + self.busy.count > self.capacity else { return }
-        let longest = self.waiting.filter { $0.key != key }.min { $0.value.since < $1.value.since }
-        guard let longest else { return }
-        self.waiting[longest.key] = nil
-        longest.value.channel.close(promise: nil)
+        let longest: (any Channel)? = self.state.withLock { state in
+            state.busy.remove(key)
+            state.waiting[key] = (channel, .now())
+            guard state.waiting.count + state.busy.count > self.capacity else { return nil }
+            let longest = state.waiting.filter { $0.key != key }.min { $0.value.since < $1.value.since }
+            guard let longest else { return nil }
+            state.waiting[longest.key] = nil
+            return longest.value.channel
+        }
+        longest?.close(promise: nil)
     }
 
     /// A request is whole: its answer is on its way.
     func isBusy(_ channel: any Channel) {
-        guard self.waiting.removeValue(forKey: ObjectIdentifier(channel)) != nil else { return }
-        self.busy.insert(ObjectIdentifier(channel))
+        let key = ObjectIdentifier(channel)
+        self.state.withLock { state in
+            if state.waiting.removeValue(forKey: key) != nil { state.busy.insert(key) }
+        }
     }
 
     /// A connection has gone.
     func left(_ channel: any Channel) {
-        self.waiting[ObjectIdentifier(channel)] = nil
-        self.busy.remove(ObjectIdentifier(channel))
+        let key = ObjectIdentifier(channel)
+        self.state.withLock { state in
+            state.waiting[key] = nil
+            state.busy.remove(key)
+        }
     }
 }

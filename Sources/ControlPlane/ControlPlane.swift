@@ -11,8 +11,9 @@ public import SidecarCore
 
 /// The control listener: metrics, health and readiness over HTTP, apart from the public port.
 ///
-/// It has a thread of its own, so that a scrape never waits for sockets nor sockets for a scrape. As the first service
-/// of a `ServiceGroup` it is the last one to be shut down, and answers all through a drain.
+/// It runs on NIO's shared threads and not on those of the sockets, so that a scrape never waits for sockets nor sockets
+/// for a scrape. As the first service of a `ServiceGroup` it is the last one to be shut down, and answers all through a
+/// drain.
 public struct ControlPlane: Service, CustomStringConvertible {
     /// Connections at once per address; above it the one that has waited longest for a request makes room.
     static let maxConnections = 512
@@ -91,27 +92,22 @@ public struct ControlPlane: Service, CustomStringConvertible {
     ///
     /// - Throws: the error of an address that could not be bound; the other addresses are closed then.
     public func run() async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        do {
-            try await withThrowingTaskGroup(of: Void.self) { tasks in
-                for address in self.addresses {
-                    let application = self.application(for: address, group: group)
-                    tasks.addTask {
-                        do {
-                            try await application.run()
-                        } catch  where !(error is CancellationError) {
-                            throw ControlListenError(address: address, cause: error)
-                        }
+        // One that is never shut down: a task of the server may use it after the server has ended.
+        let group = MultiThreadedEventLoopGroup.singleton
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            for address in self.addresses {
+                let application = self.application(for: address, group: group)
+                tasks.addTask {
+                    do {
+                        try await application.run()
+                    } catch  where !(error is CancellationError) {
+                        throw ControlListenError(address: address, cause: error)
                     }
                 }
-                // Unlike `waitForAll`, this stops at the first error, which cancels the others.
-                while try await tasks.next() != nil {}
             }
-        } catch {
-            try? await group.shutdownGracefully()
-            throw error
+            // Unlike `waitForAll`, this stops at the first error, which cancels the others.
+            while try await tasks.next() != nil {}
         }
-        try await group.shutdownGracefully()
     }
 
     private func application(

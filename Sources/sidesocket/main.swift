@@ -32,6 +32,9 @@ case .run, .check:
     break
 }
 
+// The threads that the control listener runs on.
+NIOSingletons.groupLoopCountSuggestion = 1
+
 func refuseToStart(_ fault: any Error) -> Never {
     complain("\(fault)")
     exit(configurationFault)

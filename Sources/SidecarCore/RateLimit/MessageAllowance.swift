@@ -59,46 +59,46 @@ public struct MessageAllowance: Sendable {
         overstepped: (DryRunLimit) -> Void
     ) -> Excess? {
         var worst: Excess?
-        // In a dry run nobody waits, so what counts is that a message comes too soon, not that the next one would.
-        func note(_ limit: DryRunLimit, dry: () -> GCRA.Verdict, wait: () -> Int64) {
-            if dryRun.contains(limit) {
-                if case .limited = dry() { overstepped(limit) }
-                return
-            }
-            let wait = wait()
+        func note(_ limit: DryRunLimit, _ wait: Int64) {
             if wait > worst?.wait ?? 0 { worst = Excess(limit: limit, wait: wait) }
         }
+        // In a dry run nobody waits, so what counts is that a message comes too soon, not that the next one would.
+        func noteDry(_ limit: DryRunLimit, _ verdict: GCRA.Verdict) {
+            if case .limited = verdict { overstepped(limit) }
+        }
         if let perConnection {
-            note(.messageRate) {
-                perConnection.take(tat: &messageTime, now: now)
-            } wait: {
-                perConnection.takeInDebt(tat: &messageTime, now: now)
+            if isDry(.messageRate) {
+                noteDry(.messageRate, perConnection.take(tat: &messageTime, now: now))
+            } else {
+                note(.messageRate, perConnection.takeInDebt(tat: &messageTime, now: now))
             }
         }
         if let bytes {
             let cost = Int64(payloadBytes)
-            note(.byteRate) {
-                bytes.take(cost, tat: &byteTime, now: now)
-            } wait: {
-                bytes.takeInDebt(cost, tat: &byteTime, now: now)
+            if isDry(.byteRate) {
+                noteDry(.byteRate, bytes.take(cost, tat: &byteTime, now: now))
+            } else {
+                note(.byteRate, bytes.takeInDebt(cost, tat: &byteTime, now: now))
             }
         }
         if let address {
-            note(.messageRatePerIP) {
-                address.take(now: now)
-            } wait: {
-                address.takeInDebt(now: now)
+            if isDry(.messageRatePerIP) {
+                noteDry(.messageRatePerIP, address.take(now: now))
+            } else {
+                note(.messageRatePerIP, address.takeInDebt(now: now))
             }
         }
         if let user {
-            note(.messageRatePerUser) {
-                user.take(now: now)
-            } wait: {
-                user.takeInDebt(now: now)
+            if isDry(.messageRatePerUser) {
+                noteDry(.messageRatePerUser, user.take(now: now))
+            } else {
+                note(.messageRatePerUser, user.takeInDebt(now: now))
             }
         }
         return worst
     }
+
+    private func isDry(_ limit: DryRunLimit) -> Bool { !dryRun.isEmpty && dryRun.contains(limit) }
 
     /// Takes a message off every allowance that has room for it, and names the first that has not.
     public mutating func take(

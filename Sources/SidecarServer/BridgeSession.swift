@@ -219,10 +219,12 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     /// Other settings hold from now on.
-    func settingsChanged() {
+    ///
+    /// - Parameter isOfTransport: Whether the kernel has to be told of them.
+    func settingsChanged(isOfTransport: Bool) {
         shard.admission.change(&allowance)
         if isThrottled { endThrottle() }  // the next message tells whether it still has to wait
-        transport?.settingsChanged()
+        transport?.settingsChanged(isOfTransport: isOfTransport)
     }
 
     func mark(user: UserName?, state: String?) {

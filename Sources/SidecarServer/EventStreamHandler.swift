@@ -183,7 +183,11 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
 
     func handshakeDecided(_ decision: HandshakeDecision) {}
     func resumeReading() {}
-    func settingsChanged() { if !isEnding { arm() } }
+    func settingsChanged(isOfTransport: Bool) {
+        guard !isEnding else { return }
+        if isOfTransport { limitTransport() }
+        arm()
+    }
 
     /// Ends the stream; a browser comes again by itself, after a random time when many do.
     func close(code: UInt16, reason: String) {

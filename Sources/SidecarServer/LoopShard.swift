@@ -221,10 +221,12 @@ final class LoopShard {
 
     /// From now on other settings hold; what the connections that are open agreed on stays.
     func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
+        let old = self.configuration
         self.configuration = configuration
         self.admission = admission
         for pool in webhookPools + proxyPools { pool.configuration = configuration }
-        for session in sessions.values { session.settingsChanged() }
+        let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
+        for session in sessions.values { session.settingsChanged(isOfTransport: isOfTransport) }
     }
 
     /// Ends what is left, without waiting.

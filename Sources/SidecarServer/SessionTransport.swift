@@ -19,8 +19,8 @@ protocol SessionTransport: AnyObject {
     func close(code: UInt16, reason: String)
     /// The session takes messages again.
     func resumeReading()
-    /// Other settings hold: deadlines may lie elsewhere.
-    func settingsChanged()
+    /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.
+    func settingsChanged(isOfTransport: Bool)
 }
 
 /// What the app's answer to `open` means for the handshake.

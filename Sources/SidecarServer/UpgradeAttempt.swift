@@ -141,7 +141,7 @@ final class UpgradeAttempt: SessionTransport {
     func resume(_ missed: MissedEvents) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
-    func settingsChanged() {}
+    func settingsChanged(isOfTransport: Bool) {}
 }
 
 extension Refusal {

@@ -304,9 +304,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     /// Deadlines that have passed already under the new settings are spread, or all sockets would be pinged at once.
-    func settingsChanged() {
+    func settingsChanged(isOfTransport: Bool) {
         guard phase == .open else { return }
-        limitTransport()
+        if isOfTransport { limitTransport() }
         let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
         shard.timers.arm(timer, owner: self, at: max(nextDeadlineWhenOpen, spread))

@@ -38,8 +38,11 @@ enum SystemLimits {
     /// the process would not survive.
     private static func ownDescriptors(threads: Int) -> Int { 48 + 4 * threads }
 
+    /// So many have to be left for clients and connections to the app.
+    static let fewestDescriptors = 16
+
     /// Raises the limit on open files as far as it goes, and says how many of them clients and connections to the
-    /// app may use.
+    /// app may use; below zero when it is not even enough for the process.
     static func availableDescriptors(threads: Int) -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
@@ -48,7 +51,7 @@ enum SystemLimits {
             raised.rlim_cur = limit.rlim_max
             if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
         }
-        return max(Int(clamping: limit.rlim_cur) - ownDescriptors(threads: threads), 8)
+        return Int(clamping: limit.rlim_cur) - ownDescriptors(threads: threads)
     }
 
     /// How many clients may be connected: the rest is for connections to the app.

@@ -89,6 +89,11 @@ let registry = SidesocketMetricCatalogue.makeRegistry(version: version)
 MetricsSystem.bootstrap(registry)
 
 let descriptors = SystemLimits.availableDescriptors(threads: settings.threads ?? System.coreCount)
+guard descriptors >= SystemLimits.fewestDescriptors else {
+    let missing = SystemLimits.fewestDescriptors - descriptors
+    complain("The limit on open files (ulimit -n) is too low: \(missing) more are needed at least.")
+    exit(configurationFault)
+}
 let drainRequest = DrainRequest()
 let edge: EdgeService
 do {

@@ -7,6 +7,7 @@ import zlib
 import pytest
 from support.app import Reply, gate
 from support.net import eventually, reset
+from support.process import run
 from support.raw import encode
 from support.ws import BINARY, CONTINUATION, TEXT, frame, handshake_headers
 
@@ -74,6 +75,13 @@ def crowded(app, sidesocket):
     clients = [edge.client() for _ in range(300)]
     eventually(lambda: "cannot accept connections" in edge.output, "it says why nobody gets in")
     return edge, socket, clients
+
+
+@pytest.mark.parametrize("files", [16, 24, 60])
+def test_a_limit_on_open_files_that_is_too_low_is_an_error_at_the_start(app, files):
+    done = run(APP_URL=app.url, THREADS=2, max_files=files)
+    assert done.returncode == 78
+    assert "open files" in done.stderr and "Fatal" not in done.stderr
 
 
 def for_a_second(look):

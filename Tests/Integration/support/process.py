@@ -45,7 +45,7 @@ def clean_environment(settings):
     return env
 
 
-def run(*arguments, env=None, timeout=20, **settings):
+def run(*arguments, env=None, timeout=20, max_files=None, **settings):
     """Runs the binary to its end and returns the completed process, output as text."""
     environment = clean_environment(settings)
     environment.update(env or {})
@@ -57,6 +57,7 @@ def run(*arguments, env=None, timeout=20, **settings):
         timeout=timeout,
         errors="backslashreplace",
         stdin=subprocess.DEVNULL,
+        preexec_fn=max_files and functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (max_files, max_files)),
     )
     assert not CRASH.search(done.stderr), done.stderr
     return done

@@ -69,6 +69,9 @@ final class OutboxDirectory: Sendable {
         } else if errno != ENOENT {
             throw unusable("outbox.sqlite cannot be examined", errno)
         }
+        for companion in Self.companions where lstat(file + companion, &status) == 0 {
+            guard status.st_mode & S_IFMT == S_IFREG else { return .foreign("has a log that is not a regular file") }
+        }
         let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard descriptor >= 0 else { throw unusable("outbox.sqlite cannot be opened", errno) }
         defer { close(descriptor) }

@@ -52,6 +52,14 @@ struct DamageTests {
         outbox.close()
     }
 
+    @Test("What stands in the place of the log and is no file is moved aside", arguments: ["-wal", "-journal", "-shm"])
+    func foreignLog(companion: String) throws {
+        try fill(scratch)
+        #expect(mkdir(scratch.database + companion, 0o700) == 0)
+        try expectMovedAside()
+        #expect(scratch.names.contains("outbox.sqlite.damaged-1" + companion))
+    }
+
     @Test("A log that is damaged in its midst is told of, and what came before is delivered")
     func damagedLog() throws {
         let outbox = try DeliveryOutbox(scratch)

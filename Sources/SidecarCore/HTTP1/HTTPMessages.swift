@@ -55,22 +55,40 @@ public struct HTTPRequestHead: Sendable {
 }
 
 /// The head of a reply whose framing is beyond doubt.
-public struct HTTPReplyHead: Sendable {
+///
+/// It goes through many hands, and a reference costs less than its fields.
+public final class HTTPReplyHead: Sendable {
     /// 100…599.
-    public var status: Int
+    public let status: Int
     /// 0 or 1, of HTTP/1.x.
-    public var minorVersion: Int
+    public let minorVersion: Int
     /// The fields as sent.
-    public var headers: HTTPHeaders
+    public let headers: HTTPHeaders
     /// How the body ends; `none` for 1xx, 204, 304 and replies to HEAD, whatever the fields say.
-    public var framing: HTTPBodyFraming
+    public let framing: HTTPBodyFraming
     /// Says whether the connection may carry another request (RFC 9112 §9.3).
-    public var keepAlive: Bool
+    public let keepAlive: Bool
 
-    let reasonRange: Range<Int>
+    private let reasonRange: Range<Int>
 
     /// The reason phrase, often empty; it means nothing (RFC 9112 §4).
     public var reason: String { headers.text(reasonRange) }
+
+    init(
+        status: Int,
+        minorVersion: Int,
+        headers: HTTPHeaders,
+        framing: HTTPBodyFraming,
+        keepAlive: Bool,
+        reasonRange: Range<Int>
+    ) {
+        self.status = status
+        self.minorVersion = minorVersion
+        self.headers = headers
+        self.framing = framing
+        self.keepAlive = keepAlive
+        self.reasonRange = reasonRange
+    }
 }
 
 /// One step of a request.

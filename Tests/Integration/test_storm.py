@@ -219,8 +219,9 @@ def test_who_leaves_the_queue_is_forgotten(app, sidesocket, swarm):
     with Swarm(edge.port) as fickle:
         fickle.begin(40)
         eventually(lambda: edge.metric("webhook_queue_depth") == 40, "forty wait", interval=0.02)
+    eventually(lambda: edge.metric("webhook_queue_depth") == 0, "they have left, and it is noticed", interval=0.02)
     patient = clients.begin(3)
-    # In the meantime nobody but these came to the app.
+    eventually(lambda: edge.metric("webhook_queue_depth") == 3, "three wait", interval=0.02)
     held.set()
     eventually(lambda: all(m.status for m in inside + patient), "who has stayed is let in")
     assert {m.status for m in inside + patient} == {101}

@@ -102,15 +102,10 @@ actor IdempotentAnswers {
     private static let lifetime = TimeAmount.minutes(5)
     private static let capacity = 100_000
 
-    private struct Entry {
-        let answer: Task<ByteBuffer, any Error>
-        let number: UInt64
-    }
-
     /// Keys are bytes: text that only looks alike is not the same key.
-    private var answers: [[UInt8]: Entry] = [:]
-    private var order: Deque<(key: [UInt8], number: UInt64, until: NIODeadline)> = []
-    private var count: UInt64 = 0
+    private var answers: [[UInt8]: Task<ByteBuffer, any Error>] = [:]
+    /// The keys of those that have succeeded; the others are under way, as many as there are connections at most.
+    private var order: Deque<(key: [UInt8], until: NIODeadline)> = []
 
     /// Answers with what the first one with this key gets; one that failed does not count.
     ///
@@ -118,7 +113,7 @@ actor IdempotentAnswers {
     func answer(to key: String, _ make: @escaping @Sendable () async throws -> ByteBuffer) async throws -> ByteBuffer {
         let key = Array(key.utf8)
         removeOld()
-        if let known = answers[key] { return try await known.answer.value }
+        if let known = answers[key] { return try await known.value }
         guard answers.count < Self.capacity else {
             throw APIFault(
                 status: .serviceUnavailable,
@@ -127,14 +122,14 @@ actor IdempotentAnswers {
                 retryAfter: 1
             )
         }
-        count += 1
-        let entry = Entry(answer: Task { try await make() }, number: count)
-        answers[key] = entry
-        order.append((key, entry.number, .now() + Self.lifetime))
+        let task = Task { try await make() }
+        answers[key] = task
         do {
-            return try await entry.answer.value
+            let answer = try await task.value
+            order.append((key, .now() + Self.lifetime))
+            return answer
         } catch {
-            if answers[key]?.number == entry.number { answers[key] = nil }
+            answers[key] = nil
             throw error
         }
     }
@@ -142,7 +137,7 @@ actor IdempotentAnswers {
     private func removeOld() {
         let now = NIODeadline.now()
         while let first = order.first, first.until <= now {
-            if answers[first.key]?.number == first.number { answers[first.key] = nil }
+            answers[first.key] = nil
             order.removeFirst()
         }
     }

@@ -122,10 +122,12 @@ struct ChannelsAPI: Sendable {
             throw APIFault.badRequest("The body is a JSON list of 1 to \(Self.maxPublications) publications.")
         }
         return try await self.once(options.key, "list") {
+            // All of them together wait as long as one, or a list for slow clients would take hours.
+            let patience = ContinuousClock.now + .seconds(10)
             var json = ByteBuffer(string: "[")
             for (index, entry) in entries.enumerated() {
                 if index > 0 { json.writeString(",") }
-                json.writeString(await self.answer(to: entry, waits: options.waits, context))
+                json.writeString(await self.answer(to: entry, waits: options.waits && .now < patience, context))
             }
             json.writeString("]\n")
             return json

@@ -93,15 +93,8 @@ extension EdgeHTTPHandler {
         phase = .gone
         shard.metrics.count(.accepted)
         let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
-        do {
-            try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
-        } catch {
-            context.close(promise: nil)
-            return
-        }
-        session.attach(handler)
         let mustRead = readWithheld
-        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        guard giveWay(to: handler, of: session, context) else { return }
         handler.start(head: answer, mustRead: mustRead)
     }
 
@@ -123,18 +116,28 @@ extension EdgeHTTPHandler {
             isEncrypted: isEncrypted,
             shard: shard
         )
+        let leftover = reader.takeRemaining()
+        let mustRead = readWithheld
+        guard giveWay(to: handler, of: session, context) else { return }
+        // Last, since a client that has gone makes even this write end the connection.
+        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
+    }
+
+    /// Puts the session's handler in the place of this one; false when the connection has closed.
+    private func giveWay(
+        to handler: some ChannelHandler & SessionTransport,
+        of session: BridgeSession,
+        _ context: ChannelHandlerContext
+    ) -> Bool {
         do {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {
             context.close(promise: nil)
-            return
+            return false
         }
         session.attach(handler)
-        let leftover = reader.takeRemaining()
-        let mustRead = readWithheld
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
-        // Last, since a client that has gone makes even this write end the connection.
-        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
+        return true
     }
 }
 

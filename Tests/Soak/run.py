@@ -113,13 +113,18 @@ class Soak:
         self.fault(f"closed: {message.type.name} {socket.close_code}")
         return False
 
-    async def watch(self, pid):
-        """One line a minute, so that one sees a slope and not two points."""
-        began = time.monotonic()
-        while True:
-            await asyncio.sleep(60)
-            print(f"{(time.monotonic() - began) / 60:.0f} min: {memory(pid)} KiB, {descriptors(pid)} descriptors, "
-                  f"{self.opened} connections and {self.messages} messages so far", flush=True)
+    async def watch(self, pid, running):
+        """Looks every five seconds, says what it sees once a minute, and returns the memory after the warm-up, at the
+        end and at most; at the very end all leave at once, which is not looked at."""
+        samples = []
+        while time.monotonic() < self.ends - 10 and running():
+            await asyncio.sleep(5)
+            samples.append(memory(pid))
+            if len(samples) % 12 == 0:
+                print(f"{len(samples) // 12} min: {samples[-1]} KiB, {descriptors(pid)} descriptors, {self.opened} "
+                      f"connections and {self.messages} messages so far", flush=True)
+        warm = samples[int(len(samples) * 0.4):] or [memory(pid)]
+        return warm[0], warm[-1], max(warm)
 
     async def restarts(self, app):
         while time.monotonic() + self.arguments.restart_every < self.ends:
@@ -166,18 +171,9 @@ async def run(arguments):
             url = f"ws://127.0.0.1:{port}/soak"
             clients = [asyncio.create_task(soak.client(session, url)) for _ in range(arguments.connections)]
             restarts = asyncio.create_task(soak.restarts(app))
-            watch = asyncio.create_task(soak.watch(process.pid))
-            await asyncio.sleep(arguments.minutes * 60 * 0.4)
-            warm = memory(process.pid)
-            peak = warm
-            last = warm
-            while time.monotonic() < soak.ends - 10 and process.poll() is None:  # then all leave at once
-                await asyncio.sleep(5)
-                last = memory(process.pid)
-                peak = max(peak, last)
+            warm, last, peak = await soak.watch(process.pid, lambda: process.poll() is None)
             await asyncio.gather(*clients)
             restarts.cancel()
-            watch.cancel()
         await wait_for(lambda: descriptors(process.pid) <= files, 60)
         await wait_for(lambda: app.events["sidesocket.close"] >= soak.opened, 60)
         left = descriptors(process.pid) - files

@@ -26,16 +26,11 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// A request that needed more memory than this gives it back, in bytes.
-    private static let keptCapacity = 16 << 10
-
     private let pool: BackendPool
     private let timers: ShardTimers
     private let timer = TimerEntry()
     private let output: SocketOutput
     private let isEncrypted: Bool
-    /// The last request that was composed here, so that the next one finds its memory.
-    private var request = ByteBufferAllocator().buffer(capacity: 1024)
     private var reader: HTTPReplyReader
     private var context: ChannelHandlerContext?
     private var exchange: (any BackendExchange)?
@@ -57,7 +52,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     /// True when another connection should take its place, so that a change of the app's address is seen.
     func isOld(at now: NIODeadline) -> Bool { now - madeAt > ServerConfiguration.backendLifetime }
-    var isActive: Bool { output.isActive }
+    var isAttached: Bool { output.isAttached }
     var isWritable: Bool { output.isWritable }
 
     // MARK: For the exchange
@@ -89,12 +84,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     /// Writes what `body` composes.
-    func write(_ body: (inout ByteBuffer) -> Void) {
-        if request.capacity > Self.keptCapacity { request = ByteBuffer() }
-        request.clear()
-        body(&request)
-        output.write(request)
-    }
+    func write(_ body: (inout ByteBuffer) -> Void) { output.compose(body) }
 
     /// Writes a part of a request.
     func write(_ bytes: ByteBuffer) { output.write(bytes) }
@@ -140,6 +130,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     func close() {
         timers.cancel(timer)
+        pool.forget(self)
         context?.close(promise: nil)
     }
 
@@ -175,7 +166,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         exchange?.backendReadComplete()
-        context.fireChannelReadComplete()
+        read(context: context)  // costs less than being asked whether to
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -221,13 +212,14 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     private func takeParts() {
         do {
-            while exchange != nil, let part = try reader.next() {
+            guard let exchange else { return }
+            while self.exchange != nil, let part = try reader.next() {
                 if case .end = part {
                     finish(with: part)
                     return
                 }
                 if case .head(let head) = part { replyKeepsAlive = head.keepAlive }
-                exchange?.backendReplied(part)
+                exchange.backendReplied(part)
             }
         } catch {
             fail(.badReply(error.sentence))
@@ -241,7 +233,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         exchange = nil
         pool.exchangeEnded()
         exchangesServed += 1
-        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isActive {
+        if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isAttached {
             pool.release(self)
         } else {
             close()

@@ -53,13 +53,9 @@ final class BackendPool {
     }
 
     private func reuse(for exchange: any BackendExchange) -> Bool {
-        while let connection = idle.popLast() {
-            if connection.isActive {
-                connection.begin(exchange)
-                return true
-            }
-        }
-        return false
+        guard let connection = idle.popLast() else { return false }
+        connection.begin(exchange)
+        return true
     }
 
     /// An exchange has ended, one way or the other.

@@ -16,7 +16,8 @@ final class BridgeSession: WebhookSource, TimerOwner {
     let prefix: ByteBuffer
     let clientAddress: String
     let isStream: Bool
-    private(set) weak var transport: (any SessionTransport)?
+    /// Until it has ended: it holds the session, too.
+    private(set) var transport: (any SessionTransport)?
     /// The order of its events, and the messages that wait.
     var machine: SessionStateMachine
 
@@ -156,13 +157,13 @@ final class BridgeSession: WebhookSource, TimerOwner {
     }
 
     /// A data message arrived from the client.
-    func received(_ format: MessageFormat, _ payload: ByteBuffer) {
+    func received(_ format: MessageFormat, _ payload: ByteBuffer, at now: NIODeadline) {
         shard.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
-        guard isAllowed(payloadBytes: payload.readableBytes) else { return }
+        guard isAllowed(payloadBytes: payload.readableBytes, at: now) else { return }
         if shard.state.authenticator != nil, takesToken(format, payload) { return }
-        let now = WallClock.unixMilliseconds()
-        if machine.isRunning { noteAccepted(format, payload, at: now) }
-        perform(machine.received(format, payload, at: now))
+        let time = WallClock.unixMilliseconds()
+        noteAccepted(format, payload, at: time)
+        perform(machine.received(format, payload, at: time), at: now)
         accountBytes()
     }
 
@@ -185,6 +186,13 @@ final class BridgeSession: WebhookSource, TimerOwner {
     /// The transport has ended, or is ending, for a reason of its own.
     func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
+        transport = nil
+    }
+
+    /// Forgets the session; nothing of it is left to be delivered.
+    func leaveShard() {
+        shard.remove(self)
+        transport = nil
     }
 
     /// True while no more messages may be read: too much waits for the app.
@@ -301,7 +309,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         client = nil
         machine.refused()
         clientIdentity = nil
-        shard.remove(self)
+        leaveShard()
     }
 
     /// A message has gone out.
@@ -334,13 +342,13 @@ final class BridgeSession: WebhookSource, TimerOwner {
     func abandon() {
         leaveQueue()
         retryTimer.cancel(in: shard.timers)
-        if let delivery = underWay?.delivery, !machine.isQuiet {
-            log(.timeout, delivery, level: .error, "drain timeout: an event was not delivered")
+        if let underWay, !machine.isQuiet {
+            log(.timeout, underWay, level: .error, "drain timeout: an event was not delivered")
         }
         let isOwedClose: Bool
-        if case .close? = underWay?.delivery.event { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
+        if underWay?.kind == .close { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
         let dropped =
-            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.delivery.sequences.count ?? 1)
+            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.count ?? 1)
             + (isOwedClose ? 1 : 0)
         shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
         if isOwedClose {
@@ -358,7 +366,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         } else if !machine.wasAccepted, !machine.hasEnded {
             transport?.handshakeDecided(.refuse(.draining, .draining))
         }
-        shard.remove(self)
+        leaveShard()
     }
 
     func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
@@ -371,7 +379,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
             client = nil
             leaveSeats()
             machine.refused()
-            shard.remove(self)
+            leaveShard()
             return
         }
         let wasRunning = isOpen
@@ -413,7 +421,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
 
     func log(
         _ failure: DeliveryFailure,
-        _ delivery: Delivery,
+        _ event: EventUnderWay,
         level: Logger.Level,
         _ message: Logger.Message = "the app did not take an event"
     ) {
@@ -421,8 +429,8 @@ final class BridgeSession: WebhookSource, TimerOwner {
             level: level,
             message,
             metadata: [
-                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(delivery.event.kind.rawValue)",
-                "event_id": "\(id)-\(delivery.sequence)", "events": "\(delivery.sequences.count)",
+                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(event.kind.rawValue)",
+                "event_id": "\(id)-\(event.delivery.sequence)", "events": "\(event.count)",
                 "why": "\(failure.sentence)",
             ]
         )

@@ -2,11 +2,13 @@ import NIOCore
 import SidecarCore
 
 /// The event that a session is bringing to the app, over all its attempts.
-struct EventUnderWay {
+final class EventUnderWay {
     let delivery: Delivery
     let kind: SessionEvent.Kind
     /// The time of the event in milliseconds since 1970; the same on every attempt.
-    let happenedAt: Int64
+    var happenedAt: Int64
+    /// How many messages it brings, or 1.
+    let count: Int
     /// When its turn came.
     private(set) var dueSince = NIODeadline.distantFuture
     /// When a permit was asked for, for this attempt.
@@ -14,13 +16,14 @@ struct EventUnderWay {
     /// Attempts that have failed.
     var failures = 0
 
-    init(_ delivery: Delivery, happenedAt: Int64) {
-        self.delivery = delivery
+    init(_ delivery: consuming Delivery) {
         kind = delivery.event.kind
-        self.happenedAt = happenedAt
+        happenedAt = delivery.time ?? WallClock.unixMilliseconds()
+        count = delivery.sequences.count
+        self.delivery = delivery
     }
 
-    mutating func asked(at now: NIODeadline) {
+    func asked(at now: NIODeadline) {
         askedAt = now
         dueSince = min(dueSince, now)
     }

@@ -3,7 +3,7 @@ import SidecarCore
 
 /// Every metric that the public side writes, resolved once so that counting costs one atomic addition.
 final class ServerMetrics: Sendable {
-    struct Traffic: Sendable {
+    final class Traffic: Sendable {
         let text: Counter
         let binary: Counter
         let wireBytes: Counter
@@ -29,7 +29,10 @@ final class ServerMetrics: Sendable {
         }
 
         func message(_ format: MessageFormat, payloadBytes count: Int) {
-            (format == .text ? text : binary).increment()
+            switch format {
+            case .text: text.increment()
+            case .binary: binary.increment()
+            }
             payloadBytes.increment(by: Int64(count))
         }
     }

@@ -5,12 +5,12 @@ import SidecarCore
 
 /// The handshake: whether and when the app is asked, and what becomes of its answer.
 extension BridgeSession {
-    func openCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+    func openCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         switch outcome {
         case .failure(.connect) where triesOtherAddress():
             break
         case .failure(let failure):
-            log(failure, delivery, level: .warning)
+            log(failure, event, level: .warning)
             decideAgainst(.fail(failure))
         case .success(let (head, body)):
             guard (200..<300).contains(head.status) else {
@@ -18,13 +18,13 @@ extension BridgeSession {
                 return
             }
             noteOpened()
-            afterNoting { self.opened(by: head, body: body, delivery) }
+            afterNoting { self.opened(by: head, body: body, event, at: $0) }
         }
     }
 
     /// True while the handshake waits for its turn and the app has not heard of it.
     var waitsForAdmission: Bool {
-        guard ticket != nil, case .open? = underWay?.delivery.event else { return false }
+        guard ticket != nil, underWay?.kind == .open else { return false }
         return true
     }
 
@@ -67,12 +67,12 @@ extension BridgeSession {
         leaveSeats()
         handshake = nil
         client = nil
-        shard.remove(self)
         transport?.handshakeDecided(decision)
+        leaveShard()
     }
 
-    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ delivery: Delivery) {
-        let step = machine.accepted(at: .now())
+    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ event: EventUnderWay, at now: NIODeadline) {
+        let step = machine.accepted(at: now)
         handshake = nil
         client = nil
         let reply: WebhookReply
@@ -80,7 +80,7 @@ extension BridgeSession {
             reply = try checked(try WebhookReply(head: head, body: body))
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
-            log(error, delivery, level: .warning)
+            log(error, event, level: .warning)
             transport?.handshakeDecided(.fail(error))
             performLast(step, code: 1006)
             return

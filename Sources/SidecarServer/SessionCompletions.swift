@@ -5,21 +5,21 @@ import SidecarCore
 
 /// What follows when the app has answered an event, or has not taken it.
 extension BridgeSession {
-    func messageCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+    func messageCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try checked(try WebhookReply(head: head, body: body, batchOf: delivery.sequences.count)))
+            apply(try checked(try WebhookReply(head: head, body: body, batchOf: event.count)))
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
-            messageFailed(delivery, error)
+            messageFailed(event, error)
         }
-        messageDone(delivery)
+        messageDone(event)
     }
 
-    private func messageDone(_ delivery: Delivery) {
+    private func messageDone(_ event: EventUnderWay) {
         underWay = nil  // an idle session does not keep the last message
         if let outbox = shard.state.outbox {
-            for sequence in delivery.sequences { outbox.answered(id: id, sequence: sequence) }
+            for sequence in event.delivery.sequences { outbox.answered(id: id, sequence: sequence) }
         }
         perform(machine.answered())
         accountBytes()
@@ -27,21 +27,21 @@ extension BridgeSession {
         if isDraining { drain() }
     }
 
-    func revalidationCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+    func revalidationCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             apply(try checked(try WebhookReply(head: head, body: body)))
             armRevalidation()
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
-            revalidationFailed(delivery, error)
+            revalidationFailed(event, error)
         }
-        messageDone(delivery)
+        messageDone(event)
     }
 
     /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
-    private func revalidationFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .info, "the app did not confirm a client")
+    private func revalidationFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
+        log(failure, event, level: .info, "the app did not confirm a client")
         if case .status = failure {
             close(code: 4403, reason: "no longer welcome", discarding: true)
         } else {
@@ -49,39 +49,39 @@ extension BridgeSession {
         }
     }
 
-    private func messageFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .warning)
-        shard.metrics.messagesDropped(delivery.sequences.count, reason: "app_failed")
+    private func messageFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
+        log(failure, event, level: .warning)
+        shard.metrics.messagesDropped(event.count, reason: "app_failed")
         if shard.configuration.settings.webhookFailure == .close {
             close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
         }
     }
 
-    func closeCompleted(_ delivery: Delivery, _ outcome: WebhookCall.Outcome) {
+    func closeCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
-            publishLast(head, body, delivery)
+            publishLast(head, body, event)
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
-            closeFailed(delivery, error)
+            closeFailed(event, error)
         }
         closeDone()
     }
 
     /// Nobody is there to hear the answer to a close event, but others may be told.
-    private func publishLast(_ head: HTTPReplyHead, _ body: ByteBuffer, _ delivery: Delivery) {
+    private func publishLast(_ head: HTTPReplyHead, _ body: ByteBuffer, _ event: EventUnderWay) {
         do throws(DeliveryFailure) {
             for publication in try WebhookReply(head: head, body: body).publications {
                 publish(publication, excludesSelf: false)
             }
         } catch {
-            log(error, delivery, level: .warning, "the answer to an event is not understood")
+            log(error, event, level: .warning, "the answer to an event is not understood")
         }
     }
 
-    private func closeFailed(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        log(failure, delivery, level: .error)
+    private func closeFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
+        log(failure, event, level: .error)
         shard.metrics.messagesDropped(1, reason: "close_undelivered")
     }
 
@@ -92,18 +92,18 @@ extension BridgeSession {
     }
 
     /// The time for the event is over before it could be tried.
-    func gaveUp(_ delivery: Delivery, _ failure: DeliveryFailure) {
-        switch delivery.event {
+    func gaveUp(_ event: EventUnderWay, _ failure: DeliveryFailure) {
+        switch event.delivery.event {
         case .open:
             break
         case .message, .batch:
-            messageFailed(delivery, failure)
-            messageDone(delivery)
+            messageFailed(event, failure)
+            messageDone(event)
         case .revalidate:
-            revalidationFailed(delivery, failure)
-            messageDone(delivery)
+            revalidationFailed(event, failure)
+            messageDone(event)
         case .close:
-            closeFailed(delivery, failure)
+            closeFailed(event, failure)
             closeDone()
         }
     }

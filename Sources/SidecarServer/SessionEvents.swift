@@ -14,14 +14,14 @@ extension BridgeSession {
         }
         self.ticket = nil
         retryTimer.cancel(in: shard.timers)
-        call(address: address, at: now)
+        if let underWay { call(underWay, address: address, at: now) }
     }
 
     func writeRequest(into buffer: inout ByteBuffer) {
         guard let underWay else { return }
         let dialect = shard.configuration.dialect
         let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        if case .open = underWay.delivery.event, let handshake, let client {
+        if underWay.kind == .open, let handshake, let client {
             dialect.writeOpen(
                 handshake: handshake,
                 identity: identity,
@@ -46,42 +46,43 @@ extension BridgeSession {
     }
 
     func completed(_ outcome: WebhookCall.Outcome) {
-        guard let delivery = underWay?.delivery else { return }
-        switch delivery.event {
-        case .open: openCompleted(delivery, outcome)
-        case .message, .batch: messageCompleted(delivery, outcome)
-        case .revalidate: revalidationCompleted(delivery, outcome)
-        case .close: closeCompleted(delivery, outcome)
+        guard let underWay else { return }
+        switch underWay.kind {
+        case .open: openCompleted(underWay, outcome)
+        case .message: messageCompleted(underWay, outcome)
+        case .revalidate: revalidationCompleted(underWay, outcome)
+        case .close: closeCompleted(underWay, outcome)
         }
     }
 
-    func perform(_ step: SessionStateMachine.Step) {
-        switch step {
+    /// - Parameter now: The time, if the caller knows it.
+    func perform(_ step: consuming SessionStateMachine.Step, at now: NIODeadline? = nil) {
+        switch consume step {
         case .wait:
             break
         case .deliver(let delivery):
-            var happenedAt = delivery.time ?? WallClock.unixMilliseconds()
-            if case .close(let report) = delivery.event {
-                happenedAt = recoveredCloseTime ?? happenedAt
-                noteClosing(delivery.sequence, report, happenedAt)
+            let event = EventUnderWay(consume delivery)
+            underWay = event
+            if event.kind == .close, case .close(let report) = event.delivery.event {
+                event.happenedAt = recoveredCloseTime ?? event.happenedAt
+                noteClosing(event.delivery.sequence, report, event.happenedAt)
             }
-            underWay = EventUnderWay(delivery, happenedAt: happenedAt)
-            if case .open = delivery.event {
-                attempt(at: .now())
+            if event.kind == .open {
+                attempt(at: now ?? .now())
             } else {
-                afterNoting { self.attempt(at: .now()) }
+                afterNoting(at: now) { self.attempt(at: $0) }
             }
         case .finish:
-            shard.remove(self)
+            leaveShard()
         }
     }
 
     /// Asks for a permit, for the first time or again.
     func attempt(at now: NIODeadline) {
-        guard let kind = underWay?.kind else { return }
-        underWay?.asked(at: now)
-        switch shard.state.gate.acquire(kind.lane, for: self, on: shard.eventLoop, at: now) {
-        case .granted(let address): call(address: address, at: now)
+        guard let underWay else { return }
+        underWay.asked(at: now)
+        switch shard.state.gate.acquire(underWay.kind.lane, for: self, on: shard.eventLoop, at: now) {
+        case .granted(let address): call(underWay, address: address, at: now)
         case .queued(let ticket):
             self.ticket = ticket
             if !waitsForAdmission { watchWait() }
@@ -90,13 +91,12 @@ extension BridgeSession {
         }
     }
 
-    private func call(address: Int, at now: NIODeadline) {
-        guard let kind = underWay?.kind, let askedAt = underWay?.askedAt else { return }
-        let metrics = shard.metrics.webhook(for: kind)
-        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
+    private func call(_ event: EventUnderWay, address: Int, at now: NIODeadline) {
+        let metrics = shard.metrics.webhook(for: event.kind)
+        metrics.wait.recordNanoseconds((now - event.askedAt).nanoseconds)
         WebhookCall(
             of: self,
-            lane: kind.lane,
+            lane: event.kind.lane,
             metrics: metrics,
             address: address,
             shard: shard,
@@ -123,11 +123,11 @@ extension BridgeSession {
     }
 
     private func waitedLong() {
-        guard ticket != nil, let delivery = underWay?.delivery else { return }
+        guard ticket != nil, let underWay else { return }
         // Others come first, or somebody finds out right now whether the app is well.
         if !shard.state.gate.isHopeless { return watchWait() }
         leaveQueue()
-        gaveUp(delivery, .connect("No address of it can be called."))
+        gaveUp(underWay, .connect("No address of it can be called."))
     }
 
     /// Tries the event again later if there is time for it.
@@ -143,8 +143,8 @@ extension BridgeSession {
                 jitter: .random(in: 0..<1)
             )
         else { return false }
-        underWay?.failures += 1
-        if attempt.failures == 0 { log(failure, attempt.delivery, level: .debug, "an event is tried again") }
+        attempt.failures += 1
+        if attempt.failures == 1 { log(failure, attempt, level: .debug, "an event is tried again") }
         retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
             guard let self, let kind = self.underWay?.kind else { return }
             self.shard.metrics.webhook(for: kind).retries.increment()

@@ -14,7 +14,7 @@ extension BridgeSession {
     }
 
     func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
-        guard let outbox = shard.state.outbox else { return }
+        guard let outbox = shard.state.outbox, machine.isRunning else { return }
         outbox.accepted(
             id: id,
             sequence: machine.nextSequence,
@@ -31,11 +31,13 @@ extension BridgeSession {
 
     /// Goes on when what the event depends on is on disk: had the app seen an event that is forgotten after a crash,
     /// another one would get its id.
-    func afterNoting(_ body: @escaping () -> Void) {
-        guard let outbox = shard.state.outbox, !outbox.isWritten else { return body() }
+    ///
+    /// - Parameter now: The time, if the caller knows it.
+    func afterNoting(at now: NIODeadline? = nil, _ body: @escaping (_ now: NIODeadline) -> Void) {
+        guard let outbox = shard.state.outbox, !outbox.isWritten else { return body(now ?? .now()) }
         let eventLoop = shard.eventLoop
         let bound = NIOLoopBound(body, eventLoop: eventLoop)
-        outbox.afterWriting { eventLoop.execute { bound.value() } }
+        outbox.afterWriting { eventLoop.execute { bound.value(.now()) } }
     }
 
     /// Drops the messages that wait; on disk they count as answered.

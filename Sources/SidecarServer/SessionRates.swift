@@ -4,11 +4,9 @@ import SidecarCore
 /// The rates of messages and bytes that its client may send.
 extension BridgeSession {
     /// Counts a message against the rates; false when it is too much and the connection closes for it.
-    func isAllowed(payloadBytes: Int) -> Bool {
-        if allowance.isUnlimited { return true }
-        let now = AdmissionGuard.now()
-        let metrics = shard.metrics
-        func overstepped(_ limit: DryRunLimit) { metrics.limited(limit.rawValue, action: "dry_run") }
+    func isAllowed(payloadBytes: Int, at now: NIODeadline) -> Bool {
+        let now = Int64(clamping: now.uptimeNanoseconds)
+        func overstepped(_ limit: DryRunLimit) { shard.metrics.limited(limit.rawValue, action: "dry_run") }
         switch shard.configuration.settings.rateLimitAction {
         case .throttle:
             if let excess = allowance.takeInDebt(payloadBytes: payloadBytes, now: now, overstepped: overstepped) {
@@ -19,9 +17,9 @@ extension BridgeSession {
             guard let limit = allowance.take(payloadBytes: payloadBytes, now: now, overstepped: overstepped) else {
                 return true
             }
-            metrics.limited(limit.rawValue, action: "closed")
+            shard.metrics.limited(limit.rawValue, action: "closed")
             breached()
-            metrics.messagesDropped(1, reason: "rate_limited")
+            shard.metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
             return false
         }

@@ -62,7 +62,7 @@ final class ShardTimers {
 
     /// Sets the deadline of an entry, replacing the one it had.
     func arm(_ entry: TimerEntry, owner: any TimerOwner, at deadline: NIODeadline) {
-        entry.owner = owner
+        if entry.owner !== owner { entry.owner = owner }
         entry.deadline = deadline
         if let filedAt = entry.filedAt, filedAt <= deadline { return }
         file(entry, at: deadline)

@@ -24,6 +24,8 @@ final class SocketOutput {
     /// The socket; -1 when bytes have to take the way through the channel.
     private var descriptor: CInt = -1
     private var first: ByteBuffer?
+    /// True while the memory of `first` is one of the queue's buffers: more can be written behind what is there.
+    private var isFirstOwn = false
     private var more: [ByteBuffer] = []
     private var gatheredBytes = 0
     private var channelMayHold = true
@@ -64,6 +66,42 @@ final class SocketOutput {
         guard channel != nil else { return }
         add(bytes)
         if let rest { add(rest) }
+        wrote()
+    }
+
+    /// The same with what `body` composes, in memory that is used again and again.
+    ///
+    /// - Returns: How many bytes that were.
+    @discardableResult
+    func compose(_ body: (inout ByteBuffer) -> Void) -> Int {
+        guard channel != nil else { return 0 }
+        let isBehind = isFirstOwn && more.isEmpty
+        var buffer = (isBehind ? first.take() : nil) ?? queue.takeSpare()
+        let before = buffer.readableBytes
+        body(&buffer)
+        let byteCount = buffer.readableBytes - before
+        gatheredBytes += byteCount
+        if first == nil {
+            first = buffer
+            isFirstOwn = true
+        } else {
+            more.append(buffer)
+        }
+        wrote()
+        return byteCount
+    }
+
+    private func add(_ bytes: ByteBuffer) {
+        if first == nil {
+            first = bytes
+            isFirstOwn = false
+        } else {
+            more.append(bytes)
+        }
+        gatheredBytes += bytes.readableBytes
+    }
+
+    private func wrote() {
         if gatheredBytes > Self.gatherLimit {
             flush()
         } else if !isQueued {
@@ -72,25 +110,19 @@ final class SocketOutput {
         }
     }
 
-    private func add(_ bytes: ByteBuffer) {
-        if first == nil {
-            first = bytes
-        } else {
-            more.append(bytes)
-        }
-        gatheredBytes += bytes.readableBytes
-    }
-
     /// Writes what was gathered.
     func flush() {
-        guard var bytes = first, let channel else { return }
-        first = nil
+        guard var bytes = first.take() else { return }
         let byteCount = gatheredBytes
         gatheredBytes = 0
-        let isDirect = descriptor >= 0 && channel.isActive && !holdsInChannel
+        let isDirect = descriptor >= 0 && !holdsInChannel
         if more.isEmpty {
             if isDirect { bytes.moveReaderIndex(forwardBy: send(bytes)) }
-            if bytes.readableBytes > 0 { pass(bytes) }
+            if bytes.readableBytes > 0 {
+                pass(bytes)
+            } else if isFirstOwn, byteCount <= Self.gatherLimit {
+                queue.giveBack(consume bytes)
+            }
             return
         }
         let more = self.more
@@ -111,8 +143,8 @@ final class SocketOutput {
         flush()
     }
 
-    /// False before the connection is up and after its end.
-    var isActive: Bool { channel?.isActive == true }
+    /// False after the end of the connection.
+    var isAttached: Bool { channel != nil }
     /// False while more waits in the channel than its mark allows.
     var isWritable: Bool { !channelMayHold || channel?.isWritable == true }
 
@@ -160,6 +192,8 @@ final class SocketOutput {
 final class FlushQueue {
     /// So many gather before they are written, so that nobody waits long.
     private static let most = 16
+    /// How large a new buffer is, in bytes.
+    private static let spareCapacity = 1024
 
     private let eventLoop: any EventLoop
     private var waiting: [SocketOutput] = []
@@ -167,6 +201,8 @@ final class FlushQueue {
     private var isScheduled = false
     private var isFlushing = false
     private var isHeld = false
+    /// Buffers that are written into by turns, so that a message costs no allocation.
+    private var spares: [ByteBuffer] = []
     private var buffer = ByteBufferAllocator().buffer(capacity: SocketOutput.gatherLimit)
 
     init(eventLoop: any EventLoop) {
@@ -204,6 +240,19 @@ final class FlushQueue {
         body()
         isHeld = false
         flush()
+    }
+
+    /// An empty buffer, to be given back when what is written into it is out.
+    func takeSpare() -> ByteBuffer {
+        spares.popLast() ?? ByteBufferAllocator().buffer(capacity: Self.spareCapacity)
+    }
+
+    /// Takes a buffer back that nobody else holds, and that is not large.
+    func giveBack(_ buffer: consuming ByteBuffer) {
+        guard spares.count < Self.most else { return }
+        buffer.moveReaderIndex(to: 0)
+        buffer.moveWriterIndex(to: 0)
+        spares.append(buffer)
     }
 
     /// Hands several buffers as one to `body`.

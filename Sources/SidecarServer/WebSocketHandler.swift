@@ -111,17 +111,17 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         readAt = .now()
         heartbeat.received(at: readAt)
         shard.metrics.incoming.wireBytes.increment(by: bytes.readableBytes)
-        if input == nil {
-            input = bytes
-        } else {
-            input?.writeBuffer(&bytes)
+        if var held = input.take() {
+            held.writeBuffer(&bytes)
+            bytes = held
         }
-        process()
+        process(bytes, at: readAt)
     }
 
+    /// Asks for more at once, which costs less than being asked whether to.
     func channelReadComplete(context: ChannelHandlerContext) {
-        sendPendingPong()
-        context.fireChannelReadComplete()
+        if pendingPong != nil { sendPendingPong() }
+        read(context: context)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -173,10 +173,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     // MARK: Input
 
-    private func process() {
-        guard !isProcessing, var bytes = input else { return }
+    private func process(_ input: consuming ByteBuffer, at now: NIODeadline) {
+        var bytes = input
         isProcessing = true
-        input = nil
         var sawMessage = false
         do {
             while phase == .open || phase == .awaitingClose {
@@ -186,7 +185,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
                     sawMessage = true
                     heartbeat.receivedMessage(at: readAt)
                 }
-                handle(event)
+                handle(event, at: now)
                 if bytes.readableBytes == 0 { break }
             }
         } catch {
@@ -209,10 +208,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         input = bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes
     }
 
-    private func handle(_ event: WebSocketEvent) {
+    private func handle(_ event: WebSocketEvent, at now: NIODeadline) {
         switch event {
         case .message(let kind, let payload):
-            if phase == .open { session.received(kind == .text ? .text : .binary, payload) }
+            if phase == .open { session.received(kind == .text ? .text : .binary, payload, at: now) }
         case .ping(let payload):
             answerPing(payload)
         case .pong(let payload):
@@ -223,14 +222,15 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func watchAssembly(restarted: Bool) {
-        accountAssembly(phase == .open && reader.isAssembling ? reader.bytesReserved + reader.codecBytes : 0)
+        let isAssembling = reader.isAssembling
+        accountAssembly(phase == .open && isAssembling ? reader.bytesReserved + reader.codecBytes : 0)
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
             session.close(code: CloseCode.tryAgainLater.rawValue, reason: "too many messages are half received")
             return
         }
-        if !reader.isAssembling {
+        if !isAssembling {
             assemblyDeadline = nil
         } else if assemblyDeadline == nil || restarted {
             assemblyDeadline = .now() + shard.configuration.settings.messageAssemblyTimeout
@@ -261,7 +261,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     func resumeReading() {
         if phase == .leftover { return takeLeftover() }
-        process()
+        if !isProcessing, let input = input.take() { process(input, at: .now()) }
         if readWithheld, phase != .open || !session.mustPauseReading {
             readWithheld = false
             context?.read()

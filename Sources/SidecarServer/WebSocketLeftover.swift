@@ -9,6 +9,7 @@ extension WebSocketHandler {
         guard phase == .leftover, !isProcessing else { return }
         isProcessing = true
         defer { isProcessing = false }
+        let now = NIODeadline.now()
         var bytes = input ?? ByteBuffer()
         input = nil
         while phase == .leftover {
@@ -20,7 +21,7 @@ extension WebSocketHandler {
             guard let event = try? reader.next(from: &bytes) else { break }
             switch event {
             case .message(let kind, let payload):
-                session.received(kind == .text ? .text : .binary, payload)
+                session.received(kind == .text ? .text : .binary, payload, at: now)
             case .close(let code, let reason):
                 endLeftover()
                 session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)

@@ -12,8 +12,7 @@ extension WebSocketHandler {
         }
         hasSentSinceBeat = true
         if output.isWritable, outbox.isEmpty {
-            let message = frame(format, payload)
-            write(message)
+            write(format, payload)
             if !output.isWritable { accountUnsent(unsentBytes) }
         } else if hasRoom(for: payload.readableBytes + Outbox.messageOverhead) {
             outbox.append(frame(format, payload, mayBeDropped: true).compacted)
@@ -56,7 +55,7 @@ extension WebSocketHandler {
         return Outbox.Message(header: frame, payload: nil)
     }
 
-    /// Encodes a message, compressed when that was agreed on and pays.
+    /// A message with what carries it, compressed when that was agreed on and pays.
     ///
     /// - Parameter mayBeDropped: Later messages must not lean on it, as they do with context takeover.
     private func frame(
@@ -64,18 +63,14 @@ extension WebSocketHandler {
         _ payload: ByteBuffer,
         mayBeDropped: Bool = false
     ) -> Outbox.Message {
-        let opcode: FrameEncoder.Opcode = format == .text ? .text : .binary
-        var body = payload
-        var isCompressed = false
-        let isSafe = !mayBeDropped || compressor?.isStateless == true
-        if isSafe, compressor?.shouldCompress(byteCount: payload.readableBytes) == true {
-            shard.compressed.clear()
-            if compressor?.compress(payload, into: &shard.compressed) == true {
-                body = shard.compressed
-                isCompressed = true
-            }
-        }
-        // Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
+        let body = compressed(payload, mayBeDropped: mayBeDropped)
+        let isCompressed = body != nil
+        return frame(format, body ?? payload, isCompressed: isCompressed)
+    }
+
+    /// Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
+    private func frame(_ format: MessageFormat, _ body: ByteBuffer, isCompressed: Bool) -> Outbox.Message {
+        let opcode = FrameEncoder.Opcode(format)
         let isWhole = body.readableBytes <= Self.copyThreshold
         let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
         var frame = ByteBufferAllocator().buffer(capacity: header + (isWhole ? body.readableBytes : 0))
@@ -92,6 +87,34 @@ extension WebSocketHandler {
         return Outbox.Message(header: frame, payload: body)
     }
 
+    /// The payload compressed, in a buffer of the event loop; nil when it goes out as it is.
+    private func compressed(_ payload: ByteBuffer, mayBeDropped: Bool = false) -> ByteBuffer? {
+        guard compressor?.shouldCompress(byteCount: payload.readableBytes) == true,
+            !mayBeDropped || compressor?.isStateless == true
+        else { return nil }
+        shard.compressed.clear()
+        return compressor?.compress(payload, into: &shard.compressed) == true ? shard.compressed : nil
+    }
+
+    /// Writes a message at once.
+    private func write(_ format: MessageFormat, _ payload: ByteBuffer) {
+        if let compressed = compressed(payload) {
+            write(format, compressed, isCompressed: true)
+        } else {
+            write(format, payload, isCompressed: false)
+        }
+    }
+
+    private func write(_ format: MessageFormat, _ body: ByteBuffer, isCompressed: Bool) {
+        guard body.readableBytes <= Self.copyThreshold else {
+            return write(frame(format, body, isCompressed: isCompressed))
+        }
+        let byteCount = output.compose { buffer in
+            FrameEncoder.write(.init(format), payload: body, compressed: isCompressed, into: &buffer)
+        }
+        wrote(byteCount)
+    }
+
     private func write(_ message: Outbox.Message) { write(message.header, message.payload) }
 
     /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
@@ -101,9 +124,13 @@ extension WebSocketHandler {
     }
 
     func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
-        heartbeat.sent(at: .now())
-        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes + (rest?.readableBytes ?? 0))
         output.write(bytes, rest)
+        wrote(bytes.readableBytes + (rest?.readableBytes ?? 0))
+    }
+
+    private func wrote(_ byteCount: Int) {
+        heartbeat.sent(at: .now())
+        shard.metrics.outgoing.wireBytes.increment(by: byteCount)
     }
 
     /// A client that does not read may not make us hold more than its budget.
@@ -141,4 +168,10 @@ extension WebSocketHandler {
     }
 
     var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+}
+
+extension FrameEncoder.Opcode {
+    fileprivate init(_ format: MessageFormat) {
+        self = format == .text ? .text : .binary
+    }
 }

@@ -24,7 +24,7 @@ final class WebhookCall: BackendExchange {
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
     private var status = 0
-    private var body = ByteBuffer()
+    private var body: ByteBuffer?
     private var hasRetried = false
 
     /// - Parameters:
@@ -75,18 +75,18 @@ final class WebhookCall: BackendExchange {
             self.head = head
             status = head.status
         case .body(let bytes):
-            if body.readableBytes + bytes.readableBytes > shard.configuration.settings.maxReplyBytes {
+            if (body?.readableBytes ?? 0) + bytes.readableBytes > shard.configuration.settings.maxReplyBytes {
                 connection?.abort()
                 finish(.failure(.badReply("Its body is larger than MAX_REPLY_BYTES.")))
-            } else if body.readableBytes == 0 {
+            } else if body == nil {
                 body = bytes
             } else {
-                body.writeImmutableBuffer(bytes)
+                body?.writeImmutableBuffer(bytes)
             }
         case .end:
             // Moved out, since nobody needs it here any more.
             guard let head = head.take() else { return }
-            finish(.success((head, body)))
+            finish(.success((head, body.take() ?? ByteBuffer())))
         }
     }
 

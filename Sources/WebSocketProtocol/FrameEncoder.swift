@@ -27,7 +27,7 @@ public enum FrameEncoder {
         compressed: Bool = false,
         into buffer: inout ByteBuffer
     ) {
-        let first = 0x80 | (compressed ? 0x40 : 0) | opcode.rawValue
+        let first = Self.firstByte(opcode, compressed: compressed)
         switch payloadLength {
         case ...125:
             buffer.writeMultipleIntegers(first, UInt8(clamping: payloadLength))
@@ -48,9 +48,29 @@ public enum FrameEncoder {
         into buffer: inout ByteBuffer
     ) {
         let length = payload.readableBytes
-        buffer.reserveCapacity(minimumWritableBytes: Self.headerLength(payloadLength: length) + length)
-        Self.writeHeader(opcode, payloadLength: length, compressed: compressed, into: &buffer)
-        buffer.writeImmutableBuffer(payload)
+        let headerLength = Self.headerLength(payloadLength: length)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: headerLength + length) { memory in
+            memory[0] = Self.firstByte(opcode, compressed: compressed)
+            switch headerLength {
+            case 2:
+                memory[1] = UInt8(truncatingIfNeeded: length)
+            case 4:
+                memory[1] = 126
+                memory.storeBytes(of: UInt16(truncatingIfNeeded: length).bigEndian, toByteOffset: 2, as: UInt16.self)
+            default:
+                memory[1] = 127
+                memory.storeBytes(of: UInt64(length).bigEndian, toByteOffset: 2, as: UInt64.self)
+            }
+            payload.withUnsafeReadableBytes { bytes in
+                UnsafeMutableRawBufferPointer(rebasing: memory[headerLength...]).copyMemory(from: bytes)
+            }
+            return headerLength + length
+        }
+    }
+
+    @inline(__always)
+    private static func firstByte(_ opcode: Opcode, compressed: Bool) -> UInt8 {
+        0x80 | (compressed ? 0x40 : 0) | opcode.rawValue
     }
 
     /// Writes a Close frame; a code that must not travel gives an empty body, as does no code.

@@ -95,7 +95,7 @@ struct MessageAssembler: ~Copyable {
 
     /// Starts a message whose first frame is `length` bytes long, `present` of them already here.
     mutating func begin(_ kind: MessageKind, isCompressed: Bool, length: Int, present: Int) {
-        self.body = MessageBody()
+        if self.isInsideMessage { self.body = MessageBody() }
         self.body.kind = kind
         self.isCompressed = isCompressed
         self.fragmentsReceived = 1

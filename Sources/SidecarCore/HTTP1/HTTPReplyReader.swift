@@ -78,7 +78,7 @@ public struct HTTPReplyReader: Sendable {
         do {
             let part = try advance()
             // An idle connection keeps no read buffer.
-            if buffer.readableBytes == 0 { buffer = ByteBuffer() }
+            if buffer.readableBytes == 0, buffer.capacity > 0 { buffer = ByteBuffer() }
             return part
         } catch {
             fail(error.inReply)

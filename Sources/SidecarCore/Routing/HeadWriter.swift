@@ -29,15 +29,6 @@ extension ByteBuffer {
     /// Appends text percent-encoded as the CloudEvents HTTP binding asks (§3.1.3.2): space, `"`, `%` and
     /// everything outside U+0021–7E.
     mutating func writePercentEncoded(_ text: String) {
-        for byte in text.utf8 {
-            if byte > 0x20, byte < 0x7F, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "%") {
-                writeInteger(byte)
-            } else {
-                let hex: StaticString = "0123456789ABCDEF"
-                writeInteger(UInt8(ascii: "%"))
-                writeInteger(hex.utf8Start[Int(byte >> 4)])
-                writeInteger(hex.utf8Start[Int(byte & 15)])
-            }
-        }
+        writeText(measure: 3 * text.utf8.count) { $0.write(percentEncoding: text) }
     }
 }

@@ -17,6 +17,26 @@ struct TextPen {
         write(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    /// Percent-encodes text, see ``ByteBuffer/writePercentEncoded(_:)``; it takes up to three bytes for each of its own.
+    mutating func write(percentEncoding text: String) {
+        let hex: StaticString = "0123456789ABCDEF"
+        var text = text
+        text.withUTF8 { bytes in
+            guard 3 * bytes.count <= memory.count - count else { return }
+            for byte in bytes {
+                if byte > 0x20, byte < 0x7F, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "%") {
+                    memory[count] = byte
+                    count += 1
+                } else {
+                    memory[count] = UInt8(ascii: "%")
+                    memory[count + 1] = hex.utf8Start[Int(byte >> 4)]
+                    memory[count + 2] = hex.utf8Start[Int(byte & 15)]
+                    count += 3
+                }
+            }
+        }
+    }
+
     mutating func write(string text: String) {
         var text = text
         text.withUTF8 { write(UnsafeRawBufferPointer($0)) }
@@ -29,6 +49,10 @@ struct TextPen {
         }
         (start + count).copyMemory(from: from, byteCount: bytes.count)
         count += bytes.count
+    }
+
+    mutating func write(_ bytes: ByteBuffer) {
+        bytes.withUnsafeReadableBytes { write($0) }
     }
 
     /// A number in decimal, at most 20 digits.

@@ -19,20 +19,22 @@ public enum EventTime {
         let inDay = clamped - days * 86_400_000
         let (year, month, day) = civil(fromDays: days)
         pen.write(byteCount: byteCount) { out in
-            func put(_ value: Int64, _ width: Int, at offset: Int) {
-                var rest = UInt32(truncatingIfNeeded: value)
-                for index in stride(from: offset + width - 1, through: offset, by: -1) {
-                    out[index] = UInt8(truncatingIfNeeded: 48 + rest % 10)
-                    rest /= 10
-                }
+            func put(_ value: Int64, at offset: Int) {
+                let value = UInt32(truncatingIfNeeded: value)
+                out[offset] = UInt8(truncatingIfNeeded: 48 + value / 10)
+                out[offset + 1] = UInt8(truncatingIfNeeded: 48 + value % 10)
             }
-            put(year, 4, at: 0)
-            put(month, 2, at: 5)
-            put(day, 2, at: 8)
-            put(inDay / 3_600_000, 2, at: 11)
-            put(inDay / 60_000 % 60, 2, at: 14)
-            put(inDay / 1_000 % 60, 2, at: 17)
-            put(inDay % 1_000, 3, at: 20)
+            let milliseconds = inDay % 1_000
+            let seconds = inDay / 1_000
+            put(year / 100, at: 0)
+            put(year % 100, at: 2)
+            put(month, at: 5)
+            put(day, at: 8)
+            put(seconds / 3_600, at: 11)
+            put(seconds / 60 % 60, at: 14)
+            put(seconds % 60, at: 17)
+            put(milliseconds / 10, at: 20)
+            out[22] = UInt8(truncatingIfNeeded: 48 + milliseconds % 10)
             out[4] = UInt8(ascii: "-")
             out[7] = UInt8(ascii: "-")
             out[10] = UInt8(ascii: "T")

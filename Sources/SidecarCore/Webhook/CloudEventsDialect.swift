@@ -89,14 +89,14 @@ public final class CloudEventsDialect: Sendable {
             buffer.writeField(name, value)
         }
         if let identity { buffer.writeImmutableBuffer(identity) }
-        writeAttributes(
+        let attributes = EventAttributes(
             type: "sidesocket.open",
             connectionID: connectionID,
             sequence: 1,
-            unixMilliseconds: unixMilliseconds,
-            into: &buffer
+            unixMilliseconds: unixMilliseconds
         )
-        writeBody(ByteBuffer(), id: "\(connectionID)-1", signedAt: signedAt, into: &buffer)
+        buffer.writeText(measure: attributes.measure) { attributes.write(with: &$0) }
+        writeBody(ByteBuffer(), id: attributes.id, signedAt: signedAt, into: &buffer)
     }
 
     /// What every event after `open` begins with, request line included.
@@ -208,17 +208,25 @@ public final class CloudEventsDialect: Sendable {
             contentType = "application/json"
             body = report.json
         }
-        buffer.writeImmutableBuffer(prefix)
-        if let identity { buffer.writeImmutableBuffer(identity) }
-        writeAttributes(
+        let attributes = EventAttributes(
             type: delivery.event.type,
             connectionID: connectionID,
             sequence: delivery.sequence,
             unixMilliseconds: unixMilliseconds,
-            contentType: contentType,
-            into: &buffer
+            contentType: contentType
         )
-        writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
+        let signature = signature(id: attributes.id, signedAt: signedAt, body: body)
+        let measure =
+            prefix.readableBytes + (identity?.readableBytes ?? 0) + attributes.measure
+            + (signature?.readableBytes ?? 0) + Self.lengthMeasure + body.readableBytes
+        buffer.writeText(measure: measure) { pen in
+            pen.write(prefix)
+            if let identity { pen.write(identity) }
+            attributes.write(with: &pen)
+            if let signature { pen.write(signature) }
+            Self.writeLength(of: body, with: &pen)
+            pen.write(body)
+        }
     }
 
     /// The request of an event of a channel, whole. It has no client, so without a `WEBHOOK_URL` its path is `/`.
@@ -254,13 +262,30 @@ public final class CloudEventsDialect: Sendable {
         signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
-        secrets?.write(id: id(), unixSeconds: signedAt, body: body, into: &buffer)
-        buffer.writeText(measure: 40) { pen in
-            pen.write("Content-Length: ")
-            pen.write(UInt64(body.readableBytes))
-            pen.write("\r\n\r\n")
+        if let signature = signature(id: id(), signedAt: signedAt, body: body) {
+            buffer.writeImmutableBuffer(signature)
         }
-        buffer.writeImmutableBuffer(body)
+        buffer.writeText(measure: Self.lengthMeasure + body.readableBytes) { pen in
+            Self.writeLength(of: body, with: &pen)
+            pen.write(body)
+        }
+    }
+
+    /// The fields that sign an event, if events are signed.
+    private func signature(id: @autoclosure () -> String, signedAt: Int64, body: ByteBuffer) -> ByteBuffer? {
+        guard let secrets else { return nil }
+        var lines = ByteBuffer()
+        secrets.write(id: id(), unixSeconds: signedAt, body: body, into: &lines)
+        return lines
+    }
+
+    /// What ``writeLength(of:with:)`` takes at most, in bytes.
+    private static let lengthMeasure = 40
+
+    private static func writeLength(of body: ByteBuffer, with pen: inout TextPen) {
+        pen.write("Content-Length: ")
+        pen.write(UInt64(body.readableBytes))
+        pen.write("\r\n\r\n")
     }
 
     private func writeStart(
@@ -295,34 +320,40 @@ public final class CloudEventsDialect: Sendable {
         buffer.writeString(source)
         buffer.writeStaticString("\r\n")
     }
+}
 
-    private func writeAttributes(
-        type: StaticString,
-        connectionID: String,
-        sequence: UInt64,
-        unixMilliseconds: Int64,
-        contentType: StaticString? = nil,
-        into buffer: inout ByteBuffer
-    ) {
-        // The names and numbers below have less than 200 bytes.
-        let measure = 200 + type.utf8CodeUnitCount + connectionID.utf8.count + (contentType?.utf8CodeUnitCount ?? 0)
-        buffer.writeText(measure: measure) { pen in
-            pen.write("ce-type: ")
-            pen.write(type)
-            pen.write("\r\nce-id: ")
-            pen.write(string: connectionID)
-            pen.write("-")
-            pen.write(sequence)
-            pen.write("\r\nce-sequence: ")
-            pen.write(sequence)
-            pen.write("\r\nce-time: ")
-            EventTime.write(unixMilliseconds: unixMilliseconds, with: &pen)
-            if let contentType {
-                pen.write("\r\nContent-Type: ")
-                pen.write(contentType)
-            }
-            pen.write("\r\n")
+/// What sets one event of a connection apart from the others.
+private struct EventAttributes {
+    let type: StaticString
+    let connectionID: String
+    let sequence: UInt64
+    let unixMilliseconds: Int64
+    var contentType: StaticString?
+
+    /// The value of `ce-id`.
+    var id: String { "\(connectionID)-\(sequence)" }
+
+    /// What ``write(with:)`` takes at most, in bytes: the names and numbers have less than 200.
+    var measure: Int {
+        200 + type.utf8CodeUnitCount + connectionID.utf8.count + (contentType?.utf8CodeUnitCount ?? 0)
+    }
+
+    func write(with pen: inout TextPen) {
+        pen.write("ce-type: ")
+        pen.write(type)
+        pen.write("\r\nce-id: ")
+        pen.write(string: connectionID)
+        pen.write("-")
+        pen.write(sequence)
+        pen.write("\r\nce-sequence: ")
+        pen.write(sequence)
+        pen.write("\r\nce-time: ")
+        EventTime.write(unixMilliseconds: unixMilliseconds, with: &pen)
+        if let contentType {
+            pen.write("\r\nContent-Type: ")
+            pen.write(contentType)
         }
+        pen.write("\r\n")
     }
 }
 

@@ -36,6 +36,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private var exchange: (any BackendExchange)?
     private var exchangesServed = 0
     private let madeAt = NIODeadline.now()
+    /// When the last answer was whole.
+    private(set) var repliedAt = NIODeadline.now()
     private var isRequestWhole = false
     private var replyKeepsAlive = false
     private var readsPaused = false
@@ -182,7 +184,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         } else if error is NIOSSLExtraError {
             fail(.connect("The TLS handshake failed: \(error)"))
         }
-        context.close(promise: nil)
+        close()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -213,7 +215,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private func takeParts() {
         do {
             guard let exchange else { return }
-            while self.exchange != nil, let part = try reader.next() {
+            while self.exchange === exchange, let part = try reader.next() {
                 if case .end = part {
                     finish(with: part)
                     return
@@ -233,8 +235,9 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         exchange = nil
         pool.exchangeEnded()
         exchangesServed += 1
+        repliedAt = .now()
         if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isAttached {
-            pool.release(self)
+            pool.release(self, at: repliedAt)
         } else {
             close()
         }

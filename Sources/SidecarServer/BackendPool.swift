@@ -61,9 +61,8 @@ final class BackendPool {
     /// An exchange has ended, one way or the other.
     func exchangeEnded() { inUse -= 1 }
 
-    func release(_ connection: BackendConnection) {
-        let now = NIODeadline.now()
-        if isClosed || connection.isOld(at: now) {
+    func release(_ connection: BackendConnection, at now: NIODeadline) {
+        if isClosed || !connection.isAttached || connection.isOld(at: now) {
             connection.close()
             return
         }
@@ -132,7 +131,7 @@ final class BackendPool {
             }
             if exchange.isCancelled {
                 exchangeEnded()
-                release(connection)
+                release(connection, at: .now())
             } else {
                 connection.begin(exchange)
             }

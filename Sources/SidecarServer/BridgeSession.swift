@@ -9,11 +9,11 @@ import SidecarCore
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say. Its
 /// parts are in the files named after them: SessionAdmission, SessionRates, SessionEvents, SessionCompletions,
 /// SessionReplies, SessionIdentity, SessionNotes, SessionOperator.
-final class BridgeSession: WebhookSource, TimerOwner {
+final class BridgeSession: WebhookCaller, TimerOwner {
     let id: String
     let shard: LoopShard
     /// What begins each of its requests.
-    let prefix: ByteBuffer
+    let prefix: EventPrefix
     let clientAddress: String
     let isStream: Bool
     /// Until it has ended: it holds the session, too.
@@ -21,9 +21,8 @@ final class BridgeSession: WebhookSource, TimerOwner {
     /// The order of its events, and the messages that wait.
     var machine: SessionStateMachine
 
-    // Until the app has accepted.
+    /// Until the app has accepted.
     var handshake: HTTPRequestHead?
-    var client: ClientIdentity?
 
     // The event that is with the app, or on its way there.
     var underWay: EventUnderWay?
@@ -87,7 +86,6 @@ final class BridgeSession: WebhookSource, TimerOwner {
             client: client,
             isStream: isStream
         )
-        self.client = client
     }
 
     /// Makes the session of a client of an earlier process, which owes the app events.
@@ -98,7 +96,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
         seat = nil
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         clientAddress = "recovered"
-        prefix = ByteBuffer(bytes: recovered.head)
+        prefix = EventPrefix(ByteBuffer(bytes: recovered.head))
         identity = recovered.identity.isEmpty ? nil : ByteBuffer(bytes: recovered.identity)
         // Sequences count on from what was answered, unless something in between was lost.
         machine = SessionStateMachine(
@@ -193,6 +191,7 @@ final class BridgeSession: WebhookSource, TimerOwner {
     func leaveShard() {
         shard.remove(self)
         transport = nil
+        underWay = nil
     }
 
     /// True while no more messages may be read: too much waits for the app.
@@ -306,7 +305,6 @@ final class BridgeSession: WebhookSource, TimerOwner {
         shard.metrics.count(result)
         leaveSeats()
         handshake = nil
-        client = nil
         machine.refused()
         clientIdentity = nil
         leaveShard()
@@ -376,7 +374,6 @@ final class BridgeSession: WebhookSource, TimerOwner {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             leaveQueue()
             handshake = nil
-            client = nil
             leaveSeats()
             machine.refused()
             leaveShard()

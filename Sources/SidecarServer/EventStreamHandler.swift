@@ -244,7 +244,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     }
 
     private func limitTransport() {
-        guard let options = context?.channel.syncOptions else { return }
-        TransportLimits.set(on: options, shard.configuration)
+        guard let channel = context?.channel else { return }
+        TransportLimits.set(on: channel, output, shard.configuration)
     }
 }

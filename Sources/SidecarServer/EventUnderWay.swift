@@ -1,32 +1,29 @@
 import NIOCore
 import SidecarCore
 
-/// The event that a session is bringing to the app, over all its attempts.
-final class EventUnderWay {
+/// The event that a session is bringing to the app.
+final class EventUnderWay: WebhookCall {
     let delivery: Delivery
     let kind: SessionEvent.Kind
-    /// The time of the event in milliseconds since 1970; the same on every attempt.
-    var happenedAt: Int64
     /// How many messages it brings, or 1.
     let count: Int
-    /// When its turn came.
-    private(set) var dueSince = NIODeadline.distantFuture
-    /// When a permit was asked for, for this attempt.
-    private(set) var askedAt = NIODeadline.distantFuture
-    /// Attempts that have failed.
-    var failures = 0
+    /// The time of the event in milliseconds since 1970; the same on every attempt.
+    var happenedAt: Int64
+    /// It holds this, too, until the event is done.
+    private let session: BridgeSession
 
-    init(_ delivery: consuming Delivery) {
-        kind = delivery.event.kind
+    init(_ delivery: consuming Delivery, of session: BridgeSession) {
+        let kind = delivery.event.kind
+        self.kind = kind
         happenedAt = delivery.time ?? WallClock.unixMilliseconds()
         count = delivery.sequences.count
         self.delivery = delivery
+        self.session = session
+        super.init(lane: kind.lane, metrics: session.shard.metrics.webhook(for: kind), shard: session.shard)
     }
 
-    func asked(at now: NIODeadline) {
-        askedAt = now
-        dueSince = min(dueSince, now)
-    }
+    override func writeRequest(into buffer: inout ByteBuffer) { session.writeRequest(of: self, into: &buffer) }
+    override func completed(_ outcome: Outcome) { session.completed(self, outcome) }
 }
 
 extension WebhookCall.Outcome {

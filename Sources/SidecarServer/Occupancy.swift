@@ -64,16 +64,12 @@ final class OccupancyReporter: TimerOwner {
 }
 
 /// One event of a channel on its way to the app, over all attempts.
-private final class OccupancyDelivery: WebhookSource {
+private final class OccupancyDelivery: WebhookCall, WebhookCaller {
     private let event: OccupancyEvent
     private let id: String
     private let occupancy: Occupancy
-    private let shard: LoopShard
     private let done: () -> Void
     private let happenedAt = WallClock.unixMilliseconds()
-    private let dueSince = NIODeadline.now()
-    private var askedAt = NIODeadline.now()
-    private var failures = 0
     private let timer = CallbackTimer()
 
     /// - Parameter done: Called once, when the app has taken it or this is given up.
@@ -87,15 +83,15 @@ private final class OccupancyDelivery: WebhookSource {
         self.event = event
         self.id = id
         self.occupancy = occupancy
-        self.shard = shard
         self.done = done
+        super.init(lane: .closes, metrics: shard.metrics.channel, shard: shard)
     }
 
     func start() { attempt(at: .now()) }
 
     private func attempt(at now: NIODeadline) {
-        askedAt = now
-        switch shard.state.gate.acquire(.closes, for: self, on: shard.eventLoop, at: now) {
+        asked(at: now)
+        switch shard.state.gate.acquire(lane, for: self, on: shard.eventLoop, at: now) {
         case .granted(let address): call(address: address, at: now)
         case .queued: break  // the gate keeps it until its turn has come
         case .full, .unavailable: failed(.connect("No address of it can be called."), retryAfter: nil)
@@ -106,13 +102,7 @@ private final class OccupancyDelivery: WebhookSource {
         call(address: address, at: .now())
     }
 
-    private func call(address: Int, at now: NIODeadline) {
-        let metrics = shard.metrics.channel
-        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
-        WebhookCall(of: self, lane: .closes, metrics: metrics, address: address, shard: shard, at: now).start()
-    }
-
-    func writeRequest(into buffer: inout ByteBuffer) {
+    override func writeRequest(into buffer: inout ByteBuffer) {
         let dialect = shard.configuration.dialect
         dialect.write(
             event,
@@ -123,7 +113,7 @@ private final class OccupancyDelivery: WebhookSource {
         )
     }
 
-    func completed(_ outcome: WebhookCall.Outcome) {
+    override func completed(_ outcome: Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
@@ -159,7 +149,7 @@ private final class OccupancyDelivery: WebhookSource {
             )
         else { return gaveUp(failure) }
         timer.arm(in: shard.timers, at: now + delay) { now in
-            self.shard.metrics.channel.retries.increment()
+            self.metrics.retries.increment()
             self.attempt(at: now)
         }
     }

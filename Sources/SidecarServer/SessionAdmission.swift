@@ -66,15 +66,14 @@ extension BridgeSession {
         machine.refused()
         leaveSeats()
         handshake = nil
-        client = nil
         transport?.handshakeDecided(decision)
         leaveShard()
     }
 
     private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ event: EventUnderWay, at now: NIODeadline) {
+        underWay = nil
         let step = machine.accepted(at: now)
         handshake = nil
-        client = nil
         let reply: WebhookReply
         do throws(DeliveryFailure) {
             reply = try checked(try WebhookReply(head: head, body: body))

@@ -14,44 +14,44 @@ extension BridgeSession {
         }
         self.ticket = nil
         retryTimer.cancel(in: shard.timers)
-        if let underWay { call(underWay, address: address, at: now) }
+        underWay?.call(address: address, at: now)
     }
 
-    func writeRequest(into buffer: inout ByteBuffer) {
-        guard let underWay else { return }
+    /// Writes the request of an event.
+    func writeRequest(of event: EventUnderWay, into buffer: inout ByteBuffer) {
         let dialect = shard.configuration.dialect
         let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        if underWay.kind == .open, let handshake, let client {
+        if event.kind == .open, let handshake {
             dialect.writeOpen(
                 handshake: handshake,
+                prefix: prefix,
                 identity: identity,
                 connectionID: id,
-                client: client,
-                isStream: isStream,
-                unixMilliseconds: underWay.happenedAt,
+                unixMilliseconds: event.happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         } else {
             dialect.write(
-                underWay.delivery,
+                event.delivery,
                 prefix: prefix,
                 identity: identity,
                 connectionID: id,
-                unixMilliseconds: underWay.happenedAt,
+                unixMilliseconds: event.happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         }
     }
 
-    func completed(_ outcome: WebhookCall.Outcome) {
-        guard let underWay else { return }
-        switch underWay.kind {
-        case .open: openCompleted(underWay, outcome)
-        case .message: messageCompleted(underWay, outcome)
-        case .revalidate: revalidationCompleted(underWay, outcome)
-        case .close: closeCompleted(underWay, outcome)
+    /// The app has answered an event, or an attempt has failed.
+    func completed(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
+        guard event === underWay else { return }
+        switch event.kind {
+        case .open: openCompleted(event, outcome)
+        case .message: messageCompleted(event, outcome)
+        case .revalidate: revalidationCompleted(event, outcome)
+        case .close: closeCompleted(event, outcome)
         }
     }
 
@@ -61,7 +61,7 @@ extension BridgeSession {
         case .wait:
             break
         case .deliver(let delivery):
-            let event = EventUnderWay(consume delivery)
+            let event = EventUnderWay(consume delivery, of: self)
             underWay = event
             if event.kind == .close, case .close(let report) = event.delivery.event {
                 event.happenedAt = recoveredCloseTime ?? event.happenedAt
@@ -81,27 +81,14 @@ extension BridgeSession {
     func attempt(at now: NIODeadline) {
         guard let underWay else { return }
         underWay.asked(at: now)
-        switch shard.state.gate.acquire(underWay.kind.lane, for: self, on: shard.eventLoop, at: now) {
-        case .granted(let address): call(underWay, address: address, at: now)
+        switch shard.state.gate.acquire(underWay.lane, for: self, on: shard.eventLoop, at: now) {
+        case .granted(let address): underWay.call(address: address, at: now)
         case .queued(let ticket):
             self.ticket = ticket
             if !waitsForAdmission { watchWait() }
         case .full: turnAway(limit: "handshake_queue", .connectionLimit)
         case .unavailable: turnAway(limit: "breaker", .appFailed)
         }
-    }
-
-    private func call(_ event: EventUnderWay, address: Int, at now: NIODeadline) {
-        let metrics = shard.metrics.webhook(for: event.kind)
-        metrics.wait.recordNanoseconds((now - event.askedAt).nanoseconds)
-        WebhookCall(
-            of: self,
-            lane: event.kind.lane,
-            metrics: metrics,
-            address: address,
-            shard: shard,
-            at: now
-        ).start()
     }
 
     func leaveQueue() {
@@ -146,8 +133,8 @@ extension BridgeSession {
         attempt.failures += 1
         if attempt.failures == 1 { log(failure, attempt, level: .debug, "an event is tried again") }
         retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
-            guard let self, let kind = self.underWay?.kind else { return }
-            self.shard.metrics.webhook(for: kind).retries.increment()
+            guard let self, let underWay = self.underWay else { return }
+            underWay.metrics.retries.increment()
             self.attempt(at: now)
         }
         return true

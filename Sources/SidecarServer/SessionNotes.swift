@@ -7,7 +7,7 @@ extension BridgeSession {
     func noteOpened() {
         shard.state.outbox?.opened(
             id: id,
-            head: Array(prefix.readableBytesView),
+            head: Array(prefix.bytes.readableBytesView),
             identity: [],
             at: WallClock.unixMilliseconds()
         )

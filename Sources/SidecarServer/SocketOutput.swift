@@ -21,8 +21,10 @@ final class SocketOutput {
     private let queue: FlushQueue
     private var context: ChannelHandlerContext?
     private var channel: (any Channel)?
-    /// The socket; -1 when bytes have to take the way through the channel.
+    /// The socket, or -1.
     private var descriptor: CInt = -1
+    /// False when bytes have to take the way through the channel.
+    private var writesDirectly = false
     private var first: ByteBuffer?
     /// True while the memory of `first` is one of the queue's buffers: more can be written behind what is there.
     private var isFirstOwn = false
@@ -41,7 +43,7 @@ final class SocketOutput {
     func attach(_ context: ChannelHandlerContext, isEncrypted: Bool) {
         self.context = context
         channel = context.channel
-        guard !isEncrypted else { return }
+        writesDirectly = !isEncrypted
         let handle = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(
             of: NIOBSDSocket.Handle.self
         ) { $0 }
@@ -115,7 +117,7 @@ final class SocketOutput {
         guard var bytes = first.take() else { return }
         let byteCount = gatheredBytes
         gatheredBytes = 0
-        let isDirect = descriptor >= 0 && !holdsInChannel
+        let isDirect = writesDirectly && descriptor >= 0 && !holdsInChannel
         if more.isEmpty {
             if isDirect { bytes.moveReaderIndex(forwardBy: send(bytes)) }
             if bytes.readableBytes > 0 {
@@ -147,6 +149,12 @@ final class SocketOutput {
     var isAttached: Bool { channel != nil }
     /// False while more waits in the channel than its mark allows.
     var isWritable: Bool { !channelMayHold || channel?.isWritable == true }
+
+    /// Sets an option of TCP, where the connection is one; the kernel refuses it on any other.
+    func setTCPOption(_ option: CInt, _ value: CInt) {
+        var value = value
+        setsockopt(descriptor, CInt(IPPROTO_TCP), option, &value, socklen_t(MemoryLayout<CInt>.size))
+    }
 
     /// Bytes that the kernel has not taken.
     var unsentBytes: Int { gatheredBytes + (channelMayHold ? bytesInChannel : 0) }
@@ -230,6 +238,7 @@ final class FlushQueue {
             for index in underWay.indices { underWay[index].flushAtEndOfTurn() }
             underWay.removeAll(keepingCapacity: true)
         }
+        if spares.count > Self.most { spares.removeLast(spares.count - Self.most) }
         isFlushing = false
     }
 
@@ -249,7 +258,6 @@ final class FlushQueue {
 
     /// Takes a buffer back that nobody else holds, and that is not large.
     func giveBack(_ buffer: consuming ByteBuffer) {
-        guard spares.count < Self.most else { return }
         buffer.moveReaderIndex(to: 0)
         buffer.moveWriterIndex(to: 0)
         spares.append(buffer)

@@ -16,23 +16,22 @@ enum TransportLimits {
         try options.setOption(.recvAllocator, value: ReadBuffers())
     }
 
-    /// Sets what holds for every client. There are no such TCP options on a Unix socket.
-    static func set(on options: any NIOSynchronousChannelOptions, _ configuration: ServerConfiguration) {
+    /// Sets what holds for every client that stays. There are no such TCP options on a Unix socket.
+    static func set(on channel: any Channel, _ output: SocketOutput, _ configuration: ServerConfiguration) {
         let high = min(channelHighWater, configuration.settings.maxSendBufferBytes)
-        try? options.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
+        try? channel.syncOptions?.setOption(.writeBufferWaterMark, value: .init(low: max(high / 2, 1), high: high))
         #if os(Linux)
             // The kernel gives up a peer that acknowledges nothing, as late as the heartbeat would (RFC 5482).
             guard let timeout = configuration.heartbeat.transportTimeout else { return }
             let milliseconds = Int32(clamping: timeout.nanoseconds / 1_000_000)
-            try? options.setOption(.tcpOption(.init(rawValue: 18)), value: .init(milliseconds))  // TCP_USER_TIMEOUT
+            output.setTCPOption(18, milliseconds)  // TCP_USER_TIMEOUT
         #endif
     }
 
     /// Sets what a client may have sent and we have not read, in bytes: at its end all of it is read at once.
-    static func setWindow(on options: any NIOSynchronousChannelOptions, maxPendingBytes: Int) {
+    static func setWindow(of output: SocketOutput, maxPendingBytes: Int) {
         #if os(Linux)
-            let window = min(max(maxPendingBytes, 64 << 10), 1 << 20)
-            try? options.setOption(.tcpOption(.init(rawValue: 10)), value: .init(window))  // TCP_WINDOW_CLAMP
+            output.setTCPOption(10, CInt(min(max(maxPendingBytes, 64 << 10), 1 << 20)))  // TCP_WINDOW_CLAMP
         #endif
     }
 }

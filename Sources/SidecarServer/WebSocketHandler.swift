@@ -115,7 +115,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             held.writeBuffer(&bytes)
             bytes = held
         }
-        process(bytes, at: readAt)
+        if isProcessing {
+            input = bytes  // a write has failed amid what came before, and NIO reads to the end
+        } else {
+            process(bytes, at: readAt)
+        }
     }
 
     /// Asks for more at once, which costs less than being asked whether to.
@@ -175,15 +179,22 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
 
     private func process(_ input: consuming ByteBuffer, at now: NIODeadline) {
         var bytes = input
-        isProcessing = true
         var sawMessage = false
+        isProcessing = true
+        repeat { takeEvents(from: &bytes, at: now, &sawMessage) } while takeArrived(behind: &bytes)
+        isProcessing = false
+        keep(bytes)
+        watchAssembly(restarted: sawMessage)
+    }
+
+    private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
         do {
             while phase == .open || phase == .awaitingClose {
                 if phase == .open, session.mustPauseReading { break }
                 guard let event = try reader.next(from: &bytes) else { break }
                 if case .message = event {
                     sawMessage = true
-                    heartbeat.receivedMessage(at: readAt)
+                    heartbeat.receivedMessage(at: now)
                 }
                 handle(event, at: now)
                 if bytes.readableBytes == 0 { break }
@@ -191,9 +202,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         } catch {
             fail(error)
         }
-        isProcessing = false
-        keep(bytes)
-        watchAssembly(restarted: sawMessage)
+    }
+
+    /// What came while the events before it were handled belongs behind what is left of them.
+    private func takeArrived(behind bytes: inout ByteBuffer) -> Bool {
+        guard var arrived = input.take() else { return false }
+        bytes.writeBuffer(&arrived)
+        return true
     }
 
     /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
@@ -329,9 +344,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     private func limitTransport() {
-        guard let options = context?.channel.syncOptions else { return }
-        TransportLimits.set(on: options, shard.configuration)
-        TransportLimits.setWindow(on: options, maxPendingBytes: shard.configuration.settings.maxPendingBytes)
+        guard let channel = context?.channel else { return }
+        TransportLimits.set(on: channel, output, shard.configuration)
+        TransportLimits.setWindow(of: output, maxPendingBytes: shard.configuration.settings.maxPendingBytes)
     }
 
     // MARK: Accounts

@@ -2,56 +2,66 @@ import CoreMetrics
 import NIOCore
 import SidecarCore
 
-/// Somebody who has one event under way.
-protocol WebhookSource: WebhookCaller {
-    /// Writes the request of the event; asked for again, with the same bytes, when it must be repeated.
-    func writeRequest(into buffer: inout ByteBuffer)
-    /// The app has answered, or the call has failed.
-    func completed(_ outcome: WebhookCall.Outcome)
-}
-
-/// One attempt to bring an event to the app, and the answer on its way back.
-final class WebhookCall: BackendExchange {
-    /// What became of the call.
+/// One event on its way to the app, over all its attempts, and the answer on its way back.
+///
+/// Subclasses say what the event is and what follows from the answer.
+class WebhookCall: BackendExchange {
+    /// What became of an attempt.
     typealias Outcome = Result<(head: HTTPReplyHead, body: ByteBuffer), DeliveryFailure>
 
-    private let source: any WebhookSource
-    private let lane: PermitLane
-    private let metrics: ServerMetrics.Webhook
-    private let address: Int
-    private let shard: LoopShard
-    private let startedAt: NIODeadline
+    let shard: LoopShard
+    let lane: PermitLane
+    let metrics: ServerMetrics.Webhook
+    /// When its turn came.
+    private(set) var dueSince = NIODeadline.distantFuture
+    /// Attempts that have failed.
+    var failures = 0
+
+    // The attempt under way.
+    private var askedAt = NIODeadline.distantFuture
+    private var startedAt = NIODeadline.distantFuture
+    private var address = 0
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
     private var status = 0
     private var body: ByteBuffer?
     private var hasRetried = false
 
-    /// - Parameters:
-    ///   - lane: The one on which its permit was taken.
-    ///   - address: The address of the app that the gate has chosen.
-    init(
-        of source: any WebhookSource,
-        lane: PermitLane,
-        metrics: ServerMetrics.Webhook,
-        address: Int,
-        shard: LoopShard,
-        at now: NIODeadline
-    ) {
-        self.source = source
+    /// - Parameter lane: The one on which its permits are taken.
+    init(lane: PermitLane, metrics: ServerMetrics.Webhook, shard: LoopShard) {
         self.lane = lane
         self.metrics = metrics
-        self.address = address
         self.shard = shard
+    }
+
+    // MARK: For subclasses
+
+    /// Writes the request of the event; asked for again, with the same bytes, when it must be repeated.
+    func writeRequest(into buffer: inout ByteBuffer) {}
+    /// The app has answered, or the attempt has failed.
+    func completed(_ outcome: Outcome) {}
+
+    // MARK: An attempt
+
+    /// A permit is asked for.
+    func asked(at now: NIODeadline) {
+        askedAt = now
+        dueSince = min(dueSince, now)
+    }
+
+    /// Calls the address that the gate has chosen.
+    func call(address: Int, at now: NIODeadline) {
+        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
+        self.address = address
         startedAt = now
+        head = nil
+        body = nil
+        hasRetried = false
+        run(fresh: false)
     }
 
     /// The app gets the event even when its client has gone.
     var isCancelled: Bool { false }
-
-    func start() {
-        run(fresh: false)
-    }
 
     private func run(fresh: Bool) {
         if let pool = shard.webhookPool(address) {
@@ -64,7 +74,7 @@ final class WebhookCall: BackendExchange {
     func backendReady(_ connection: BackendConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: startedAt + shard.configuration.settings.webhookTimeout)
-        connection.sendWhole { source.writeRequest(into: &$0) }
+        connection.sendWhole { writeRequest(into: &$0) }
     }
 
     func backendReplied(_ part: HTTPReplyPart) {
@@ -86,7 +96,7 @@ final class WebhookCall: BackendExchange {
         case .end:
             // Moved out, since nobody needs it here any more.
             guard let head = head.take() else { return }
-            finish(.success((head, body.take() ?? ByteBuffer())))
+            finish(.success((head, body.take() ?? ByteBuffer())), at: connection?.repliedAt)
         }
     }
 
@@ -110,9 +120,11 @@ final class WebhookCall: BackendExchange {
     }
 
     /// The permit goes back first, so that whoever waits is served before this session's next event.
-    private func finish(_ outcome: Outcome) {
+    ///
+    /// - Parameter now: The time, if the caller knows it.
+    private func finish(_ outcome: Outcome, at now: NIODeadline? = nil) {
         connection = nil
-        let now = NIODeadline.now()
+        let now = now ?? .now()
         let failure = failure(of: outcome)
         shard.state.gate.release(
             lane,
@@ -127,7 +139,7 @@ final class WebhookCall: BackendExchange {
         } else {
             metrics.answered.increment()
         }
-        source.completed(outcome)
+        completed(outcome)
     }
 }
 

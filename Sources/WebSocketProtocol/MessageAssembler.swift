@@ -27,11 +27,9 @@ struct MessageBody: Sendable {
         from buffer: inout ByteBuffer,
         mask: inout PayloadMask
     ) throws(ProtocolViolation) {
-        let before = self.bytes.readableBytes
-        mask.move(count, from: &buffer, to: &self.bytes)
-        guard self.kind == .text else { return }
-        let isText = self.bytes.withUnsafeReadableBytes { all in
-            self.text.consume(UnsafeRawBufferPointer(rebasing: all[before...]))
+        var isText = true
+        mask.move(count, from: &buffer, to: &self.bytes) { plain in
+            if self.kind == .text { isText = self.text.consume(plain) }
         }
         guard isText else { throw .invalidText }
     }

@@ -48,13 +48,22 @@ public struct PayloadMask: Sendable, Equatable {
     }
 
     /// Moves up to `count` bytes from `source` to the end of `destination` and (un)masks them on the way.
-    public mutating func move(_ count: Int, from source: inout ByteBuffer, to destination: inout ByteBuffer) {
+    ///
+    /// - Parameter look: Shown what was moved.
+    public mutating func move(
+        _ count: Int,
+        from source: inout ByteBuffer,
+        to destination: inout ByteBuffer,
+        _ look: (UnsafeRawBufferPointer) -> Void = { _ in }
+    ) {
         let count = min(count, source.readableBytes)
         guard count > 0 else { return }
         var mask = self
         source.readWithUnsafeReadableBytes { readable in
             destination.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { writable in
-                mask.copy(UnsafeRawBufferPointer(rebasing: readable[..<count]), to: writable)
+                let copied = mask.copy(UnsafeRawBufferPointer(rebasing: readable[..<count]), to: writable)
+                look(UnsafeRawBufferPointer(rebasing: writable[..<copied]))
+                return copied
             }
         }
         self = mask

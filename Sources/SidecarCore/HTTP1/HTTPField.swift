@@ -29,7 +29,9 @@ public enum HTTPField {
     }
 
     /// Says whether the bytes are this name, regardless of case: for `HTTPHeaders.forEach`.
+    @inline(__always)
     public static func equals(_ bytes: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {
+        // Nearly always the lengths differ, which is known without a call.
         bytes.count == name.utf8CodeUnitCount && hasPrefix(bytes, name)
     }
 

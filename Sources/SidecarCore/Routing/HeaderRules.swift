@@ -26,8 +26,14 @@ public enum HeaderRules {
 
     /// Fields that in an event come from Sidesocket alone.
     static func isReservedInEvents(_ name: UnsafeRawBufferPointer) -> Bool {
-        HTTPField.hasPrefix(name, "ce-") || HTTPField.hasPrefix(name, "webhook-") || isSidesocket(name)
-            || isForwarding(name)
+        switch (name.first ?? 0) | 0x20 {
+        case UInt8(ascii: "c"), UInt8(ascii: "f"), UInt8(ascii: "s"), UInt8(ascii: "t"), UInt8(ascii: "w"),
+            UInt8(ascii: "x"):
+            return HTTPField.hasPrefix(name, "ce-") || HTTPField.hasPrefix(name, "webhook-") || isSidesocket(name)
+                || isForwarding(name)
+        default:
+            return false  // none of them begins so
+        }
     }
 
     /// `sidesocket-*`, which no client may send on.
@@ -69,13 +75,15 @@ public enum HeaderRules {
         var names: [String] = []
         headers.forEach { field, value in
             guard HTTPField.equals(field, "connection") else { return }
-            var rest = value[...]
-            for _ in 0..<64 where !rest.isEmpty {
-                var part = rest.prefix { $0 != UInt8(ascii: ",") }
-                rest = rest.dropFirst(part.count + 1)
-                while let first = part.first, first == 0x20 || first == 0x09 { part.removeFirst() }
-                while let last = part.last, last == 0x20 || last == 0x09 { part.removeLast() }
-                let name = UnsafeRawBufferPointer(rebasing: part)
+            var next = 0
+            for _ in 0..<64 where next < value.count {
+                var start = next
+                var end = next
+                while end < value.count, value[end] != UInt8(ascii: ",") { end += 1 }
+                next = end + 1
+                while start < end, HTTPField.isSpace(value[start]) { start += 1 }
+                while end > start, HTTPField.isSpace(value[end - 1]) { end -= 1 }
+                let name = UnsafeRawBufferPointer(rebasing: value[start..<end])
                 if !name.isEmpty, !isNeverNamed(name) {
                     names.append(String(decoding: name, as: UTF8.self).lowercased())
                 }

@@ -45,26 +45,19 @@ public final class CloudEventsDialect: Sendable {
     /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
     ///
     /// - Parameters:
+    ///   - prefix: What events of the connection begin with.
     ///   - identity: The fields that say who the client is, when that is known before the app is asked.
-    ///   - isStream: Whether the client asks for an event stream.
     ///   - signedAt: The time of this attempt, in seconds since 1970.
     public func writeOpen(
         handshake: HTTPRequestHead,
+        prefix: EventPrefix,
         identity: ByteBuffer? = nil,
         connectionID: String,
-        client: ClientIdentity,
-        isStream: Bool = false,
         unixMilliseconds: Int64,
         signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
-        writeStart(
-            handshake: handshake,
-            connectionID: connectionID,
-            client: client,
-            isStream: isStream,
-            into: &buffer
-        )
+        buffer.writeImmutableBuffer(prefix.start)
         let named = HeaderRules.namedByConnection(handshake.headers)
         handshake.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
@@ -99,13 +92,15 @@ public final class CloudEventsDialect: Sendable {
         writeBody(ByteBuffer(), id: attributes.id, signedAt: signedAt, into: &buffer)
     }
 
-    /// What every event after `open` begins with, request line included.
+    /// What every event of a connection begins with, request line included.
+    ///
+    /// - Parameter isStream: Whether the client asks for an event stream.
     public func prefix(
         for handshake: HTTPRequestHead,
         connectionID: String,
         client: ClientIdentity,
         isStream: Bool = false
-    ) -> ByteBuffer {
+    ) -> EventPrefix {
         var buffer = ByteBufferAllocator().buffer(capacity: 512)
         writeStart(
             handshake: handshake,
@@ -114,6 +109,7 @@ public final class CloudEventsDialect: Sendable {
             isStream: isStream,
             into: &buffer
         )
+        let startLength = buffer.readableBytes
         let named = HeaderRules.namedByConnection(handshake.headers)
         handshake.headers.forEach { name, value in
             if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }),
@@ -124,21 +120,7 @@ public final class CloudEventsDialect: Sendable {
             }
         }
         // Exactly as large as needed: it lives as long as the socket.
-        return ByteBuffer(bytes: buffer.readableBytesView)
-    }
-
-    /// What ``prefix(for:connectionID:client:)`` says in `ce-subject`, in plain text.
-    public static func subject(inPrefix prefix: ByteBuffer) -> String {
-        let field = Array("\r\nce-subject: ".utf8)
-        let bytes = prefix.readableBytesView
-        var index = bytes.startIndex
-        while let start = bytes[index...].firstIndex(of: UInt8(ascii: "\r")) {
-            if bytes[start...].starts(with: field) {
-                return PercentText.decoded(bytes[(start + field.count)...].prefix { $0 != 0x0D })
-            }
-            index = start + 1
-        }
-        return ""
+        return EventPrefix(ByteBuffer(bytes: buffer.readableBytesView), startLength: startLength)
     }
 
     /// The fields that say who the client is and how the app has marked the connection, to be repeated on each event.
@@ -175,7 +157,7 @@ public final class CloudEventsDialect: Sendable {
     /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
     public func write(
         _ delivery: Delivery,
-        prefix: ByteBuffer,
+        prefix: EventPrefix,
         identity: ByteBuffer?,
         connectionID: String,
         unixMilliseconds: Int64,
@@ -188,7 +170,7 @@ public final class CloudEventsDialect: Sendable {
         case .batch(let messages):
             body = EventBatch.write(
                 messages,
-                prefix: prefix,
+                prefix: prefix.bytes,
                 identity: identity,
                 connectionID: connectionID,
                 firstSequence: delivery.sequence,
@@ -217,10 +199,10 @@ public final class CloudEventsDialect: Sendable {
         )
         let signature = signature(id: attributes.id, signedAt: signedAt, body: body)
         let measure =
-            prefix.readableBytes + (identity?.readableBytes ?? 0) + attributes.measure
+            prefix.bytes.readableBytes + (identity?.readableBytes ?? 0) + attributes.measure
             + (signature?.readableBytes ?? 0) + Self.lengthMeasure + body.readableBytes
         buffer.writeText(measure: measure) { pen in
-            pen.write(prefix)
+            pen.write(prefix.bytes)
             if let identity { pen.write(identity) }
             attributes.write(with: &pen)
             if let signature { pen.write(signature) }
@@ -301,24 +283,62 @@ public final class CloudEventsDialect: Sendable {
             host: preserveHost ? host : authority,
             into: &buffer
         )
-        buffer.writeStaticString("ce-subject: ")
-        buffer.writePercentEncoded(handshake.target)
-        buffer.writeStaticString("\r\nce-connectionid: ")
-        buffer.writeString(connectionID)
-        buffer.writeStaticString("\r\n")
-        if isStream { buffer.writeStaticString("ce-transport: sse\r\n") }
+        let target = handshake.target
+        buffer.writeText(measure: 80 + 3 * target.utf8.count + connectionID.utf8.count) { pen in
+            pen.write("ce-subject: ")
+            pen.write(percentEncoding: target)
+            pen.write("\r\nce-connectionid: ")
+            pen.write(string: connectionID)
+            pen.write(isStream ? "\r\nce-transport: sse\r\n" : "\r\n")
+        }
         buffer.writeForwardingFields(client: client, host: host)
     }
 
     /// What requests of all events begin with.
     private func writeRequestLine(target: String, host: String, into buffer: inout ByteBuffer) {
-        buffer.writeStaticString("POST ")
-        buffer.writeString(target)
-        buffer.writeStaticString(" HTTP/1.1\r\n")
-        buffer.writeField("Host", host)
-        buffer.writeStaticString("ce-specversion: 1.0\r\nce-source: ")
-        buffer.writeString(source)
-        buffer.writeStaticString("\r\n")
+        buffer.writeText(measure: 80 + target.utf8.count + host.utf8.count + source.utf8.count) { pen in
+            pen.write("POST ")
+            pen.write(string: target)
+            pen.write(" HTTP/1.1\r\nHost: ")
+            pen.write(string: host)
+            pen.write("\r\nce-specversion: 1.0\r\nce-source: ")
+            pen.write(string: source)
+            pen.write("\r\n")
+        }
+    }
+}
+
+/// What the events of one connection begin with: the request line and the fields that never change for it.
+public struct EventPrefix: Sendable, Equatable {
+    /// What every event after `open` begins with.
+    public let bytes: ByteBuffer
+    private let startLength: Int
+
+    /// One that was made before, for a connection whose `open` event the app has had.
+    public init(_ bytes: ByteBuffer) {
+        self.init(bytes, startLength: bytes.readableBytes)
+    }
+
+    init(_ bytes: ByteBuffer, startLength: Int) {
+        self.bytes = bytes
+        self.startLength = startLength
+    }
+
+    /// Without the fields of the handshake that are repeated on every event.
+    var start: ByteBuffer { bytes.getSlice(at: bytes.readerIndex, length: startLength) ?? bytes }
+
+    /// What it says in `ce-subject`, in plain text.
+    public var subject: String {
+        let field = Array("\r\nce-subject: ".utf8)
+        let bytes = bytes.readableBytesView
+        var index = bytes.startIndex
+        while let start = bytes[index...].firstIndex(of: UInt8(ascii: "\r")) {
+            if bytes[start...].starts(with: field) {
+                return PercentText.decoded(bytes[(start + field.count)...].prefix { $0 != 0x0D })
+            }
+            index = start + 1
+        }
+        return ""
     }
 }
 

@@ -10,8 +10,22 @@ struct ReplyFields: Sendable, Equatable {
     var excludesSelf = false
     var token: String?
 
+    /// Reads all `Sidesocket-…` fields of an answer.
+    init(_ headers: HTTPHeaders) throws(DeliveryFailure) {
+        var fault: String?
+        headers.forEach { name, value in
+            guard fault == nil, HeaderRules.isSidesocket(name) else { return }
+            if let text = String(validating: value, as: UTF8.self) {
+                fault = read(name, text)
+            } else {
+                fault = "\(String(decoding: name, as: UTF8.self)) is not valid UTF-8."
+            }
+        }
+        if let fault = fault ?? self.fault { throw .badReply(fault) }
+    }
+
     /// Applies one field; returns what is wrong with it.
-    mutating func read(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
+    private mutating func read(_ name: UnsafeRawBufferPointer, _ value: String) -> String? {
         if HTTPField.equals(name, "sidesocket-user") {
             user = UserName(value)
         } else if HTTPField.equals(name, "sidesocket-state") {
@@ -52,7 +66,7 @@ struct ReplyFields: Sendable, Equatable {
     }
 
     /// What is wrong with all of them together.
-    var fault: String? {
+    private var fault: String? {
         if let user, user.text.utf8.count > UserName.maxBytes {
             return "Sidesocket-User is longer than \(UserName.maxBytes) bytes."
         }

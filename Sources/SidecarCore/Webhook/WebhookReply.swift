@@ -81,30 +81,20 @@ public struct WebhookReply: Sendable, Equatable {
     public init(head: HTTPReplyHead, body: ByteBuffer, batchOf count: Int = 1) throws(DeliveryFailure) {
         guard (200..<300).contains(head.status) else { throw .status(head.status) }
         var mediaType: MediaType?
-        var fault: String?
-        var own: ReplyFields?
+        var isCoded = false
+        var hasFields = false
         head.headers.forEach { name, value in
             switch name.count {
             case 12 where HTTPField.equals(name, "content-type"):
                 mediaType = value.isEmpty ? nil : MediaType(value)
             case 16 where HTTPField.equals(name, "content-encoding"):
-                if !body.isEmptyBody, !HTTPField.equals(value, "identity") {
-                    fault = "The body has a content coding."
-                }
+                isCoded = isCoded || !HTTPField.equals(value, "identity")
             default:
-                if HeaderRules.isSidesocket(name) {
-                    var fields = own ?? ReplyFields()
-                    if let text = String(validating: value, as: UTF8.self) {
-                        fault = fault ?? fields.read(name, text)
-                    } else {
-                        fault = fault ?? "\(String(decoding: name, as: UTF8.self)) is not valid UTF-8."
-                    }
-                    own = fields
-                }
+                hasFields = hasFields || HeaderRules.isSidesocket(name)
             }
         }
-        if let fault = fault ?? own?.fault { throw .badReply(fault) }
-        if let own { fields = Shared(own) }
+        if isCoded, !body.isEmptyBody { throw .badReply("The body has a content coding.") }
+        if hasFields { fields = Shared(try ReplyFields(head.headers)) }
         if count > 1, !publish.isEmpty {
             throw .badReply("The answer to a batch publishes by commands, not by Sidesocket-Publish.")
         }

@@ -34,13 +34,13 @@ public enum Handshake {
 
     /// The value of `Sec-WebSocket-Accept` for the value of `Sec-WebSocket-Key` (§4.2.2).
     public static func acceptKey(for key: String) -> String {
+        let suffix: StaticString = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         var hash = Insecure.SHA1()
-        hash.update(data: Array(key.utf8))
-        hash.update(data: Self.keySuffix)
-        return Base64.encode(Array(hash.finalize()))
+        var key = key
+        key.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+        suffix.withUTF8Buffer { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+        return hash.finalize().withUnsafeBytes(Base64.encode)
     }
-
-    private static let keySuffix = Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
 
     private static func checkRequestLine(_ request: UpgradeRequest) throws(HandshakeRefusal) {
         guard request.method == "GET" else { throw .badRequest("A WebSocket handshake is a GET request.") }
@@ -81,11 +81,12 @@ public enum Handshake {
         guard keys.count == 1, let field = keys.first else {
             throw .badRequest("A WebSocket handshake has exactly one Sec-WebSocket-Key header.")
         }
-        let key = FieldSyntax.trimmed(field[...].utf8)
+        // Nearly always there is nothing to trim.
+        let key = field.utf8.count == 24 ? field : String(Substring(FieldSyntax.trimmed(field[...].utf8)))
         guard Base64.isSixteenBytes(key) else {
             throw .badRequest("The Sec-WebSocket-Key header is not base64 of 16 bytes.")
         }
-        return String(Substring(key))
+        return key
     }
 
     /// The offered subprotocols, which are distinct tokens (§4.1 item 10); a field that is there offers at least one.

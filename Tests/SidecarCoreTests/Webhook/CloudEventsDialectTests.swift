@@ -33,8 +33,8 @@ struct CloudEventsDialectTests {
         var buffer = ByteBuffer()
         dialect.writeOpen(
             handshake: handshake,
+            prefix: dialect.prefix(for: handshake, connectionID: id, client: client),
             connectionID: id,
-            client: client,
             unixMilliseconds: 1_795_428_000_123,
             signedAt: 0,
             into: &buffer

@@ -6,13 +6,17 @@ public import NIOCore
 public struct AcceptPace: Sendable {
     private let perMillisecond: Double
     private let burst: Double
+    private let batch: Double
     private var tokens: Double
     private var filledAt: NIODeadline?
 
     /// A full bucket.
-    public init(perMillisecond: Double, burst: Int) {
+    ///
+    /// - Parameter batch: So many are accepted after a pause, since each pause has a cost of its own; at most `burst`.
+    public init(perMillisecond: Double, burst: Int, batch: Int = 1) {
         self.perMillisecond = max(perMillisecond, 0.001)
         self.burst = Double(max(burst, 1))
+        self.batch = min(Double(max(batch, 1)), self.burst)
         self.tokens = self.burst
     }
 
@@ -24,7 +28,7 @@ public struct AcceptPace: Sendable {
         }
         self.filledAt = now
         guard self.tokens < 1 else { return nil }
-        return .nanoseconds(Int64((1 - self.tokens) / self.perMillisecond * 1_000_000))
+        return .nanoseconds(Int64((self.batch - self.tokens) / self.perMillisecond * 1_000_000))
     }
 
     /// A connection was accepted; several may be by one read, and the debt is waited for.

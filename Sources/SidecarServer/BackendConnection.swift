@@ -10,6 +10,10 @@ protocol BackendExchange: AnyObject {
     func backendReady(_ connection: BackendConnection)
     /// A part of the answer; after `end` the connection is no longer the exchange's.
     func backendReplied(_ part: HTTPReplyPart)
+    /// True when an answer that has come whole may be handed over whole.
+    var takesWholeReplies: Bool { get }
+    /// The whole answer, if ``takesWholeReplies``; the connection is no longer the exchange's.
+    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer)
     /// The exchange is over without a whole answer.
     ///
     /// - Parameter wasStale: The app had closed a kept-alive connection under us, and saw or answered nothing.
@@ -18,6 +22,11 @@ protocol BackendExchange: AnyObject {
     func backendWritabilityChanged(isWritable: Bool)
     /// A burst of reads is over: flush what was written on.
     func backendReadComplete()
+}
+
+extension BackendExchange {
+    var takesWholeReplies: Bool { false }
+    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {}
 }
 
 /// A connection to the app, used by one exchange after another.
@@ -192,11 +201,12 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         timers.cancel(timer)
         pool.forget(self)
         pool.connectionClosed()
-        if exchange != nil {
+        if let exchange {
             let wasStale = exchangesServed > 0 && !reader.hasBegun
             let part = endedUncleanly ? nil : try? reader.endOfInput()
             if let part {
-                finish(with: part)
+                finish()
+                exchange.backendReplied(part)
             } else {
                 fail(.connectionLost, wasStale: wasStale)
             }
@@ -216,11 +226,19 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         do {
             guard let exchange else { return }
             while self.exchange === exchange, let part = try reader.next() {
-                if case .end = part {
-                    finish(with: part)
-                    return
+                switch part {
+                case .head(let head):
+                    replyKeepsAlive = head.keepAlive
+                    if exchange.takesWholeReplies, let body = reader.takeWholeBody() {
+                        finish()
+                        return exchange.backendReplied(head, body)
+                    }
+                case .end:
+                    finish()
+                    return exchange.backendReplied(part)
+                case .informational, .body:
+                    break
                 }
-                if case .head(let head) = part { replyKeepsAlive = head.keepAlive }
                 exchange.backendReplied(part)
             }
         } catch {
@@ -230,8 +248,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     /// The answer is whole: the connection goes back before the exchange goes on, so that it can be used at once.
-    private func finish(with part: HTTPReplyPart) {
-        let finished = exchange
+    private func finish() {
         exchange = nil
         pool.exchangeEnded()
         exchangesServed += 1
@@ -241,7 +258,6 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         } else {
             close()
         }
-        finished?.backendReplied(part)
     }
 
     private func fail(_ failure: DeliveryFailure, wasStale: Bool = false) {

@@ -292,7 +292,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         }
         guard machine.isRunning else { return }
         if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
-        // Before the transport, which may find the client gone when it says goodbye.
+        // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
+        // lets go of it.
+        let transport = transport
         end(code: code, reason: reason, initiator: .server)
         transport?.close(code: code, reason: reason)
     }
@@ -358,6 +360,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 ]
             )
         }
+        let transport = transport
         if machine.isRunning {
             end(code: 1012, reason: "the server is restarting", initiator: .server)
             transport?.close(code: 1012, reason: "the server is restarting")

@@ -338,6 +338,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     /// Writes the last answer of this connection.
     func finish(with answer: ByteBuffer) {
         guard let context else { return }
+        phase = .lingering  // whoever was asked has answered, even if the client turns out to be gone
         context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
         linger()
     }
@@ -345,20 +346,23 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     /// A pass-through answer is complete.
     func exchangeCompleted(keepAlive: Bool) {
         guard case .proxying = phase else { return }
-        flush()
-        if keepAlive, !isClosingSoon {
-            phase = .readingHead
-            isHeadRequest = false
-            armTimer(after: ServerConfiguration.clientKeepAlive)
-            pump()
-        } else {
-            linger()
+        guard keepAlive, !isClosingSoon else {
+            phase = .lingering
+            flush()
+            return linger()
         }
+        phase = .readingHead
+        isHeadRequest = false
+        flush()
+        guard case .readingHead = phase else { return }  // writing has shown that the client is gone
+        armTimer(after: ServerConfiguration.clientKeepAlive)
+        pump()
     }
 
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
     /// the system send a reset, and the answer would be lost.
     func linger() {
+        if case .gone = phase { return }
         phase = .lingering
         if !hasLeft { shard.state.socketLeft() }
         hasLeft = true

@@ -186,7 +186,8 @@ public final class EdgeService: Service {
         let highWater = min(64 << 10, settings.maxSendBufferBytes)
         let pace = AcceptPace(
             perMillisecond: ServerConfiguration.acceptsPerMillisecond * Double(settings.threads ?? System.coreCount),
-            burst: ServerConfiguration.acceptBurst
+            burst: ServerConfiguration.acceptBurst,
+            batch: ServerConfiguration.acceptBatch
         )
         // What it accepts inherits TCP_NODELAY, which NIO sets on every listening socket.
         let bootstrap = ServerBootstrap(group: group)

@@ -9,6 +9,8 @@ final class EventUnderWay: WebhookCall {
     let count: Int
     /// The time of the event in milliseconds since 1970; the same on every attempt.
     var happenedAt: Int64
+    /// Addresses that no connection came up to.
+    var refusedBy: Set<Int> = []
     /// It holds this, too, until the event is done.
     private let session: BridgeSession
 

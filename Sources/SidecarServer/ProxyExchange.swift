@@ -13,6 +13,7 @@ final class ProxyExchange: BackendExchange {
     private var connection: BackendConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
+    private var isRecorded = false
     private var framing = PassThroughHeads.ClientFraming.none
     private var keepsAlive = false
     private var hasRetried = false
@@ -237,6 +238,8 @@ final class ProxyExchange: BackendExchange {
     }
 
     private func record(status: Int) {
+        guard !isRecorded else { return }
+        isRecorded = true
         shard.metrics.proxied(status: status, nanoseconds: (NIODeadline.now() - startedAt).nanoseconds)
     }
 

@@ -38,9 +38,11 @@ struct ServerConfiguration: Sendable {
     /// How long what a client sent before it left may wait for its rate.
     static let leftoverPatience = TimeAmount.seconds(5)
     /// New connections for each event loop in a millisecond: what leaves the open ones most of the time.
-    static let acceptsPerMillisecond = 1.0
+    static let acceptsPerMillisecond = 2.0
     /// New connections that are accepted at once after a quiet time.
     static let acceptBurst = 64
+    /// New connections that are accepted one after the other when the pace lets some in again.
+    static let acceptBatch = 8
     /// The part of `DRAIN_TIMEOUT` over which the ends are spread; the rest is for what the last ones still deliver.
     static let drainSpread = 0.8
     /// When a client that is sent away for now may come again, in whole seconds: a random one, so that they don't

@@ -53,10 +53,11 @@ extension BridgeSession {
 
     /// No connection came up, so the app saw nothing: another address may take the handshake, once for each.
     private func triesOtherAddress() -> Bool {
-        guard let failures = underWay?.failures,
-            failures + 1 < shard.configuration.settings.webhookOrigins.count
-        else { return false }
-        underWay?.failures += 1
+        guard let underWay, underWay.failures + 1 < shard.configuration.settings.webhookOrigins.count else {
+            return false
+        }
+        underWay.failures += 1
+        underWay.refusedBy.insert(underWay.address)
         shard.metrics.open.retries.increment()
         attempt(at: .now())
         return true

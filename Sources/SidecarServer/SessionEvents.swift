@@ -81,7 +81,13 @@ extension BridgeSession {
     func attempt(at now: NIODeadline) {
         guard let underWay else { return }
         underWay.asked(at: now)
-        switch shard.state.gate.acquire(underWay.lane, for: self, on: shard.eventLoop, at: now) {
+        switch shard.state.gate.acquire(
+            underWay.lane,
+            for: self,
+            otherThan: underWay.refusedBy,
+            on: shard.eventLoop,
+            at: now
+        ) {
         case .granted(let address): underWay.call(address: address, at: now)
         case .queued(let ticket):
             self.ticket = ticket

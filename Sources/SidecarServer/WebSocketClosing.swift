@@ -55,6 +55,7 @@ extension WebSocketHandler {
                 reason: reason,
                 initiator: .client
             )
+            guard phase != .leftover else { return }  // its close event has shown that the client is gone
             phase = .lingering
             sendClose(code, "")
             linger()
@@ -70,6 +71,7 @@ extension WebSocketHandler {
             if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
             session.breached()
             session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
+            guard phase != .leftover else { return }
             phase = .lingering
             sendClose(code, violation.reason)
             linger()
@@ -89,7 +91,7 @@ extension WebSocketHandler {
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
     /// the system send a reset, and the client would never see our code.
     func linger() {
-        guard phase != .gone else { return }
+        guard phase != .gone, phase != .leftover else { return }
         phase = .lingering
         if !hasLeft { shard.state.socketLeft() }
         hasLeft = true

@@ -95,12 +95,15 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.webSocketBegan()
         limitTransport()
         armForOpen()
-        output.write(answer)
         if leftover.readableBytes > 0 {
             input = leftover
             shard.metrics.incoming.wireBytes.increment(by: leftover.readableBytes)
         }
         readWithheld = mustRead
+        // It may show that the client is gone; what that sent counts.
+        isProcessing = true
+        output.write(answer)
+        isProcessing = false
         // In its own turn: the session has yet to apply what the app said with its acceptance.
         shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
     }

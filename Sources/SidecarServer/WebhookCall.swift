@@ -20,7 +20,7 @@ class WebhookCall: BackendExchange {
     // The attempt under way.
     private var askedAt = NIODeadline.distantFuture
     private var startedAt = NIODeadline.distantFuture
-    private var address = 0
+    private(set) var address = 0
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?
     private var status = 0
@@ -97,6 +97,18 @@ class WebhookCall: BackendExchange {
             // Moved out, since nobody needs it here any more.
             guard let head = head.take() else { return }
             finish(.success((head, body.take() ?? ByteBuffer())), at: connection?.repliedAt)
+        }
+    }
+
+    /// Nobody else looks at the parts of an answer.
+    var takesWholeReplies: Bool { true }
+
+    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {
+        status = head.status
+        if body.readableBytes > shard.configuration.settings.maxReplyBytes {
+            finish(.failure(.badReply("Its body is larger than MAX_REPLY_BYTES.")))
+        } else {
+            finish(.success((head, body)), at: connection?.repliedAt)
         }
     }
 

@@ -96,9 +96,12 @@ final class WebhookGate: Sendable {
     }
 
     /// Takes a permit at once, or queues the caller, who then hears from ``WebhookCaller/permitGranted(_:address:)``.
+    ///
+    /// - Parameter refused: Addresses that are called only if no other can be.
     func acquire(
         _ lane: PermitLane,
         for caller: any WebhookCaller,
+        otherThan refused: Set<Int> = [],
         on eventLoop: any EventLoop,
         at now: NIODeadline
     ) -> Answer {
@@ -108,7 +111,7 @@ final class WebhookGate: Sendable {
             ticket = made
             return made
         }
-        switch state.withLock({ $0.dispatcher.acquire(lane, at: now, orWaitWith: makeTicket()) }) {
+        switch state.withLock({ $0.dispatcher.acquire(lane, at: now, otherThan: refused, orWaitWith: makeTicket()) }) {
         case .granted(let address): return .granted(address: address)
         case .full: return .full
         case .unavailable: return .unavailable

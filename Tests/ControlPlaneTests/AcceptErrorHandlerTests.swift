@@ -93,6 +93,19 @@ struct AcceptPaceTests {
         #expect(pace.wait(at: start + .microseconds(500)) == nil)
     }
 
+    @Test("After a pause several are accepted, and no more than in a burst", arguments: [(4, 4), (99, 8)])
+    func batch(asked: Int, accepted: Int) {
+        var pace = AcceptPace(perMillisecond: 1, burst: 8, batch: asked)
+        for _ in 0..<8 { pace.accepted() }
+        let pause = TimeAmount.milliseconds(Int64(accepted))
+        #expect(pace.wait(at: start) == pause)
+        for _ in 0..<accepted {
+            #expect(pace.wait(at: start + pause) == nil)
+            pace.accepted()
+        }
+        #expect(pace.wait(at: start + pause) == pause)
+    }
+
     @Test("What one read accepted beyond the pace is waited for")
     func debt() {
         var pace = AcceptPace(perMillisecond: 1, burst: 1)

@@ -15,7 +15,10 @@ struct HTTP1FuzzTests {
     func replies() throws {
         try fuzz("http-reply", seed: 12) { bytes, cuts in
             // Replies to HEAD differ only in what follows the head: every few inputs are enough.
-            ReplyRun.read(bytes, cuts, to: bytes.count.isMultiple(of: 8) ? .head : .other)
+            let kind = bytes.count.isMultiple(of: 8) ? HTTPMethodKind.head : .other
+            let transcript = ReplyRun.read(bytes, cuts, to: kind)
+            #expect(ReplyRun.read(bytes, cuts, to: kind, takesWhole: true) == transcript)
+            return transcript
         }
     }
 
@@ -137,7 +140,12 @@ private enum RequestRun {
 }
 
 private enum ReplyRun {
-    static func read(_ bytes: [UInt8], _ cuts: Cuts, to kind: HTTPMethodKind) -> FuzzTranscript {
+    static func read(
+        _ bytes: [UInt8],
+        _ cuts: Cuts,
+        to kind: HTTPMethodKind,
+        takesWhole: Bool = false
+    ) -> FuzzTranscript {
         var reader = HTTPReplyReader(limits: limits)
         var transcript = FuzzTranscript()
         reader.expectReply(to: kind)
@@ -145,7 +153,12 @@ private enum ReplyRun {
             for piece in cuts.pieces(of: bytes) {
                 var input = ByteBuffer(bytes: piece)
                 reader.append(&input)
-                while let part = try reader.next() { add(part, to: &transcript) }
+                while let part = try reader.next() {
+                    add(part, to: &transcript)
+                    guard takesWhole, case .head = part, let body = reader.takeWholeBody() else { continue }
+                    if body.readableBytes > 0 { transcript.add(body: body) }
+                    transcript.add("end", nil)
+                }
                 transcript.check(buffered: reader.bufferedBytes, lastRead: piece.count)
             }
             while let part = try reader.endOfInput() { add(part, to: &transcript) }

@@ -4,7 +4,6 @@ import base64
 import calendar
 import json
 import re
-import signal
 import threading
 import time
 import urllib.parse
@@ -15,7 +14,7 @@ from support.app import Reply, commands, echo, gate
 from support.net import eventually, send_until_blocked
 from support.net import reset as abort
 from support.raw import encode
-from support.ws import BINARY, CLOSE, PING, TEXT, close_payload, frame, handshake_headers
+from support.ws import BINARY, CLOSE, TEXT, close_payload, frame, handshake_headers
 
 TEXT_PLAIN = {"Content-Type": "text/plain"}
 
@@ -550,24 +549,6 @@ def test_a_client_that_vanishes_gives_1006(shared, how):
     assert isinstance(body.pop("durationMs"), int)
     assert body == {"code": 1006, "reason": "", "initiator": "network", "messagesIn": 1, "messagesOut": 1}
     assert [e.event for e in app.events()] == ["open", "message", "close"]
-
-
-def test_a_client_that_pings_amid_its_messages_and_vanishes_is_heard_to_the_end(shared):
-    """The pongs for it fail while its messages are taken; what lies unread then still comes behind them."""
-    app, process = shared
-    app.on(Reply(204), event="message")
-    socket = process.websocket()
-    texts = [f"{number:0100d}" for number in range(100)]
-    process.process.send_signal(signal.SIGSTOP)
-    try:
-        socket.send(b"".join(frame(TEXT, text) + 2 * frame(PING, b"p" * 122) for text in texts))
-        socket.reset()
-    finally:
-        process.process.send_signal(signal.SIGCONT)
-    body = close_event(app)
-    assert (body["code"], body["initiator"], body["messagesIn"]) == (1006, "network", len(texts))
-    assert [event.text for event in app.events("message")] == texts
-    assert [event.sequence for event in app.events()] == list(range(1, len(texts) + 3))
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

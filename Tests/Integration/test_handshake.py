@@ -320,6 +320,19 @@ def test_case_08_long_lists_take_linear_time(shared, name, filler):
     assert process.cpu_seconds - before < 1
 
 
+def test_a_connection_header_hides_no_field_behind_many_names(shared):
+    app, process = shared
+    names = ", ".join(f"n{number}" for number in range(63))
+    with process.client() as client:
+        client.send(upgrade(connection=f"Upgrade, {names}", more=[("N62", "hop"), ("N63", "end")]))
+        assert client.response().status == 101
+    assert app.events("open")[0].header("n62") is None and app.events("open")[0].header("n63") == "end"
+    app.wait_events(1, "close")
+    app.heads.clear()
+    refuse(shared, upgrade(connection=f"Upgrade, {names}, n63"), 400)
+    refuse(shared, upgrade(connection="Upgrade" + "," * 64), 400)
+
+
 def test_case_09_too_many_headers(app, sidesocket):
     edge = sidesocket(app, MAX_HEADERS=20)
     for count, status in ((19, 101), (20, 101), (21, 431)):

@@ -74,12 +74,15 @@ public struct CallDispatcher<Ticket> {
     }
 
     /// Asks for a call.
+    ///
+    /// - Parameter refused: Addresses that are called only if no other can be, since they have just refused.
     public mutating func acquire(
         _ lane: PermitLane,
         at now: NIODeadline,
+        otherThan refused: Set<Int> = [],
         orWaitWith ticket: @autoclosure () -> Ticket
     ) -> CallAnswer {
-        guard let address = choose(at: now) else {
+        guard let address = choose(at: now, otherThan: refused) else {
             if lane == .handshakes, isHopeless { return .unavailable }
             return permits.enqueue(lane, ticket()) ? .queued : .full
         }
@@ -128,12 +131,18 @@ public struct CallDispatcher<Ticket> {
         return address
     }
 
-    private func choose(at now: NIODeadline) -> Int? {
+    private func choose(at now: NIODeadline, otherThan refused: Set<Int> = []) -> Int? {
         if addresses.count == 1 { return addresses[0].admits(at: now) ? 0 : nil }
+        if !refused.isEmpty, let other = best(at: now, without: refused) { return other }
+        return best(at: now, without: [])
+    }
+
+    /// Of the addresses that may be called the one with the fewest calls under way, the next in turn of several.
+    private func best(at now: NIODeadline, without refused: Set<Int>) -> Int? {
         var best: Int?
         for step in addresses.indices {
             let index = (turn + step) % addresses.count
-            guard addresses[index].admits(at: now) else { continue }
+            guard addresses[index].admits(at: now), !refused.contains(index) else { continue }
             if let known = best, addresses[known].inFlight <= addresses[index].inFlight { continue }
             best = index
         }

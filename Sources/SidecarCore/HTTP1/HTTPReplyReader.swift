@@ -86,6 +86,23 @@ public struct HTTPReplyReader: Sendable {
         }
     }
 
+    /// The rest of the reply behind its head, if all of it is here and needs no decoding: its body.
+    ///
+    /// Spares who wants the whole the steps in between. The reply is complete then, as after
+    /// ``HTTPReplyPart/end(trailers:)``.
+    public mutating func takeWholeBody() -> ByteBuffer? {
+        switch phase {
+        case .finish:
+            phase = .idle
+            return ByteBuffer()
+        case .fixed where buffer.readableBytes >= remaining:
+            phase = .idle
+            return buffer.takeSlice(upTo: &remaining)
+        case .idle, .head, .fixed, .chunked, .untilClose:
+            return nil
+        }
+    }
+
     /// What the end of the connection means for the reply.
     ///
     /// Returns what ``next()`` would as long as it has something, then `end` for a body that ends with the connection

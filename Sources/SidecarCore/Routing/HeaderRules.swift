@@ -68,6 +68,9 @@ public enum HeaderRules {
         }
     }
 
+    /// So many names of `Connection` are looked at; a request with more is refused.
+    static let mostNamed = 64
+
     /// The names that a message's own `Connection` field calls hop-by-hop.
     ///
     /// Fields that we write ourselves, and those that frame or address the message, cannot be named away.
@@ -76,7 +79,7 @@ public enum HeaderRules {
         headers.forEach { field, value in
             guard HTTPField.equals(field, "connection") else { return }
             var next = 0
-            for _ in 0..<64 where next < value.count {
+            for _ in 0..<mostNamed where next < value.count {
                 var start = next
                 var end = next
                 while end < value.count, value[end] != UInt8(ascii: ",") { end += 1 }

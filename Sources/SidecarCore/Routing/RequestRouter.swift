@@ -99,7 +99,11 @@ public struct RequestRouter: Sendable {
 
     private func checkFields(_ headers: HTTPHeaders) -> Refusal? {
         var refusal: Refusal?
+        var named = 0
         headers.forEach { name, value in
+            if HTTPField.equals(name, "connection") {
+                named += 1 + value.count(where: { $0 == UInt8(ascii: ",") })
+            }
             if HeaderRules.imitatesReserved(name) {
                 refusal = Refusal(
                     status: 400,
@@ -113,6 +117,13 @@ public struct RequestRouter: Sendable {
                     reason: "forged_event"
                 )
             }
+        }
+        if named > HeaderRules.mostNamed {
+            return Refusal(
+                status: 400,
+                sentence: "The Connection header names too many fields.",
+                reason: "bad_request"
+            )
         }
         return refusal
     }

@@ -146,6 +146,29 @@ struct CallDispatcherTests {
         #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 9) == .granted(address: 1))
     }
 
+    @Test("An address that has refused is called again only if there is no other")
+    func refused() {
+        var dispatcher = CallDispatcher<Int>(addresses: 3, capacity: 10)
+        // One is idle and would come first.
+        for busy in [0, 2] {
+            _ = dispatcher.noteHealth(address: 1, isDown: true)
+            _ = dispatcher.noteHealth(address: 2 - busy, isDown: true)
+            #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 9) == .granted(address: busy))
+            _ = dispatcher.noteHealth(address: 1, isDown: false)
+            _ = dispatcher.noteHealth(address: 2 - busy, isDown: false)
+        }
+        #expect(
+            dispatcher.acquire(.handshakes, at: at(0), otherThan: [1], orWaitWith: 9) == .granted(address: 0)
+        )
+        #expect(
+            dispatcher.acquire(.handshakes, at: at(0), otherThan: [1, 2], orWaitWith: 9) == .granted(address: 0)
+        )
+        #expect(
+            dispatcher.acquire(.handshakes, at: at(0), otherThan: [0, 1, 2], orWaitWith: 9)
+                == .granted(address: 1)
+        )
+    }
+
     @Test("An address that fails or is down is left out; with none left events wait and handshakes are turned away")
     func unavailable() {
         var dispatcher = CallDispatcher<Int>(addresses: 2, capacity: 10)

@@ -51,6 +51,32 @@ struct HTTPReplyReaderTests {
     func validReplies(text: String, expected: [String]) {
         #expect(replyTranscript(httpBytes(text)).lines == expected)
         #expect(httpDeliveriesThatDiffer(text.utf8.count) { replyTranscript(httpBytes(text), $0) } == [])
+        #expect(replyTranscript(httpBytes(text), takesWhole: true).lines == expected)
+        #expect(
+            httpDeliveriesThatDiffer(text.utf8.count) { replyTranscript(httpBytes(text), $0, takesWhole: true) } == []
+        )
+    }
+
+    @Test("A body is handed over whole only behind its head, and when all of it is here")
+    func wholeBody() throws {
+        var reader = HTTPReplyReader(limits: HTTPLimits())
+        #expect(reader.takeWholeBody() == nil)
+        reader.expectReply(to: .other)
+        #expect(reader.takeWholeBody() == nil)
+        var input = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab")
+        reader.append(&input)
+        #expect(reader.takeWholeBody() == nil)
+        guard case .head = try reader.next() else {
+            Issue.record("the head is due")
+            return
+        }
+        #expect(reader.takeWholeBody() == nil)
+        input = ByteBuffer(string: "cd")
+        reader.append(&input)
+        #expect(reader.takeWholeBody() == ByteBuffer(string: "abc"))
+        // What is too much belongs to nobody.
+        #expect(reader.bufferedBytes == 1 && reader.takeWholeBody() == nil)
+        #expect(throws: HTTPParseError.unsolicitedReply) { try reader.next() }
     }
 
     @Test("A reply to HEAD and a 2xx to CONNECT have no body, whatever their fields say")
@@ -106,6 +132,7 @@ struct HTTPReplyReaderTests {
             let whole = replyTranscript(httpBytes(text))
             #expect(whole.error?.sentence == error.sentence, "\(text.debugDescription) said \(whole)")
             #expect(whole.error?.status == 502)
+            #expect(replyTranscript(httpBytes(text), takesWhole: true) == whole)
             #expect(httpDeliveriesThatDiffer(text.utf8.count) { replyTranscript(httpBytes(text), $0) } == [])
         }
     }

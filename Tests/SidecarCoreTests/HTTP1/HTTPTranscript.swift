@@ -93,12 +93,15 @@ func requestTranscript(
 }
 
 /// Reads one reply, then whatever comes behind it, then the end of the connection.
+///
+/// - Parameter takesWhole: Asks for the body in one piece where it is all there.
 func replyTranscript(
     _ bytes: [UInt8],
     _ delivery: HTTPDelivery = .whole,
     to method: HTTPMethodKind = .other,
     limits: HTTPLimits = HTTPLimits(),
-    endOfInput: Bool = true
+    endOfInput: Bool = true,
+    takesWhole: Bool = false
 ) -> HTTPTranscript {
     var reader = HTTPReplyReader(limits: limits)
     var transcript = HTTPTranscript()
@@ -107,7 +110,12 @@ func replyTranscript(
         for piece in delivery.pieces(of: bytes) {
             var buffer = ByteBuffer(bytes: piece)
             reader.append(&buffer)
-            while let part = try reader.next() { transcript.add(part) }
+            while let part = try reader.next() {
+                transcript.add(part)
+                guard takesWhole, case .head = part, let body = reader.takeWholeBody() else { continue }
+                if body.readableBytes > 0 { transcript.add(body: body) }
+                transcript.add(.end(trailers: nil))
+            }
         }
         while endOfInput, let part = try reader.endOfInput() { transcript.add(part) }
     } catch {

@@ -113,12 +113,14 @@ class Soak:
         self.fault(f"closed: {message.type.name} {socket.close_code}")
         return False
 
-    async def watch(self, pid, running):
-        """Looks every five seconds, says what it sees once a minute, and returns the memory after the warm-up, at the
-        end and at most; at the very end all leave at once, which is not looked at."""
+    async def watch(self, pid, everybody, running):
+        """Looks every five seconds while `everybody` is there, says what it sees once a minute, and returns the memory
+        after the warm-up, at the end and at most; at the very end all leave at once, which is not looked at."""
         samples = []
         while time.monotonic() < self.ends - 10 and running():
-            await asyncio.sleep(5)
+            gone, _ = await asyncio.wait([everybody], timeout=5)
+            if gone:
+                break
             samples.append(memory(pid))
             if len(samples) % 12 == 0:
                 print(f"{len(samples) // 12} min: {samples[-1]} KiB, {descriptors(pid)} descriptors, {self.opened} "
@@ -169,10 +171,10 @@ async def run(arguments):
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
             url = f"ws://127.0.0.1:{port}/soak"
-            clients = [asyncio.create_task(soak.client(session, url)) for _ in range(arguments.connections)]
+            everybody = asyncio.gather(*(soak.client(session, url) for _ in range(arguments.connections)))
             restarts = asyncio.create_task(soak.restarts(app))
-            warm, last, peak = await soak.watch(process.pid, lambda: process.poll() is None)
-            await asyncio.gather(*clients)
+            warm, last, peak = await soak.watch(process.pid, everybody, lambda: process.poll() is None)
+            await everybody
             restarts.cancel()
         await wait_for(lambda: descriptors(process.pid) <= files, 60)
         await wait_for(lambda: app.events["sidesocket.close"] >= soak.opened, 60)

@@ -32,9 +32,6 @@ public struct MessageAllowance: Sendable {
         self.dryRun = dryRun
     }
 
-    /// True when nothing is limited, so that no clock need be read.
-    public var isUnlimited: Bool { perConnection == nil && bytes == nil && address == nil && user == nil }
-
     /// Counts the connection's messages with all of its address; nil when that is not limited.
     public mutating func share(withAddress bucket: SharedBucket?) {
         address = bucket

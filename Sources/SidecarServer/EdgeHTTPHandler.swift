@@ -88,6 +88,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.insert(self)
         armTimer(after: shard.configuration.settings.handshakeTimeout)
         notePeer(context.remoteAddress)
+        guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited("max_connections", action: "refused")
             refuse(
@@ -99,6 +100,23 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
                 ),
                 handshake: .connectionLimit
             )
+        }
+    }
+
+    /// Counts the connection with those of its address; false when that has too many, and the connection closes without
+    /// an answer.
+    private func countSocket(_ context: ChannelHandlerContext) -> Bool {
+        switch shard.admission.countSocket(of: peer) {
+        case .notCounted:
+            return true
+        case .counted(let bucket):
+            // Whatever ends the connection, and whichever handler is there by then.
+            context.channel.closeFuture.whenComplete { _ in bucket.close() }
+            return true
+        case .refused:
+            phase = .lingering
+            endNow()
+            return false
         }
     }
 
@@ -125,12 +143,14 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             isUnixPeer = false
             isNamedByProxy = true
             client = ClientIdentity(address: "\(source)", scheme: scheme.rawValue)
+            _ = countSocket(context)
         case .refused(let why): rejectProxyHeader(why)
         }
     }
 
     /// Without its header nobody can say who the client is, and it would not understand an answer in HTTP either.
     private func rejectProxyHeader(_ why: String) {
+        guard case .readingHead = phase else { return }
         shard.metrics.httpRefused("proxy_protocol")
         shard.logger.warning("PROXY header refused", metadata: ["peer": "\(client.address)", "why": "\(why)"])
         phase = .lingering

@@ -10,6 +10,8 @@ final class ProxyExchange: BackendExchange {
     private let clientKeepAlive: Bool
     private let shard: LoopShard
     private weak var handler: EdgeHTTPHandler?
+    /// A body that has been read before the app was asked; nil when it is streamed.
+    private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
     private var connection: BackendConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
@@ -38,6 +40,24 @@ final class ProxyExchange: BackendExchange {
         self.clientKeepAlive = keepAlive
         self.handler = handler
         self.shard = handler.shard
+    }
+
+    /// A request whose body has been read whole.
+    convenience init(
+        _ inspection: BodyInspection,
+        trailers: HTTPHeaders?,
+        client: ClientIdentity,
+        handler: EdgeHTTPHandler
+    ) {
+        self.init(
+            head: inspection.head,
+            target: inspection.target,
+            client: client,
+            keepAlive: inspection.keepAlive,
+            handler: handler
+        )
+        held = (inspection, trailers)
+        isRequestWhole = true
     }
 
     func start() {
@@ -107,7 +127,11 @@ final class ProxyExchange: BackendExchange {
             to: head.method == "HEAD" ? .head : .other,
             by: .now() + shard.configuration.settings.proxyTimeout
         )
-        if isRequestWhole {
+        if let held {
+            connection.write(writeHead)
+            sendBody(held.inspection.body)
+            sendEnd(held.trailers)
+        } else if isRequestWhole {
             connection.sendWhole(writeHead)  // the retry of a request without a body
         } else {
             // What is there of the body goes out with it, at the end of the turn.
@@ -149,6 +173,7 @@ final class ProxyExchange: BackendExchange {
 
     private func begin(_ reply: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
         isReplyBegun = true
+        held = nil
         status = reply.status
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
         keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer

@@ -130,7 +130,7 @@ public struct Settings: Sendable, Equatable {
 
     /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
     public var maxConnections: Int?
-    /// WebSockets of one address at once (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
+    /// WebSockets of one address at once, and half of its connections (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
     public var maxConnectionsPerIP = 100
     /// WebSockets of one user at once (`MAX_CONNECTIONS_PER_USER`); ``unlimited`` when off.
     public var maxConnectionsPerUser = unlimited

@@ -56,7 +56,7 @@ extension SettingsRegistry {
             .limits,
             \.maxConnectionsPerIP,
             .count(1...10_000_000, off: true),
-            "WebSockets of one address at once; the next handshake is answered 429."
+            "WebSockets of one address at once; the next handshake is answered 429. Connections of any kind: twice as many."
         ),
         SettingDefinition(
             "MAX_CONNECTIONS_PER_USER",

@@ -117,8 +117,8 @@ struct HTTPRequestReaderTests {
         let text = """
             POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r
             Host: evil\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX-Forwarded-For: 1\r
-            x_forwarded_for: 1\r\nForwarded: for=1\r\nX-Real-IP: 1\r\nCookie: a\r\nAuthorization: b\r\nSet-Cookie: c\r
-            Sidesocket-User: 42\r\nCE-UserId: 42\r\nCe_Type: sidesocket.open\r\nWebhook-Id: 1\r\nServer-Timing: t\r
+            Forwarded: for=1\r\nX-Real-IP: 1\r\nCookie: a\r\nAuthorization: b\r\nSet-Cookie: c\r
+            Sidesocket-User: 42\r\nCE-UserId: 42\r\nCe-Type: sidesocket.open\r\nWebhook-Id: 1\r\nServer-Timing: t\r
             Sec-WebSocket-Key: k\r\nIf-Match: *\r\nContent-Type: text/html\r\nContent-MD5: m\r\n\r\n
             """
         #expect(
@@ -127,6 +127,15 @@ struct HTTPRequestReaderTests {
         )
         let onlyForbidden = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n"
         #expect(requestTranscript(httpBytes(onlyForbidden)).lines.last == "end")
+    }
+
+    @Test(
+        "A trailer that an app could take for a reserved field is refused (abuse case 42)",
+        arguments: ["Ce.Type", "ce_userid", "X~Forwarded~For", "Content_Length", "Sidesocket.User", "Sec_Fetch-Site"]
+    )
+    func imitatingTrailers(name: String) {
+        let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\(name): 1\r\n\r\n"
+        #expect(requestTranscript(httpBytes(text)).error == .imitatingTrailer)
     }
 
     @Test("The bytes behind an upgrade request are handed over untouched")

@@ -37,7 +37,9 @@ extension BridgeSession {
         if let lastEventID {
             // It is in all channels of the answer by now; what it has missed comes before anything else.
             self.lastEventID = nil
-            transport?.resume(shard.channels.missed(by: self, since: lastEventID))
+            let cursor = StreamCursor(lastEventID)
+            formerReader = cursor?.reader ?? 0
+            transport?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {

@@ -53,8 +53,8 @@ struct BroadcastHeaderTests {
         )
         #expect(try read("a " + String(repeating: "x", count: BroadcastHeader.maxBytes - 1)) == "too_long")
         let bytes: [UInt8] = [0x61, 0x20, 0xFF]
-        bytes.withUnsafeBytes { bytes in
-            #expect(throws: BroadcastHeader.Fault.malformed) { try BroadcastHeader(bytes) }
+        #expect(throws: BroadcastHeader.Fault.malformed) {
+            try bytes.withUnsafeBytes { bytes throws(BroadcastHeader.Fault) in _ = try BroadcastHeader(bytes) }
         }
     }
 }

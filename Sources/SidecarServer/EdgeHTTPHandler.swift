@@ -366,9 +366,10 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
 
     // MARK: Answers
 
-    /// Writes towards the client; flushing is another call.
-    func write(_ bytes: ByteBuffer) {
+    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         context?.write(wrapOutboundOut(bytes), promise: nil)
+        if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
     }
 
     func flush() {

@@ -303,6 +303,7 @@ final class AdmissionGuard: Sendable {
     private func checkOrigin(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) {
         let decision = settings.allowedOrigins.policy.decide(
             origin: head.headers.values(of: "origin"),
+            fetchSite: head.headers.values(of: "sec-fetch-site"),
             host: client.forwardedHost ?? head.headers.first("host") ?? "",
             scheme: client.scheme,
             allowMissing: settings.allowMissingOrigin

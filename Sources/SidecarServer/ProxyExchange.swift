@@ -183,6 +183,7 @@ final class ProxyExchange: BackendExchange {
         isReplyBegun = true
         held = nil
         status = reply.status
+        if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
         keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
         shard.scratch.clear()
@@ -194,6 +195,23 @@ final class ProxyExchange: BackendExchange {
         )
         if framing == .untilClose { keepsAlive = false }
         handler.write(shard.scratch)
+    }
+
+    /// An answer tells channels about what it did; a field that cannot be published does not hold up the answer.
+    private func publishBroadcasts(of reply: HTTPReplyHead) {
+        for field in BroadcastHeader.all(in: reply.headers) {
+            switch field {
+            case .success(let broadcast):
+                shard.metrics.broadcast(result: "published")
+                shard.channels.publish(broadcast.publication, excluding: nil)
+            case .failure(let fault):
+                shard.metrics.broadcast(result: fault.rawValue)
+                shard.logger.warning(
+                    "a Sidesocket-Broadcast was not published",
+                    metadata: ["target": "\(target)", "why": "\(fault.sentence)"]
+                )
+            }
+        }
     }
 
     private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {

@@ -93,6 +93,8 @@ public struct Settings: Sendable, Equatable {
     public var maxHistoryBytes = 64 << 20
     /// Whether the app hears of channels that get or lose their subscribers (`CHANNEL_EVENTS`).
     public var channelEvents = false
+    /// Whether answers that are passed through may publish (`BROADCAST_HEADER`).
+    public var broadcastHeader = true
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
 

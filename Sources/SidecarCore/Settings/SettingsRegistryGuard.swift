@@ -195,7 +195,8 @@ extension SettingsRegistry {
             .limits,
             \.maxCompressionRatio,
             .optionalCount(1...10_000),
-            "How many times as large as on the wire a message may become; a larger one closes with 1009."
+            "How many times as large as on the wire a message may become, its first 256 KiB not counted; a larger one "
+                + "closes with 1009."
         ),
         SettingDefinition(
             "MAX_SEND_BUFFER_BYTES",

@@ -5,6 +5,26 @@ import Testing
 @Suite("HTTP request reader")
 struct HTTPRequestReaderTests {
     @Test(
+        "A body is one of at least one byte, or chunked",
+        arguments: [
+            ("", false), ("Content-Length: 0\r\n", false), ("Content-Length: 000\r\n", false),
+            ("Content-Length: 1\r\n", true), ("Transfer-Encoding: chunked\r\n", true),
+        ]
+    )
+    func bodies(field: String, hasBody: Bool) throws {
+        var reader = HTTPRequestReader(limits: HTTPLimits(maxHeadBytes: 1024, maxHeaders: 10))
+        var bytes = ByteBuffer(string: "GET /ws HTTP/1.1\r\nHost: a\r\n\(field)\r\nframes")
+        reader.append(&bytes)
+        guard case .head(let head) = try reader.next() else {
+            Issue.record("there is no head")
+            return
+        }
+        #expect(head.hasBody == hasBody)
+        // What an upgrade hands on is all that follows the head.
+        #expect(String(buffer: reader.takeRemaining()) == "frames")
+    }
+
+    @Test(
         "A valid request is read as it was meant, however its bytes arrive",
         arguments: [
             (

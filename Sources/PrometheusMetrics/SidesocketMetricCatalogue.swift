@@ -50,6 +50,7 @@ public enum SidesocketMetricCatalogue {
         .counter("messages_dropped_total", "Messages that were received or due, and not delivered, by reason."),
         .gauge("pending_bytes", "Bytes received from clients that the app has not answered yet."),
         .gauge("send_buffer_bytes", "Bytes that wait to be sent to clients."),
+        .gauge("max_total_send_buffer_bytes", "How many may wait before those with the most are treated as slow."),
     ]
 
     private static let webhook: [MetricDescription] = [

@@ -41,6 +41,8 @@ final class AdmissionGuard: Sendable {
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
     private let bytes: GCRA?
+    /// The rate of one connection's pings and pongs; nil for none.
+    let controls: GCRA?
     private let breaches: RateLimitTable?
     private let authenticator: Authenticator?
     /// Who may not come in.
@@ -74,6 +76,7 @@ final class AdmissionGuard: Sendable {
         users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// A guard with other settings that goes on counting the connections that are open.
@@ -101,6 +104,7 @@ final class AdmissionGuard: Sendable {
         users = old.users
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// True when this peer may say who the client is.

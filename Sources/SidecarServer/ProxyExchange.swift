@@ -4,6 +4,14 @@ import SidecarCore
 
 /// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
 final class ProxyExchange: BackendExchange {
+    /// More than this stands between its delimiters instead of being copied there, in bytes.
+    private static let copyThreshold = 4096
+    private static let chunkEnd = {
+        var end = ByteBuffer()
+        ChunkWriter.writeEnd(into: &end)
+        return end
+    }()
+
     private let head: HTTPRequestHead
     private let target: String
     private let client: ClientIdentity
@@ -270,14 +278,18 @@ final class ProxyExchange: BackendExchange {
         handler?.noteProgress()
     }
 
-    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer) -> Void) {
-        var frame = ByteBufferAllocator().buffer(capacity: 20)
-        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &frame)
-        write(frame)
-        write(bytes)
-        frame.clear()
-        ChunkWriter.writeEnd(into: &frame)
-        write(frame)
+    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer, ByteBuffer?) -> Void) {
+        let isCopied = bytes.readableBytes <= Self.copyThreshold
+        var chunk = ByteBufferAllocator().buffer(capacity: 20 + (isCopied ? bytes.readableBytes : 0))
+        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &chunk)
+        if isCopied {
+            chunk.writeImmutableBuffer(bytes)
+            ChunkWriter.writeEnd(into: &chunk)
+            write(chunk, nil)
+        } else {
+            write(chunk, nil)
+            write(bytes, Self.chunkEnd)
+        }
     }
 
     private func record(status: Int) {

@@ -106,7 +106,11 @@ enum Gauges {
         registry.gauge("sidesocket_webhook_in_flight", labels: []) { Double(state.inFlight) }
         registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
         registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
-        registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.unsentBytes) }
+        registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.sendBuffers.held) }
+        let sendLimit = state.sendBuffers.limit
+        registry.gauge("sidesocket_max_total_send_buffer_bytes", labels: []) {
+            sendLimit == Settings.unlimited ? .infinity : Double(sendLimit)
+        }
         for (index, address) in state.appAddresses.enumerated() {
             registry.gauge("sidesocket_breaker_state", labels: [("address", address.name)]) {
                 let addresses = state.appAddresses

@@ -148,6 +148,8 @@ public struct Settings: Sendable, Equatable {
     public var messageRatePerUser: Rate?
     /// Payload bytes of one connection (`BYTE_RATE`); nil when off.
     public var byteRate: Rate?
+    /// Pings and pongs of one connection (`CONTROL_RATE`); nil when off.
+    public var controlRate: Rate? = Rate(50, per: .seconds(1), burst: 200)
     /// What is done with a connection above a rate of messages or bytes (`RATE_LIMIT_ACTION`).
     public var rateLimitAction = RateLimitAction.throttle
 
@@ -167,6 +169,8 @@ public struct Settings: Sendable, Equatable {
     public var maxCompressionRatio: Int? = 100
     /// Unsent bytes per connection (`MAX_SEND_BUFFER_BYTES`).
     public var maxSendBufferBytes = 256 << 10
+    /// The same over the whole process (`MAX_TOTAL_SEND_BUFFER_BYTES`); ``unlimited`` when off.
+    public var maxTotalSendBufferBytes = 256 << 20
     /// What is done with a client that has more to read than that (`SLOW_CLIENT_ACTION`).
     public var slowClientAction = SlowClientAction.close
     /// Time from accept to a complete request head (`HANDSHAKE_TIMEOUT`); ``never`` when off.

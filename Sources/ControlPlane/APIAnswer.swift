@@ -52,9 +52,9 @@ enum APIPath {
         return value
     }
 
-    static func limit(_ text: Substring?) throws -> Int {
+    static func limit(_ text: Substring?, as name: String = "limit") throws -> Int {
         let limit = text.map { Int($0) ?? 0 } ?? 100
-        guard (1...1000).contains(limit) else { throw APIFault.badRequest("limit is a number from 1 to 1000.") }
+        guard (1...1000).contains(limit) else { throw APIFault.badRequest("\(name) is a number from 1 to 1000.") }
         return limit
     }
 

@@ -233,13 +233,11 @@ struct ChannelsAPI: Sendable {
     private func history(_ request: Request, _ context: ControlContext) async throws -> Response {
         let channel = try Self.channel(context)
         let query = request.uri.queryParameters
-        let limit = try APIPath.limit(query["limit"])
-        let after = query["after"].map { UInt64($0) }
-        if let after, after == nil { throw APIFault.badRequest("after is an offset.") }
+        let (part, limit) = try Self.part(query["last"], after: query["after"], limit: query["limit"])
         do throws(ChannelFailure) {
             let history = try await self.connections.history(
                 of: channel,
-                after: after ?? nil,
+                part,
                 epoch: query["epoch"].map(String.init),
                 limit: limit
             )
@@ -247,6 +245,23 @@ struct ChannelsAPI: Sendable {
         } catch {
             throw APIFault(error)
         }
+    }
+
+    /// The newest, or those behind a place.
+    private static func part(
+        _ last: Substring?,
+        after: Substring?,
+        limit: Substring?
+    ) throws -> (HistoryPart, limit: Int) {
+        if let last {
+            guard after == nil, limit == nil else {
+                throw APIFault.badRequest("last stands alone, without after and limit.")
+            }
+            return (.newest, try APIPath.limit(last, as: "last"))
+        }
+        let place = after.map { UInt64($0) }
+        if let place, place == nil { throw APIFault.badRequest("after is an offset.") }
+        return (.after(place ?? nil), try APIPath.limit(limit))
     }
 
     private static func channel(_ context: ControlContext) throws -> ChannelName {

@@ -66,6 +66,7 @@ public enum SidesocketMetricCatalogue {
         .gauge("channels", "Channels that have a subscriber or a history."),
         .gauge("subscriptions", "Memberships of all connections in channels."),
         .counter("publications_total", "Messages that were published to a channel, by who published them."),
+        .counter("broadcasts_total", "Sidesocket-Broadcast headers of passed responses, by what became of them."),
         .counter("deliveries_total", "Published messages at single subscribers, by what became of them."),
         .histogram(
             "publish_duration_seconds",

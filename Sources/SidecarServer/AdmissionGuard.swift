@@ -13,6 +13,18 @@ final class AdmissionGuard: Sendable {
         let address: SharedBucket?
     }
 
+    /// What becomes of a connection when it is counted with those of its address.
+    enum SocketVerdict: Sendable {
+        /// A trusted proxy's, which brings many clients, or one without an address.
+        case notCounted
+        /// It counts until the bucket's `close()`.
+        case counted(SharedBucket)
+        /// Its address has too many.
+        case refused
+    }
+
+    /// Connections of any kind for each WebSocket that an address may have: pages have to load, too.
+    private static let socketsPerWebSocket = 2
     /// Networks that a warning was logged for; a flood of them must not fill the log or the memory.
     private static let maxWarnings = 256
 
@@ -24,6 +36,7 @@ final class AdmissionGuard: Sendable {
     private let connectRateSetting: Rate?
     private let connectFields: RateLimitHeaderFields?
     private let connections: BucketTable<RateLimitKey>
+    private let sockets: BucketTable<RateLimitKey>
     private let users: BucketTable<UserName>
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
@@ -57,6 +70,7 @@ final class AdmissionGuard: Sendable {
         connectRateSetting = settings.connectRatePerIP
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
+        sockets = BucketTable()
         users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
@@ -83,6 +97,7 @@ final class AdmissionGuard: Sendable {
         }
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = old.connections
+        sockets = old.sockets
         users = old.users
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
@@ -91,6 +106,25 @@ final class AdmissionGuard: Sendable {
     /// True when this peer may say who the client is.
     func trusts(peer: IPAddress?, isUnixSocket: Bool) -> Bool {
         settings.trustedProxies.trusts(peer: peer, isUnixSocket: isUnixSocket)
+    }
+
+    /// Counts a connection before anything is read from it.
+    ///
+    /// All are counted, even while the limit is off, so that a reload finds them.
+    ///
+    /// - Parameter peer: Its other end, or whom a PROXY header names; nil for a Unix socket.
+    func countSocket(of peer: IPAddress?) -> SocketVerdict {
+        guard let peer, !settings.trustedProxies.contains(peer) else { return .notCounted }
+        let key = RateLimitKey(peer, ipv6PrefixLength: settings.rateLimitIPv6Prefix)
+        let bucket = sockets.bucket(for: key, now: Self.now())
+        let (limit, overflow) = settings.maxConnectionsPerIP.multipliedReportingOverflow(by: Self.socketsPerWebSocket)
+        if bucket.tryOpen(limit: overflow ? .max : limit) { return .counted(bucket) }
+        if allows(.maxConnectionsPerIP) {
+            _ = bucket.tryOpen(limit: .max)
+            return .counted(bucket)
+        }
+        metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+        return .refused
     }
 
     /// Finds out who sent a request.
@@ -278,6 +312,7 @@ final class AdmissionGuard: Sendable {
     private func checkOrigin(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) {
         let decision = settings.allowedOrigins.policy.decide(
             origin: head.headers.values(of: "origin"),
+            fetchSite: head.headers.values(of: "sec-fetch-site"),
             host: client.forwardedHost ?? head.headers.first("host") ?? "",
             scheme: client.scheme,
             allowMissing: settings.allowMissingOrigin

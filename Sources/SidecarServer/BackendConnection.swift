@@ -142,6 +142,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     func close() {
         timers.cancel(timer)
         pool.forget(self)
+        output.detach()  // nothing more is written, whatever closing leads to
         context?.close(promise: nil)
     }
 

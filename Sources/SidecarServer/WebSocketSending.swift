@@ -39,7 +39,7 @@ extension WebSocketHandler {
 
     var hasUnsent: Bool { unsentBytes > 0 }
 
-    func resume(_ missed: MissedEvents) {}
+    func resume(_ missed: (_ room: Int) -> MissedEvents) {}
 
     /// The frame that others get too, unless the messages of this connection lean on one another.
     private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {

@@ -33,6 +33,12 @@ struct HTTPChunkedDecoder: Sendable {
     /// work and carries nothing.
     private var extensionExcess = 0
     private var trailers = HTTPFieldSection()
+    /// Whether trailers that imitate reserved fields are an error, as they are in requests, or left out.
+    private let refusesImitations: Bool
+
+    init(refusesImitations: Bool) {
+        self.refusesImitations = refusesImitations
+    }
 
     /// The next step, or nil when more bytes are needed; the bytes of every step are taken off the buffer.
     mutating func next(
@@ -122,7 +128,9 @@ struct HTTPChunkedDecoder: Sendable {
         _ buffer: inout ByteBuffer,
         limits: HTTPLimits
     ) throws(HTTPParseError) -> Part? {
-        guard try trailers.readTrailers(buffer, limits: limits) else { return nil }
+        guard try trailers.readTrailers(buffer, limits: limits, refusesImitations: refusesImitations) else {
+            return nil
+        }
         let fields = trailers.finish(&buffer)
         return .end(trailers: fields.isEmpty ? nil : fields)
     }
@@ -133,15 +141,19 @@ extension HTTPFieldSection {
     /// what may not come behind a body.
     fileprivate mutating func readTrailers(
         _ buffer: ByteBuffer,
-        limits: HTTPLimits
+        limits: HTTPLimits,
+        refusesImitations: Bool
     ) throws(HTTPParseError) -> Bool {
         let bytes = buffer.readableBytesUInt8Span
         while let line = try nextLine(in: bytes, cap: limits.maxHeadBytes) {
             if line.isEmpty {
-                removeFields { !HTTPTrailerPolicy.mayBeTrailer($0.name, in: bytes) }
+                removeFields { HTTPTrailerPolicy.verdict($0.name, in: bytes) != .keep }
                 return true
             }
-            _ = try addField(line, in: bytes, maxFields: limits.maxHeaders)
+            let field = try addField(line, in: bytes, maxFields: limits.maxHeaders)
+            if refusesImitations, HTTPTrailerPolicy.verdict(field.name, in: bytes) == .imitation {
+                throw .imitatingTrailer
+            }
         }
         return false
     }

@@ -195,7 +195,7 @@ public protocol ConnectionOperator: Sendable {
     /// What is kept of a channel.
     func history(
         of channel: ChannelName,
-        after: UInt64?,
+        _ part: HistoryPart,
         epoch: String?,
         limit: Int
     ) async throws(ChannelFailure) -> ChannelHistory

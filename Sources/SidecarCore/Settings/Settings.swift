@@ -93,6 +93,8 @@ public struct Settings: Sendable, Equatable {
     public var maxHistoryBytes = 64 << 20
     /// Whether the app hears of channels that get or lose their subscribers (`CHANNEL_EVENTS`).
     public var channelEvents = false
+    /// Whether answers that are passed through may publish (`BROADCAST_HEADER`).
+    public var broadcastHeader = true
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
 
@@ -130,7 +132,7 @@ public struct Settings: Sendable, Equatable {
 
     /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
     public var maxConnections: Int?
-    /// WebSockets of one address at once (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
+    /// WebSockets of one address at once, and half of its connections (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
     public var maxConnectionsPerIP = 100
     /// WebSockets of one user at once (`MAX_CONNECTIONS_PER_USER`); ``unlimited`` when off.
     public var maxConnectionsPerUser = unlimited

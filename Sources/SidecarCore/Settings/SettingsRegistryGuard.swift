@@ -56,7 +56,7 @@ extension SettingsRegistry {
             .limits,
             \.maxConnectionsPerIP,
             .count(1...10_000_000, off: true),
-            "WebSockets of one address at once; the next handshake is answered 429."
+            "WebSockets of one address at once; the next handshake is answered 429. Connections of any kind: twice as many."
         ),
         SettingDefinition(
             "MAX_CONNECTIONS_PER_USER",
@@ -188,7 +188,8 @@ extension SettingsRegistry {
             .limits,
             \.maxCompressionRatio,
             .optionalCount(1...10_000),
-            "How many times as large as on the wire a message may become; a larger one closes with 1009."
+            "How many times as large as on the wire a message may become, its first 256 KiB not counted; a larger one "
+                + "closes with 1009."
         ),
         SettingDefinition(
             "MAX_SEND_BUFFER_BYTES",

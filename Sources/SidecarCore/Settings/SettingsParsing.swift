@@ -62,7 +62,7 @@ extension Settings {
         registry.definitions.map { definition in
             let value = definition.show(self)
             let isDefault = value == definition.show(SettingsRegistry.defaults) && !definition.isRequired
-            let shown = definition.isSecret ? value.map { _ in FaultText.redacted } : value
+            let shown = value.map { definition.isSecret ? FaultText.redacted : FaultText.withoutQuery($0) }
             return (definition.environmentName, shown ?? definition.defaultText, isDefault)
         }
     }

@@ -185,9 +185,22 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        guard bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") else { return }
-        metrics.limited("auto_ban", action: "refused")
-        onAutoBan(.network(network), autoBan.duration)
+        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") {
+        case .added:
+            metrics.limited("auto_ban", action: "refused")
+            onAutoBan(.network(network), autoBan.duration)
+        case .replaced: break
+        case .full: couldNotBan(network)
+        }
+    }
+
+    private func couldNotBan(_ network: IPNetwork) {
+        metrics.limited("ban_table", action: "refused")
+        guard bans.shouldTellOfFullTable() else { return }
+        logger.warning(
+            "an address was not banned: the table of bans has no room for another automatic one",
+            metadata: ["address": "\(network)"]
+        )
     }
 
     /// Decides about a valid handshake before the app is asked.
@@ -342,12 +355,6 @@ final class AdmissionGuard: Sendable {
                     "SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address) if it is your load balancer",
             ]
         )
-    }
-}
-
-extension RateLimitKey {
-    fileprivate var addressKey: AddressKey {
-        AddressKey(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
     }
 }
 

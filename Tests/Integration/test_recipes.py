@@ -314,8 +314,9 @@ def quoted(name):
 def test_a_quoted_name_is_one_channel(shared, name):
     app, edge = shared
     app.on(Reply(204, headers={"Sidesocket-Subscribe": f'{quoted(name)}, "room:2"'}), event="open")
-    edge.websocket()
+    socket = edge.websocket()
     (connection,) = API(edge).connections()
+    socket.close()
     assert sorted(connection["channels"]) == sorted([name, "room:2"])
 
 

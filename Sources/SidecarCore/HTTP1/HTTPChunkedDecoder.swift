@@ -80,7 +80,12 @@ struct HTTPChunkedDecoder: Sendable {
 
     /// Takes the data of chunk after chunk, up to one that is large, the end, a fault, or the last byte.
     private mutating func join(_ buffer: inout ByteBuffer) -> ByteBuffer {
-        let bytes = buffer.readableBytesUInt8Span
+        let (joined, used) = join(buffer.readableBytesUInt8Span)
+        buffer.moveReaderIndex(forwardBy: used)
+        return ByteBuffer(bytes: joined)
+    }
+
+    private mutating func join(_ bytes: Span<UInt8>) -> (data: [UInt8], used: Int) {
         var joined: [UInt8] = []
         joined.reserveCapacity(bytes.count / 4)
         var index = 0
@@ -103,8 +108,7 @@ struct HTTPChunkedDecoder: Sendable {
         } catch {
             failure = error
         }
-        buffer.moveReaderIndex(forwardBy: index)
-        return ByteBuffer(bytes: joined)
+        return (joined, index)
     }
 
     /// Reads on from the end of a chunk to the beginning of one of at most 15 bytes, if all of that is there and nothing

@@ -122,7 +122,9 @@ def test_dropping_brings_each_down_to_its_share_and_closes_nobody(app, sidesocke
         for text in texts:
             api.want(200, "POST", "/v1/channels/all/messages", text, {"Content-Type": "text/plain"})
             assert reader.message() == text
-    assert watch.most <= 2 * MB + 2 * 60 * 300
+    # What one turn of a loop brings counts before room is made for it: here a message for each.
+    assert watch.most <= 2 * MB + 60 * 8_300
+    assert edge.metric("send_buffer_bytes") <= 2 * MB
     assert slow(edge, action) > 60 * 10 and slow(edge) == 0
     assert edge.metric("connections") == 61
     # Each still has something, whole messages in order.
@@ -193,7 +195,7 @@ def test_event_streams_count_as_well(app, sidesocket):
             text = f"{number:04d} " + "x" * 8_000
             API(edge).want(200, "POST", "/v1/channels/all/messages", text, {"Content-Type": "text/plain"})
             assert reader.event() == ("message", text)
-    assert watch.most <= MB + 2 * 60 * 300
+    assert watch.most <= MB + 60 * 8_300
     assert slow(edge) > 20
     for stream in streams:
         stream.close()

@@ -111,7 +111,7 @@ public final class EdgeService: Service {
         live.withLock { $0.shards = shards }
         let listeners = try await bind(settings, on: group, shards: shards)
         for listener in listeners {
-            logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
+            logger.notice("listening", metadata: ["address": "\(listener.localAddress?.written ?? "?")"])
         }
         await shards.forFirst {
             $0.watchHealth()
@@ -265,8 +265,8 @@ public final class EdgeService: Service {
         logger.notice(
             "events of an earlier process are delivered",
             metadata: [
-                "connections": "\(connections.count)",
-                "messages": "\(connections.reduce(0) { $0 + $1.messages.count })",
+                "connections": .stringConvertible(connections.count),
+                "messages": .stringConvertible(connections.reduce(0) { $0 + $1.messages.count }),
             ]
         )
         await shards.spread(connections) { shard, connection in
@@ -299,7 +299,7 @@ public final class EdgeService: Service {
         let occupancy = state.channels.occupancy
         state.beginDrain()
         occupancy?.flush()
-        logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
+        logger.notice("draining", metadata: ["connections": .stringConvertible(state.sockets)])
         // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
@@ -311,11 +311,11 @@ public final class EdgeService: Service {
         state.gate.stop()
         let left = await shards.sum { $0.endNow() }
         if left > 0 {
-            logger.error("close events were not delivered", metadata: ["count": "\(left)"])
+            logger.error("close events were not delivered", metadata: ["count": .stringConvertible(left)])
         }
         if let untold = occupancy?.untold, untold > 0 {
             metrics.messagesDropped(untold, reason: "channel_event_undelivered")
-            logger.error("events of channels were not delivered", metadata: ["count": "\(untold)"])
+            logger.error("events of channels were not delivered", metadata: ["count": .stringConvertible(untold)])
         }
         if state.outbox?.close() == false { logger.error("the outbox could not be written to its end") }
         logger.notice("drained")
@@ -347,7 +347,7 @@ struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
     let cause: any Error
 
-    var description: String { "cannot listen on \(address): \(cause)" }
+    var description: String { "cannot listen on \(address): \(PlainError.sentence(for: cause))" }
 }
 
 /// Finds the shard of an event loop, and asks all of them.

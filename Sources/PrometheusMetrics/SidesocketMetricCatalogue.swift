@@ -61,6 +61,8 @@ public enum SidesocketMetricCatalogue {
         .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
         .gauge("webhook_in_flight", "Event requests that the app is working on now."),
         .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),
+        .gauge("outbox_failing", "1 while what is owed to the app cannot be written to OUTBOX_DIR, else 0."),
+        .gauge("outbox_buffered_bytes", "Bytes of messages that are not on disk yet."),
     ]
 
     private static let channels: [MetricDescription] = [

@@ -340,21 +340,21 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
     }
 
-    /// The drain is over: what has not been delivered never will be.
+    /// The drain is over: what has not been delivered is left to the next process, or never will be.
     func abandon() {
         leaveQueue()
         retryTimer.cancel(in: shard.timers)
+        let isKept = machine.wasAccepted && shard.state.outboxIsWritable == true
+        let level = isKept ? Logger.Level.notice : .error
+        var owed = machine.discardQueue()
         if let underWay, !machine.isQuiet {
-            log(.timeout, underWay, level: .error, "drain timeout: an event was not delivered")
+            if underWay.kind == .message || underWay.kind == .close { owed += underWay.count }
+            log(.timeout, underWay, level: level, "drain timeout: an event was not delivered")
         }
-        let isOwedClose: Bool
-        if underWay?.kind == .close { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
-        let dropped =
-            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.count ?? 1)
-            + (isOwedClose ? 1 : 0)
-        shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
-        if isOwedClose {
-            shard.logger.error(
+        if underWay?.kind != .close, machine.wasAccepted {
+            owed += 1
+            shard.logger.log(
+                level: level,
                 "drain timeout: the close event was not delivered",
                 metadata: [
                     "connection": "\(id)", "client": "\(clientAddress)",
@@ -362,6 +362,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 ]
             )
         }
+        // What is on disk comes with the next start.
+        if !isKept { shard.metrics.messagesDropped(owed, reason: "drain_timeout") }
         let transport = transport
         if machine.isRunning {
             end(code: 1012, reason: "the server is restarting", initiator: .server)

@@ -85,6 +85,11 @@ public final class ServerState: Sendable {
         }
     }
 
+    /// Whether what is owed to the app can be written to `OUTBOX_DIR`; nil without it.
+    public var outboxIsWritable: Bool? { outbox.map { !$0.isFailing } }
+    /// Bytes of messages that are not on disk yet.
+    public var outboxBytesBuffered: Int { outbox?.bytesBuffered ?? 0 }
+
     /// False when the descriptors that are left are needed for connections to the app.
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
 

@@ -89,6 +89,7 @@ extension Readiness {
             apps: state.appAddresses.map {
                 App(address: $0.name, breaker: $0.breaker.word, isDown: $0.isDown, inFlight: $0.inFlight)
             },
+            outboxWritable: state.outboxIsWritable,
             connections: state.sockets,
             maxConnections: state.maxConnections,
             inFlight: state.inFlight,
@@ -117,6 +118,8 @@ enum Gauges {
                 return addresses.indices.contains(index) ? Double(addresses[index].breaker.rawValue) : 0
             }
         }
+        registry.gauge("sidesocket_outbox_failing", labels: []) { state.outboxIsWritable == false ? 1 : 0 }
+        registry.gauge("sidesocket_outbox_buffered_bytes", labels: []) { Double(state.outboxBytesBuffered) }
         registry.gauge("sidesocket_channels", labels: []) { Double(state.channelCount) }
         registry.gauge("sidesocket_subscriptions", labels: []) { Double(state.subscriptions) }
         registry.gauge("sidesocket_history_bytes", labels: []) { Double(state.historyBytes) }

@@ -81,7 +81,7 @@ extension ControlAddress {
 
 extension Readiness {
     /// What `/readyz` tells, read off the public side.
-    init(_ state: ServerState) {
+    init(_ state: ServerState, needsApp: Bool) {
         self.init(
             listening: state.isListening,
             draining: state.isDraining,
@@ -97,6 +97,7 @@ extension Readiness {
             pendingBytes: state.pendingBytes.held,
             maxPendingBytes: state.pendingBytes.limit
         )
+        self.needsApp = needsApp
     }
 }
 

@@ -122,7 +122,7 @@ let refusalsLimited = Counter(
 let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
-    readiness: { Readiness(edge.state) },
+    readiness: { Readiness(edge.state, needsApp: settings.readyNeedsApp) },
     token: settings.controlToken,
     drain: { drainRequest.make() },
     connections: edge.connections,

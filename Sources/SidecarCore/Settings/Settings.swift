@@ -196,6 +196,8 @@ public struct Settings: Sendable, Equatable {
     public var outboxDirectory: String?
     /// The path of the app's own health check (`APP_HEALTH_PATH`); nil for none.
     public var appHealthPath: String?
+    /// Whether `/readyz` is 503 while no address of the app passes it (`READY_NEEDS_APP`).
+    public var readyNeedsApp = false
     /// The time between two of them (`APP_HEALTH_INTERVAL`).
     public var appHealthInterval = TimeAmount.seconds(5)
     /// Messages in one request at most (`WEBHOOK_BATCH`); nil when each has its own.

@@ -53,8 +53,14 @@ struct BroadcastHeaderTests {
         )
         #expect(try read("a " + String(repeating: "x", count: BroadcastHeader.maxBytes - 1)) == "too_long")
         let bytes: [UInt8] = [0x61, 0x20, 0xFF]
-        #expect(throws: BroadcastHeader.Fault.malformed) {
-            try bytes.withUnsafeBytes { bytes throws(BroadcastHeader.Fault) in _ = try BroadcastHeader(bytes) }
+        let fault = bytes.withUnsafeBytes { bytes -> BroadcastHeader.Fault? in
+            do throws(BroadcastHeader.Fault) {
+                _ = try BroadcastHeader(bytes)
+                return nil
+            } catch {
+                return error
+            }
         }
+        #expect(fault == .malformed)
     }
 }

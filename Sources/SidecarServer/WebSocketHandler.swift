@@ -64,21 +64,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         self.shard = shard
         self.isEncrypted = isEncrypted
         output = SocketOutput(queue: shard.flushes)
-        let settings = shard.configuration.settings
-        let limits = MessageLimits(
-            maxMessageBytes: settings.maxMessageBytes,
-            maxFragments: settings.maxFragments,
-            maxCompressionRatio: settings.maxCompressionRatio
-        )
-        if let deflate {
-            reader = MessageReader(limits: limits, deflate: deflate, codecs: shard.codecs)
-            compressor = MessageCompressor(
-                deflate: deflate,
+        reader = shard.messageReader(deflate)
+        compressor = deflate.map {
+            MessageCompressor(
+                deflate: $0,
                 codecs: shard.codecs,
-                minimumBytes: settings.compressionMinBytes
+                minimumBytes: shard.configuration.settings.compressionMinBytes
             )
-        } else {
-            reader = MessageReader(limits: limits)
         }
     }
 
@@ -196,7 +188,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
         do {
             while phase == .open || phase == .awaitingClose {
-                if phase == .open, mustPauseReading { break }
+                if phase == .open, mustPauseReading {
+                    if bytes.readableBytes > 0 { session.inputWaits() }
+                    break
+                }
                 guard let event = try reader.next(from: &bytes) else { break }
                 if case .message = event {
                     sawMessage = true
@@ -281,6 +276,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         FrameEncoder.write(.pong, payload: payload, into: &frame)
         write(frame)
     }
+
+    var hasInputWaiting: Bool { input != nil || phase == .open && output.hasInput }
 
     func resumeReading() {
         if phase == .leftover { return takeLeftover() }

@@ -46,9 +46,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     var allowance: MessageAllowance
     /// True while a rate keeps it from taking more.
     var isThrottled = false
-    var throttle: TimerEntry?
+    var throttle: SessionThrottle?
     private var accountedBytes = 0
     private var isWaitingForBudget = false
+    /// True while nobody has been told that something waits for the process-wide budget.
+    var isBudgetWaitUncounted = false
 
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
@@ -168,7 +170,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     func leaveSeats() {
-        if let throttle { shard.timers.cancel(throttle) }
+        if let throttle { shard.timers.cancel(throttle.entry) }
         throttle = nil
         cancelIdentityTimers()
         if let seat { shard.admission.leave(seat) }
@@ -203,7 +205,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
-            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            isBudgetWaitUncounted = true
             shard.waitForBudget(self)
         }
         return true
@@ -224,6 +226,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Somebody has given bytes back to the process-wide budget.
     func budgetMayBeFree() {
         isWaitingForBudget = false
+        lookForInput()
+        isBudgetWaitUncounted = false
         transport?.resumeReading()
     }
 

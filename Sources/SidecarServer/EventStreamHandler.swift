@@ -193,6 +193,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     var hasUnsent: Bool { unsentBytes > 0 }
+    var hasInputWaiting: Bool { false }
 
     /// An event with its place, in memory that is used again and again unless it is large.
     private func write(_ text: ByteBuffer, at cursor: StreamCursor?) {

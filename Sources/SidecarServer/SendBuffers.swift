@@ -16,7 +16,7 @@ protocol SendBufferHolder: AnyObject {
 ///
 /// Only slow clients come here: who takes what it gets holds nothing.
 final class SendBuffers {
-    /// The time between two looks at a total that is exceeded: what one look does shows at the next.
+    /// The time after a look that could not help, since others hold too much, until the next.
     private static let pause = TimeAmount.milliseconds(20)
     /// The time between two looks for those whose connections all belong to other loops.
     private static let watch = TimeAmount.milliseconds(100)
@@ -24,7 +24,8 @@ final class SendBuffers {
     private let budget: SendBudget
     private let eventLoop: any EventLoop
     private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
-    private var relievedAt: NIODeadline?
+    /// When nobody here held more than its share though all together did.
+    private var helplessAt: NIODeadline?
     private var isDue = false
     private var isWatching = false
 
@@ -55,7 +56,7 @@ final class SendBuffers {
     private func relieveSoon() {
         guard !isDue else { return }
         isDue = true
-        let since = relievedAt.map { NIODeadline.now() - $0 } ?? Self.pause
+        let since = helplessAt.map { NIODeadline.now() - $0 } ?? Self.pause
         if since >= Self.pause {
             eventLoop.assumeIsolated().execute { self.relieve() }
         } else {
@@ -63,10 +64,10 @@ final class SendBuffers {
         }
     }
 
-    /// Treats those as slow that hold the most, until the total is kept or nobody here holds more than its share.
+    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
     private func relieve() {
         isDue = false
-        relievedAt = .now()
+        defer { helplessAt = budget.isExceeded ? NIODeadline.now() : nil }
         // Some have taken more than they were seen to.
         for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
         guard budget.isExceeded else { return }
@@ -75,7 +76,7 @@ final class SendBuffers {
             .filter { $0.bytes > share }
             .sorted { $0.bytes > $1.bytes }
         for (holder, _) in largest {
-            guard budget.isExceeded else { return }
+            guard budget.isTight else { return }
             holder.giveUpUnsent(beyond: share)
         }
     }

@@ -86,7 +86,9 @@ def test_pages_load_beside_as_many_websockets_as_allowed(start):
     for page in pages:
         page.sock.close()
     # A WebSocket that goes makes room as well.
-    sockets.pop().close()
+    last = sockets.pop()
+    last.close()
+    last.sock.close()
     eventually(lambda: edge.metric("connections") == 2, "it has left")
     check_room(edge, ROOM - 2)
 
@@ -118,6 +120,7 @@ def refused_handshake(edge, guest):
 def websocket(edge, guest):
     assert guest.shake().status == 101
     guest.close()
+    guest.sock.close()
 
 
 def vanished_websocket(edge, guest):

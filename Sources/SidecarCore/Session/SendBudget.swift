@@ -23,6 +23,9 @@ public final class SendBudget: Sendable {
     public var holders: Int { connections.load(ordering: .relaxed) }
     /// True when more waits than may.
     public var isExceeded: Bool { held > limit }
+    /// True until a sixteenth of the limit is free: when room is made it is made for several, since to find those who
+    /// hold the most is work.
+    public var isTight: Bool { held > limit - limit / 16 }
     /// What each connection could hold if all that hold something held the same, in bytes.
     public var share: Int { limit / max(holders, 1) }
 

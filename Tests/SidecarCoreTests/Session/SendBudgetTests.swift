@@ -31,6 +31,12 @@ struct SendBudgetTests {
         #expect(budget(of: 100, [bytes]).isExceeded == isExceeded)
     }
 
+    @Test("room is made until a sixteenth of it is free", arguments: [(150, false), (151, true)])
+    func tight(bytes: Int, isTight: Bool) {
+        #expect(budget(of: 160, [bytes]).isTight == isTight)
+        #expect(!budget(of: .max, [bytes]).isTight)
+    }
+
     @Test("the share is what each could hold if all held the same")
     func share() {
         #expect(budget(of: 100, []).share == 100)

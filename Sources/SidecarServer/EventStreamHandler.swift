@@ -135,7 +135,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
         case .close:
             shard.metrics.slowClient(action: decision.action.rawValue)
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: 1008, reason: "the client reads too slowly")
+            session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
             return false
         }
     }
@@ -250,7 +250,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
         let policy = shard.configuration.heartbeat
         if let age = policy.maxAge, now - openedAt >= scaled(age) {
             shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: 1001, reason: "the connection is old; connect again")
+            session.close(code: 1001, reason: "the connection is old; connect again", for: .maxAge)
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {

@@ -157,7 +157,7 @@ extension WebSocketHandler {
             shard.metrics.slowClient(action: decision.action.rawValue)
             isTooSlow = true
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+            session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
             return false
         }
     }

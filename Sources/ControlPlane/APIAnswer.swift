@@ -32,6 +32,14 @@ struct APIFault: ProblemError {
     }
 }
 
+extension APIFault {
+    /// A body that is of no use.
+    init(_ fault: BodyFault) {
+        let status: HTTPResponse.Status = fault.isOfType ? .unsupportedMediaType : .badRequest
+        self.init(status: status, detail: fault.sentence, outcome: .badRequest)
+    }
+}
+
 /// Reads the parts of a request to the API.
 enum APIPath {
     static func parameter(_ name: String, _ context: ControlContext) throws -> String {
@@ -50,8 +58,9 @@ enum APIPath {
         return limit
     }
 
-    static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
+    static func body(of request: Request, _ context: ControlContext, upTo limit: Int) async throws -> ByteBuffer {
         do {
+            context.wantsBody()
             return try await request.body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw APIFault.tooLarge

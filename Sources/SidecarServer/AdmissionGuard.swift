@@ -13,6 +13,18 @@ final class AdmissionGuard: Sendable {
         let address: SharedBucket?
     }
 
+    /// What becomes of a connection when it is counted with those of its address.
+    enum SocketVerdict: Sendable {
+        /// A trusted proxy's, which brings many clients, or one without an address.
+        case notCounted
+        /// It counts until the bucket's `close()`.
+        case counted(SharedBucket)
+        /// Its address has too many.
+        case refused
+    }
+
+    /// Connections of any kind for each WebSocket that an address may have: pages have to load, too.
+    private static let socketsPerWebSocket = 2
     /// Networks that a warning was logged for; a flood of them must not fill the log or the memory.
     private static let maxWarnings = 256
 
@@ -24,10 +36,13 @@ final class AdmissionGuard: Sendable {
     private let connectRateSetting: Rate?
     private let connectFields: RateLimitHeaderFields?
     private let connections: BucketTable<RateLimitKey>
+    private let sockets: BucketTable<RateLimitKey>
     private let users: BucketTable<UserName>
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
     private let bytes: GCRA?
+    /// The rate of one connection's pings and pongs; nil for none.
+    let controls: GCRA?
     private let breaches: RateLimitTable?
     private let authenticator: Authenticator?
     /// Who may not come in.
@@ -57,9 +72,11 @@ final class AdmissionGuard: Sendable {
         connectRateSetting = settings.connectRatePerIP
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
+        sockets = BucketTable()
         users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// A guard with other settings that goes on counting the connections that are open.
@@ -83,14 +100,35 @@ final class AdmissionGuard: Sendable {
         }
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = old.connections
+        sockets = old.sockets
         users = old.users
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// True when this peer may say who the client is.
     func trusts(peer: IPAddress?, isUnixSocket: Bool) -> Bool {
         settings.trustedProxies.trusts(peer: peer, isUnixSocket: isUnixSocket)
+    }
+
+    /// Counts a connection before anything is read from it.
+    ///
+    /// All are counted, even while the limit is off, so that a reload finds them.
+    ///
+    /// - Parameter peer: Its other end, or whom a PROXY header names; nil for a Unix socket.
+    func countSocket(of peer: IPAddress?) -> SocketVerdict {
+        guard let peer, !settings.trustedProxies.contains(peer) else { return .notCounted }
+        let key = RateLimitKey(peer, ipv6PrefixLength: settings.rateLimitIPv6Prefix)
+        let bucket = sockets.bucket(for: key, now: Self.now())
+        let (limit, overflow) = settings.maxConnectionsPerIP.multipliedReportingOverflow(by: Self.socketsPerWebSocket)
+        if bucket.tryOpen(limit: overflow ? .max : limit) { return .counted(bucket) }
+        if allows(.maxConnectionsPerIP) {
+            _ = bucket.tryOpen(limit: .max)
+            return .counted(bucket)
+        }
+        metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+        return .refused
     }
 
     /// Finds out who sent a request.
@@ -147,9 +185,22 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        guard bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") else { return }
-        metrics.limited("auto_ban", action: "refused")
-        onAutoBan(.network(network), autoBan.duration)
+        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") {
+        case .added:
+            metrics.limited("auto_ban", action: "refused")
+            onAutoBan(.network(network), autoBan.duration)
+        case .replaced: break
+        case .full: couldNotBan(network)
+        }
+    }
+
+    private func couldNotBan(_ network: IPNetwork) {
+        metrics.limited("ban_table", action: "refused")
+        guard bans.shouldTellOfFullTable() else { return }
+        logger.warning(
+            "an address was not banned: the table of bans has no room for another automatic one",
+            metadata: ["address": "\(network)"]
+        )
     }
 
     /// Decides about a valid handshake before the app is asked.
@@ -265,6 +316,7 @@ final class AdmissionGuard: Sendable {
     private func checkOrigin(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) {
         let decision = settings.allowedOrigins.policy.decide(
             origin: head.headers.values(of: "origin"),
+            fetchSite: head.headers.values(of: "sec-fetch-site"),
             host: client.forwardedHost ?? head.headers.first("host") ?? "",
             scheme: client.scheme,
             allowMissing: settings.allowMissingOrigin
@@ -303,12 +355,6 @@ final class AdmissionGuard: Sendable {
                     "SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address) if it is your load balancer",
             ]
         )
-    }
-}
-
-extension RateLimitKey {
-    fileprivate var addressKey: AddressKey {
-        AddressKey(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
     }
 }
 

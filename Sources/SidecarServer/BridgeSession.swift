@@ -36,7 +36,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     // Who the client is.
     private(set) var user: UserName?
-    private var state: String?
+    private(set) var state: String?
     /// The fields that say so.
     var identity: ByteBuffer?
     /// What tokens say of the client, and timers for it; nil for most.
@@ -261,7 +261,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Makes the fields anew that say who the client is.
     func writeIdentity() {
         identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
-        shard.state.outbox?.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
+        noteIdentity()
     }
 
     /// From now on the connection counts with those of this user; false when the user may have no more.

@@ -8,7 +8,7 @@ import WebSocketProtocol
 ///
 /// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
 /// 101, and every refusal, is the last one of the connection.
-final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, TimerOwner {
+final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -18,6 +18,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         case readingHead
         /// The app decides about a handshake.
         case upgrading(UpgradeAttempt)
+        /// The body of a request is read before the app gets it.
+        case inspecting(BodyInspection)
         /// A request is with the app.
         case proxying(ProxyExchange)
         /// The last answer is out; input is discarded until the client ends too.
@@ -48,6 +50,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     var hasLeft = false
     var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
     private var isClosingSoon = false
+    private var accountedUnsent = 0
 
     init(shard: LoopShard) {
         self.shard = shard
@@ -58,7 +61,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     var isBusy: Bool {
         switch phase {
         case .readingHead, .gone: false
-        case .upgrading, .proxying, .lingering: true
+        case .upgrading, .inspecting, .proxying, .lingering: true
         }
     }
 
@@ -72,6 +75,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func handlerRemoved(context: ChannelHandlerContext) {
         shard.remove(self)
         shard.timers.cancel(timer)
+        accountUnsent(0)
         if !hasBegun { shard.state.descriptors.adjust(by: -1) }  // it ended before it was up
         self.context = nil
     }
@@ -88,6 +92,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.insert(self)
         armTimer(after: shard.configuration.settings.handshakeTimeout)
         notePeer(context.remoteAddress)
+        guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited("max_connections", action: "refused")
             refuse(
@@ -99,6 +104,23 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
                 ),
                 handshake: .connectionLimit
             )
+        }
+    }
+
+    /// Counts the connection with those of its address; false when that has too many, and the connection closes without
+    /// an answer.
+    private func countSocket(_ context: ChannelHandlerContext) -> Bool {
+        switch shard.admission.countSocket(of: peer) {
+        case .notCounted:
+            return true
+        case .counted(let bucket):
+            // Whatever ends the connection, and whichever handler is there by then.
+            context.channel.closeFuture.whenComplete { _ in bucket.close() }
+            return true
+        case .refused:
+            phase = .lingering
+            endNow()
+            return false
         }
     }
 
@@ -125,12 +147,14 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             isUnixPeer = false
             isNamedByProxy = true
             client = ClientIdentity(address: "\(source)", scheme: scheme.rawValue)
+            _ = countSocket(context)
         case .refused(let why): rejectProxyHeader(why)
         }
     }
 
     /// Without its header nobody can say who the client is, and it would not understand an answer in HTTP either.
     private func rejectProxyHeader(_ why: String) {
+        guard case .readingHead = phase else { return }
         shard.metrics.httpRefused("proxy_protocol")
         shard.logger.warning("PROXY header refused", metadata: ["peer": "\(client.address)", "why": "\(why)"])
         phase = .lingering
@@ -140,7 +164,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch phase {
         case .lingering, .gone: return
-        case .readingHead, .upgrading, .proxying: break
+        case .readingHead, .upgrading, .inspecting, .proxying: break
         }
         var bytes = unwrapInboundIn(data)
         reader.append(&bytes)
@@ -156,6 +180,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { accountUnsent(0) }
         if case .proxying(let exchange) = phase {
             exchange.clientWritabilityChanged(isWritable: context.channel.isWritable)
         }
@@ -172,10 +197,11 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.state.socketClosed(hasLeft: hasLeft)
         shard.remove(self)
         shard.timers.cancel(timer)
+        accountUnsent(0)
         switch ended {
         case .proxying(let exchange): exchange.clientGone()
         case .upgrading(let attempt): attempt.clientGone()
-        case .readingHead, .lingering, .gone: break
+        case .readingHead, .inspecting, .lingering, .gone: break
         }
         context.fireChannelInactive()
     }
@@ -184,7 +210,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     private var wantsInput: Bool {
         switch phase {
-        case .readingHead, .lingering, .gone: true
+        case .readingHead, .inspecting, .lingering, .gone: true
         case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
         case .proxying(let exchange):
             if exchange.isRequestWhole {
@@ -224,6 +250,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             }
             received(head)
             return true
+        case .inspecting(let inspection):
+            return try inspect(inspection)
         case .proxying(let exchange):
             guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
             switch part {
@@ -263,17 +291,50 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             upgrade(head, resolved)
         case .eventStream:
             openStream(head, resolved)
-        case .passThrough(let target, let closeAfterwards):
-            let exchange = ProxyExchange(
-                head: head,
-                target: target,
-                client: client,
-                keepAlive: head.keepAlive && !closeAfterwards,
-                handler: self
-            )
-            phase = .proxying(exchange)
-            exchange.start()
+        case .passThrough(let target, let closeAfterwards, let inspects):
+            let keepAlive = head.keepAlive && !closeAfterwards
+            if inspects {
+                beginInspection(head, target: target, keepAlive: keepAlive)
+            } else {
+                passOn(ProxyExchange(head: head, target: target, client: client, keepAlive: keepAlive, handler: self))
+            }
         }
+    }
+
+    private func passOn(_ exchange: ProxyExchange) {
+        phase = .proxying(exchange)
+        exchange.start()
+    }
+
+    // MARK: Bodies that may be events
+
+    private func beginInspection(_ head: HTTPRequestHead, target: String, keepAlive: Bool) {
+        let budget = shard.state.assemblyBytes
+        phase = .inspecting(BodyInspection(head: head, target: target, keepAlive: keepAlive, budget: budget))
+        armTimer(after: ServerConfiguration.clientStall)
+        if head.expectsContinue {
+            write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"))
+            flush()
+        }
+    }
+
+    /// Takes the next part of a body; false when there is none.
+    private func inspect(_ inspection: BodyInspection) throws(HTTPParseError) -> Bool {
+        guard let part = try reader.next() else { return false }
+        switch part {
+        case .head: return false  // the reader gives a head only behind an end
+        case .body(let bytes):
+            armTimer(after: ServerConfiguration.clientStall)
+            if let refusal = inspection.append(bytes) { refuse(refusal) }
+        case .end(let trailers):
+            shard.timers.cancel(timer)
+            if let refusal = StructuredEvents.refusal(of: inspection.body) {
+                refuse(refusal)
+            } else {
+                passOn(ProxyExchange(inspection, trailers: trailers, client: client, handler: self))
+            }
+        }
+        return true
     }
 
     /// Refused handshakes count against the rate of handshakes too.
@@ -305,13 +366,16 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     // MARK: Answers
 
-    /// Writes towards the client; flushing is another call.
-    func write(_ bytes: ByteBuffer) {
+    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         context?.write(wrapOutboundOut(bytes), promise: nil)
+        if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
     }
 
     func flush() {
         context?.flush()
+        // Of what is below the mark nobody tells when it has gone.
+        if !isClientWritable { accountUnsent(unsentBytes) }
     }
 
     var isClientWritable: Bool { context?.channel.isWritable ?? false }
@@ -388,9 +452,12 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     /// Whoever still waits for an answer gets one from us.
     func drainIsOver() {
-        if case .proxying(let exchange) = phase, !exchange.isReplyBegun {
+        switch phase {
+        case .proxying(let exchange) where !exchange.isReplyBegun:
             exchange.clientGone()
             refuse(.draining)
+        case .inspecting: refuse(.draining)
+        case .readingHead, .upgrading, .proxying, .lingering, .gone: break
         }
         endNow()
     }
@@ -422,9 +489,11 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             exchange.clientGone()
             endNow()
         case .lingering:
-            let unsent = try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
-            if flushWatch.isProgressing(unsentBytes: unsent ?? 0, at: now) { return now + ServerConfiguration.linger }
+            if flushWatch.isProgressing(unsentBytes: unsentBytes, at: now) { return now + ServerConfiguration.linger }
             endNow()
+        case .inspecting:
+            refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: "timeout"))
+            return now + ServerConfiguration.linger
         case .upgrading(let attempt):
             attempt.admissionTimedOut()
             if case .lingering = phase { return now + ServerConfiguration.linger }
@@ -432,6 +501,25 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             break
         }
         return nil
+    }
+
+    // MARK: What the client does not take
+
+    var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
+    func accountUnsent(_ bytes: Int) {
+        let old = accountedUnsent
+        guard bytes != old else { return }
+        accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
+    }
+
+    /// Half an answer cannot be dropped: the connection is.
+    func giveUpUnsent(beyond share: Int) {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        if case .proxying(let exchange) = phase { exchange.clientGone() }
+        context?.closeAtOnce()
+        accountUnsent(0)
     }
 
     func armTimer(after delay: TimeAmount) {

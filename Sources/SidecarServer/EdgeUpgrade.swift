@@ -156,7 +156,7 @@ extension UpgradeRequest {
             version: head.headers.values(of: "sec-websocket-version"),
             protocols: head.headers.values(of: "sec-websocket-protocol"),
             extensions: head.headers.values(of: "sec-websocket-extensions"),
-            hasBody: head.framing != .none
+            hasBody: head.hasBody
         )
     }
 }

@@ -5,7 +5,7 @@ import SidecarCore
 /// The one handler of a client's event stream: events out, nothing in.
 ///
 /// What a message means is the session's affair, as with ``WebSocketHandler``.
-final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwner {
+final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -115,11 +115,12 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
             return true
         }
         let settings = shard.configuration.settings
+        let byteCount = text.readableBytes + Outbox.messageOverhead
         let decision = outbox.makeRoom(
-            for: text.readableBytes + Outbox.messageOverhead,
+            for: byteCount,
             of: channel,
             beside: output.unsentBytes,
-            limit: settings.maxSendBufferBytes,
+            limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
         for _ in 0..<decision.dropped { noteDropped(decision.action) }
@@ -133,11 +134,29 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
             noteDropped(decision.action)
             return false
         case .close:
-            shard.metrics.slowClient(action: decision.action.rawValue)
-            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+            shard.metrics.messagesDropped(1, reason: "slow_client")
+            closeAsTooSlow()
+            accountUnsent(unsentBytes)
             return false
         }
+    }
+
+    private func closeAsTooSlow() {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+    }
+
+    /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
+    func giveUpUnsent(beyond share: Int) {
+        if !isEnding {
+            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
+            if unsentBytes <= share { return accountUnsent(unsentBytes) }
+            closeAsTooSlow()
+        }
+        context?.closeAtOnce()
+        accountUnsent(0)
     }
 
     private func noteDropped(_ action: SlowSubscriberAction) {
@@ -207,11 +226,13 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
         output.flush()
     }
 
-    private var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+    var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
 
-    private func accountUnsent(_ bytes: Int) {
-        if bytes != accountedUnsent { shard.state.adjustUnsent(by: bytes - accountedUnsent) }
+    func accountUnsent(_ bytes: Int) {
+        let old = accountedUnsent
+        guard bytes != old else { return }
         accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
     }
 
     // MARK: The end

@@ -18,7 +18,7 @@ enum MetricSeries {
             ("handshake_queue", ["refused"]), ("handshake_timeout", ["refused"]), ("breaker", ["refused"]),
             ("message_assembly_timeout", ["closed"]), ("client_idle_timeout", ["closed"]),
             ("max_connection_age", ["closed"]), ("token_expiry", ["closed"]), ("ban", ["refused", "closed"]),
-            ("auto_ban", ["refused"]),
+            ("auto_ban", ["refused"]), ("ban_table", ["refused"]),
         ]
         + ProtocolViolation.allCases.filter { $0.closeCode == .tooBig }.map { ($0.name, ["closed"]) }
         + DryRunLimit.allCases.map { ($0.rawValue, actions(of: $0)) }
@@ -26,6 +26,7 @@ enum MetricSeries {
     private static func actions(of limit: DryRunLimit) -> [String] {
         switch limit {
         case .allowedOrigins, .maxConnectionsPerIP, .maxConnectionsPerUser, .connectRatePerIP: ["refused", "dry_run"]
+        case .controlRate: ["throttled", "dry_run"]
         case .messageRate, .messageRatePerIP, .messageRatePerUser, .byteRate: ["throttled", "closed", "dry_run"]
         }
     }
@@ -37,14 +38,17 @@ enum MetricSeries {
 
     static let refusalReasons = [
         "bad_request", "bad_handshake", "path", "method", "origin", "subprotocol", "auth", "ban", "webhook_path",
-        "reserved_header", "forged_event", "timeout", "client_stalled", "connection_limit", "rate_limited",
+        "reserved_header", "forged_event", "malformed_event", "unreadable_event", "event_too_large", "body_budget",
+        "timeout", "client_stalled", "connection_limit", "rate_limited",
         "proxy_protocol", "draining", "app_unreachable", "app_timeout", "app_bad_reply", "app_failed",
     ]
 
     static let outcomes = ["2xx", "3xx", "4xx", "5xx", "timeout", "connect_error", "bad_reply"]
 
     /// How connections end, for each cause the codes that it has.
-    static func ends(of transport: ClientTransport) -> [(code: UInt16, initiator: SidecarCore.CloseInitiator, cause: CloseCause)] {
+    static func ends(of transport: ClientTransport) -> [(
+        code: UInt16, initiator: SidecarCore.CloseInitiator, cause: CloseCause
+    )] {
         var ends: [(code: UInt16, initiator: SidecarCore.CloseInitiator, cause: CloseCause)] = [
             (1006, .network, .connectionLost), (1000, .server, .appClosed), (4000, .server, .appClosed),
             (1008, .server, .appRefused), (1011, .server, .appFailed), (1013, .server, .appUnavailable),
@@ -73,6 +77,7 @@ extension ServerMetrics {
         for action in SlowSubscriberAction.allCases { slowClient(action: action.rawValue, by: 0) }
         for reason in MetricSeries.dropReasons { _ = Self.dropped(reason) }
         for reason in MetricSeries.refusalReasons { _ = Self.refused(reason) }
+        for result in ["published"] + BroadcastHeader.Fault.allCases.map(\.rawValue) { _ = Self.broadcasts(result) }
         for webhook in [open, message, close, revalidate, channel] {
             for outcome in MetricSeries.outcomes { _ = webhook.counter(outcome) }
         }

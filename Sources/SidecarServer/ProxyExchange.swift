@@ -4,12 +4,22 @@ import SidecarCore
 
 /// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
 final class ProxyExchange: BackendExchange {
+    /// More than this stands between its delimiters instead of being copied there, in bytes.
+    private static let copyThreshold = 4096
+    private static let chunkEnd = {
+        var end = ByteBuffer()
+        ChunkWriter.writeEnd(into: &end)
+        return end
+    }()
+
     private let head: HTTPRequestHead
     private let target: String
     private let client: ClientIdentity
     private let clientKeepAlive: Bool
     private let shard: LoopShard
     private weak var handler: EdgeHTTPHandler?
+    /// A body that has been read before the app was asked; nil when it is streamed.
+    private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
     private var connection: BackendConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
@@ -38,6 +48,24 @@ final class ProxyExchange: BackendExchange {
         self.clientKeepAlive = keepAlive
         self.handler = handler
         self.shard = handler.shard
+    }
+
+    /// A request whose body has been read whole.
+    convenience init(
+        _ inspection: BodyInspection,
+        trailers: HTTPHeaders?,
+        client: ClientIdentity,
+        handler: EdgeHTTPHandler
+    ) {
+        self.init(
+            head: inspection.head,
+            target: inspection.target,
+            client: client,
+            keepAlive: inspection.keepAlive,
+            handler: handler
+        )
+        held = (inspection, trailers)
+        isRequestWhole = true
     }
 
     func start() {
@@ -107,7 +135,11 @@ final class ProxyExchange: BackendExchange {
             to: head.method == "HEAD" ? .head : .other,
             by: .now() + shard.configuration.settings.proxyTimeout
         )
-        if isRequestWhole {
+        if let held {
+            connection.write(writeHead)
+            sendBody(held.inspection.body)
+            sendEnd(held.trailers)
+        } else if isRequestWhole {
             connection.sendWhole(writeHead)  // the retry of a request without a body
         } else {
             // What is there of the body goes out with it, at the end of the turn.
@@ -149,7 +181,9 @@ final class ProxyExchange: BackendExchange {
 
     private func begin(_ reply: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
         isReplyBegun = true
+        held = nil
         status = reply.status
+        if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
         keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
         shard.scratch.clear()
@@ -161,6 +195,23 @@ final class ProxyExchange: BackendExchange {
         )
         if framing == .untilClose { keepsAlive = false }
         handler.write(shard.scratch)
+    }
+
+    /// An answer tells channels about what it did; a field that cannot be published does not hold up the answer.
+    private func publishBroadcasts(of reply: HTTPReplyHead) {
+        for field in BroadcastHeader.all(in: reply.headers) {
+            switch field {
+            case .success(let broadcast):
+                shard.metrics.broadcast(result: "published")
+                shard.channels.publish(broadcast.publication, excluding: nil)
+            case .failure(let fault):
+                shard.metrics.broadcast(result: fault.rawValue)
+                shard.logger.warning(
+                    "a Sidesocket-Broadcast was not published",
+                    metadata: ["target": "\(target)", "why": "\(fault.sentence)"]
+                )
+            }
+        }
     }
 
     private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {
@@ -227,14 +278,18 @@ final class ProxyExchange: BackendExchange {
         handler?.noteProgress()
     }
 
-    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer) -> Void) {
-        var frame = ByteBufferAllocator().buffer(capacity: 20)
-        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &frame)
-        write(frame)
-        write(bytes)
-        frame.clear()
-        ChunkWriter.writeEnd(into: &frame)
-        write(frame)
+    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer, ByteBuffer?) -> Void) {
+        let isCopied = bytes.readableBytes <= Self.copyThreshold
+        var chunk = ByteBufferAllocator().buffer(capacity: 20 + (isCopied ? bytes.readableBytes : 0))
+        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &chunk)
+        if isCopied {
+            chunk.writeImmutableBuffer(bytes)
+            ChunkWriter.writeEnd(into: &chunk)
+            write(chunk, nil)
+        } else {
+            write(chunk, nil)
+            write(bytes, Self.chunkEnd)
+        }
     }
 
     private func record(status: Int) {

@@ -153,6 +153,13 @@ final class ServerMetrics: Sendable {
         Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)])
     }
 
+    /// A `Sidesocket-Broadcast` field has been read.
+    func broadcast(result: String) { Self.broadcasts(result).increment() }
+
+    static func broadcasts(_ result: String) -> Counter {
+        Counter(label: "sidesocket_broadcasts_total", dimensions: [("result", result)])
+    }
+
     func httpRefused(_ reason: String) { Self.refused(reason).increment() }
 
     static func refused(_ reason: String) -> Counter {

@@ -17,9 +17,14 @@ extension BridgeSession {
                 decideAgainst(.relay(head, body))
                 return
             }
-            noteOpened()
-            afterNoting { self.opened(by: head, body: body, event, at: $0) }
+            let reply = answer(head, body)
+            noteOpened(by: try? reply.get())
+            afterNoting { self.opened(by: head, reply, event, at: $0) }
         }
+    }
+
+    private func answer(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<WebhookReply, DeliveryFailure> {
+        Result { () throws(DeliveryFailure) in try checked(try WebhookReply(head: head, body: body)) }
     }
 
     /// True while the handshake waits for its turn and the app has not heard of it.
@@ -71,13 +76,18 @@ extension BridgeSession {
         leaveShard()
     }
 
-    private func opened(by head: HTTPReplyHead, body: ByteBuffer, _ event: EventUnderWay, at now: NIODeadline) {
+    private func opened(
+        by head: HTTPReplyHead,
+        _ answer: Result<WebhookReply, DeliveryFailure>,
+        _ event: EventUnderWay,
+        at now: NIODeadline
+    ) {
         underWay = nil
         let step = machine.accepted(at: now)
         handshake = nil
         let reply: WebhookReply
         do throws(DeliveryFailure) {
-            reply = try checked(try WebhookReply(head: head, body: body))
+            reply = try answer.get()
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
             log(error, event, level: .warning)
@@ -129,6 +139,7 @@ extension BridgeSession {
 
     /// Ends a session that never became a WebSocket.
     private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
+        noteIdentity()  // the answer that would have changed it is not applied
         if case .deliver = step {
             perform(step)
         } else {

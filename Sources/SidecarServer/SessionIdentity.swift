@@ -195,6 +195,23 @@ extension BridgeSession {
         close(code: 4401, reason: "the token has expired", discarding: true)
     }
 
+    /// The fields that say who the client is once an answer has been applied, for the disk.
+    func identityBytes(after reply: WebhookReply?) -> [UInt8] {
+        var (user, state) = (self.user, self.state)
+        func named(_ name: UserName) { user = name.isEmpty ? nil : name }
+        func marked(_ text: String) { state = text.isEmpty ? nil : text }
+        if let name = reply?.user { named(name) }
+        if let text = reply?.state { marked(text) }
+        if case .commands(let commands)? = reply?.output {
+            for command in commands {
+                if case .user(let name) = command { named(name) }
+                if case .state(let text) = command { marked(text) }
+            }
+        }
+        let lines = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
+        return lines.map { Array($0.readableBytesView) } ?? []
+    }
+
     // MARK: Revalidation
 
     func armRevalidation() {

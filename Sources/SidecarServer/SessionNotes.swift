@@ -4,13 +4,22 @@ import SidecarCore
 
 /// What of a session is on disk, so that it survives a crash (`OUTBOX_DIR`).
 extension BridgeSession {
-    func noteOpened() {
-        shard.state.outbox?.opened(
+    /// Notes the connection, and who it is as the app has it from its answer to `open`: from now on the app is owed an
+    /// event that says so.
+    func noteOpened(by reply: WebhookReply?) {
+        guard let outbox = shard.state.outbox else { return }
+        outbox.opened(
             id: id,
             head: Array(prefix.bytes.readableBytesView),
-            identity: [],
+            identity: identityBytes(after: reply),
             at: WallClock.unixMilliseconds()
         )
+    }
+
+    /// Notes who the client is; one that the app has not accepted is not on disk yet.
+    func noteIdentity() {
+        guard let outbox = shard.state.outbox, machine.wasAccepted else { return }
+        outbox.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
     }
 
     func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {

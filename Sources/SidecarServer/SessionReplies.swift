@@ -41,10 +41,11 @@ extension BridgeSession {
             formerReader = cursor?.reader ?? 0
             transport?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
         }
+        for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {
         case .none: break
         case .message where !reply.publish.isEmpty:
-            for publication in reply.publications { publish(publication, excludesSelf: reply.excludesSelf) }
+            for publication in reply.outputPublications { publish(publication, excludesSelf: reply.excludesSelf) }
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }

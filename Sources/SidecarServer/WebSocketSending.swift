@@ -144,7 +144,7 @@ extension WebSocketHandler {
             for: byteCount,
             of: channel,
             beside: output.unsentBytes,
-            limit: settings.maxSendBufferBytes,
+            limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
         for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
@@ -154,12 +154,30 @@ extension WebSocketHandler {
             dropped(decision.action.rawValue)
             return false
         case .close:
-            shard.metrics.slowClient(action: decision.action.rawValue)
-            isTooSlow = true
-            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+            shard.metrics.messagesDropped(1, reason: "slow_client")
+            closeAsTooSlow()
+            accountUnsent(unsentBytes)
             return false
         }
+    }
+
+    private func closeAsTooSlow() {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        isTooSlow = true
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+    }
+
+    /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
+    func giveUpUnsent(beyond share: Int) {
+        if phase == .open {
+            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
+            if unsentBytes <= share { return accountUnsent(unsentBytes) }
+            closeAsTooSlow()
+        }
+        context?.closeAtOnce()
+        accountUnsent(0)
     }
 
     private func dropped(_ action: String) {

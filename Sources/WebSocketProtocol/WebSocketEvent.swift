@@ -28,7 +28,7 @@ public struct MessageLimits: Sendable, Equatable {
     public var maxMessageBytes: Int
     /// The frames of one message, empty ones too; an unfragmented message has one.
     public var maxFragments: Int
-    /// How many bytes a compressed message may inflate to per byte on the wire, from 4 KiB of output on; nil is off.
+    /// How many bytes a compressed message may inflate to per byte on the wire, beyond its first 256 KiB; nil is off.
     ///
     /// DEFLATE itself can't pass 1032.
     public var maxCompressionRatio: Int?

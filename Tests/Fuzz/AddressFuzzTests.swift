@@ -171,7 +171,7 @@ private enum OriginCheck {
     }
 
     private static func isAllowed(_ policy: OriginPolicy, _ origin: String, host: String = "h.invalid") -> Bool {
-        policy.decide(origin: [origin], host: host, scheme: .http, allowMissing: true) == .allowed
+        policy.decide(origin: [origin], fetchSite: [], host: host, scheme: .http, allowMissing: true) == .allowed
     }
 }
 

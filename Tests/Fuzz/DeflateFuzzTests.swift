@@ -11,7 +11,7 @@ import WebSocketProtocol
     private static let limits = [
         MessageLimits(maxMessageBytes: 0, maxFragments: 1000),
         MessageLimits(maxMessageBytes: 100, maxFragments: 1000),
-        MessageLimits(maxMessageBytes: 5000, maxFragments: 1000, maxCompressionRatio: 3),
+        MessageLimits(maxMessageBytes: 300_000, maxFragments: 1000, maxCompressionRatio: 3),
         MessageLimits(maxMessageBytes: 100_000, maxFragments: 1000, maxCompressionRatio: nil),
         MessageLimits(maxMessageBytes: 1 << 20, maxFragments: 1000),
     ]
@@ -157,7 +157,7 @@ extension MessageTranscript {
         guard let ratio = limits.maxCompressionRatio else { return true }
         return self.events.allSatisfy { event in
             guard case .message(_, let payload) = event else { return true }
-            return payload.readableBytes <= max(4096, ratio * count)
+            return payload.readableBytes <= 256 << 10 + ratio * count
         }
     }
 }

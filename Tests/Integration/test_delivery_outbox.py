@@ -16,6 +16,7 @@ from support.history import History, HistoryClient
 from support.net import eventually, free_port, stable
 from support.net import reset as abort
 from support.process import run
+from support.tokens import SECRET, bearer, mint
 from support.ws import BINARY, TEXT, frame
 
 TEXT_PLAIN = {"Content-Type": "text/plain"}
@@ -213,6 +214,43 @@ def test_a_close_event_that_nobody_has_seen_yet(app, start):
     start()
     check_closed(app, connection, 5)
     assert [e.text for e in app.events("message", connection)] == [str(i) for i in range(5)]
+
+
+@pytest.mark.parametrize("pause", [0, 0.3])
+def test_who_the_client_is_survives_however_long_the_app_thought_about_it(app, start, pause):
+    settings = {
+        "AUTH": "required", "JWT_KEY": SECRET, "JWT_ALGORITHMS": "HS256", "JWT_FORWARD_CLAIMS": "org_id",
+        "JWT_SOURCES": "authorization,message",
+    }  # fmt: skip
+    edge = start(**settings)
+    named = [("Sidesocket-User", "bob"), ("Sidesocket-State", "s1")]
+
+    def answer(request):
+        time.sleep(pause)
+        return Reply(204, headers=named if request.target == "/named" else [])
+
+    app.on(answer, event="open")
+    token = mint(org_id="7")
+    sockets = [edge.websocket(target, headers=bearer(token)) for target in ("/plain", "/named")]
+    sockets.append(edge.websocket("/late"))
+    sockets[-1].text(token)
+    opens = {e.target: e for e in app.wait_events(3, "open")}
+    eventually(lambda: edge.metric("connections") == 3, "all are open")
+    app.stop_listening()
+    for socket in sockets:
+        socket.text("x")
+        socket.barrier()
+    kill(edge)
+    app.listen()
+    start(**settings)
+    app.wait_events(3, "close", BREAKER)
+    for target, user, state in (("/plain", "alice", None), ("/named", "bob", "s1"), ("/late", "alice", None)):
+        connection = opens[target].header("ce-connectionid")
+        check_closed(app, connection, 1)
+        for event in (*app.events("message", connection), *app.events("close", connection)):
+            assert event.header("ce-userid") == user
+            assert event.header("ce-connectionstate") == state
+            assert event.header("ce-claimorgid") == opens[target].header("ce-claimorgid") is not None
 
 
 def test_a_handshake_that_was_refused_leaves_nothing(app, start):

@@ -45,6 +45,34 @@ def test_who_does_not_accept_events_gets_what_the_app_answers(app, make_edge, ac
     assert client.response().text == "a page"
 
 
+def test_a_page_of_another_site_gets_no_stream(app, make_edge):
+    edge = make_edge()
+    for site in ("cross-site", "same-site"):
+        stream = EventStream(edge.port, "/events", {"Cookie": "a=1", "Sec-Fetch-Site": site})
+        assert stream.status == 403
+    assert app.events("open") == []
+    assert edge.metric("handshakes_total", result="origin") == 2
+    for site in ("same-origin", "none"):
+        assert EventStream(edge.port, "/events", {"Sec-Fetch-Site": site}).status == 200
+
+
+@pytest.mark.skipif(browser() is None, reason="chromium is not installed")
+def test_chromium_does_not_open_a_stream_for_another_site(app, make_edge, tmp_path):
+    # Without CORS the browser sends the cookie and no Origin; localhost and 127.0.0.1 are two sites.
+    edge = make_edge()
+    script = '''
+        <p id=out></p><script>
+        const ask = url => fetch(url, { mode: "no-cors", credentials: "include", headers: { accept: "text/event-stream" } })
+        const foreign = `http://127.0.0.1:${location.port}/events`
+        ask(foreign).catch(() => {}).then(() => ask("/events")).then(() => { out.textContent = "both answered" })
+        </script>'''
+    app.on(Reply(200, script, {"Content-Type": "text/html"}), path="/page")
+    with page(f"http://localhost:{edge.port}/page", tmp_path) as shows:
+        shows("out", "both answered")
+    assert edge.metric("handshakes_total", result="origin") == 1
+    assert [event.header("host") for event in app.events("open")] == [f"localhost:{edge.port}"]
+
+
 def publish(edge, channel, body, **headers):
     headers = {"Content-Type": "text/plain", **headers}
     return API(edge).want(200, "POST", f"/v1/channels/{channel}/messages", body, headers).json

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import random
 import zlib
@@ -28,7 +29,7 @@ from support.ws import BINARY, CONTINUATION, PING, TEXT, frame
 pair = guard_pair()
 takeover = guard_pair(COMPRESSION_CONTEXT_TAKEOVER="on")
 MB = 1 << 20
-# Shrinks well, and by less than MAX_COMPRESSION_RATIO.
+# Shrinks well.
 LONG = "".join(f"All work and no play makes Jack a dull boy, {n} times. " for n in range(250))
 
 
@@ -464,22 +465,61 @@ def test_zeros_of_any_size_are_no_bomb_while_the_limits_allow_them(app, sidesock
                 assert guest.message() == b"\0" * size
 
 
-def test_the_ratio_counts_from_4_kib_on(app, sidesocket):
-    edge = sidesocket(app, MAX_COMPRESSION_RATIO="20", MESSAGE_RATE="off")
+def test_the_ratio_does_not_count_the_first_256_kib(app, sidesocket):
+    edge = sidesocket(
+        app, MAX_COMPRESSION_RATIO="20", MESSAGE_RATE="off", MAX_MESSAGE_BYTES="1MiB", MAX_SEND_BUFFER_BYTES="4MiB",
+        MAX_PENDING_BYTES="4MiB",
+    )  # fmt: skip
     app.echo()
+    most = 256 << 10
+    for _ in range(10):
+        most = (256 << 10) + 20 * len(deflated(bytes(most)))
     guest = enter_deflate(edge)
-    for size in (1, 4095, 4096):
-        guest.compressed(b"\0" * size, BINARY)
-        assert guest.message() == b"\0" * size
-    for data in (b"\0" * 4097, b"\0" * 60_000):
+    for size in (1, 57_600, 256 << 10, most - 1, most):
+        raw(guest, deflated(bytes(size)))
+        assert guest.message() == bytes(size)
+    for size in (most + 1, 600_000):
         guest = enter_deflate(edge)
-        guest.compressed(data, BINARY)
+        raw(guest, deflated(bytes(size)))
         guest.expect_close(1009)
     # Ordinary text shrinks less than that.
-    text = " ".join(str(n) for n in range(9000))
+    text = " ".join(str(n) for n in range(90_000))
     guest = enter_deflate(edge)
     guest.compressed(text)
     assert guest.message() == text
+
+
+ROWS = [{"id": n, "price": 1000, "currency": "EUR", "status": "open", "tags": ["new", "sale"]} for n in range(600)]
+ORDINARY = {
+    "51 KB of regular JSON": json.dumps([ROWS[0]] * 620),
+    "a table of JSON": json.dumps(ROWS),
+    "a blank canvas": bytes(57_600),
+    "spaces up to the limit": " " * 65_536,
+}
+
+
+@pytest.mark.parametrize("which", ["pair", "takeover"])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_data_passes_however_well_it_shrinks(request, which, name):
+    app, process = fresh(request.getfixturevalue(which))
+    app.echo()
+    websockets_echo(process.port, [ORDINARY[name]] * 2)
+
+
+def test_the_same_message_twice_passes_with_context_takeover(takeover):
+    app, process = fresh(takeover)
+    app.echo()
+    text = "".join(f"{random.Random(n).random()}," for n in range(1050))
+    assert len(text) > 19_000
+    guest = enter_deflate(process)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    sizes = []
+    for _ in range(3):
+        payload = (packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        sizes.append(len(payload))
+        raw(guest, payload, TEXT)
+        assert guest.message() == text
+    assert sizes[1] * 100 < len(text)
 
 
 def test_with_the_ratio_off_zeros_pass_up_to_the_size(app, sidesocket):

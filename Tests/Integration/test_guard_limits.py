@@ -85,11 +85,11 @@ def test_a_refused_handshake_holds_no_place(app, sidesocket):
 
 
 def test_plain_requests_are_no_connections_of_the_limit(app, sidesocket):
-    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="1", CONNECT_RATE_PER_IP="1/1h")
+    edge = sidesocket(app, MAX_CONNECTIONS_PER_IP="2", CONNECT_RATE_PER_IP="2/1h")
     with edge.client() as one, edge.client() as two:
         for n in range(5):
             assert one.ask(target=f"/{n}").status == two.ask(target=f"/{n}").status == 200
-        enter(edge)
+        _first, _second = enter(edge), enter(edge)
         assert one.ask(target="/after").status == 200
 
 

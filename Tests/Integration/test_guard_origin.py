@@ -62,6 +62,34 @@ def test_case_11_another_origin_is_refused_before_the_app_is_asked(same_host, or
     refuse(same_host, host="example.com", origin=origin)
 
 
+FOREIGN = ["cross-site", "Cross-Site", "same-site", "same-origin, cross-site", "cross-site;x=1"]
+
+
+@pytest.mark.parametrize("site", FOREIGN)
+def test_a_page_of_another_site_without_origin_is_refused(same_host, site):
+    refuse(same_host, headers=[("Sec-Fetch-Site", site)])
+    refuse(same_host, headers=[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", site)])
+
+
+@pytest.mark.parametrize("site", [None, "same-origin", "none", "SAME-ORIGIN", "", "else"])
+def test_pages_of_the_same_origin_and_programs_pass_without_origin(same_host, site):
+    allow(same_host, headers=[] if site is None else [("Sec-Fetch-Site", site)])
+
+
+def test_an_allowed_origin_passes_from_whatever_site(listed):
+    for site in ("cross-site", "same-site"):
+        allow(listed, origin="https://example.com", headers=[("Sec-Fetch-Site", site)])
+        refuse(listed, origin="https://evil.com", headers=[("Sec-Fetch-Site", site)])
+        refuse(listed, headers=[("Sec-Fetch-Site", site)])
+
+
+@pytest.mark.parametrize("settings", [{"ALLOWED_ORIGINS": "*"}, {"DRY_RUN": "allowed_origins"}], ids=str)
+def test_other_sites_pass_where_any_origin_does(app, sidesocket, settings):
+    edge = sidesocket(app, **settings)
+    enter(edge, headers=[("Sec-Fetch-Site", "cross-site")])
+    assert edge.metric("limited_total", limit="allowed_origins", action="dry_run") == ("DRY_RUN" in settings)
+
+
 def test_case_11_two_origin_fields_are_refused_even_when_both_are_allowed(same_host):
     for other in ("https://example.com", "https://evil.com"):
         refuse(same_host, host="example.com", origin="https://example.com", headers=[("Origin", other)])

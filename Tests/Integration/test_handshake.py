@@ -303,6 +303,19 @@ def test_case_05_upgrade_with_a_body(shared, data):
     refuse(shared, data, 400)
 
 
+def test_an_upgrade_that_says_that_it_has_no_body_is_accepted(shared):
+    """As Java's HttpClient sends it; frames may follow at once."""
+    app, process = shared
+    app.echo()
+    socket = process.websocket(headers={"Content-Length": "0"})
+    socket.text("hello")
+    assert socket.message() == "hello"
+    with process.client() as client:
+        client.send(upgrade(more=[("Content-Length", "0")]) + frame(TEXT, b"at once"))
+        assert client.response().status == 101
+        assert app.wait_events(2, "message")[1].text == "at once"
+
+
 @pytest.mark.parametrize("target", ["http://169.254.169.254/", "http://127.0.0.1:1/ws", "https://x/", "ws", "*"])
 def test_case_07_a_target_that_is_no_path(shared, target):
     refuse(shared, upgrade(target=target), 400)

@@ -21,6 +21,8 @@ public enum OriginRefusal: String, Sendable, Equatable, CaseIterable {
     case downgrade
     /// The list has no such origin.
     case notListed = "not_listed"
+    /// There is no `Origin`, but the browser says that a page of another one asks.
+    case crossSite = "cross_site"
 
     /// One plain sentence for the answer and the log; it repeats nothing that the client sent.
     public var sentence: String {
@@ -31,13 +33,15 @@ public enum OriginRefusal: String, Sendable, Equatable, CaseIterable {
         case .null: "The Origin is null, which is not allowed here."
         case .downgrade: "The Origin is a plain http page of a host that is asked over https."
         case .notListed: "The Origin is not allowed here."
+        case .crossSite: "The request comes from a page of another origin, and has no Origin that is allowed here."
         }
     }
 }
 
 /// Decides which pages may open a socket; without it any page could use its visitors' cookies here.
 ///
-/// Only a browser sends a true `Origin`, and only a browser lends somebody else's cookies, so that is enough.
+/// Only a browser sends a true `Origin`, and only a browser lends somebody else's cookies, so that is enough. Where a
+/// page can ask without an `Origin`, as for an event stream, the browser still tells its site in `Sec-Fetch-Site`.
 public struct OriginPolicy: Sendable, Equatable {
     private var allowsSameHost = false
     private var allowsAny = false
@@ -90,16 +94,21 @@ public struct OriginPolicy: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - values: The values of all `Origin` fields.
+    ///   - fetchSites: The values of all `Sec-Fetch-Site` fields, which no page can set (W3C Fetch Metadata §2.3).
     ///   - host: The host that the client asked for: `Host`, or what a trusted proxy forwarded.
     ///   - scheme: The scheme that the client spoke, as far as known.
     ///   - allowMissing: Whether a request without `Origin`, which comes from no browser, may pass.
     public func decide(
         origin values: [String],
+        fetchSite fetchSites: [String],
         host: String,
         scheme: ClientScheme,
         allowMissing: Bool
     ) -> OriginDecision {
-        guard let value = values.first else { return allowMissing ? .allowed : .refused(.missing) }
+        guard let value = values.first else {
+            guard allowMissing else { return .refused(.missing) }
+            return allowsAny || !Self.isOfAnotherOrigin(fetchSites) ? .allowed : .refused(.crossSite)
+        }
         guard values.count == 1, !value.utf8.contains(where: { $0 == 0x20 || $0 == 0x2C || $0 == 0x09 }) else {
             return .refused(.repeated)
         }
@@ -115,6 +124,19 @@ public struct OriginPolicy: Sendable, Equatable {
         }
         guard allowsSameHost, Self.isSameHost(origin, host) else { return .refused(.notListed) }
         return origin.scheme == "http" && scheme == .https ? .refused(.downgrade) : .allowed
+    }
+
+    /// True when any value, also one of a list or with parameters, names another site, or another origin of this one.
+    ///
+    /// What is no word of the specification comes from no browser.
+    private static func isOfAnotherOrigin(_ fetchSites: [String]) -> Bool {
+        fetchSites.contains { field in
+            field.utf8.split(separator: UInt8(ascii: ",")).contains { item in
+                let token = item.prefix { $0 != UInt8(ascii: ";") }
+                let word = token.filter { !HTTPField.isSpace($0) && $0 != UInt8(ascii: "\"") }
+                return word.withUnsafeBytes { HTTPField.equals($0, "cross-site") || HTTPField.equals($0, "same-site") }
+            }
+        }
     }
 
     private static func isSameHost(_ origin: WebOrigin, _ host: String) -> Bool {

@@ -25,6 +25,10 @@ struct HistoryLedger: Sendable {
 
         var first: Entry? { tidy.first ?? rest.first }
         mutating func popFirst() -> Entry? { tidy.popFirst() ?? rest.popFirst() }
+        mutating func endTidying() {
+            swap(&tidy, &rest)
+            isTidying = false
+        }
     }
 
     /// One for each time to live that the settings name.
@@ -75,8 +79,7 @@ struct HistoryLedger: Sendable {
                 count -= 1
                 return (entry, lanes[index].ttl)
             }
-            swap(&lanes[index].tidy, &lanes[index].rest)
-            lanes[index].isTidying = false
+            lanes[index].endTidying()
         }
         return nil
     }

@@ -52,6 +52,9 @@ public struct HTTPRequestHead: Sendable {
     public var keepAlive: Bool
     /// Says whether the client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
     public var expectsContinue: Bool
+
+    /// Whether there is a body; one of no bytes is none.
+    public var hasBody: Bool { framing != .none && framing != .length(0) }
 }
 
 /// The head of a reply whose framing is beyond doubt.

@@ -62,6 +62,8 @@ extension HTTPParseError {
     public static let invalidChunkSize = bad("A chunk has no valid size.")
     /// A chunk extension that is no `;name=value`, or more extension bytes than allowed.
     public static let invalidChunkExtension = bad("A chunk extension is malformed or too long.")
+    /// A trailer whose name an app could take for a field that only a head may have.
+    public static let imitatingTrailer = bad("The name of a trailer imitates a reserved header.")
     /// Chunk data that is not followed by CRLF.
     public static let invalidChunkEnd = bad("A chunk does not end where its size says.")
 }

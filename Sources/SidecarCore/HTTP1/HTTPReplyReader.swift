@@ -26,7 +26,7 @@ public struct HTTPReplyReader: Sendable {
     private var hasRead = false
     private var head = HTTPHeadReader<HTTPStatusLine>()
     private var remaining = 0
-    private var chunks = HTTPChunkedDecoder()
+    private var chunks = HTTPChunkedDecoder(refusesImitations: false)
 
     /// A reader for a new connection that lets at most `maxInformational` 1xx replies come before each final one.
     public init(limits: HTTPLimits, maxInformational: Int = 16) {
@@ -199,7 +199,7 @@ public struct HTTPReplyReader: Sendable {
             remaining = length
             phase = .fixed
         case .chunked:
-            chunks = HTTPChunkedDecoder()
+            chunks = HTTPChunkedDecoder(refusesImitations: false)
             phase = .chunked
         case .untilClose: phase = .untilClose
         case .none, .length: phase = .finish

@@ -24,7 +24,7 @@ public struct HTTPRequestReader: Sendable {
     private var head = HTTPHeadReader<HTTPRequestLine>()
 
     private var remaining = 0
-    private var chunks = HTTPChunkedDecoder()
+    private var chunks = HTTPChunkedDecoder(refusesImitations: true)
     private var keepsAlive = true
 
     /// A reader for a new connection.
@@ -171,7 +171,7 @@ public struct HTTPRequestReader: Sendable {
             remaining = length
             phase = .fixed
         case .chunked:
-            chunks = HTTPChunkedDecoder()
+            chunks = HTTPChunkedDecoder(refusesImitations: true)
             phase = .chunked
         case .none, .length, .untilClose:
             phase = .finish

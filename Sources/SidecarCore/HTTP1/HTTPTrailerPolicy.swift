@@ -3,14 +3,21 @@
 /// Whoever merges trailers into the head afterwards, as CGI-style apps do, must not find there what decides about
 /// framing, routing, the client or Sidesocket's own words.
 enum HTTPTrailerPolicy {
-    /// Says whether the field of this name is kept; `_` counts as `-`, as it does in CGI variables.
-    static func mayBeTrailer(_ name: Range<Int>, in bytes: Span<UInt8>) -> Bool {
-        let start = Self.folded(bytes, name)
-        return !names.contains(start) && !prefixes.contains { start.hasPrefix($0) }
+    /// What becomes of a field.
+    enum Verdict: Equatable {
+        case keep
+        /// It means something only in a head.
+        case leaveOut
+        /// An app could take its name for one of those, as it could in a head (``HeaderRules/imitatesReserved(_:)``).
+        case imitation
     }
 
-    private static func folded(_ bytes: Span<UInt8>, _ name: Range<Int>) -> String {
-        String(bytes.text(name).lowercased().map { $0 == "_" ? "-" : $0 })
+    /// Judges a field by its name, in which every byte but letters and digits counts as `-`.
+    static func verdict(_ name: Range<Int>, in bytes: Span<UInt8>) -> Verdict {
+        let text = bytes.text(name).lowercased()
+        let folded = String(text.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
+        guard names.contains(folded) || prefixes.contains(where: { folded.hasPrefix($0) }) else { return .keep }
+        return folded == text ? .leaveOut : .imitation
     }
 
     private static let names: Set<String> = [
@@ -24,7 +31,7 @@ enum HTTPTrailerPolicy {
         "location", "retry-after", "vary", "warning", "status",
         // Who the client is.
         "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "via", "x-original-url",
-        "x-rewrite-url", "x-http-method-override", "x-original-host", "x-host",
+        "x-rewrite-url", "script-name", "path-info", "x-http-method-override", "x-original-host", "x-host",
     ]
 
     private static let prefixes = [

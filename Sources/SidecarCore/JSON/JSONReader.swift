@@ -126,6 +126,72 @@ struct JSONReader {
         return .number(number)
     }
 
+    /// Passes over a value of any kind, which must be well-formed, without making anything of it.
+    ///
+    /// - Parameter maxDepth: How deep arrays and objects may lie in one another.
+    mutating func skipValue(maxDepth: Int) throws(Fault) {
+        var closers: [Unicode.Scalar] = []
+        repeat {
+            if take("{") {
+                closers.append("}")
+                if !take("}") {
+                    try skipName()
+                    guard closers.count <= maxDepth else { throw Fault(sentence: "the JSON is nested too deep.") }
+                    continue
+                }
+                closers.removeLast()
+            } else if take("[") {
+                closers.append("]")
+                if !take("]") {
+                    guard closers.count <= maxDepth else { throw Fault(sentence: "the JSON is nested too deep.") }
+                    continue
+                }
+                closers.removeLast()
+            } else if peek() == UInt8(ascii: "\"") {
+                try skipString()
+            } else if !takeWord("null"), !takeWord("true"), !takeWord("false") {
+                guard try numberText() != nil else { throw .malformed }
+            }
+            // A value is complete: what follows belongs to those around it.
+            while let closer = closers.last {
+                if take(",") {
+                    if closer == "}" { try skipName() }
+                    break
+                }
+                try expect(closer)
+                closers.removeLast()
+            }
+        } while !closers.isEmpty
+    }
+
+    private mutating func skipName() throws(Fault) {
+        guard peek() == UInt8(ascii: "\"") else { throw .malformed }
+        try skipString()
+        try expect(":")
+    }
+
+    /// Passes over a string. Half a surrogate pair may stand in it: it is well-formed JSON, and nobody reads it here.
+    private mutating func skipString() throws(Fault) {
+        position += 1
+        while position < bytes.count {
+            switch bytes[position] {
+            case UInt8(ascii: "\""):
+                position += 1
+                return
+            case UInt8(ascii: "\\"):
+                guard position + 1 < bytes.count else { throw .malformed }
+                position += 2
+                switch bytes[position - 1] {
+                case UInt8(ascii: "u"): _ = try hexCode()
+                case let byte: guard "\"\\/bfnrt".utf8.contains(byte) else { throw .malformed }
+                }
+            case ..<0x20: throw .malformed
+            default: position += 1
+            }
+        }
+        throw .malformed
+    }
+
     /// The line of what comes next, counted from 1.
     mutating func line() -> Int {
         _ = peek()

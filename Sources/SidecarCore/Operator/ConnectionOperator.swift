@@ -273,13 +273,4 @@ public enum OperatorSyntax {
     public static func banDuration(_ text: String) -> TimeAmount? {
         try? ValueSyntax<TimeAmount>.duration(banDurations).read(text)
     }
-
-    /// What is sent for a body of this type: as a reply of the app would be; nil when it says that it is text and is
-    /// not.
-    public static func message(contentType: String?, body: ByteBuffer) -> (MessageFormat, ByteBuffer)? {
-        var contentType = contentType ?? ""
-        let type = contentType.withUTF8 { $0.isEmpty ? nil : MediaType(UnsafeRawBufferPointer($0)) }
-        guard case .message(let format, let payload)? = try? WebhookReply.output(type, body: body) else { return nil }
-        return (format, payload)
-    }
 }

@@ -54,18 +54,43 @@ public enum HeaderRules {
         HTTPField.hasPrefix(name, "content-") && !HTTPField.hasPrefix(name, "content-security-policy")
     }
 
-    /// A name with `_` that a CGI-style app reads as one of ours: `Ce_Type`, `X_Forwarded_For`.
+    /// A name that an app could take for one of ours, or for one that frames the message: `Ce_Type`, `Ce.Type`,
+    /// `X~Forwarded~For`, `Transfer_Encoding`.
     ///
-    /// Such apps turn `-` and `_` both into `_`, so the field would pass for one that only Sidesocket may write.
+    /// CGI-style apps read headers from variables (RFC 3875 §4.1.18). They turn `-` into `_`, PHP's own server `.` too,
+    /// and lighttpd every byte that is no letter or digit. So every such byte counts as `-` here. A name of letters,
+    /// digits and `-` alone imitates nothing.
     static func imitatesReserved(_ name: UnsafeRawBufferPointer) -> Bool {
-        guard name.contains(UInt8(ascii: "_")) else { return false }
-        return withUnsafeTemporaryAllocation(byteCount: min(name.count, 32), alignment: 1) { dashed in
-            for index in 0..<dashed.count {
-                dashed[index] = name[index] == UInt8(ascii: "_") ? UInt8(ascii: "-") : name[index]
+        guard !name.allSatisfy(isPlain) else { return false }
+        return withFolded(name) { isReservedInEvents($0) || framesOrAddresses($0) }
+    }
+
+    /// Calls `body` with the name as the coarsest of apps reads it: every byte but letters and digits as `-`.
+    ///
+    /// Only the first 32 bytes are given: a longer name can only match by its prefix.
+    static func withFolded<Result>(
+        _ name: UnsafeRawBufferPointer,
+        _ body: (UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        withUnsafeTemporaryAllocation(byteCount: min(name.count, 32), alignment: 1) { dashed in
+            for index in dashed.indices {
+                dashed[index] = isPlain(name[index]) ? name[index] : UInt8(ascii: "-")
             }
-            // A longer name can only match by its prefix, which 32 bytes hold.
-            return isReservedInEvents(UnsafeRawBufferPointer(dashed))
+            return body(UnsafeRawBufferPointer(dashed))
         }
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        HTTPField.isLetter(byte) || HTTPField.isDigit(byte) || byte == UInt8(ascii: "-")
+    }
+
+    /// Fields that say where a message ends, what it is or whom it is for. `Host`, `Cookie` and other names of one word
+    /// have no byte that could be folded, so nothing imitates them. From a proxy on its own machine gunicorn takes
+    /// `Script_Name` and `Path_Info`, which move the path.
+    private static func framesOrAddresses(_ name: UnsafeRawBufferPointer) -> Bool {
+        HTTPField.equals(name, "content-length") || HTTPField.equals(name, "content-type")
+            || HTTPField.equals(name, "content-encoding") || HTTPField.equals(name, "transfer-encoding")
+            || HTTPField.equals(name, "script-name") || HTTPField.equals(name, "path-info")
     }
 
     /// So many names of `Connection` are looked at; a request with more is refused.

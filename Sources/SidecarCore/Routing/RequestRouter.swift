@@ -32,7 +32,8 @@ public enum RequestRoute: Sendable, Equatable {
     /// - Parameters:
     ///   - target: The request target in origin form, as the client wrote it.
     ///   - closeAfterwards: The answer is the last one on this connection.
-    case passThrough(target: String, closeAfterwards: Bool)
+    ///   - inspects: Its body may be an event and has to be read before the app sees it (``StructuredEvents``).
+    case passThrough(target: String, closeAfterwards: Bool, inspects: Bool)
     /// Answered here; the connection closes.
     case refuse(Refusal)
 }
@@ -41,8 +42,8 @@ public enum RequestRoute: Sendable, Equatable {
 public struct RequestRouter: Sendable {
     private let webSocketPaths: [PathPattern]
     private let streamPaths: [PathPattern]
-    /// The normalised path of a `WEBHOOK_URL` that lies on the app, which only Sidesocket may call.
-    private let webhookPath: [UInt8]?
+    /// The path of a `WEBHOOK_URL` that lies on the app, which only Sidesocket may call.
+    private let webhookPath: FoldedPath?
 
     /// Makes a router.
     ///
@@ -53,7 +54,7 @@ public struct RequestRouter: Sendable {
     public init(webSocketPaths: [PathPattern], streamPaths: [PathPattern] = [], webhookPath: String?) {
         self.webSocketPaths = webSocketPaths
         self.streamPaths = streamPaths
-        self.webhookPath = webhookPath.map { Self.normalised(Self.path(of: $0)) }
+        self.webhookPath = webhookPath.map { FoldedPath(target: $0) }
     }
 
     /// Decides about one request.
@@ -68,11 +69,16 @@ public struct RequestRouter: Sendable {
                 .init(status: 400, sentence: "The request target does not match the Host.", reason: "bad_request")
             )
         }
-        if let webhookPath, Self.normalised(Self.path(of: target)) == webhookPath {
+        if let webhookPath, FoldedPath(target: target).mayPass(for: webhookPath) {
             return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: "webhook_path"))
         }
         if head.method == "GET", head.target.hasPrefix("/"), asksForEvents(head) { return .eventStream }
-        return .passThrough(target: target, closeAfterwards: head.headers.contains("upgrade"))
+        let closes = head.headers.contains("upgrade")
+        switch StructuredEvents.treatment(of: head) {
+        case .refuse(let refusal): return .refuse(refusal)
+        case .inspect: return .passThrough(target: target, closeAfterwards: closes, inspects: true)
+        case .stream: return .passThrough(target: target, closeAfterwards: closes, inspects: false)
+        }
     }
 
     /// True when an upgrade request for this target may become a session.
@@ -107,15 +113,11 @@ public struct RequestRouter: Sendable {
             if HeaderRules.imitatesReserved(name) {
                 refusal = Refusal(
                     status: 400,
-                    sentence: "A header name with an underscore imitates a reserved one.",
+                    sentence: "A header name imitates a reserved one: write it with hyphens, or choose another.",
                     reason: "reserved_header"
                 )
             } else if HTTPField.equals(name, "ce-type"), Self.namesOurEvents(value) {
-                refusal = Refusal(
-                    status: 403,
-                    sentence: "Events of type sidesocket.* come from Sidesocket alone.",
-                    reason: "forged_event"
-                )
+                refusal = .forgedEvent
             }
         }
         if named > HeaderRules.mostNamed {
@@ -160,22 +162,6 @@ public struct RequestRouter: Sendable {
 
     static func path(of target: String) -> Substring {
         target.prefix { $0 != "?" }
-    }
-
-    /// A path as an app would read it: escapes decoded, slashes joined, dot segments resolved.
-    static func normalised(_ path: Substring) -> [UInt8] {
-        let raw = Array(path.utf8)
-        let decoded = raw.withUnsafeBytes { percentDecoded($0) }
-        var segments: [ArraySlice<UInt8>] = []
-        for segment in decoded.split(whereSeparator: { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }) {
-            if segment.elementsEqual(".".utf8) { continue }
-            if segment.elementsEqual("..".utf8) {
-                segments = segments.dropLast()
-            } else {
-                segments.append(segment)
-            }
-        }
-        return Array(segments.joined(separator: [UInt8(ascii: "/")]))
     }
 
     static func percentDecoded(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {

@@ -56,7 +56,7 @@ extension SettingsRegistry {
             .limits,
             \.maxConnectionsPerIP,
             .count(1...10_000_000, off: true),
-            "WebSockets of one address at once; the next handshake is answered 429."
+            "WebSockets of one address at once; the next handshake is answered 429. Connections of any kind: twice as many."
         ),
         SettingDefinition(
             "MAX_CONNECTIONS_PER_USER",
@@ -132,6 +132,13 @@ extension SettingsRegistry {
             "Payload bytes of one connection."
         ),
         SettingDefinition(
+            "CONTROL_RATE",
+            .limits,
+            \.controlRate,
+            .rate(.events),
+            "Pings and pongs of one connection, without the answers to our pings; above it, reading pauses."
+        ),
+        SettingDefinition(
             "RATE_LIMIT_ACTION",
             .limits,
             \.rateLimitAction,
@@ -188,7 +195,8 @@ extension SettingsRegistry {
             .limits,
             \.maxCompressionRatio,
             .optionalCount(1...10_000),
-            "How many times as large as on the wire a message may become; a larger one closes with 1009."
+            "How many times as large as on the wire a message may become, its first 256 KiB not counted; a larger one "
+                + "closes with 1009."
         ),
         SettingDefinition(
             "MAX_SEND_BUFFER_BYTES",
@@ -196,6 +204,13 @@ extension SettingsRegistry {
             \.maxSendBufferBytes,
             .size(1 << 10...1 << 30),
             "Bytes that wait to be sent to one slow client before the slow-client action is taken."
+        ),
+        SettingDefinition(
+            "MAX_TOTAL_SEND_BUFFER_BYTES",
+            .limits,
+            \.maxTotalSendBufferBytes,
+            .size(1 << 10...1 << 40, off: true),
+            "The same for all clients together; beyond it, those with the most are treated as slow first."
         ),
         SettingDefinition(
             "SLOW_CLIENT_ACTION",

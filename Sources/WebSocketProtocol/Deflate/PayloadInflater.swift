@@ -10,8 +10,9 @@ struct PayloadInflater: ~Copyable {
     static let sliceBytes = 4096
     /// The most output between two looks at the limits, in bytes.
     static let blockBytes = 16 * 1024
-    /// Up to this many bytes the ratio is not looked at.
-    static let ratioFreeBytes = 4096
+    /// The first bytes of a message that the ratio does not count: ordinary data may be as regular as a bomb, and what
+    /// it can take up to here is bounded by the limit on the size.
+    static let ratioFreeBytes = 256 * 1024
     /// What the sender cut off the end of the message: the rest of an empty stored block.
     static let tailLength = 4
 
@@ -169,7 +170,7 @@ struct PayloadInflater: ~Copyable {
 
     private func checkLimits(_ total: Int) throws(ProtocolViolation) {
         if total > self.maxMessageBytes { throw .messageTooBig }
-        if let maxRatio, total > Self.ratioFreeBytes, total > maxRatio * self.wireBytes { throw .compressionRatio }
+        if let maxRatio, total - Self.ratioFreeBytes > maxRatio * self.wireBytes { throw .compressionRatio }
     }
 
     private func newInflater() -> Inflater? {

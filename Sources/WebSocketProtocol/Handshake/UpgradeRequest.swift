@@ -24,7 +24,7 @@ public struct UpgradeRequest: Sendable {
     public var protocols: [String]
     /// `Sec-WebSocket-Extensions`
     public var extensions: [String]
-    /// True when the request has a body, by length or chunked.
+    /// True when the request has a body: chunked, or of a length above zero.
     public var hasBody: Bool
 
     /// Takes each part as it came.

@@ -7,16 +7,39 @@ struct OriginPolicyTests {
     private func decide(
         _ list: [String],
         _ origins: [String],
+        fetchSite: [String] = [],
         host: String = "example.com",
         scheme: ClientScheme = .http,
         allowMissing: Bool = true
     ) throws -> OriginDecision {
         try OriginPolicy(parsing: list).decide(
             origin: origins,
+            fetchSite: fetchSite,
             host: host,
             scheme: scheme,
             allowMissing: allowMissing
         )
+    }
+
+    @Test(
+        "Without an Origin, Sec-Fetch-Site tells whether a page of another origin asks",
+        arguments: [
+            ([], false), (["none"], false), (["same-origin"], false), ([""], false), (["bogus"], false),
+            (["cross-sites"], false), (["same-site"], true), (["cross-site"], true), (["Cross-Site"], true),
+            (["SAME-SITE"], true), (["same-origin", "cross-site"], true), (["cross-site", "none"], true),
+            (["same-origin, cross-site"], true), ([" cross-site\t"], true), (["cross-site;a=b"], true),
+            ([#""cross-site""#], true),
+        ] as [([String], Bool)]
+    )
+    func fetchSite(values: [String], isForeign: Bool) throws {
+        let refusal: OriginDecision = isForeign ? .refused(.crossSite) : .allowed
+        #expect(try decide(["same-host"], [], fetchSite: values) == refusal)
+        #expect(try decide(["https://a.example", "null"], [], fetchSite: values) == refusal)
+        #expect(try decide(["*"], [], fetchSite: values) == .allowed)
+        // An Origin says more.
+        #expect(try decide(["https://a.example"], ["https://a.example"], fetchSite: values) == .allowed)
+        #expect(try decide(["https://a.example"], ["https://b.example"], fetchSite: values) == .refused(.notListed))
+        #expect(try decide(["*"], [], fetchSite: values, allowMissing: false) == .refused(.missing))
     }
 
     @Test(
@@ -154,7 +177,13 @@ struct OriginPolicyTests {
     )
     func sameHost(origin: String, host: String, scheme: ClientScheme, expected: OriginDecision) throws {
         #expect(try decide(["same-host"], [origin], host: host, scheme: scheme) == expected)
-        let own = OriginPolicy.sameHost.decide(origin: [origin], host: host, scheme: scheme, allowMissing: false)
+        let own = OriginPolicy.sameHost.decide(
+            origin: [origin],
+            fetchSite: [],
+            host: host,
+            scheme: scheme,
+            allowMissing: false
+        )
         #expect(own == expected)
     }
 

@@ -5,6 +5,26 @@ import Testing
 @Suite("HTTP request reader")
 struct HTTPRequestReaderTests {
     @Test(
+        "A body is one of at least one byte, or chunked",
+        arguments: [
+            ("", false), ("Content-Length: 0\r\n", false), ("Content-Length: 000\r\n", false),
+            ("Content-Length: 1\r\n", true), ("Transfer-Encoding: chunked\r\n", true),
+        ]
+    )
+    func bodies(field: String, hasBody: Bool) throws {
+        var reader = HTTPRequestReader(limits: HTTPLimits(maxHeadBytes: 1024, maxHeaders: 10))
+        var bytes = ByteBuffer(string: "GET /ws HTTP/1.1\r\nHost: a\r\n\(field)\r\nframes")
+        reader.append(&bytes)
+        guard case .head(let head) = try reader.next() else {
+            Issue.record("there is no head")
+            return
+        }
+        #expect(head.hasBody == hasBody)
+        // What an upgrade hands on is all that follows the head.
+        #expect(String(buffer: reader.takeRemaining()) == "frames")
+    }
+
+    @Test(
         "A valid request is read as it was meant, however its bytes arrive",
         arguments: [
             (
@@ -97,8 +117,8 @@ struct HTTPRequestReaderTests {
         let text = """
             POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r
             Host: evil\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX-Forwarded-For: 1\r
-            x_forwarded_for: 1\r\nForwarded: for=1\r\nX-Real-IP: 1\r\nCookie: a\r\nAuthorization: b\r\nSet-Cookie: c\r
-            Sidesocket-User: 42\r\nCE-UserId: 42\r\nCe_Type: sidesocket.open\r\nWebhook-Id: 1\r\nServer-Timing: t\r
+            Forwarded: for=1\r\nX-Real-IP: 1\r\nCookie: a\r\nAuthorization: b\r\nSet-Cookie: c\r
+            Sidesocket-User: 42\r\nCE-UserId: 42\r\nCe-Type: sidesocket.open\r\nWebhook-Id: 1\r\nServer-Timing: t\r
             Sec-WebSocket-Key: k\r\nIf-Match: *\r\nContent-Type: text/html\r\nContent-MD5: m\r\n\r\n
             """
         #expect(
@@ -107,6 +127,15 @@ struct HTTPRequestReaderTests {
         )
         let onlyForbidden = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n"
         #expect(requestTranscript(httpBytes(onlyForbidden)).lines.last == "end")
+    }
+
+    @Test(
+        "A trailer that an app could take for a reserved field is refused (abuse case 42)",
+        arguments: ["Ce.Type", "ce_userid", "X~Forwarded~For", "Content_Length", "Sidesocket.User", "Sec_Fetch-Site"]
+    )
+    func imitatingTrailers(name: String) {
+        let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\(name): 1\r\n\r\n"
+        #expect(requestTranscript(httpBytes(text)).error == .imitatingTrailer)
     }
 
     @Test("The bytes behind an upgrade request are handed over untouched")

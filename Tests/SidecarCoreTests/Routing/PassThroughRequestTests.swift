@@ -178,7 +178,7 @@ private struct Exchange {
             switch part {
             case .head(let head):
                 current = nil
-                if case .passThrough(let target, _) = router.route(head) {
+                if case .passThrough(let target, _, _) = router.route(head) {
                     current = Exchange(head, target: target, client: client)
                 }
             case .body(let bytes): current?.add(bytes)

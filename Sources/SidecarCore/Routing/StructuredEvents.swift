@@ -1,0 +1,152 @@
+public import NIOCore
+
+/// Whether a request that is passed through may carry an event in its body, and whether that event claims to be ours.
+///
+/// CloudEvents has two modes with the event's attributes in the body instead of headers: structured
+/// (`application/cloudevents+json`) and batched (`application/cloudevents-batch+json`; HTTP binding §3.2 and 3.3). Apps
+/// that read their events with a CloudEvents library take these modes for the same events as those of Sidesocket, so a
+/// body of these types is read before the app sees any of it.
+public enum StructuredEvents {
+    /// The largest body that is read, in bytes.
+    public static let maxBytes = 1 << 20
+
+    /// How deep arrays and objects may lie in one another.
+    static let maxDepth = 256
+
+    /// How many members an event may have; CloudEvents has less than ten of its own.
+    static let maxMembers = 1024
+
+    /// What to do with the body of a request.
+    public enum Treatment: Sendable, Equatable {
+        /// It is streamed to the app unseen.
+        case stream
+        /// It is read whole, and then judged by ``StructuredEvents/refusal(of:)``.
+        case inspect
+        /// It cannot be judged.
+        case refuse(Refusal)
+    }
+
+    /// Decides by the head.
+    ///
+    /// Libraries look for the start of the type, and some join the fields of a doubled header, so the type counts
+    /// wherever it stands in one. Formats other than JSON are not read.
+    public static func treatment(of head: HTTPRequestHead) -> Treatment {
+        guard head.framing != .none, head.headers.contains("content-type") else { return .stream }
+        let types = head.headers.values(of: "content-type").map { $0.lowercased() }
+        guard types.contains(where: namesJSONEvents) else { return .stream }
+        let codings = head.headers.values(of: "content-encoding").map { $0.lowercased() }
+        guard codings.allSatisfy({ $0.isEmpty || $0 == "identity" }) else {
+            return .refuse(unreadable("An event in JSON may not be compressed here."))
+        }
+        guard types.allSatisfy(isUTF8) else { return .refuse(unreadable("An event in JSON is UTF-8.")) }
+        if case .length(let length) = head.framing, length > maxBytes { return .refuse(.eventTooLarge) }
+        return .inspect
+    }
+
+    /// Judges a whole body; nil when it may pass.
+    ///
+    /// Only JSON that all readers understand alike may pass: valid UTF-8, one object or an array of objects, no member
+    /// twice in an event, escapes decoded before the type is looked at.
+    public static func refusal(of body: ByteBuffer) -> Refusal? {
+        body.withUnsafeReadableBytes { bytes in
+            let typed = bytes.assumingMemoryBound(to: UInt8.self)
+            guard (try? UTF8Span(validating: typed.span)) != nil else { return malformed("it is not valid UTF-8.") }
+            var reader = JSONReader(bytes)
+            do throws(JSONReader.Fault) {
+                var isForged = false
+                if reader.take("[") {
+                    if !reader.take("]") {
+                        repeat { isForged = try readEvent(&reader) || isForged } while reader.take(",")
+                        try reader.expect("]")
+                    }
+                } else {
+                    isForged = try readEvent(&reader)
+                }
+                guard reader.isAtEnd() else { throw .malformed }
+                return isForged ? .forgedEvent : nil
+            } catch {
+                return malformed(error.sentence)
+            }
+        }
+    }
+
+    /// Reads one event; says whether its type is one of ours.
+    private static func readEvent(_ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool {
+        guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event is an object.") }
+        return try readMembers(&reader)
+    }
+
+    /// Reads what stands behind the opening brace of an event.
+    private static func readMembers(
+        _ reader: inout JSONReader,
+        areExtensions: Bool = false
+    ) throws(JSONReader.Fault) -> Bool {
+        if reader.take("}") { return false }
+        var isForged = false
+        var isDoubled = false
+        var names: Set<String> = []
+        repeat {
+            // Attributes are in lower case (CloudEvents §3.1); who writes them otherwise means the same to some readers.
+            let name = try reader.name().lowercased()
+            if !names.insert(name).inserted { isDoubled = true }
+            guard names.count <= maxMembers else { throw JSONReader.Fault(sentence: "an event has too many members.") }
+            if name == "type" {
+                var type = try reader.string()
+                isForged = type.withUTF8 { RequestRouter.namesOurEvents(UnsafeRawBufferPointer($0)) } || isForged
+            } else if name == "extensions", !areExtensions, reader.take("{") {
+                // The Python library merges them into the attributes.
+                isForged = try readMembers(&reader, areExtensions: true) || isForged
+            } else {
+                try reader.skipValue(maxDepth: maxDepth)
+            }
+        } while reader.take(",")
+        try reader.expect("}")
+        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member stands twice.") }
+        return isForged
+    }
+
+    private static func namesJSONEvents(_ type: String) -> Bool {
+        var rest = Array(type.utf8)[...]
+        while let start = rest.firstRange(of: Array("application/cloudevents".utf8)) {
+            rest = rest[start.upperBound...]
+            let suffix = rest.prefix { !";, \t".utf8.contains($0) }
+            // Without a format JSON is what libraries expect.
+            if !suffix.contains(UInt8(ascii: "+")) || suffix.firstRange(of: Array("json".utf8)) != nil { return true }
+        }
+        return false
+    }
+
+    /// A parameter could make the app read other characters than those that are judged here.
+    private static func isUTF8(_ type: String) -> Bool {
+        type.split(separator: ";").dropFirst().allSatisfy { parameter in
+            let text = parameter.filter { $0 != " " && $0 != "\t" && $0 != "\"" && $0 != "'" }
+            guard text.hasPrefix("charset") else { return true }
+            let value = text.drop { $0 != "=" }.dropFirst().prefix { $0 != "," }
+            return value == "utf-8" || value == "utf8" || value == "us-ascii"
+        }
+    }
+
+    private static func unreadable(_ sentence: String) -> Refusal {
+        Refusal(status: 415, sentence: sentence, reason: "unreadable_event")
+    }
+
+    private static func malformed(_ what: String) -> Refusal {
+        Refusal(status: 400, sentence: "The body is no event in JSON: \(what)", reason: "malformed_event")
+    }
+}
+
+extension Refusal {
+    /// The answer to a body that is larger than ``StructuredEvents/maxBytes``.
+    public static let eventTooLarge = Refusal(
+        status: 413,
+        sentence: "An event in JSON may have \(StructuredEvents.maxBytes) bytes at most.",
+        reason: "event_too_large"
+    )
+
+    /// The answer to an event that claims to be one of ours.
+    static let forgedEvent = Refusal(
+        status: 403,
+        sentence: "Events of type sidesocket.* come from Sidesocket alone.",
+        reason: "forged_event"
+    )
+}

@@ -1,0 +1,39 @@
+import NIOCore
+import SidecarCore
+
+/// A passed-through request whose body is read whole before the app sees any of it, since it may hold an event.
+final class BodyInspection {
+    let head: HTTPRequestHead
+    let target: String
+    let keepAlive: Bool
+    private(set) var body = ByteBuffer()
+    private let budget: SharedBudget
+
+    /// - Parameter budget: Counts what is held, over all connections.
+    init(head: HTTPRequestHead, target: String, keepAlive: Bool, budget: SharedBudget) {
+        self.head = head
+        self.target = target
+        self.keepAlive = keepAlive
+        self.budget = budget
+    }
+
+    deinit {
+        budget.adjust(by: -body.readableBytes)
+    }
+
+    /// Keeps some bytes of the body; the answer when they are too many.
+    func append(_ bytes: ByteBuffer) -> Refusal? {
+        guard body.readableBytes + bytes.readableBytes <= StructuredEvents.maxBytes else { return .eventTooLarge }
+        guard !budget.isSpent else {
+            return Refusal(
+                status: 503,
+                sentence: "The server has no room for more bodies.",
+                reason: "body_budget",
+                retryAfter: ServerConfiguration.retryAfter()
+            )
+        }
+        body.writeImmutableBuffer(bytes)
+        budget.adjust(by: bytes.readableBytes)
+        return nil
+    }
+}

@@ -16,6 +16,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     let prefix: EventPrefix
     let clientAddress: String
     let isStream: Bool
+    /// The same as a label.
+    var carrier: ClientTransport { isStream ? .eventStream : .webSocket }
     /// Until it has ended: it holds the session, too.
     private(set) var transport: (any SessionTransport)?
     /// The order of its events, and the messages that wait.
@@ -165,7 +167,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if shard.state.authenticator != nil, takesToken(format, payload) { return }
         let time = WallClock.unixMilliseconds()
         noteAccepted(format, payload, at: time)
-        perform(machine.received(format, payload, at: time), at: now)
+        perform(machine.received(format, payload, at: time, since: now), at: now)
         accountBytes()
     }
 
@@ -181,7 +183,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// The client has gone, though not all that it sent has been taken.
     func clientLeft() {
-        if isCounted { shard.state.sessionClosed() }
+        if isCounted { shard.state.sessionClosed(carrier) }
         isCounted = false
     }
 
@@ -250,10 +252,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 // The client has gone: its close event tells the user, but nobody would give the seat back.
                 self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSeat(ofUser: user) {
-                close(code: 1008, reason: "this user has too many connections open")
+                close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
             } else if shard.admission.bans.covers(user: user) {
                 shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true)
+                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             }
         }
         if let state { self.state = state.isEmpty ? nil : state }
@@ -291,7 +293,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     ///
     /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
     ///   they came in good order and are still delivered.
-    func close(code: UInt16, reason: String, discarding: Bool = false) {
+    /// - Parameter cause: Why; nil for what the code says by itself.
+    func close(code: UInt16, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
             return leaveUnknown(as: .auth)
@@ -301,7 +304,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
         // lets go of it.
         let transport = transport
-        end(code: code, reason: reason, initiator: .server)
+        end(code: code, reason: reason, initiator: .server, for: cause)
         transport?.close(code: code, reason: reason)
     }
 
@@ -378,7 +381,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         leaveShard()
     }
 
-    func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func end(
+        code: UInt16,
+        reason: String,
+        initiator: SidecarCore.CloseInitiator,
+        for cause: CloseCause? = nil
+    ) {
         guard !machine.hasEnded else { return }
         if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
@@ -399,7 +407,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         leaveSeats()
         if wasRunning {
             clientLeft()
-            shard.metrics.connectionClosed(code: code, initiator: initiator)
+            let cause = cause ?? CloseCause(code: code, initiator: initiator)
+            shard.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, carrier)
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             shard.logger.info(
                 "connection closed",

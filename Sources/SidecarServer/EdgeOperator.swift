@@ -122,13 +122,13 @@ struct EdgeOperator: ConnectionOperator {
     func close(_ id: String, _ request: CloseRequest) async -> Bool {
         await ask(id) { session in
             guard session.isRunning else { return false }
-            session.close(code: request.code, reason: request.reason, discarding: true)
+            session.close(code: request.code, reason: request.reason, discarding: true, for: .kick)
             return true
         } ?? false
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int {
-        await closeConnections(request) { $0.user == user }
+        await closeConnections(request, for: .kick) { $0.user == user }
     }
 
     func renewToken(_ token: String, of id: String) async -> TokenRenewal {
@@ -156,7 +156,7 @@ struct EdgeOperator: ConnectionOperator {
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {
         guard let request = CloseRequest(code: 4403, reason: "access is denied") else { return }
-        _ = await closeConnections(request) { session in
+        _ = await closeConnections(request, for: .ban) { session in
             switch subject {
             case .user(let user): session.user == user
             case .network(let network): IPAddress(session.clientAddress).map(network.contains) ?? false
@@ -166,11 +166,14 @@ struct EdgeOperator: ConnectionOperator {
 
     private func closeConnections(
         _ request: CloseRequest,
+        for cause: CloseCause,
         where isWanted: @escaping @Sendable (BridgeSession) -> Bool
     ) async -> Int {
         let counts = await shards?.collect { shard in
             let sessions = shard.sessions(where: isWanted)
-            for session in sessions { session.close(code: request.code, reason: request.reason, discarding: true) }
+            for session in sessions {
+                session.close(code: request.code, reason: request.reason, discarding: true, for: cause)
+            }
             return sessions.count
         }
         return (counts ?? []).reduce(0, +)

@@ -245,7 +245,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
-            session.close(code: CloseCode.tryAgainLater.rawValue, reason: "too many messages are half received")
+            session.close(
+                code: CloseCode.tryAgainLater.rawValue,
+                reason: "too many messages are half received",
+                for: .assemblyBudget
+            )
             return
         }
         if !isAssembling {
@@ -350,7 +354,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         }
         assemblyDeadline = nil
         shard.metrics.limited("message_assembly_timeout", action: "closed")
-        session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
+        session.close(
+            code: CloseCode.policyViolation.rawValue,
+            reason: "the message took too long",
+            for: .assemblyTimeout
+        )
     }
 
     private func limitTransport() {

@@ -32,11 +32,12 @@ public enum SidesocketMetricCatalogue {
     }
 
     private static let connections: [MetricDescription] = [
-        .gauge("connections", "WebSocket connections open now."),
-        .counter("connections_opened_total", "WebSocket connections that were accepted."),
-        .counter("connections_closed_total", "WebSocket connections that ended, by close code and who ended them."),
-        .histogram("connection_duration_seconds", "How long WebSocket connections lasted.", connectionBuckets),
-        .counter("handshakes_total", "WebSocket handshakes, by how they ended."),
+        .gauge("connections", "WebSockets and event streams that are open now."),
+        .gauge("max_connections", "Connections of clients that may be open at once."),
+        .counter("connections_opened_total", "WebSockets and event streams that were accepted."),
+        .counter("connections_closed_total", "WebSockets and event streams that ended, by close code, who ended them and why."),
+        .histogram("connection_duration_seconds", "How long WebSockets and event streams lasted.", connectionBuckets),
+        .counter("handshakes_total", "Handshakes of WebSockets and event streams, by how they ended."),
         .counter("limited_total", "Times that a limit was applied, by limit and by what was done."),
         .counter("pings_sent_total", "Heartbeat pings sent to clients."),
         .counter("pong_timeouts_total", "Clients that were given up because they did not answer a ping."),
@@ -48,6 +49,12 @@ public enum SidesocketMetricCatalogue {
         .counter("messages_total", "WebSocket data messages, from clients (in) and to clients (out)."),
         .counter("message_bytes_total", "Bytes of WebSocket data messages, on the wire and as payload."),
         .counter("messages_dropped_total", "Messages that were received or due, and not delivered, by reason."),
+        .histogram(
+            "message_duration_seconds",
+            "From the last frame of a message to the app's answer on its way to the client.",
+            requestBuckets
+        ),
+        .gauge("max_total_pending_bytes", "What pending_bytes may reach."),
         .gauge("pending_bytes", "Bytes received from clients that the app has not answered yet."),
         .gauge("send_buffer_bytes", "Bytes that wait to be sent to clients."),
         .gauge("max_total_send_buffer_bytes", "How many may wait before those with the most are treated as slow."),
@@ -60,7 +67,10 @@ public enum SidesocketMetricCatalogue {
         .gauge("breaker_state", "The breaker of an address of the app: 0 closed, 1 half-open, 2 open."),
         .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
         .gauge("webhook_in_flight", "Event requests that the app is working on now."),
+        .gauge("webhook_max_in_flight", "What webhook_in_flight may reach."),
         .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),
+        .gauge("outbox_failing", "1 while what is owed to the app cannot be written to OUTBOX_DIR, else 0."),
+        .gauge("outbox_buffered_bytes", "Bytes of messages that are not on disk yet."),
     ]
 
     private static let channels: [MetricDescription] = [

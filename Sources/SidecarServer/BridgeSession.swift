@@ -16,6 +16,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     let prefix: EventPrefix
     let clientAddress: String
     let isStream: Bool
+    /// The same as a label.
+    var carrier: ClientTransport { isStream ? .eventStream : .webSocket }
     /// Until it has ended: it holds the session, too.
     private(set) var transport: (any SessionTransport)?
     /// The order of its events, and the messages that wait.
@@ -46,9 +48,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     var allowance: MessageAllowance
     /// True while a rate keeps it from taking more.
     var isThrottled = false
-    var throttle: TimerEntry?
+    var throttle: SessionThrottle?
     private var accountedBytes = 0
     private var isWaitingForBudget = false
+    /// True while nobody has been told that something waits for the process-wide budget.
+    var isBudgetWaitUncounted = false
 
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
@@ -163,12 +167,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if shard.state.authenticator != nil, takesToken(format, payload) { return }
         let time = WallClock.unixMilliseconds()
         noteAccepted(format, payload, at: time)
-        perform(machine.received(format, payload, at: time), at: now)
+        perform(machine.received(format, payload, at: time, since: now), at: now)
         accountBytes()
     }
 
     func leaveSeats() {
-        if let throttle { shard.timers.cancel(throttle) }
+        if let throttle { shard.timers.cancel(throttle.entry) }
         throttle = nil
         cancelIdentityTimers()
         if let seat { shard.admission.leave(seat) }
@@ -179,7 +183,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// The client has gone, though not all that it sent has been taken.
     func clientLeft() {
-        if isCounted { shard.state.sessionClosed() }
+        if isCounted { shard.state.sessionClosed(carrier) }
         isCounted = false
     }
 
@@ -203,7 +207,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
-            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            isBudgetWaitUncounted = true
             shard.waitForBudget(self)
         }
         return true
@@ -224,6 +228,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Somebody has given bytes back to the process-wide budget.
     func budgetMayBeFree() {
         isWaitingForBudget = false
+        lookForInput()
+        isBudgetWaitUncounted = false
         transport?.resumeReading()
     }
 
@@ -246,10 +252,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 // The client has gone: its close event tells the user, but nobody would give the seat back.
                 self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSeat(ofUser: user) {
-                close(code: 1008, reason: "this user has too many connections open")
+                close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
             } else if shard.admission.bans.covers(user: user) {
                 shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true)
+                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             }
         }
         if let state { self.state = state.isEmpty ? nil : state }
@@ -287,7 +293,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     ///
     /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
     ///   they came in good order and are still delivered.
-    func close(code: UInt16, reason: String, discarding: Bool = false) {
+    /// - Parameter cause: Why; nil for what the code says by itself.
+    func close(code: UInt16, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
             return leaveUnknown(as: .auth)
@@ -297,7 +304,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
         // lets go of it.
         let transport = transport
-        end(code: code, reason: reason, initiator: .server)
+        end(code: code, reason: reason, initiator: .server, for: cause)
         transport?.close(code: code, reason: reason)
     }
 
@@ -340,21 +347,21 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
     }
 
-    /// The drain is over: what has not been delivered never will be.
+    /// The drain is over: what has not been delivered is left to the next process, or never will be.
     func abandon() {
         leaveQueue()
         retryTimer.cancel(in: shard.timers)
+        let isKept = machine.wasAccepted && shard.state.outboxIsWritable == true
+        let level = isKept ? Logger.Level.notice : .error
+        var owed = machine.discardQueue()
         if let underWay, !machine.isQuiet {
-            log(.timeout, underWay, level: .error, "drain timeout: an event was not delivered")
+            if underWay.kind == .message || underWay.kind == .close { owed += underWay.count }
+            log(.timeout, underWay, level: level, "drain timeout: an event was not delivered")
         }
-        let isOwedClose: Bool
-        if underWay?.kind == .close { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
-        let dropped =
-            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.count ?? 1)
-            + (isOwedClose ? 1 : 0)
-        shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
-        if isOwedClose {
-            shard.logger.error(
+        if underWay?.kind != .close, machine.wasAccepted {
+            owed += 1
+            shard.logger.log(
+                level: level,
                 "drain timeout: the close event was not delivered",
                 metadata: [
                     "connection": "\(id)", "client": "\(clientAddress)",
@@ -362,6 +369,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 ]
             )
         }
+        // What is on disk comes with the next start.
+        if !isKept { shard.metrics.messagesDropped(owed, reason: "drain_timeout") }
         let transport = transport
         if machine.isRunning {
             end(code: 1012, reason: "the server is restarting", initiator: .server)
@@ -372,7 +381,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         leaveShard()
     }
 
-    func end(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func end(
+        code: UInt16,
+        reason: String,
+        initiator: SidecarCore.CloseInitiator,
+        for cause: CloseCause? = nil
+    ) {
         guard !machine.hasEnded else { return }
         if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
@@ -393,7 +407,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         leaveSeats()
         if wasRunning {
             clientLeft()
-            shard.metrics.connectionClosed(code: code, initiator: initiator)
+            let cause = cause ?? CloseCause(code: code, initiator: initiator)
+            shard.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, carrier)
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             shard.logger.info(
                 "connection closed",

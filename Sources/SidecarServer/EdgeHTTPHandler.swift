@@ -200,7 +200,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         accountUnsent(0)
         switch ended {
         case .proxying(let exchange): exchange.clientGone()
-        case .upgrading(let attempt): attempt.clientGone()
+        case .upgrading(let attempt): attempt.clientGone(leaving: reader.takeRemaining())
         case .readingHead, .inspecting, .lingering, .gone: break
         }
         context.fireChannelInactive()

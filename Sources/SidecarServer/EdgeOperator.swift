@@ -38,39 +38,31 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts? {
-        let shared = SharedMessage(message.format, message.payload, event: message.event)
-        let counts: DeliveryCounts? = await ask(id) { session in
-            guard session.isRunning else { return nil }
-            let isQueued = session.deliver(shared, at: nil, nil)
-            return DeliveryCounts(matched: 1, queued: isQueued ? 1 : 0, dropped: isQueued ? 0 : 1)
+        let counts = await send(message) { shard in
+            shard.session(id).flatMap { $0.isRunning ? [$0] : nil } ?? []
         }
-        if message.waitsForKernel { await untilWritten { $0.session(id)?.hasUnsent == true } }
-        return counts
+        return counts.matched > 0 ? counts : nil
     }
 
     func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts {
-        let shared = SharedMessage(message.format, message.payload, event: message.event)
-        let counts = await shards?.collect { shard in
-            let sessions = shard.sessions { $0.user == user }
-            let queued = sessions.count { $0.deliver(shared, at: nil, nil) }
-            return DeliveryCounts(matched: sessions.count, queued: queued, dropped: sessions.count - queued)
-        }
-        if message.waitsForKernel {
-            await untilWritten { shard in !shard.sessions { $0.user == user && $0.hasUnsent }.isEmpty }
-        }
-        return (counts ?? []).reduce(into: DeliveryCounts()) {
-            $0.matched += $1.matched
-            $0.queued += $1.queued
-            $0.dropped += $1.dropped
-        }
+        await send(message) { shard in shard.sessions { $0.user == user } }
     }
 
-    /// Waits until this is true on no loop any more, or it has taken too long.
-    private func untilWritten(_ hasUnsent: @escaping @Sendable (LoopShard) -> Bool) async {
-        let deadline = NIODeadline.now() + ShardChannels.patience
-        while NIODeadline.now() < deadline, await shards?.collect(hasUnsent).contains(true) == true {
-            try? await Task.sleep(for: .milliseconds(10))
+    /// Sends to some sessions of each loop, and waits for the kernel as a publication does.
+    private func send(
+        _ message: DirectMessage,
+        to sessions: @escaping @Sendable (LoopShard) -> [BridgeSession]
+    ) async -> DeliveryCounts {
+        let shared = SharedMessage(message.format, message.payload, event: message.event)
+        let tally = PublicationTally(waitsForKernel: message.waitsForKernel)
+        // A loop that has ended is not asked, and does not report.
+        let asked = await shards?.collect { shard in
+            shard.channels.deliver(shared, to: sessions(shard), tally)
+            return true
         }
+        tally.begins(loops: asked?.count ?? 0)
+        let (_, counts) = await tally.result()
+        return DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
     }
 
     // MARK: Channels
@@ -130,13 +122,13 @@ struct EdgeOperator: ConnectionOperator {
     func close(_ id: String, _ request: CloseRequest) async -> Bool {
         await ask(id) { session in
             guard session.isRunning else { return false }
-            session.close(code: request.code, reason: request.reason, discarding: true)
+            session.close(code: request.code, reason: request.reason, discarding: true, for: .kick)
             return true
         } ?? false
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int {
-        await closeConnections(request) { $0.user == user }
+        await closeConnections(request, for: .kick) { $0.user == user }
     }
 
     func renewToken(_ token: String, of id: String) async -> TokenRenewal {
@@ -164,7 +156,7 @@ struct EdgeOperator: ConnectionOperator {
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {
         guard let request = CloseRequest(code: 4403, reason: "access is denied") else { return }
-        _ = await closeConnections(request) { session in
+        _ = await closeConnections(request, for: .ban) { session in
             switch subject {
             case .user(let user): session.user == user
             case .network(let network): IPAddress(session.clientAddress).map(network.contains) ?? false
@@ -174,11 +166,14 @@ struct EdgeOperator: ConnectionOperator {
 
     private func closeConnections(
         _ request: CloseRequest,
+        for cause: CloseCause,
         where isWanted: @escaping @Sendable (BridgeSession) -> Bool
     ) async -> Int {
         let counts = await shards?.collect { shard in
             let sessions = shard.sessions(where: isWanted)
-            for session in sessions { session.close(code: request.code, reason: request.reason, discarding: true) }
+            for session in sessions {
+                session.close(code: request.code, reason: request.reason, discarding: true, for: cause)
+            }
             return sessions.count
         }
         return (counts ?? []).reduce(0, +)

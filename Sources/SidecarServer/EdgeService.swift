@@ -311,7 +311,12 @@ public final class EdgeService: Service {
         state.gate.stop()
         let left = await shards.sum { $0.endNow() }
         if left > 0 {
-            logger.error("close events were not delivered", metadata: ["count": "\(left)"])
+            let isKept = state.outboxIsWritable == true
+            logger.log(
+                level: isKept ? .notice : .error,
+                isKept ? "events are left to the next start" : "close events were not delivered",
+                metadata: ["count": "\(left)"]
+            )
         }
         if let untold = occupancy?.untold, untold > 0 {
             metrics.messagesDropped(untold, reason: "channel_event_undelivered")

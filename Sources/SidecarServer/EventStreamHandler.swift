@@ -144,7 +144,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     private func closeAsTooSlow() {
         shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
         shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
-        session.close(code: 1008, reason: "the client reads too slowly")
+        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
     }
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
@@ -193,6 +193,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     var hasUnsent: Bool { unsentBytes > 0 }
+    var hasInputWaiting: Bool { false }
 
     /// An event with its place, in memory that is used again and again unless it is large.
     private func write(_ text: ByteBuffer, at cursor: StreamCursor?) {
@@ -271,7 +272,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         let policy = shard.configuration.heartbeat
         if let age = policy.maxAge, now - openedAt >= scaled(age) {
             shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: 1001, reason: "the connection is old; connect again")
+            session.close(code: 1001, reason: "the connection is old; connect again", for: .maxAge)
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {

@@ -34,11 +34,13 @@ final class LoopShard {
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
+    private var keySetPool: BackendPool?
     private var occupancyReporter: OccupancyReporter?
     private var webSockets = 0
     private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
     private var sessionsWithoutBudget: [BridgeSession] = []
+    private var budgetChecks = 0
 
     init(
         eventLoop: any EventLoop,
@@ -75,6 +77,8 @@ final class LoopShard {
             configuration.settings.webhookTarget?.origin == nil
             ? proxyPools : configuration.settings.webhookOrigins.map(pool)
     }
+
+    private var allPools: [BackendPool] { webhookPools + proxyPools + (keySetPool.map { [$0] } ?? []) }
 
     /// The connections to the address that the gate has chosen.
     func webhookPool(_ address: Int) -> BackendPool? {
@@ -119,6 +123,7 @@ final class LoopShard {
             state: state,
             isApp: false
         )
+        keySetPool = pool
         keySetFetcher = KeySetFetcher(path: url.path, pool: pool, authenticator: authenticator, shard: self)
         keySetFetcher?.start()
     }
@@ -128,6 +133,18 @@ final class LoopShard {
         guard let occupancy = state.channels.occupancy else { return }
         occupancyReporter = OccupancyReporter(occupancy, shard: self)
         occupancyReporter?.start()
+    }
+
+    /// Reads what a client of a WebSocket sends, under the settings of now.
+    func messageReader(_ deflate: NegotiatedDeflate?) -> MessageReader {
+        let settings = configuration.settings
+        let limits = MessageLimits(
+            maxMessageBytes: settings.maxMessageBytes,
+            maxFragments: settings.maxFragments,
+            maxCompressionRatio: settings.maxCompressionRatio
+        )
+        guard let deflate else { return MessageReader(limits: limits) }
+        return MessageReader(limits: limits, deflate: deflate, codecs: codecs)
     }
 
     // MARK: What lives here
@@ -185,6 +202,10 @@ final class LoopShard {
                 self.sessionsWithoutBudget = []
                 for session in waiting { session.budgetMayBeFree() }
             }
+            self.budgetChecks &+= 1
+            if self.budgetChecks % 16 == 0 {
+                for session in self.sessionsWithoutBudget { session.lookForInput() }
+            }
             if !self.sessionsWithoutBudget.isEmpty { self.scheduleBudgetCheck() }
         }
     }
@@ -226,7 +247,8 @@ final class LoopShard {
         let old = self.configuration
         self.configuration = configuration
         self.admission = admission
-        for pool in webhookPools + proxyPools { pool.configuration = configuration }
+        for pool in allPools { pool.configuration = configuration }
+        keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
         for session in sessions.values { session.settingsChanged(isOfTransport: isOfTransport) }
     }
@@ -238,7 +260,7 @@ final class LoopShard {
         let left = Array(sessions.values)
         for session in left { session.abandon() }
         for handler in Array(httpHandlers.values) { handler.drainIsOver() }
-        for pool in webhookPools + proxyPools { pool.close() }
+        for pool in allPools { pool.close() }
         return left.count
     }
 }

@@ -56,17 +56,17 @@ final class ServerMetrics: Sendable {
             retries = Counter(label: "sidesocket_webhook_retries_total", dimensions: [("event", event)])
         }
 
-        func failed(_ failure: DeliveryFailure) {
-            Counter(
-                label: "sidesocket_webhook_requests_total",
-                dimensions: [("event", event), ("outcome", failure.outcome)]
-            ).increment()
+        func failed(_ failure: DeliveryFailure) { counter(failure.outcome).increment() }
+
+        func counter(_ outcome: String) -> Counter {
+            Counter(label: "sidesocket_webhook_requests_total", dimensions: [("event", event), ("outcome", outcome)])
         }
     }
 
     let incoming = Traffic(direction: "in")
     let outgoing = Traffic(direction: "out")
-    let connectionsOpened = Counter(label: "sidesocket_connections_opened_total")
+    private let openedWebSockets = ServerMetrics.opened(.webSocket)
+    private let openedStreams = ServerMetrics.opened(.eventStream)
     let connectionDuration = Timer(label: "sidesocket_connection_duration_seconds")
     let open = Webhook(event: "open")
     let message = Webhook(event: "message")
@@ -76,6 +76,8 @@ final class ServerMetrics: Sendable {
     let pingsSent = Counter(label: "sidesocket_pings_sent_total")
     let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
     let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")
+    /// From the last frame of a message to its answer.
+    let messageDuration = Timer(label: "sidesocket_message_duration_seconds")
     let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
     private let proxyByClass: [Counter]
     private let handshakes: [HandshakeResult: Counter]
@@ -88,8 +90,7 @@ final class ServerMetrics: Sendable {
             (result, Counter(label: "sidesocket_handshakes_total", dimensions: [("result", result.rawValue)]))
         }
         handshakes = Dictionary(uniqueKeysWithValues: counters)
-        // Series that alerts refer to exist from the start, at zero.
-        for (_, counter) in counters { counter.increment(by: 0) }
+        makeSeries()
     }
 
     func webhook(for kind: SessionEvent.Kind) -> Webhook {
@@ -103,33 +104,66 @@ final class ServerMetrics: Sendable {
 
     func count(_ result: HandshakeResult) { handshakes[result]?.increment() }
 
-    func connectionClosed(code: UInt16, initiator: SidecarCore.CloseInitiator) {
+    func connectionOpened(_ transport: ClientTransport) {
+        (transport == .eventStream ? openedStreams : openedWebSockets).increment()
+    }
+
+    private static func opened(_ transport: ClientTransport) -> Counter {
+        Counter(label: "sidesocket_connections_opened_total", dimensions: [("transport", transport.rawValue)])
+    }
+
+    func connectionClosed(
+        code: UInt16,
+        initiator: SidecarCore.CloseInitiator,
+        cause: CloseCause,
+        _ transport: ClientTransport
+    ) {
+        Self.closed(code: code, initiator: initiator, cause: cause, transport).increment()
+    }
+
+    static func closed(
+        code: UInt16,
+        initiator: SidecarCore.CloseInitiator,
+        cause: CloseCause,
+        _ transport: ClientTransport
+    ) -> Counter {
         Counter(
             label: "sidesocket_connections_closed_total",
-            dimensions: [("code", Self.codeLabel(code)), ("initiator", initiator.rawValue)]
-        ).increment()
+            dimensions: [
+                ("code", codeLabel(code)), ("initiator", initiator.rawValue), ("reason", cause.rawValue),
+                ("transport", transport.rawValue),
+            ]
+        )
     }
 
-    func limited(_ limit: String, action: String) {
-        Counter(label: "sidesocket_limited_total", dimensions: [("limit", limit), ("action", action)]).increment()
+    func limited(_ limit: String, action: String, by count: Int = 1) {
+        Counter(label: "sidesocket_limited_total", dimensions: [("limit", limit), ("action", action)])
+            .increment(by: count)
     }
 
-    func slowClient(action: String) {
-        Counter(label: "sidesocket_slow_client_total", dimensions: [("action", action)]).increment()
+    func slowClient(action: String, by count: Int = 1) {
+        Counter(label: "sidesocket_slow_client_total", dimensions: [("action", action)]).increment(by: count)
     }
 
     func messagesDropped(_ count: Int, reason: String) {
-        guard count > 0 else { return }
-        Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)]).increment(by: count)
+        if count > 0 { Self.dropped(reason).increment(by: count) }
+    }
+
+    static func dropped(_ reason: String) -> Counter {
+        Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)])
     }
 
     /// A `Sidesocket-Broadcast` field has been read.
-    func broadcast(result: String) {
-        Counter(label: "sidesocket_broadcasts_total", dimensions: [("result", result)]).increment()
+    func broadcast(result: String) { Self.broadcasts(result).increment() }
+
+    static func broadcasts(_ result: String) -> Counter {
+        Counter(label: "sidesocket_broadcasts_total", dimensions: [("result", result)])
     }
 
-    func httpRefused(_ reason: String) {
-        Counter(label: "sidesocket_http_refused_total", dimensions: [("reason", reason)]).increment()
+    func httpRefused(_ reason: String) { Self.refused(reason).increment() }
+
+    static func refused(_ reason: String) -> Counter {
+        Counter(label: "sidesocket_http_refused_total", dimensions: [("reason", reason)])
     }
 
     func proxied(status: Int, nanoseconds: Int64) {

@@ -8,6 +8,7 @@ public final class ServerState: Sendable {
     /// Bytes received and not yet answered by the app, over the process.
     public let pendingBytes: SharedBudget
     private let sessionCount = Atomic<Int>(0)
+    private let streamCount = Atomic<Int>(0)
     private let socketCount = Atomic<Int>(0)
     private let listeningFlag = Atomic<Bool>(false)
     private let drainingFlag = Atomic<Bool>(false)
@@ -56,8 +57,10 @@ public final class ServerState: Sendable {
         self.maxConnections = maxConnections
     }
 
-    /// Accepted WebSocket connections that are open.
+    /// Accepted WebSockets and event streams that are open.
     public var sessions: Int { sessionCount.load(ordering: .relaxed) }
+    /// Event streams among them.
+    public var streams: Int { streamCount.load(ordering: .relaxed) }
     /// Open client connections of every kind.
     public var sockets: Int { socketCount.load(ordering: .relaxed) }
     /// True once the public addresses are bound.
@@ -85,11 +88,23 @@ public final class ServerState: Sendable {
         }
     }
 
+    /// Whether what is owed to the app can be written to `OUTBOX_DIR`; nil without it.
+    public var outboxIsWritable: Bool? { outbox.map { !$0.isFailing } }
+    /// Bytes of messages that are not on disk yet.
+    public var outboxBytesBuffered: Int { outbox?.bytesBuffered ?? 0 }
+
     /// False when the descriptors that are left are needed for connections to the app.
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
 
-    func sessionOpened() { sessionCount.wrappingAdd(1, ordering: .relaxed) }
-    func sessionClosed() { sessionCount.wrappingSubtract(1, ordering: .relaxed) }
+    func sessionOpened(_ transport: ClientTransport) {
+        sessionCount.wrappingAdd(1, ordering: .relaxed)
+        if transport == .eventStream { streamCount.wrappingAdd(1, ordering: .relaxed) }
+    }
+
+    func sessionClosed(_ transport: ClientTransport) {
+        sessionCount.wrappingSubtract(1, ordering: .relaxed)
+        if transport == .eventStream { streamCount.wrappingSubtract(1, ordering: .relaxed) }
+    }
 
     /// Counts a client connection, and says how many are open with it. Its descriptor was counted at the accept.
     func socketOpened() -> Int {

@@ -116,10 +116,10 @@ extension BridgeSession {
             performLast(step, code: 1006)
             return
         }
-        shard.state.sessionOpened()
+        shard.state.sessionOpened(carrier)
         isOpen = true
         isCounted = true
-        shard.metrics.connectionsOpened.increment()
+        shard.metrics.connectionOpened(carrier)
         // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)
@@ -131,7 +131,7 @@ extension BridgeSession {
             if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
                 // It came while we asked the app.
                 shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true)
+                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             }
             if shard.state.isDraining { drain() }
         }

@@ -1,3 +1,4 @@
+import CoreMetrics
 import DeliveryOutbox
 import Logging
 import NIOCore
@@ -9,11 +10,23 @@ extension BridgeSession {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             apply(try checked(try WebhookReply(head: head, body: body, batchOf: event.count)))
+            noteAnswered(event)
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
             messageFailed(event, error)
         }
         messageDone(event)
+    }
+
+    private func noteAnswered(_ event: EventUnderWay) {
+        let now = NIODeadline.now()
+        if case .batch(let messages) = event.delivery.event {
+            for case let since? in messages.lazy.map(\.since) {
+                shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
+            }
+        } else if let since = event.delivery.since {
+            shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
+        }
     }
 
     private func messageDone(_ event: EventUnderWay) {
@@ -43,18 +56,20 @@ extension BridgeSession {
     private func revalidationFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
         log(failure, event, level: .info, "the app did not confirm a client")
         if case .status = failure {
-            close(code: 4403, reason: "no longer welcome", discarding: true)
+            close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
         } else {
-            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
+            close(with: failure)
         }
     }
 
     private func messageFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
         log(failure, event, level: .warning)
         shard.metrics.messagesDropped(event.count, reason: "app_failed")
-        if shard.configuration.settings.webhookFailure == .close {
-            close(code: failure.closeCode, reason: failure.closeReason, discarding: true)
-        }
+        if shard.configuration.settings.webhookFailure == .close { close(with: failure) }
+    }
+
+    private func close(with failure: DeliveryFailure) {
+        close(code: failure.closeCode, reason: failure.closeReason, discarding: true, for: failure.closeCause)
     }
 
     func closeCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {

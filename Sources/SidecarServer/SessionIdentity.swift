@@ -70,16 +70,21 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
-                close(code: 4403, reason: "the token is somebody else's", discarding: true)
+                close(code: 4403, reason: "the token is somebody else's", discarding: true, for: .tokenRefused)
             } else if shard.admission.bans.covers(user: verified.user) {
                 shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true)
+                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             } else if !adopt(verified) {
-                close(code: 1008, reason: "this user has too many connections open", discarding: true)
+                close(
+                    code: 1008,
+                    reason: "this user has too many connections open",
+                    discarding: true,
+                    for: .connectionLimit
+                )
             }
         } catch {
             breached()
-            close(code: 4401, reason: error.sentence, discarding: true)
+            close(code: 4401, reason: error.sentence, discarding: true, for: .tokenRefused)
         }
         return true
     }

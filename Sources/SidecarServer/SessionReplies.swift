@@ -50,7 +50,11 @@ extension BridgeSession {
         case .commands(let commands): for command in commands { apply(command) }
         }
         if let token = reply.token { renew(byApp: token) }
-        if let request = reply.close { close(code: request.code, reason: request.reason, discarding: true) }
+        if let request = reply.close { close(by: request) }
+    }
+
+    private func close(by request: CloseRequest) {
+        close(code: request.code, reason: request.reason, discarding: true, for: .appClosed)
     }
 
     func apply(_ command: Command) {
@@ -58,7 +62,7 @@ extension BridgeSession {
         case .send(let format, let payload): send(format, payload)
         case .user(let user): mark(user: user, state: nil)
         case .state(let state): mark(user: nil, state: state)
-        case .close(let request): close(code: request.code, reason: request.reason, discarding: true)
+        case .close(let request): close(by: request)
         case .subscribe(let channel): join(channel)
         case .unsubscribe(let channel): shard.channels.leave(self, channel)
         case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)

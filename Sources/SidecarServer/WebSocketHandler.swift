@@ -64,21 +64,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         self.shard = shard
         self.isEncrypted = isEncrypted
         output = SocketOutput(queue: shard.flushes)
-        let settings = shard.configuration.settings
-        let limits = MessageLimits(
-            maxMessageBytes: settings.maxMessageBytes,
-            maxFragments: settings.maxFragments,
-            maxCompressionRatio: settings.maxCompressionRatio
-        )
-        if let deflate {
-            reader = MessageReader(limits: limits, deflate: deflate, codecs: shard.codecs)
-            compressor = MessageCompressor(
-                deflate: deflate,
+        reader = shard.messageReader(deflate)
+        compressor = deflate.map {
+            MessageCompressor(
+                deflate: $0,
                 codecs: shard.codecs,
-                minimumBytes: settings.compressionMinBytes
+                minimumBytes: shard.configuration.settings.compressionMinBytes
             )
-        } else {
-            reader = MessageReader(limits: limits)
         }
     }
 
@@ -196,7 +188,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
         do {
             while phase == .open || phase == .awaitingClose {
-                if phase == .open, mustPauseReading { break }
+                if phase == .open, mustPauseReading {
+                    if bytes.readableBytes > 0 { session.inputWaits() }
+                    break
+                }
                 guard let event = try reader.next(from: &bytes) else { break }
                 if case .message = event {
                     sawMessage = true
@@ -250,7 +245,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
-            session.close(code: CloseCode.tryAgainLater.rawValue, reason: "too many messages are half received")
+            session.close(
+                code: CloseCode.tryAgainLater.rawValue,
+                reason: "too many messages are half received",
+                for: .assemblyBudget
+            )
             return
         }
         if !isAssembling {
@@ -281,6 +280,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         FrameEncoder.write(.pong, payload: payload, into: &frame)
         write(frame)
     }
+
+    var hasInputWaiting: Bool { input != nil || phase == .open && output.hasInput }
 
     func resumeReading() {
         if phase == .leftover { return takeLeftover() }
@@ -353,7 +354,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         }
         assemblyDeadline = nil
         shard.metrics.limited("message_assembly_timeout", action: "closed")
-        session.close(code: CloseCode.policyViolation.rawValue, reason: "the message took too long")
+        session.close(
+            code: CloseCode.policyViolation.rawValue,
+            reason: "the message took too long",
+            for: .assemblyTimeout
+        )
     }
 
     private func limitTransport() {

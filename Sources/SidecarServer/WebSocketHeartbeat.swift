@@ -23,13 +23,17 @@ extension WebSocketHandler {
             sendPing()
         case .closeUnresponsive:
             shard.metrics.pongTimeouts.increment()
-            session.close(code: CloseCode.goingAway.rawValue, reason: "no answer to a ping")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no answer to a ping", for: .pongTimeout)
         case .closeIdle:
             shard.metrics.limited("client_idle_timeout", action: "closed")
-            session.close(code: CloseCode.goingAway.rawValue, reason: "no message for too long")
+            session.close(code: CloseCode.goingAway.rawValue, reason: "no message for too long", for: .idle)
         case .closeAged:
             shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: CloseCode.goingAway.rawValue, reason: "the connection is old; connect again")
+            session.close(
+                code: CloseCode.goingAway.rawValue,
+                reason: "the connection is old; connect again",
+                for: .maxAge
+            )
         }
     }
 

@@ -165,7 +165,7 @@ extension WebSocketHandler {
         shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
         isTooSlow = true
         shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
-        session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
     }
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.

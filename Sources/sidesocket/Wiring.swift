@@ -89,6 +89,7 @@ extension Readiness {
             apps: state.appAddresses.map {
                 App(address: $0.name, breaker: $0.breaker.word, isDown: $0.isDown, inFlight: $0.inFlight)
             },
+            outboxWritable: state.outboxIsWritable,
             connections: state.sockets,
             maxConnections: state.maxConnections,
             inFlight: state.inFlight,
@@ -103,7 +104,13 @@ extension Readiness {
 /// Gauges whose value already stands somewhere: read at the scrape, so that nothing is counted twice.
 enum Gauges {
     static func register(_ state: ServerState, in registry: PrometheusRegistry) {
-        registry.gauge("sidesocket_connections", labels: []) { Double(state.sessions) }
+        registry.gauge("sidesocket_connections", labels: [("transport", "websocket")]) {
+            Double(state.sessions - state.streams)
+        }
+        registry.gauge("sidesocket_connections", labels: [("transport", "event_stream")]) { Double(state.streams) }
+        registry.gauge("sidesocket_max_connections", labels: []) { Double(state.maxConnections) }
+        registry.gauge("sidesocket_webhook_max_in_flight", labels: []) { Double(state.maxInFlight) }
+        registry.gauge("sidesocket_max_total_pending_bytes", labels: []) { Double(state.pendingBytes.limit) }
         registry.gauge("sidesocket_webhook_in_flight", labels: []) { Double(state.inFlight) }
         registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
         registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
@@ -118,6 +125,8 @@ enum Gauges {
                 return addresses.indices.contains(index) ? Double(addresses[index].breaker.rawValue) : 0
             }
         }
+        registry.gauge("sidesocket_outbox_failing", labels: []) { state.outboxIsWritable == false ? 1 : 0 }
+        registry.gauge("sidesocket_outbox_buffered_bytes", labels: []) { Double(state.outboxBytesBuffered) }
         registry.gauge("sidesocket_channels", labels: []) { Double(state.channelCount) }
         registry.gauge("sidesocket_subscriptions", labels: []) { Double(state.subscriptions) }
         registry.gauge("sidesocket_history_bytes", labels: []) { Double(state.historyBytes) }

@@ -88,8 +88,8 @@ struct ControlPlaneTests {
             #expect(
                 answer.hasSuffix(
                     """
-                    {"status":"ready","app":{"reachable":null},"apps":[],"capacity":{"connections":1,"maxConnections":2,\
-                    "inFlight":3,"maxInFlight":4,"pendingBytes":5,"maxPendingBytes":6}}
+                    {"status":"ready","app":{"reachable":null},"apps":[],"outbox":{"writable":null},\
+                    "capacity":{"connections":1,"maxConnections":2,"inFlight":3,"maxInFlight":4,"pendingBytes":5,"maxPendingBytes":6}}
 
                     """
                 )

@@ -60,9 +60,12 @@ public struct QueuedMessage: Sendable, Equatable {
     public let payload: ByteBuffer
     /// When it arrived, in milliseconds since 1970; nil when that is now.
     public let time: Int64?
+    /// The same by the clock that measures how long things take; nil when nobody measures.
+    public let since: NIODeadline?
 
     /// A message that arrived at `time`.
-    public init(format: MessageFormat, payload: ByteBuffer, time: Int64?) {
+    public init(format: MessageFormat, payload: ByteBuffer, time: Int64?, since: NIODeadline? = nil) {
+        self.since = since
         self.format = format
         self.payload = payload
         self.time = time
@@ -125,6 +128,8 @@ public struct Delivery: Sendable, Equatable {
     public let event: SessionEvent
     /// When it happened, in milliseconds since 1970; nil when that is now.
     public var time: Int64?
+    /// When a message arrived, by the clock that measures how long things take; nil when nobody measures.
+    public var since: NIODeadline?
 
     /// The sequences of all that it brings.
     public var sequences: ClosedRange<UInt64> {
@@ -259,10 +264,17 @@ public struct SessionStateMachine: Sendable {
 
     /// A data message arrived.
     ///
-    /// - Parameter time: When, in milliseconds since 1970.
-    public mutating func received(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64? = nil) -> Step {
+    /// - Parameters:
+    ///   - time: When, in milliseconds since 1970.
+    ///   - since: The same by the clock that measures how long things take.
+    public mutating func received(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        at time: Int64? = nil,
+        since: NIODeadline? = nil
+    ) -> Step {
         guard phase == .running else { return .wait }
-        let message = QueuedMessage(format: format, payload: payload, time: time)
+        let message = QueuedMessage(format: format, payload: payload, time: time, since: since)
         messagesIn += 1
         pendingBytes += message.bytes
         if eventUnderWay {
@@ -355,7 +367,7 @@ public struct SessionStateMachine: Sendable {
 
     private mutating func deliver(_ message: QueuedMessage) -> Step {
         underWayBytes = message.bytes
-        return deliver(.message(message.format, message.payload), at: message.time)
+        return deliver(.message(message.format, message.payload), at: message.time, since: message.since)
     }
 
     private mutating func deliver(_ messages: [QueuedMessage]) -> Step {
@@ -363,9 +375,13 @@ public struct SessionStateMachine: Sendable {
         return deliver(.batch(messages))
     }
 
-    private mutating func deliver(_ event: SessionEvent, at time: Int64? = nil) -> Step {
+    private mutating func deliver(
+        _ event: SessionEvent,
+        at time: Int64? = nil,
+        since: NIODeadline? = nil
+    ) -> Step {
         eventUnderWay = true
-        let delivery = Delivery(sequence: sequence + 1, event: event, time: time)
+        let delivery = Delivery(sequence: sequence + 1, event: event, time: time, since: since)
         sequence = delivery.sequences.upperBound
         return .deliver(delivery)
     }

@@ -40,7 +40,16 @@ struct HTTPReplyReaderTests {
             ),
             (
                 "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
-                ["final 304 [Not Modified] 1.1 none keep", "  Content-Length: 1000", "end"]
+                ["final 304 [Not Modified] 1.1 none close", "  Content-Length: 1000", "end"]
+            ),
+            ("HTTP/1.1 304 Not Modified\r\n\r\n", ["final 304 [Not Modified] 1.1 none keep", "end"]),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
+                ["final 304 [Not Modified] 1.1 none keep", "  Content-Length: 0", "end"]
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+                ["final 304 [Not Modified] 1.1 none close", "  Transfer-Encoding: chunked", "end"]
             ),
             (
                 "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",

@@ -1,0 +1,83 @@
+/// Why a connection ended: told apart where one close code has several causes.
+///
+/// The raw value is the `reason` label of `connections_closed_total` and the `cause` in the log.
+public enum CloseCause: String, Sendable, Equatable, CaseIterable {
+    /// The client closed it.
+    case client
+    /// It broke without a Close frame.
+    case connectionLost = "connection_lost"
+    /// The app asked for it.
+    case appClosed = "app_closed"
+    /// The app answered an event with a 4xx.
+    case appRefused = "app_refused"
+    /// The app failed at an event, or gave an answer that is of no use.
+    case appFailed = "app_failed"
+    /// The app could not be had for as long as events are tried again.
+    case appUnavailable = "app_unavailable"
+    /// The app did not confirm the client (`REVALIDATE_INTERVAL`).
+    case revalidation
+    /// An operator closed it.
+    case kick
+    /// The address or the user is banned.
+    case ban
+    /// The token has expired.
+    case tokenExpired = "token_expired"
+    /// A new token was not good.
+    case tokenRefused = "token_refused"
+    /// The user has too many connections.
+    case connectionLimit = "connection_limit"
+    /// A rate was exceeded (`RATE_LIMIT_ACTION=close`).
+    case rateLimited = "rate_limited"
+    /// The client did not read fast enough.
+    case slowClient = "slow_client"
+    /// A ping was not answered.
+    case pongTimeout = "pong_timeout"
+    /// No message came for too long (`CLIENT_IDLE_TIMEOUT`).
+    case idle
+    /// It was as old as it may get (`MAX_CONNECTION_AGE`).
+    case maxAge = "max_age"
+    /// A message did not become whole in time.
+    case assemblyTimeout = "assembly_timeout"
+    /// Too much was half received, over all connections.
+    case assemblyBudget = "assembly_budget"
+    /// The client broke the protocol.
+    case protocolError = "protocol_error"
+    /// The client sent text that is not UTF-8, or corrupt compressed data.
+    case invalidData = "invalid_data"
+    /// The client sent a message that is too big, in whatever way.
+    case tooBig = "too_big"
+    /// The process shuts down.
+    case drain
+
+    /// The cause that a code of ours has when nothing else is said.
+    public init(code: UInt16, initiator: CloseInitiator) {
+        switch initiator {
+        case .client: self = .client
+        case .network: self = .connectionLost
+        case .server:
+            self =
+                switch code {
+                case 1002: .protocolError
+                case 1006, 1011: .appFailed
+                case 1007: .invalidData
+                case 1009: .tooBig
+                case 1012: .drain
+                case 1013: .appUnavailable
+                case 4401: .tokenExpired
+                case 4429: .rateLimited
+                default: .appClosed
+                }
+        }
+    }
+}
+
+extension DeliveryFailure {
+    /// Why the connection ends when it ends for this.
+    public var closeCause: CloseCause {
+        switch closeCode {
+        case 1008: .appRefused
+        case 1013: .appUnavailable
+        default: .appFailed
+        }
+    }
+}

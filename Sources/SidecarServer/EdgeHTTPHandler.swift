@@ -93,6 +93,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited("max_connections", action: "refused")
+            noteRefused(.maxConnections, ["limit": .stringConvertible(shard.configuration.maxConnections)])
             refuse(
                 Refusal(
                     status: 503,
@@ -154,7 +155,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     private func rejectProxyHeader(_ why: String) {
         guard case .readingHead = phase else { return }
         shard.metrics.httpRefused("proxy_protocol")
-        shard.logger.warning("PROXY header refused", metadata: ["peer": "\(client.address)", "why": "\(why)"])
+        noteRefused(.proxyProtocol, ["why": "\(why)"])
         phase = .lingering
         endNow()
     }
@@ -357,6 +358,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             break
         }
         shard.logger.debug("request refused", metadata: ["client": "\(client.address)", "why": "\(error.sentence)"])
+        if let kind = RefusalKind(error) { noteRefused(kind) }
         refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
     }
 
@@ -381,6 +383,11 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         } else {
             shard.timers.cancel(timer)
         }
+    }
+
+    /// A client was turned away; the operator may want to know.
+    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        shard.admission.refusals.note(kind, client: client.address, more())
     }
 
     /// Answers a request ourselves and closes.
@@ -470,6 +477,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
                     endNow()
                     return nil
                 }
+                noteRefused(.handshakeTimeout)
                 refuse(
                     Refusal(status: 408, sentence: "The request head took too long.", reason: "timeout"),
                     handshake: .timeout

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -124,6 +125,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
             return false
         case .close:
             shard.metrics.slowClient(action: decision.action.rawValue)
+            session.noteRefused(.sendBuffer, ["action": "close"])
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
             session.close(code: 1008, reason: "the client reads too slowly")
             return false
@@ -132,6 +134,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
 
     private func noteDropped(_ action: SlowSubscriberAction) {
         shard.metrics.slowClient(action: action.rawValue)
+        session.noteRefused(.sendBuffer, ["action": "\(action.rawValue)"])
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 

@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -18,6 +19,7 @@ extension BridgeSession {
                 return true
             }
             shard.metrics.limited(limit.rawValue, action: "closed")
+            noteRefused(RefusalKind(limit), ["action": "closed"])
             breached()
             shard.metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
@@ -28,7 +30,10 @@ extension BridgeSession {
     /// Stops reading until the connection has tokens again; nothing is lost, the client's own buffer fills up.
     private func pause(for excess: MessageAllowance.Excess) {
         guard machine.isRunning else { return }
-        if !isThrottled { shard.metrics.limited(excess.limit.rawValue, action: "throttled") }
+        if !isThrottled {
+            shard.metrics.limited(excess.limit.rawValue, action: "throttled")
+            noteRefused(RefusalKind(excess.limit), ["action": "throttled"])
+        }
         isThrottled = true
         let entry = throttle ?? TimerEntry()
         throttle = entry

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 import WebSocketProtocol
@@ -155,6 +156,7 @@ extension WebSocketHandler {
             return false
         case .close:
             shard.metrics.slowClient(action: decision.action.rawValue)
+            session.noteRefused(.sendBuffer, ["action": "close"])
             isTooSlow = true
             shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
             session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
@@ -164,6 +166,7 @@ extension WebSocketHandler {
 
     private func dropped(_ action: String) {
         shard.metrics.slowClient(action: action)
+        session.noteRefused(.sendBuffer, ["action": "\(action)"])
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 

@@ -67,5 +67,9 @@ size: release ## size of the stripped static release binary
 	@strip .build/sidesocket.stripped
 	@printf 'stripped: %s\n' "$$(du -h --apparent-size .build/sidesocket.stripped | cut -f1)"
 
+.PHONY: package
+package: $(if $(BINARY),,release) ## build a .deb in .build/packages from the release build; BINARY=… takes another
+	@packaging/build-deb.sh $(or $(BINARY),$(RELEASE)) .build/packages
+
 clean: ## remove what was built
 	rm -rf .build .venv

@@ -11,6 +11,8 @@
 set -euo pipefail
 
 missing=()
+# Debian keeps servers there, where a user's own PATH need not lead.
+PATH=$PATH:/usr/sbin:/sbin
 
 have_package() { # NAME
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -42,8 +44,27 @@ need() { # SCOPE
         need_command nginx nginx
         need_package libnginx-mod-stream
         need_command haproxy haproxy
+        need_command caddy caddy
+        need_command apache2 apache2
         need_package faketime
         need_command ip iproute2
+        # Servers and frameworks of the apps.
+        compgen -c php-fpm >/dev/null || missing+=(php-fpm) # Debian names it after its version
+        need_command lighttpd lighttpd
+        need_command puma puma
+        need_package ruby-rails
+        need_package node-express
+        # WebSocket clients.
+        need_package node-ws
+        need_command go golang-go
+        need_package golang-github-gorilla-websocket-dev
+        need_command javac default-jdk-headless
+        # What looks at the package and the unit.
+        need_command dpkg-shlibdeps dpkg-dev
+        need_command strip binutils
+        need_command lintian lintian
+        need_command man man-db
+        need_command systemd-analyze systemd
         ;;
     browser) need_command chromium chromium ;;
     instructions)
@@ -82,13 +103,15 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 
-# The packages prometheus and nginx start a daemon when they are installed. It would take the ports
-# that the tests and examples use, and in a container its start may fail. Debian's own switch for
-# this is a policy-rc.d that says no; one that is there already is left alone.
+# Some packages start a daemon when they are installed. It would take the ports that the tests and
+# examples use, and in a container its start may fail. Debian's own switch for this is a policy-rc.d
+# that says no; one that is there already is left alone.
 policy=/usr/sbin/policy-rc.d
 daemons=()
 for package in "${missing[@]}"; do
-    case $package in prometheus | nginx) daemons+=("$package") ;; esac
+    case $package in
+    prometheus | nginx | haproxy | caddy | apache2 | lighttpd | php-fpm) daemons+=("$package") ;;
+    esac
 done
 placed_policy=no
 remove_policy() {
@@ -109,5 +132,8 @@ echo "setup: installing ${missing[*]}"
 
 # Nor should it start with the next boot.
 if [ ${#daemons[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
-    "${as_root[@]}" systemctl disable --now "${daemons[@]}" || true
+    for daemon in "${daemons[@]}"; do
+        [ "$daemon" != php-fpm ] || daemon=$(basename -a /lib/systemd/system/php*-fpm.service | tail -n 1)
+        "${as_root[@]}" systemctl disable --now "$daemon" || true
+    done
 fi

@@ -32,6 +32,14 @@ struct APIFault: ProblemError {
     }
 }
 
+extension APIFault {
+    /// A body that is of no use.
+    init(_ fault: BodyFault) {
+        let status: HTTPResponse.Status = fault.isOfType ? .unsupportedMediaType : .badRequest
+        self.init(status: status, detail: fault.sentence, outcome: .badRequest)
+    }
+}
+
 /// Reads the parts of a request to the API.
 enum APIPath {
     static func parameter(_ name: String, _ context: ControlContext) throws -> String {
@@ -44,14 +52,15 @@ enum APIPath {
         return value
     }
 
-    static func limit(_ text: Substring?) throws -> Int {
+    static func limit(_ text: Substring?, as name: String = "limit") throws -> Int {
         let limit = text.map { Int($0) ?? 0 } ?? 100
-        guard (1...1000).contains(limit) else { throw APIFault.badRequest("limit is a number from 1 to 1000.") }
+        guard (1...1000).contains(limit) else { throw APIFault.badRequest("\(name) is a number from 1 to 1000.") }
         return limit
     }
 
-    static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
+    static func body(of request: Request, _ context: ControlContext, upTo limit: Int) async throws -> ByteBuffer {
         do {
+            context.wantsBody()
             return try await request.body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw APIFault.tooLarge

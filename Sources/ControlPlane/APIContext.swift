@@ -6,9 +6,14 @@ struct ControlContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// The peer's address, or `unix:`.
     let peer: String
+    private let channel: any Channel
 
     init(source: ApplicationRequestContextSource) {
         self.coreContext = .init(source: source)
+        self.channel = source.channel
         self.peer = source.channel.remoteAddress?.ipAddress ?? "unix:"
     }
+
+    /// Tells a client that waits for it to send its body.
+    func wantsBody() { self.channel.triggerUserOutboundEvent(BodyWanted(), promise: nil) }
 }

@@ -17,7 +17,7 @@ struct APIGate: RouterMiddleware {
     typealias Context = ControlContext
 
     let access: APIAccess
-    let audit: @Sendable (AuditRecord) -> Void
+    let audit: APIAudit
 
     func handle(
         _ request: Request,
@@ -31,39 +31,50 @@ struct APIGate: RouterMiddleware {
             guard context.peer == "unix:" || Self.isLoopback(host: host),
                 Self.isOwnPage(origin: request.headers[.origin], host: host)
             else {
-                self.note(request, context, "a page of another origin, or a name that is not this machine's")
-                return Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
+                return self.refuse(
+                    request,
+                    context,
+                    "a page of another origin, or a name that is not this machine's",
+                    Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
+                )
             }
             return try await next(request, context)
         case .closed:
-            self.note(request, context, "there is no token")
-            return Problem.response(
-                .forbidden,
-                detail: "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."
+            return self.refuse(
+                request,
+                context,
+                "there is no token",
+                Problem.response(
+                    .forbidden,
+                    detail: "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."
+                )
             )
         case .token(let token):
             guard let given = Self.bearerToken(request.headers[values: .authorization]), Self.isSame(given, token)
             else {
-                self.note(request, context, "the token is missing or wrong")
-                return Problem.response(
-                    .unauthorized,
-                    detail: "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN.",
-                    headers: [.wwwAuthenticate: "Bearer realm=\"sidesocket\""]
+                return self.refuse(
+                    request,
+                    context,
+                    "the token is missing or wrong",
+                    Problem.response(
+                        .unauthorized,
+                        detail: "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN.",
+                        headers: [.wwwAuthenticate: "Bearer realm=\"sidesocket\""]
+                    )
                 )
             }
             return try await next(request, context)
         }
     }
 
-    private func note(_ request: Request, _ context: Context, _ why: String) {
-        self.audit(
-            AuditRecord(
-                action: "api.refused",
-                who: "api \(context.peer)",
-                target: "\(request.method.rawValue) \(request.uri.path)",
-                outcome: .refused,
-                detail: why
-            )
+    /// Notes a call that may not be made; whoever makes too many of them learns nothing more.
+    private func refuse(_ request: Request, _ context: Context, _ why: String, _ answer: Response) -> Response {
+        let target = "\(request.method.rawValue) \(request.uri.path)"
+        guard let wait = self.audit.note("api.refused", target, by: context.peer, .refused, why) else { return answer }
+        return Problem.response(
+            .tooManyRequests,
+            detail: "Too many calls from this address were refused.",
+            headers: [.retryAfter: "\(wait / 1_000_000_000 + 1)"]
         )
     }
 

@@ -6,7 +6,7 @@ internal import SidecarCore
 /// The API for publishing, for channels and for who is in them.
 struct ChannelsAPI: Sendable {
     let connections: any ConnectionOperator
-    let audit: @Sendable (AuditRecord) -> Void
+    let audit: APIAudit
     /// The largest message that may be published, in bytes.
     let maxMessageBytes: Int
     let rate: PublishRate
@@ -31,7 +31,7 @@ struct ChannelsAPI: Sendable {
     private func publish(_ request: Request, _ context: ControlContext) async throws -> Response {
         let channel = try Self.channel(context)
         let options = try PublishOptions(request)
-        let (format, payload) = try await self.message(of: request)
+        let (format, payload) = try await self.message(of: request, context)
         return try await self.once(options.key, "channel \(channel)") {
             try self.rate.take()
             let publication = Publication(channel: channel, format: format, payload: payload, event: options.event)
@@ -88,7 +88,7 @@ struct ChannelsAPI: Sendable {
     ) async throws -> Response {
         do {
             let options = try PublishOptions(request)
-            let (format, payload) = try await self.message(of: request)
+            let (format, payload) = try await self.message(of: request, context)
             let message = DirectMessage(format, payload, event: options.event, waitsForKernel: options.waits)
             return try await self.once(options.key, "\(action) \(target)") {
                 try self.rate.take()
@@ -102,22 +102,23 @@ struct ChannelsAPI: Sendable {
         }
     }
 
-    private func message(of request: Request) async throws -> (MessageFormat, ByteBuffer) {
-        let body = try await APIPath.body(of: request, upTo: self.maxMessageBytes)
+    private func message(of request: Request, _ context: ControlContext) async throws -> (MessageFormat, ByteBuffer) {
+        let body = try await APIPath.body(of: request, context, upTo: self.maxMessageBytes)
         guard request.values(of: "content-encoding").allSatisfy({ $0.lowercased() == "identity" }) else {
             throw APIFault.badRequest("The body has a content coding.")
         }
-        guard let message = OperatorSyntax.message(contentType: request.headers[.contentType], body: body) else {
-            throw APIFault.badRequest("The body is declared as text and is not valid UTF-8, or has no form here.")
+        do throws(BodyFault) {
+            return try OperatorSyntax.message(contentType: request.headers[.contentType], body: body)
+        } catch {
+            throw APIFault(error)
         }
-        return message
     }
 
     private func publishAll(_ request: Request, _ context: ControlContext) async throws -> Response {
         let options = try PublishOptions(request)
         guard options.event == nil else { throw APIFault.badRequest("The entries of a list name their events.") }
         // Escapes make base64 and text longer, but never six times as long.
-        let body = try await APIPath.body(of: request, upTo: 6 * self.maxMessageBytes + (1 << 20))
+        let body = try await APIPath.body(of: request, context, upTo: 6 * self.maxMessageBytes + (1 << 20))
         guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
             throw APIFault.badRequest("The body is a JSON list of 1 to \(Self.maxPublications) publications.")
         }
@@ -194,7 +195,7 @@ struct ChannelsAPI: Sendable {
     }
 
     private func note(_ action: String, _ target: String, _ context: ControlContext, _ outcome: AuditRecord.Outcome) {
-        self.audit(AuditRecord(action: action, who: "api \(context.peer)", target: target, outcome: outcome))
+        self.audit.note(action, target, by: context.peer, outcome)
     }
 
     // MARK: Reading
@@ -232,13 +233,11 @@ struct ChannelsAPI: Sendable {
     private func history(_ request: Request, _ context: ControlContext) async throws -> Response {
         let channel = try Self.channel(context)
         let query = request.uri.queryParameters
-        let limit = try APIPath.limit(query["limit"])
-        let after = query["after"].map { UInt64($0) }
-        if let after, after == nil { throw APIFault.badRequest("after is an offset.") }
+        let (part, limit) = try Self.part(query["last"], after: query["after"], limit: query["limit"])
         do throws(ChannelFailure) {
             let history = try await self.connections.history(
                 of: channel,
-                after: after ?? nil,
+                part,
                 epoch: query["epoch"].map(String.init),
                 limit: limit
             )
@@ -246,6 +245,23 @@ struct ChannelsAPI: Sendable {
         } catch {
             throw APIFault(error)
         }
+    }
+
+    /// The newest, or those behind a place.
+    private static func part(
+        _ last: Substring?,
+        after: Substring?,
+        limit: Substring?
+    ) throws -> (HistoryPart, limit: Int) {
+        if let last {
+            guard after == nil, limit == nil else {
+                throw APIFault.badRequest("last stands alone, without after and limit.")
+            }
+            return (.newest, try APIPath.limit(last, as: "last"))
+        }
+        let place = after.map { UInt64($0) }
+        if let place, place == nil { throw APIFault.badRequest("after is an offset.") }
+        return (.after(place ?? nil), try APIPath.limit(limit))
     }
 
     private static func channel(_ context: ControlContext) throws -> ChannelName {

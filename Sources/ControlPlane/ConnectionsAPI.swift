@@ -6,10 +6,11 @@ internal import SidecarCore
 /// The API for connections, users and bans: reads requests, and writes what came of them.
 struct ConnectionsAPI: Sendable {
     let connections: any ConnectionOperator
-    let audit: @Sendable (AuditRecord) -> Void
+    let audit: APIAudit
 
     private static let defaultBan = TimeAmount.hours(1)
     private static let maxTokenBytes = 16 << 10
+    private static let maxBanBytes = 4 << 10
 
     func register(in v1: RouterGroup<ControlContext>) {
         v1.get("connections") { request, _ in try await self.list(request) }
@@ -82,7 +83,7 @@ struct ConnectionsAPI: Sendable {
     private func renew(_ request: Request, _ context: ControlContext) async throws -> Response {
         let id = try APIPath.parameter("id", context)
         return try await self.audited("connection.token", id, context) {
-            let body = try await APIPath.body(of: request, upTo: Self.maxTokenBytes)
+            let body = try await APIPath.body(of: request, context, upTo: Self.maxTokenBytes)
             let token = String(buffer: body).filter { !$0.isWhitespace }
             switch await self.connections.renewToken(token, of: id) {
             case .renewed: return (Response(status: .noContent), "")
@@ -112,11 +113,8 @@ struct ConnectionsAPI: Sendable {
     private func ban(_ request: Request, _ context: ControlContext) async throws -> Response {
         try await self.audited("ban.add", Self.banTarget(context), context) {
             let subject = try Self.subject(context)
-            let query = request.uri.queryParameters
-            let ttl = query["ttl"].map { OperatorSyntax.banDuration(String($0)) } ?? Self.defaultBan
-            guard let ttl else { throw APIFault.badRequest("ttl is a duration from 1s to 720h.") }
-            let reason = query["reason"].map(String.init) ?? ""
-            guard reason.utf8.count <= 256 else { throw APIFault.badRequest("reason is longer than 256 bytes.") }
+            let terms = try await self.banTerms(of: request, context)
+            let (ttl, reason) = (terms.ttl ?? Self.defaultBan, terms.reason ?? "")
             let (addition, ban) = await self.connections.ban(subject, for: ttl, reason: reason)
             guard addition != .full else {
                 throw APIFault(
@@ -127,6 +125,18 @@ struct ConnectionsAPI: Sendable {
             }
             let seconds = ttl.nanoseconds / 1_000_000_000
             return (APIAnswer.json(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")
+        }
+    }
+
+    /// What the query and the body say of a ban, which is all that they may say: a duration that is misspelt must not
+    /// become an hour.
+    private func banTerms(of request: Request, _ context: ControlContext) async throws -> BanTerms {
+        let body = try await APIPath.body(of: request, context, upTo: Self.maxBanBytes)
+        do throws(BodyFault) {
+            let query = request.uri.queryParameters.map { (name: String($0.key), value: String($0.value)) }
+            return try BanTerms(query: query, body: body)
+        } catch {
+            throw APIFault(error)
         }
     }
 
@@ -197,9 +207,7 @@ struct ConnectionsAPI: Sendable {
         _ outcome: AuditRecord.Outcome,
         _ detail: String
     ) {
-        self.audit(
-            AuditRecord(action: action, who: "api \(context.peer)", target: target, outcome: outcome, detail: detail)
-        )
+        self.audit.note(action, target, by: context.peer, outcome, detail)
     }
 
     private static func json(_ ban: BanInfo) -> ByteBuffer {

@@ -33,7 +33,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     private let drain: @Sendable () -> Void
     private let api: ConnectionsAPI?
     private let channels: ChannelsAPI?
-    private let audit: @Sendable (AuditRecord) -> Void
+    private let audit: APIAudit
     private let tls: TLSConfiguration?
     private let logger: Logger
     private let onRunning: @Sendable (_ address: ControlAddress) -> Void
@@ -56,6 +56,8 @@ public struct ControlPlane: Service, CustomStringConvertible {
     ///   - maxMessageBytes: the largest message that the API sends to a client.
     ///   - publishRate: how fast may be published through the API; nil: as fast as one can.
     ///   - audit: hears of every change through the API, and of every call that was refused.
+    ///   - onRefusalsLimited: called for each call that came to nothing and that it does not hear of, since its address
+    ///     has made too many of them; ``audit`` hears of them in one line a minute.
     ///   - tls: what TCP addresses speak; nil for plain HTTP.
     ///   - onRunning: called once per address that listens, with the port that it got.
     public init(
@@ -68,6 +70,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
         maxMessageBytes: Int = 1 << 20,
         publishRate: Rate? = nil,
         audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
+        onRefusalsLimited: @escaping @Sendable () -> Void = {},
         tls: TLSConfiguration? = nil,
         logger: Logger,
         onRunning: @escaping @Sendable (_ address: ControlAddress) -> Void = { _ in }
@@ -77,6 +80,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
         self.readiness = readiness
         self.token = token
         self.drain = drain
+        let audit = APIAudit(onLimited: onRefusalsLimited, audit)
         self.api = connections.map { ConnectionsAPI(connections: $0, audit: audit) }
         let rate = PublishRate(publishRate)
         self.channels = connections.map {
@@ -92,6 +96,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     ///
     /// - Throws: the error of an address that could not be bound; the other addresses are closed then.
     public func run() async throws {
+        defer { self.audit.tellRest() }
         // One that is never shut down: a task of the server may use it after the server has ended.
         let group = MultiThreadedEventLoopGroup.singleton
         try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -122,7 +127,8 @@ public struct ControlPlane: Service, CustomStringConvertible {
         let http = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [
-                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown, crowd: crowd)
+                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown, crowd: crowd),
+                    ContinueHandler(),
                 ],
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: Self.maxHeaderBytes,

@@ -26,7 +26,7 @@ enum ControlRoutes {
         drain: @escaping @Sendable () -> Void,
         api: ConnectionsAPI?,
         channels: ChannelsAPI?,
-        audit: @escaping @Sendable (AuditRecord) -> Void
+        audit: APIAudit
     ) -> Router<ControlContext> {
         let router = Router(context: ControlContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: ProblemMiddleware(allowedMethods: methods))
@@ -49,7 +49,7 @@ enum ControlRoutes {
         let v1 = router.group("v1").add(middleware: APIGate(access: access, audit: audit))
         v1.post("drain") { _, context in
             drain()
-            audit(AuditRecord(action: "drain", who: "api \(context.peer)", target: "", outcome: .ok))
+            audit.note("drain", "", by: context.peer, .ok)
             return self.answer(.accepted, type: "application/json", "{\"draining\":true}\n")
         }
         api?.register(in: v1)

@@ -7,6 +7,8 @@ public struct Readiness: Sendable, Equatable {
     /// Whether the last exchange with the app worked; nil before the first one. It doesn't decide readiness: taking the
     /// sidecar out of the balancer would not bring the app back.
     public var appReachable: Bool?
+    /// Whether the health checks of the app decide readiness too (`READY_NEEDS_APP`).
+    public var needsApp = false
     /// The app's addresses.
     public var apps: [App]
     /// Client connections of every kind that are open now.
@@ -79,11 +81,15 @@ public struct Readiness: Sendable, Equatable {
     }
 
     /// True when new connections are welcome.
-    var isReady: Bool { self.listening && !self.draining }
+    var isReady: Bool { self.listening && !self.draining && !self.lacksApp }
+
+    private var lacksApp: Bool {
+        self.needsApp && (self.appReachable == nil || self.apps.allSatisfy(\.isDown))
+    }
 
     /// The body of `/readyz`.
     var json: String {
-        let status = self.draining ? "draining" : self.listening ? "ready" : "starting"
+        let status = self.draining ? "draining" : !self.listening ? "starting" : self.lacksApp ? "app down" : "ready"
         let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
         // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
         return """

@@ -50,6 +50,7 @@ public enum SidesocketMetricCatalogue {
         .counter("messages_dropped_total", "Messages that were received or due, and not delivered, by reason."),
         .gauge("pending_bytes", "Bytes received from clients that the app has not answered yet."),
         .gauge("send_buffer_bytes", "Bytes that wait to be sent to clients."),
+        .gauge("max_total_send_buffer_bytes", "How many may wait before those with the most are treated as slow."),
     ]
 
     private static let webhook: [MetricDescription] = [
@@ -66,6 +67,7 @@ public enum SidesocketMetricCatalogue {
         .gauge("channels", "Channels that have a subscriber or a history."),
         .gauge("subscriptions", "Memberships of all connections in channels."),
         .counter("publications_total", "Messages that were published to a channel, by who published them."),
+        .counter("broadcasts_total", "Sidesocket-Broadcast headers of passed responses, by what became of them."),
         .counter("deliveries_total", "Published messages at single subscribers, by what became of them."),
         .histogram(
             "publish_duration_seconds",

@@ -41,6 +41,8 @@ final class AdmissionGuard: Sendable {
     private let warned = Mutex<Set<RateLimitKey>>([])
     private let perConnection: GCRA?
     private let bytes: GCRA?
+    /// The rate of one connection's pings and pongs; nil for none.
+    let controls: GCRA?
     private let breaches: RateLimitTable?
     private let authenticator: Authenticator?
     /// Who may not come in.
@@ -77,6 +79,7 @@ final class AdmissionGuard: Sendable {
         users = BucketTable(settings.messageRatePerUser.map { GCRA($0) })
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// A guard with other settings that goes on counting the connections that are open.
@@ -105,6 +108,7 @@ final class AdmissionGuard: Sendable {
         users = old.users
         perConnection = settings.messageRate.map { GCRA($0) }
         bytes = settings.byteRate.map { GCRA($0) }
+        controls = settings.controlRate.map { GCRA($0) }
     }
 
     /// True when this peer may say who the client is.
@@ -188,9 +192,22 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        guard bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") else { return }
-        metrics.limited("auto_ban", action: "refused")
-        onAutoBan(.network(network), autoBan.duration)
+        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") {
+        case .added:
+            metrics.limited("auto_ban", action: "refused")
+            onAutoBan(.network(network), autoBan.duration)
+        case .replaced: break
+        case .full: couldNotBan(network)
+        }
+    }
+
+    private func couldNotBan(_ network: IPNetwork) {
+        metrics.limited("ban_table", action: "refused")
+        guard bans.shouldTellOfFullTable() else { return }
+        logger.warning(
+            "an address was not banned: the table of bans has no room for another automatic one",
+            metadata: ["address": "\(network)"]
+        )
     }
 
     /// Decides about a valid handshake before the app is asked.
@@ -370,12 +387,6 @@ final class AdmissionGuard: Sendable {
                     "SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address) if it is your load balancer",
             ]
         )
-    }
-}
-
-extension RateLimitKey {
-    fileprivate var addressKey: AddressKey {
-        AddressKey(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
     }
 }
 

@@ -97,8 +97,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     /// Writes what `body` composes.
     func write(_ body: (inout ByteBuffer) -> Void) { output.compose(body) }
 
-    /// Writes a part of a request.
-    func write(_ bytes: ByteBuffer) { output.write(bytes) }
+    /// Writes a part of a request, and what belongs directly behind it.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) { output.write(bytes, rest) }
 
     /// The request has been written to its end.
     func requestIsWhole() { isRequestWhole = true }
@@ -142,6 +142,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     func close() {
         timers.cancel(timer)
         pool.forget(self)
+        output.detach()  // nothing more is written, whatever closing leads to
         context?.close(promise: nil)
     }
 

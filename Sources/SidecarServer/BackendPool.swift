@@ -112,7 +112,9 @@ final class BackendPool {
         case .unix(let path): connected = bootstrap.connect(unixDomainSocketPath: path)
         }
         connected.assumeIsolated().whenComplete { result in
-            self.connected(result, for: exchange, until: deadline)
+            // The future comes before the channel is active, and a channel that closes before it is active never
+            // says that it has become inactive: what was gathered for it would go to whoever gets its descriptor.
+            self.eventLoop.assumeIsolated().execute { self.connected(result, for: exchange, until: deadline) }
         }
     }
 
@@ -124,7 +126,9 @@ final class BackendPool {
         switch result {
         case .success(let channel):
             if isApp { state.noteApp(reachable: true) }
-            guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self) else {
+            guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self),
+                connection.isAttached
+            else {
                 // It closed between coming up and now.
                 fail(exchange, .connectionLost)
                 return

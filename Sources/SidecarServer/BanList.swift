@@ -7,8 +7,24 @@ final class BanList: Sendable {
     private let table = Mutex(BanTable())
     /// Most of the time there is none, and a handshake takes no lock.
     private let hasAny = Atomic<Bool>(false)
+    /// When somebody was told that the table is full, in nanoseconds; 0: never.
+    private let toldFull = Atomic<Int64>(0)
 
     func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> (BanTable.Addition, BanInfo) {
+        change(subject, ttl, reason) { $0.add($1, now: $2) }
+    }
+
+    /// Bans without an operator, who is left half of the places.
+    func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition {
+        change(subject, ttl, reason) { $0.addAutomatic($1, now: $2) }.0
+    }
+
+    private func change(
+        _ subject: BanSubject,
+        _ ttl: TimeAmount,
+        _ reason: String,
+        _ add: (inout BanTable, Ban, _ now: Int64) -> BanTable.Addition
+    ) -> (BanTable.Addition, BanInfo) {
         let now = AdmissionGuard.now()
         return table.withLock {
             let ban = Ban(
@@ -17,19 +33,18 @@ final class BanList: Sendable {
                 expiresAt: WallClock.unixMilliseconds() + ttl.nanoseconds / 1_000_000,
                 reason: reason
             )
-            let addition = $0.add(ban, now: now)
+            let addition = add(&$0, ban, now)
             hasAny.store($0.count > 0, ordering: .relaxed)
             return (addition, Self.info(ban))
         }
     }
 
-    /// Bans without an operator, who is left half of the places; false when it is nothing new.
-    func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> Bool {
-        let hasRoom = table.withLock { table in
-            if table.count >= table.capacity / 2 { table.removeEnded(AdmissionGuard.now()) }
-            return table.count < table.capacity / 2
-        }
-        return hasRoom && add(subject, for: ttl, reason: reason).0 == .added
+    /// True when nobody was told within the last minute that there is no room for another ban.
+    func shouldTellOfFullTable() -> Bool {
+        let now = AdmissionGuard.now()
+        let told = toldFull.load(ordering: .relaxed)
+        guard told == 0 || now - told >= 60_000_000_000 else { return false }
+        return toldFull.compareExchange(expected: told, desired: now, ordering: .relaxed).exchanged
     }
 
     func remove(_ subject: BanSubject) -> Bool {

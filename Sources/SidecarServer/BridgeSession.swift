@@ -54,6 +54,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     var channels: [ChannelName: Int] = [:]
     /// Where an event stream was before, until it has gone on from there.
     var lastEventID: String?
+    /// Whose stream it goes on with; 0 for nobody's.
+    var formerReader: UInt64 = 0
 
     /// True once the app has accepted, until the end.
     var isOpen = false

@@ -9,8 +9,8 @@ struct ChannelDelivery: Sendable {
     let message: SharedMessage
     let channel: ChannelName
     let cursor: StreamCursor?
-    /// The connection that does not get it.
-    let excluded: String?
+    /// The connection that does not get it, and the same as a stream's cursor has it.
+    let excluded: (id: String, reader: UInt64)?
     let policy: ChannelPolicy?
     let tally: PublicationTally?
 }
@@ -127,12 +127,14 @@ final class ChannelHub: Sendable {
             channel: publication.channel,
             event: publication.event
         )
+        let excluded = id.map { (id: $0, reader: StreamCursor.reader($0)) }
         let policy = rules.policy(for: publication.channel)
         (source == .reply ? byReply : byAPI).increment()
         let all = inboxes.withLock { $0 }
         var toWake: [ChannelInbox] = []
         engine.publish(
             publication,
+            excluding: excluded?.reader,
             now: AdmissionGuard.now(),
             unixMilliseconds: WallClock.unixMilliseconds()
         ) { result, loops in
@@ -146,7 +148,7 @@ final class ChannelHub: Sendable {
                 message: message,
                 channel: publication.channel,
                 cursor: servesStreams ? position.cursor : nil,
-                excluded: id,
+                excluded: excluded,
                 policy: policy,
                 tally: tally
             )

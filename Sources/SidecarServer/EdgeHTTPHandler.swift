@@ -8,7 +8,7 @@ import WebSocketProtocol
 ///
 /// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
 /// 101, and every refusal, is the last one of the connection.
-final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, TimerOwner {
+final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -50,6 +50,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     var hasLeft = false
     var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
     private var isClosingSoon = false
+    private var accountedUnsent = 0
 
     init(shard: LoopShard) {
         self.shard = shard
@@ -74,6 +75,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     func handlerRemoved(context: ChannelHandlerContext) {
         shard.remove(self)
         shard.timers.cancel(timer)
+        accountUnsent(0)
         if !hasBegun { shard.state.descriptors.adjust(by: -1) }  // it ended before it was up
         self.context = nil
     }
@@ -179,6 +181,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { accountUnsent(0) }
         if case .proxying(let exchange) = phase {
             exchange.clientWritabilityChanged(isWritable: context.channel.isWritable)
         }
@@ -195,6 +198,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
         shard.state.socketClosed(hasLeft: hasLeft)
         shard.remove(self)
         shard.timers.cancel(timer)
+        accountUnsent(0)
         switch ended {
         case .proxying(let exchange): exchange.clientGone()
         case .upgrading(let attempt): attempt.clientGone()
@@ -364,13 +368,16 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
 
     // MARK: Answers
 
-    /// Writes towards the client; flushing is another call.
-    func write(_ bytes: ByteBuffer) {
+    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         context?.write(wrapOutboundOut(bytes), promise: nil)
+        if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
     }
 
     func flush() {
         context?.flush()
+        // Of what is below the mark nobody tells when it has gone.
+        if !isClientWritable { accountUnsent(unsentBytes) }
     }
 
     var isClientWritable: Bool { context?.channel.isWritable ?? false }
@@ -490,8 +497,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             exchange.clientGone()
             endNow()
         case .lingering:
-            let unsent = try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
-            if flushWatch.isProgressing(unsentBytes: unsent ?? 0, at: now) { return now + ServerConfiguration.linger }
+            if flushWatch.isProgressing(unsentBytes: unsentBytes, at: now) { return now + ServerConfiguration.linger }
             endNow()
         case .inspecting:
             refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: "timeout"))
@@ -503,6 +509,25 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Time
             break
         }
         return nil
+    }
+
+    // MARK: What the client does not take
+
+    var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
+    func accountUnsent(_ bytes: Int) {
+        let old = accountedUnsent
+        guard bytes != old else { return }
+        accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
+    }
+
+    /// Half an answer cannot be dropped: the connection is.
+    func giveUpUnsent(beyond share: Int) {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        if case .proxying(let exchange) = phase { exchange.clientGone() }
+        context?.closeAtOnce()
+        accountUnsent(0)
     }
 
     func armTimer(after delay: TimeAmount) {

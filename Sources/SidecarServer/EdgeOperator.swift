@@ -118,11 +118,11 @@ struct EdgeOperator: ConnectionOperator {
 
     func history(
         of channel: ChannelName,
-        after: UInt64?,
+        _ part: HistoryPart,
         epoch: String?,
         limit: Int
     ) async throws(ChannelFailure) -> ChannelHistory {
-        try await hub.engine.history(of: channel, after: after, epoch: epoch, limit: limit, now: AdmissionGuard.now())
+        try await hub.engine.history(of: channel, part, epoch: epoch, limit: limit, now: AdmissionGuard.now())
     }
 
     // MARK: Ends

@@ -301,7 +301,8 @@ public final class EdgeService: Service {
         occupancy?.flush()
         logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
         // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
-        let span = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
+        let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
+        let span = DrainSchedule.span(connections: state.sessions, atMost: most)
         await shards.forEach { $0.drainSessions(over: span) }
         await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
         for listener in listeners { try? await listener.close().get() }

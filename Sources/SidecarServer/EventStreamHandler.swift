@@ -6,7 +6,7 @@ import SidecarCore
 /// The one handler of a client's event stream: events out, nothing in.
 ///
 /// What a message means is the session's affair, as with ``WebSocketHandler``.
-final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwner {
+final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -23,12 +23,15 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     private var sentAt = NIODeadline.now()
     private var isEnding = false
     private var accountedUnsent = 0
+    /// Who reads it, in its cursors.
+    private let reader: UInt64
     /// Publications up to this place have been said already, when the stream was resumed.
     private var saidUpTo: UInt64 = 0
     private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
     init(session: BridgeSession, isEncrypted: Bool, shard: LoopShard) {
         self.session = session
+        reader = StreamCursor.reader(session.id)
         self.shard = shard
         self.isEncrypted = isEncrypted
         output = SocketOutput(queue: shard.flushes)
@@ -90,51 +93,79 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard !isEnding else { return shard.metrics.messagesDropped(1, reason: "client_gone") }
         var text = ByteBuffer()
-        EventStreamText.write(format, payload, id: nil, into: &text)
-        _ = send(text, channel: nil, nil)
+        EventStreamText.write(format, payload, into: &text)
+        _ = send(text, at: nil, channel: nil, nil)
     }
 
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
         if let cursor, cursor.sequence <= saidUpTo { return true }
-        return send(message.eventText(at: cursor), channel: message.channel, action)
+        return send(message.eventText, at: cursor, channel: message.channel, action)
     }
 
-    private func send(_ text: ByteBuffer, channel: ChannelName?, _ action: SlowSubscriberAction?) -> Bool {
+    /// - Parameter cursor: The place of the event; nil when it has none.
+    private func send(
+        _ text: ByteBuffer,
+        at cursor: StreamCursor?,
+        channel: ChannelName?,
+        _ action: SlowSubscriberAction?
+    ) -> Bool {
         guard !isEnding else { return false }
         if output.isWritable, outbox.isEmpty {
-            write(text)
+            write(text, at: cursor)
             if !output.isWritable { accountUnsent(unsentBytes) }
             return true
         }
         let settings = shard.configuration.settings
+        let byteCount = text.readableBytes + Outbox.messageOverhead
         let decision = outbox.makeRoom(
-            for: text.readableBytes + Outbox.messageOverhead,
+            for: byteCount,
             of: channel,
             beside: output.unsentBytes,
-            limit: settings.maxSendBufferBytes,
+            limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
+        if decision.dropped > 0 || decision.answer != .fits {
+            session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
+        }
         for _ in 0..<decision.dropped { noteDropped(decision.action) }
         switch decision.answer {
         case .fits:
-            outbox.append(Outbox.Message(header: text, payload: nil, channel: channel))
+            let message = cursor.map { Outbox.Message(header: idLine(at: $0), payload: text, channel: channel) }
+            outbox.append(message ?? Outbox.Message(header: text, payload: nil, channel: channel))
             accountUnsent(unsentBytes)
             return true
         case .drop:
             noteDropped(decision.action)
             return false
         case .close:
-            shard.metrics.slowClient(action: decision.action.rawValue)
-            session.noteRefused(.sendBuffer, ["action": "close"])
-            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: 1008, reason: "the client reads too slowly")
+            shard.metrics.messagesDropped(1, reason: "slow_client")
+            closeAsTooSlow()
+            accountUnsent(unsentBytes)
             return false
         }
     }
 
+    private func closeAsTooSlow() {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        session.close(code: 1008, reason: "the client reads too slowly")
+    }
+
+    /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
+    func giveUpUnsent(beyond share: Int) {
+        session.noteRefused(.totalSendBuffer)
+        if !isEnding {
+            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
+            if unsentBytes <= share { return accountUnsent(unsentBytes) }
+            closeAsTooSlow()
+        }
+        context?.closeAtOnce()
+        accountUnsent(0)
+    }
+
     private func noteDropped(_ action: SlowSubscriberAction) {
         shard.metrics.slowClient(action: action.rawValue)
-        session.noteRefused(.sendBuffer, ["action": "\(action.rawValue)"])
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 
@@ -142,44 +173,71 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, TimerOwn
     ///
     /// Of more than the send buffer takes, only the newest, behind a reset: the client has had no time to read, and must
     /// not be closed for it again and again.
-    func resume(_ missed: MissedEvents) {
-        saidUpTo = missed.upTo
-        var texts: [(ByteBuffer, StoredMessage)] = []
-        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - Outbox.messageOverhead * 2
+    func resume(_ missed: (_ room: Int) -> MissedEvents) {
+        // Beside the messages there may be a reset, and there is their end.
+        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - Outbox.messageOverhead * 3
+        let missed = missed(room)
+        saidUpTo = missed.upTo.sequence
+        var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
         for (cursor, message) in missed.messages.reversed() {
             var text = ByteBuffer()
-            EventStreamText.write(message.format, message.payload, id: cursor.text, event: message.event, into: &text)
+            EventStreamText.write(message.format, message.payload, event: message.event, into: &text)
             room -= text.readableBytes + Outbox.messageOverhead
             if room < 0 { break }
-            texts.append((text, message))
+            texts.append((text, cursor, message))
         }
         if !missed.isComplete || texts.count < missed.messages.count {
-            _ = send(EventStreamText.reset, channel: nil, nil)
+            _ = send(EventStreamText.reset, at: nil, channel: nil, nil)
         }
-        for (text, message) in texts.reversed() {
-            guard send(text, channel: nil, nil) else { return }
+        for (text, cursor, message) in texts.reversed() {
+            guard send(text, at: cursor, channel: nil, nil) else { return }
             session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
         }
+        // It is another connection from here on, also for a client that gets no event before it comes again.
+        _ = send(EventStreamText.end, at: missed.upTo, channel: nil, nil)
     }
 
     var hasUnsent: Bool { unsentBytes > 0 }
 
-    private func write(_ bytes: ByteBuffer) {
+    /// An event with its place, in memory that is used again and again unless it is large.
+    private func write(_ text: ByteBuffer, at cursor: StreamCursor?) {
+        guard let cursor else { return write(text) }
+        guard text.readableBytes <= WebSocketHandler.copyThreshold else { return write(idLine(at: cursor), text) }
+        let byteCount = output.compose { buffer in
+            EventStreamText.writeID(cursor.read(by: reader), into: &buffer)
+            buffer.writeImmutableBuffer(text)
+        }
+        wrote(byteCount)
+    }
+
+    private func idLine(at cursor: StreamCursor) -> ByteBuffer {
+        var line = ByteBuffer()
+        EventStreamText.writeID(cursor.read(by: reader), into: &line)
+        return line
+    }
+
+    private func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
+        output.write(bytes, rest)
+        wrote(bytes.readableBytes + (rest?.readableBytes ?? 0))
+    }
+
+    private func wrote(_ byteCount: Int) {
         sentAt = .now()
-        shard.metrics.outgoing.wireBytes.increment(by: bytes.readableBytes)
-        output.write(bytes)
+        shard.metrics.outgoing.wireBytes.increment(by: byteCount)
     }
 
     private func sendWaiting(all: Bool = false) {
-        while all || output.isWritable, let message = outbox.popFirst() { write(message.header) }
+        while all || output.isWritable, let message = outbox.popFirst() { write(message.header, message.payload) }
         output.flush()
     }
 
-    private var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+    var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
 
-    private func accountUnsent(_ bytes: Int) {
-        if bytes != accountedUnsent { shard.state.adjustUnsent(by: bytes - accountedUnsent) }
+    func accountUnsent(_ bytes: Int) {
+        let old = accountedUnsent
+        guard bytes != old else { return }
         accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
     }
 
     // MARK: The end

@@ -16,6 +16,7 @@ final class LoopShard {
     let logger: Logger
     let timers: ShardTimers
     let flushes: FlushQueue
+    let sendBuffers: SendBuffers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
     let channels: ShardChannels
@@ -57,6 +58,7 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
+        sendBuffers = SendBuffers(budget: state.sendBuffers, eventLoop: eventLoop)
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
         func pool(_ origin: AppOrigin) -> BackendPool {
             BackendPool(

@@ -66,6 +66,29 @@ struct Outbox {
         }
     }
 
+    /// Drops messages until no more than `limit` is held, as the action says; none for one that drops nothing.
+    ///
+    /// - Returns: How many were dropped.
+    mutating func shed(to limit: Int, beside bytesBefore: Int, _ action: SlowSubscriberAction) -> Int {
+        var dropped = 0
+        while bytesBefore + byteCount > limit {
+            switch action {
+            case .close: return dropped
+            case .dropOldest, .latest: if popFirst() == nil { return dropped }
+            case .dropNewest: if popLast() == nil { return dropped }
+            }
+            dropped += 1
+        }
+        return dropped
+    }
+
+    /// Takes the newest message.
+    private mutating func popLast() -> Message? {
+        guard let message = messages.popLast() else { return nil }
+        byteCount -= message.byteCount
+        return message
+    }
+
     /// Takes the oldest message.
     mutating func popFirst() -> Message? {
         guard let message = messages.popFirst() else { return nil }

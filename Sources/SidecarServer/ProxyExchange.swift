@@ -4,6 +4,14 @@ import SidecarCore
 
 /// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
 final class ProxyExchange: BackendExchange {
+    /// More than this stands between its delimiters instead of being copied there, in bytes.
+    private static let copyThreshold = 4096
+    private static let chunkEnd = {
+        var end = ByteBuffer()
+        ChunkWriter.writeEnd(into: &end)
+        return end
+    }()
+
     private let head: HTTPRequestHead
     private let target: String
     private let client: ClientIdentity
@@ -175,6 +183,7 @@ final class ProxyExchange: BackendExchange {
         isReplyBegun = true
         held = nil
         status = reply.status
+        if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
         keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
         shard.scratch.clear()
@@ -186,6 +195,23 @@ final class ProxyExchange: BackendExchange {
         )
         if framing == .untilClose { keepsAlive = false }
         handler.write(shard.scratch)
+    }
+
+    /// An answer tells channels about what it did; a field that cannot be published does not hold up the answer.
+    private func publishBroadcasts(of reply: HTTPReplyHead) {
+        for field in BroadcastHeader.all(in: reply.headers) {
+            switch field {
+            case .success(let broadcast):
+                shard.metrics.broadcast(result: "published")
+                shard.channels.publish(broadcast.publication, excluding: nil)
+            case .failure(let fault):
+                shard.metrics.broadcast(result: fault.rawValue)
+                shard.logger.warning(
+                    "a Sidesocket-Broadcast was not published",
+                    metadata: ["target": "\(target)", "why": "\(fault.sentence)"]
+                )
+            }
+        }
     }
 
     private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {
@@ -252,14 +278,18 @@ final class ProxyExchange: BackendExchange {
         handler?.noteProgress()
     }
 
-    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer) -> Void) {
-        var frame = ByteBufferAllocator().buffer(capacity: 20)
-        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &frame)
-        write(frame)
-        write(bytes)
-        frame.clear()
-        ChunkWriter.writeEnd(into: &frame)
-        write(frame)
+    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer, ByteBuffer?) -> Void) {
+        let isCopied = bytes.readableBytes <= Self.copyThreshold
+        var chunk = ByteBufferAllocator().buffer(capacity: 20 + (isCopied ? bytes.readableBytes : 0))
+        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &chunk)
+        if isCopied {
+            chunk.writeImmutableBuffer(bytes)
+            ChunkWriter.writeEnd(into: &chunk)
+            write(chunk, nil)
+        } else {
+            write(chunk, nil)
+            write(bytes, Self.chunkEnd)
+        }
     }
 
     private func record(status: Int) {

@@ -123,6 +123,11 @@ final class ServerMetrics: Sendable {
         Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)]).increment(by: count)
     }
 
+    /// A `Sidesocket-Broadcast` field has been read.
+    func broadcast(result: String) {
+        Counter(label: "sidesocket_broadcasts_total", dimensions: [("result", result)]).increment()
+    }
+
     func httpRefused(_ reason: String) {
         Counter(label: "sidesocket_http_refused_total", dimensions: [("reason", reason)]).increment()
     }

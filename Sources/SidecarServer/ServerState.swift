@@ -7,7 +7,6 @@ import Synchronization
 public final class ServerState: Sendable {
     /// Bytes received and not yet answered by the app, over the process.
     public let pendingBytes: SharedBudget
-    private let sendBufferBytes = Atomic<Int>(0)
     private let sessionCount = Atomic<Int>(0)
     private let socketCount = Atomic<Int>(0)
     private let listeningFlag = Atomic<Bool>(false)
@@ -16,6 +15,8 @@ public final class ServerState: Sendable {
     /// Bytes of messages that have not arrived whole. A budget of their own, of the same size: half a message gives
     /// nothing back until its sender goes on, so it must not hold up the others.
     let assemblyBytes: SharedBudget
+    /// Bytes queued towards clients that the kernel has not taken.
+    public let sendBuffers: SendBudget
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
@@ -44,6 +45,7 @@ public final class ServerState: Sendable {
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
+        sendBuffers = SendBudget(limit: settings.maxTotalSendBufferBytes)
         descriptors = SharedBudget(limit: maxDescriptors)
         gate = WebhookGate(
             addresses: settings.webhookOrigins.map(\.description),
@@ -58,8 +60,6 @@ public final class ServerState: Sendable {
     public var sessions: Int { sessionCount.load(ordering: .relaxed) }
     /// Open client connections of every kind.
     public var sockets: Int { socketCount.load(ordering: .relaxed) }
-    /// Bytes queued towards clients that the kernel has not taken.
-    public var unsentBytes: Int { sendBufferBytes.load(ordering: .relaxed) }
     /// True once the public addresses are bound.
     public var isListening: Bool { listeningFlag.load(ordering: .relaxed) }
     /// True from the beginning of the drain.
@@ -106,7 +106,6 @@ public final class ServerState: Sendable {
 
     /// A connection that only waits for its client to go takes up no room of those that work.
     func socketLeft() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
-    func adjustUnsent(by bytes: Int) { sendBufferBytes.wrappingAdd(bytes, ordering: .relaxed) }
     func beginListening() { listeningFlag.store(true, ordering: .relaxed) }
     func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }
 

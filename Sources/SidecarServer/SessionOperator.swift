@@ -38,6 +38,11 @@ extension BridgeSession {
     /// Whether the kernel has yet to take something of what was sent.
     var hasUnsent: Bool { machine.isRunning && transport?.hasUnsent == true }
 
+    /// Whether it is this connection, or goes on with the stream of that one.
+    func isOrWas(_ connection: (id: String, reader: UInt64)) -> Bool {
+        id == connection.id || formerReader == connection.reader
+    }
+
     /// Whether it is in a channel.
     func isIn(_ channel: ChannelName) -> Bool { channels[channel] != nil }
 

@@ -37,12 +37,15 @@ extension BridgeSession {
         if let lastEventID {
             // It is in all channels of the answer by now; what it has missed comes before anything else.
             self.lastEventID = nil
-            transport?.resume(shard.channels.missed(by: self, since: lastEventID))
+            let cursor = StreamCursor(lastEventID)
+            formerReader = cursor?.reader ?? 0
+            transport?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
         }
+        for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {
         case .none: break
         case .message where !reply.publish.isEmpty:
-            for publication in reply.publications { publish(publication, excludesSelf: reply.excludesSelf) }
+            for publication in reply.outputPublications { publish(publication, excludesSelf: reply.excludesSelf) }
         case .message(let format, let payload): send(format, payload)
         case .commands(let commands): for command in commands { apply(command) }
         }

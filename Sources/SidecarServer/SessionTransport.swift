@@ -12,7 +12,9 @@ protocol SessionTransport: AnyObject {
     /// - Parameter cursor: Its place, for event streams.
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
     /// Says what an event stream has missed since its client was here before.
-    func resume(_ missed: MissedEvents)
+    ///
+    /// - Parameter missed: Tells that, as far as it fits into so many bytes.
+    func resume(_ missed: (_ room: Int) -> MissedEvents)
     /// Whether the kernel has yet to take something.
     var hasUnsent: Bool { get }
     /// Says goodbye with this code; the session has ended already.

@@ -9,6 +9,10 @@ final class ShardChannels {
     /// How long `?wait=written` waits for slow subscribers.
     static let patience = TimeAmount.seconds(10)
 
+    /// Between two looks at what has expired.
+    private static let pause = TimeAmount.milliseconds(20)
+    private static let longestPause = TimeAmount.seconds(1)
+
     private let hub: ChannelHub
     private let eventLoop: any EventLoop
     private let flushes: FlushQueue
@@ -26,14 +30,15 @@ final class ShardChannels {
         loop = hub.add(inbox)
     }
 
-    /// Keeps the histories clean; on one loop only.
-    func watchHistory(part: Int = 0) {
-        // Where nothing is kept, nothing needs to be woken for.
-        let pause = hub.engine.historyBytes > 0 ? TimeAmount.milliseconds(30) : .seconds(1)
-        eventLoop.assumeIsolated().scheduleTask(in: pause) {
-            self.hub.engine.removeExpired(part: part, now: AdmissionGuard.now())
-            self.watchHistory(part: part &+ 1)
-        }
+    /// Keeps the histories clean; on one loop only. While nothing is due, nothing is done but to look for that.
+    func watchHistory() {
+        let now = AdmissionGuard.now()
+        let due = hub.engine.removeExpired(now: now)
+        let pause = min(
+            max(due.map { TimeAmount.nanoseconds($0 &- now) } ?? Self.longestPause, Self.pause),
+            Self.longestPause
+        )
+        eventLoop.assumeIsolated().scheduleTask(in: pause) { self.watchHistory() }
     }
 
     // MARK: Membership
@@ -69,9 +74,15 @@ final class ShardChannels {
         hub.engine.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
     }
 
-    /// What was published to the channels of a session since a stream's last event.
-    func missed(by session: BridgeSession, since lastEventID: String) -> MissedEvents {
-        hub.engine.missed(session.channels.keys, since: StreamCursor(lastEventID), now: AdmissionGuard.now())
+    /// What was published to the channels of a session since a stream's last event, as far as it fits into so many bytes.
+    func missed(by session: BridgeSession, since cursor: StreamCursor?, room: Int) -> MissedEvents {
+        hub.engine.missed(
+            session.channels.keys,
+            since: cursor,
+            room: room,
+            overhead: Outbox.messageOverhead,
+            now: AdmissionGuard.now()
+        )
     }
 
     /// The users in a channel here.
@@ -105,7 +116,7 @@ final class ShardChannels {
         var counts = PublicationTally.Counts()
         var unwritten: [BridgeSession] = []
         for session in subscribers[delivery.channel] ?? [] {
-            if let excluded = delivery.excluded, session.id == excluded { continue }
+            if let excluded = delivery.excluded, session.isOrWas(excluded) { continue }
             counts.matched += 1
             if session.deliver(delivery.message, at: delivery.cursor, delivery.policy?.action) {
                 counts.queued += 1

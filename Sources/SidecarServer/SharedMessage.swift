@@ -52,12 +52,12 @@ final class SharedMessage: Sendable {
         return frame ?? plainFrame
     }
 
-    /// The event for streams; a message has one place, so its text is made once.
-    func eventText(at cursor: StreamCursor?) -> ByteBuffer {
+    /// The event for streams, without its `id`, which each stream has for itself.
+    var eventText: ByteBuffer {
         streamText.withLock { known in
             if let known { return known }
             var text = ByteBuffer()
-            EventStreamText.write(format, payload, id: cursor?.text, event: event, into: &text)
+            EventStreamText.write(format, payload, event: event, into: &text)
             known = text
             return text
         }

@@ -138,7 +138,7 @@ final class UpgradeAttempt: SessionTransport {
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
     var hasUnsent: Bool { false }
-    func resume(_ missed: MissedEvents) {}
+    func resume(_ missed: (_ room: Int) -> MissedEvents) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
     func settingsChanged(isOfTransport: Bool) {}

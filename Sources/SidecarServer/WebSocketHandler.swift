@@ -8,7 +8,7 @@ import WebSocketProtocol
 ///
 /// What a message means is the session's affair. Its parts are in the files named after them: WebSocketSending,
 /// WebSocketClosing, WebSocketLeftover, WebSocketHeartbeat.
-final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner {
+final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -44,6 +44,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     var pendingPong: ByteBuffer?
     let timer = TimerEntry()
     var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
+    var control = ControlAllowance()
+    /// When reading goes on after too many pings and pongs; nil while it does.
+    var controlPauseEnds: NIODeadline?
     var unsentAtLastBeat = 0
     var hasSentSinceBeat = false
     private var assemblyDeadline: NIODeadline?
@@ -133,7 +136,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func read(context: ChannelHandlerContext) {
-        if phase == .open, session.mustPauseReading {
+        if phase == .open, mustPauseReading {
             readWithheld = true
         } else {
             context.read()
@@ -194,7 +197,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
         do {
             while phase == .open || phase == .awaitingClose {
-                if phase == .open, session.mustPauseReading { break }
+                if phase == .open, mustPauseReading { break }
                 guard let event = try reader.next(from: &bytes) else { break }
                 if case .message = event {
                     sawMessage = true
@@ -233,8 +236,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
             if phase == .open { session.received(kind == .text ? .text : .binary, payload, at: now) }
         case .ping(let payload):
             answerPing(payload)
+            countControl(.ping, at: now)
         case .pong(let payload):
             noteRoundTrip(payload)
+            countControl(.pong, at: now)
         case .close(let code, let reason):
             peerClosed(code, reason)
         }
@@ -282,7 +287,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func resumeReading() {
         if phase == .leftover { return takeLeftover() }
         if !isProcessing, let input = input.take() { process(input, at: .now()) }
-        if readWithheld, phase != .open || !session.mustPauseReading {
+        if readWithheld, phase != .open || !mustPauseReading {
             readWithheld = false
             context?.read()
         }
@@ -293,6 +298,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         switch phase {
         case .open:
+            if let deadline = controlPauseEnds, now >= deadline { endControlPause() }
             if let deadline = assemblyDeadline, now >= deadline { assemblyTimedOut(at: now) }
             if phase == .open { beat(at: now) }
             return phase == .open ? nextDeadlineWhenOpen : now + ServerConfiguration.linger
@@ -319,7 +325,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
         shard.timers.arm(timer, owner: self, at: .now() + delay)
     }
 
-    private func armForOpen() {
+    func armForOpen() {
         shard.timers.arm(timer, owner: self, at: nextDeadlineWhenOpen)
     }
 
@@ -327,18 +333,22 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     func settingsChanged(isOfTransport: Bool) {
         guard phase == .open else { return }
         if isOfTransport { limitTransport() }
+        endControlPause()  // the next ping tells whether it still has to wait
+        guard phase == .open else { return }
         let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
         shard.timers.arm(timer, owner: self, at: max(nextDeadlineWhenOpen, spread))
     }
 
     private var nextDeadlineWhenOpen: NIODeadline {
-        let beat = heartbeat.nextDeadline(shard.configuration.heartbeat)
-        return assemblyDeadline.map { min($0, beat) } ?? beat
+        var next = heartbeat.nextDeadline(shard.configuration.heartbeat)
+        if let assemblyDeadline { next = min(next, assemblyDeadline) }
+        if let controlPauseEnds { next = min(next, controlPauseEnds) }
+        return next
     }
 
     private func assemblyTimedOut(at now: NIODeadline) {
-        if session.mustPauseReading {
+        if mustPauseReading {
             // It is us who do not read.
             assemblyDeadline = now + shard.configuration.settings.messageAssemblyTimeout
             return
@@ -371,10 +381,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, TimerOwner
     }
 
     func accountUnsent(_ bytes: Int) {
-        if bytes != accountedUnsent {
-            shard.state.adjustUnsent(by: bytes - accountedUnsent)
-            accountedUnsent = bytes
-        }
+        let old = accountedUnsent
+        guard bytes != old else { return }
+        accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
     }
 }
 

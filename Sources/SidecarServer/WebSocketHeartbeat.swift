@@ -11,7 +11,7 @@ extension WebSocketHandler {
         hasSentSinceBeat = false
         let step = heartbeat.deadlineReached(
             at: now,
-            isReading: !session.mustPauseReading,
+            isReading: !mustPauseReading,
             hasProgressed: unsent < unsentAtLastBeat,
             policy: shard.configuration.heartbeat
         )
@@ -61,6 +61,7 @@ extension WebSocketHandler {
         shard.scratch.writeInteger(heartbeat.pingNumber)
         write(shard.scratch)
         output.flush()
+        control.pingSent()
         shard.metrics.pingsSent.increment()
     }
 

@@ -40,7 +40,7 @@ extension WebSocketHandler {
 
     var hasUnsent: Bool { unsentBytes > 0 }
 
-    func resume(_ missed: MissedEvents) {}
+    func resume(_ missed: (_ room: Int) -> MissedEvents) {}
 
     /// The frame that others get too, unless the messages of this connection lean on one another.
     private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {
@@ -145,9 +145,12 @@ extension WebSocketHandler {
             for: byteCount,
             of: channel,
             beside: output.unsentBytes,
-            limit: settings.maxSendBufferBytes,
+            limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
+        if decision.dropped > 0 || decision.answer != .fits {
+            session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
+        }
         for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
         switch decision.answer {
         case .fits: return true
@@ -155,18 +158,35 @@ extension WebSocketHandler {
             dropped(decision.action.rawValue)
             return false
         case .close:
-            shard.metrics.slowClient(action: decision.action.rawValue)
-            session.noteRefused(.sendBuffer, ["action": "close"])
-            isTooSlow = true
-            shard.metrics.messagesDropped(outbox.removeAll() + 1, reason: "slow_client")
-            session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+            shard.metrics.messagesDropped(1, reason: "slow_client")
+            closeAsTooSlow()
+            accountUnsent(unsentBytes)
             return false
         }
     }
 
+    private func closeAsTooSlow() {
+        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        isTooSlow = true
+        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        session.close(code: CloseCode.policyViolation.rawValue, reason: "the client reads too slowly")
+    }
+
+    /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
+    func giveUpUnsent(beyond share: Int) {
+        session.noteRefused(.totalSendBuffer)
+        if phase == .open {
+            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
+            if unsentBytes <= share { return accountUnsent(unsentBytes) }
+            closeAsTooSlow()
+        }
+        context?.closeAtOnce()
+        accountUnsent(0)
+    }
+
     private func dropped(_ action: String) {
         shard.metrics.slowClient(action: action)
-        session.noteRefused(.sendBuffer, ["action": "\(action)"])
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 

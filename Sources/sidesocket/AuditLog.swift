@@ -1,23 +1,29 @@
 internal import SidecarCore
+internal import Synchronization
 
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
     internal import Musl
+#elseif canImport(Darwin)
+    internal import Darwin
 #endif
 
 /// Writes audit records (`AUDIT_LOG`).
 ///
 /// A file is opened for each record, so that it can be moved away at any time; records are rare.
-struct AuditLog: Sendable {
+final class AuditLog: Sendable {
     /// Nil for standard error.
     private let path: String?
+    /// True while the file ends in a part of a line, as a full disk leaves it.
+    private let isTorn: Mutex<Bool>
 
     /// - Throws: Why the file cannot be written.
     init(_ setting: String) throws(SettingsReadError) {
         path = setting == "stderr" ? nil : setting
+        isTorn = Mutex(path.map(endsWithinLine) ?? false)
         guard let path else { return }
-        let descriptor = Self.open(path)
+        let descriptor = openForAppending(path)
         guard descriptor >= 0 else {
             throw SettingsReadError(strerror(errno).map { String(cString: $0) } ?? "error \(errno)")
         }
@@ -27,18 +33,60 @@ struct AuditLog: Sendable {
     func write(_ record: AuditRecord) {
         let now = LogTime.now()
         let line = record.line(unixMilliseconds: Int64(now.secondsSince1970) * 1000 + Int64(now.milliseconds))
-        guard let path else { return LineLogHandler.writeToStandardError(line) }
-        let descriptor = Self.open(path)
-        guard descriptor >= 0 else {
-            // Rather in the wrong place than nowhere.
-            return LineLogHandler.writeToStandardError(line)
-        }
-        let written = line.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        if written != line.count { LineLogHandler.writeToStandardError(line) }
-        close(descriptor)
+        // Rather in the wrong place than nowhere.
+        guard let path, append(line, to: path) else { return LineLogHandler.writeToStandardError(line) }
     }
 
-    private static func open(_ path: String) -> Int32 {
-        Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
+    /// False when not all of it could be written.
+    private func append(_ line: [UInt8], to path: String) -> Bool {
+        isTorn.withLock { isTorn in
+            let descriptor = openForAppending(path)
+            guard descriptor >= 0 else { return false }
+            defer { close(descriptor) }
+            let bytes = isTorn && size(of: descriptor) > 0 ? [UInt8(ascii: "\n")] + line : line
+            let count = writeAll(bytes, to: descriptor)
+            if count > 0 { isTorn = bytes[count - 1] != UInt8(ascii: "\n") }
+            return count == bytes.count
+        }
     }
+}
+
+// Outside of the type, where `write` means the log's own.
+
+private func openForAppending(_ path: String) -> CInt {
+    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
+}
+
+/// How many of the bytes were taken.
+private func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Int {
+    bytes.withUnsafeBytes { bytes in
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count > 0 {
+                rest = rest.dropFirst(count)
+            } else if errno != EINTR {
+                break
+            }
+        }
+        return bytes.count - rest.count
+    }
+}
+
+/// The size of a regular file in bytes; 0 for anything else.
+private func size(of descriptor: CInt) -> Int {
+    var facts = stat()
+    guard fstat(descriptor, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG else { return 0 }
+    return Int(facts.st_size)
+}
+
+/// True for a file whose last line has no end; nobody can say for one that cannot be read.
+private func endsWithinLine(_ path: String) -> Bool {
+    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    let size = size(of: descriptor)
+    var last = UInt8(ascii: "\n")
+    guard size > 0, pread(descriptor, &last, 1, off_t(size - 1)) == 1 else { return false }
+    return last != UInt8(ascii: "\n")
 }

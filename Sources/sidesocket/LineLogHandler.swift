@@ -1,4 +1,5 @@
 import Logging
+import SidecarCore
 
 #if canImport(Glibc)
     import Glibc
@@ -210,20 +211,12 @@ struct LogLine {
             case "\n": self.text += "\\n"
             case "\r": self.text += "\\r"
             case "\t": self.text += "\\t"
-            case _ where Self.isUnprintable(scalar):
+            case _ where UnsafeText.mustEscape(scalar):
                 // All of them lie in the basic plane, so four digits do.
                 let digits = String(scalar.value, radix: 16)
                 self.text += "\\u" + String(repeating: "0", count: max(4 - digits.utf8.count, 0)) + digits
             default: self.text.unicodeScalars.append(scalar)
             }
-        }
-    }
-
-    /// Control characters, further line ends, and marks that reverse the order of what is shown.
-    private static func isUnprintable(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF: true
-        default: false
         }
     }
 }

@@ -86,7 +86,7 @@ extension ControlAddress {
 
 extension Readiness {
     /// What `/readyz` tells, read off the public side.
-    init(_ state: ServerState) {
+    init(_ state: ServerState, needsApp: Bool) {
         self.init(
             listening: state.isListening,
             draining: state.isDraining,
@@ -101,6 +101,7 @@ extension Readiness {
             pendingBytes: state.pendingBytes.held,
             maxPendingBytes: state.pendingBytes.limit
         )
+        self.needsApp = needsApp
     }
 }
 
@@ -111,7 +112,11 @@ enum Gauges {
         registry.gauge("sidesocket_webhook_in_flight", labels: []) { Double(state.inFlight) }
         registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
         registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
-        registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.unsentBytes) }
+        registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.sendBuffers.held) }
+        let sendLimit = state.sendBuffers.limit
+        registry.gauge("sidesocket_max_total_send_buffer_bytes", labels: []) {
+            sendLimit == Settings.unlimited ? .infinity : Double(sendLimit)
+        }
         for (index, address) in state.appAddresses.enumerated() {
             registry.gauge("sidesocket_breaker_state", labels: [("address", address.name)]) {
                 let addresses = state.appAddresses

@@ -77,6 +77,7 @@ do {
     exit(configurationFault)
 }
 signal(SIGPIPE, SIG_IGN)
+signal(SIGXFSZ, SIG_IGN)  // a limit on the size of files fails a write, like a full disk, and ends nothing
 signal(SIGHUP, SIG_IGN)  // until somebody listens to it
 LoggingSystem.bootstrap { _ in
     LineLogHandler(
@@ -114,16 +115,21 @@ do {
 }
 Gauges.register(edge.state, in: registry)
 
+let refusalsLimited = Counter(
+    label: "sidesocket_limited_total",
+    dimensions: [("limit", "api_refusals"), ("action", "refused")]
+)
 let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
-    readiness: { Readiness(edge.state) },
+    readiness: { Readiness(edge.state, needsApp: settings.readyNeedsApp) },
     token: settings.controlToken,
     drain: { drainRequest.make() },
     connections: edge.connections,
     maxMessageBytes: settings.maxReplyBytes,
     publishRate: settings.publishRate,
     audit: { auditLog.write($0) },
+    onRefusalsLimited: { refusalsLimited.increment() },
     tls: controlTLS?.configuration,
     logger: logger
 )

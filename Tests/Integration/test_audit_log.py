@@ -1,12 +1,15 @@
 """AUDIT_LOG: who changed what through the API, one JSON line each, and not a secret in it."""
 
 import json
+import resource
 
 import pytest
 from support.api import API, TOKEN, ban_path, named
+from support.app import Reply
 from support.guard import enter
 from support.net import eventually
 from support.process import run
+from support.raw import Client
 from support.ws import TEXT
 
 FIELDS = {"time", "audit", "who", "target", "outcome", "detail"}
@@ -110,6 +113,78 @@ def test_a_file_is_appended_to_and_what_was_in_it_stays(app, sidesocket, tmp_pat
 def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path):
     done = run(APP_URL="http://127.0.0.1:1", AUDIT_LOG=tmp_path / "missing" / "audit.log")
     assert done.returncode == 78 and "SIDESOCKET_AUDIT_LOG" in done.stderr
+
+
+def refused_calls(edge, count, path="/v1/bans", method="GET"):
+    """The statuses of so many calls without the token on one connection."""
+    with Client(edge.control_port) as client:
+        statuses = []
+        for _ in range(count // 50):
+            client.send(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n" * 50)
+            statuses += [client.response().status for _ in range(50)]
+    return statuses
+
+
+def test_refused_calls_do_not_fill_the_disk_and_changes_are_noted_all_the_same(app, sidesocket, tmp_path):
+    path = tmp_path / "audit.log"
+    edge = sidesocket(app, AUDIT_LOG=path, CONTROL_TOKEN=TOKEN)
+    statuses = refused_calls(edge, 2000)
+    assert statuses[:90] == [401] * 90 and statuses[-1] == 429 and set(statuses) == {401, 429}
+    assert edge.metric("limited_total", limit="api_refusals", action="refused") == statuses.count(429)
+    with Client(edge.control_port) as client:
+        answer = client.ask("GET", "/v1/bans")
+        assert answer.status == 429 and 1 <= int(answer.header("retry-after")) <= 2
+    # Whoever has the token is served and noted, from the same address too.
+    for number in range(150):
+        API(edge, TOKEN).ban("user", f"u{number}")
+    API(edge, TOKEN).want(404, "DELETE", "/v1/connections/nope")
+    edge.terminate()
+    assert edge.wait_exit() == 0
+    found = lines(path)
+    assert len([entry for entry in found if entry["audit"] == "ban.add" and entry["outcome"] == "ok"]) == 150
+    assert len(found) < 150 + 130
+    (rest,) = [entry for entry in found if "more calls" in entry["detail"]]
+    assert (rest["audit"], rest["who"]) == ("api.refused", "api 127.0.0.1")
+    noted = len([entry for entry in found if entry["target"] == "GET /v1/bans"])
+    assert noted + int(rest["detail"].split()[0]) >= 2001
+
+
+def test_a_line_that_a_full_disk_cut_short_does_not_swallow_the_next(app, sidesocket, tmp_path):
+    path = tmp_path / "audit.log"
+    whole = '{"time":"Z","audit":"x","who":"","target":"","outcome":"ok","detail":""}\n'
+    path.write_text(whole + '{"time":"Z","au')
+    edge = sidesocket(app, AUDIT_LOG=path)
+    api = API(edge)
+    api.ban("user", "a")
+    eventually(lambda: path.read_text().count("\n") == 3, lambda: path.read_text())
+    assert path.read_text().startswith(whole + '{"time":"Z","au\n{"time"')
+    # Room for ten bytes more, as on a full disk.
+    unlimited = resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (path.stat().st_size + 10, unlimited[1]))
+    api.ban("user", "b")
+    api.ban("user", "c")
+    eventually(lambda: len([e for e in edge.logs if e.get("audit") == "ban.add"]) == 2, lambda: edge.output)
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    api.ban("user", "d")
+    eventually(lambda: path.read_text().endswith('"}\n'), lambda: path.read_text())
+    last = path.read_text().splitlines()[-1]
+    assert json.loads(last)["target"].endswith(" d"), path.read_text()
+
+
+def test_no_text_from_outside_turns_a_line_round_or_drives_a_terminal(app, sidesocket, tmp_path):
+    path = tmp_path / "audit.log"
+    edge = sidesocket(app, AUDIT_LOG=path)
+    evil = "a\u0085\u009b\u061c\u200e\u202e\u2066z"
+    API(edge).ban("user", evil)
+    (entry,) = wait_lines(path, 1)
+    assert entry["target"].endswith(evil)
+    app.on(Reply(204, headers={"Sidesocket-User": evil.encode().decode("latin-1")}), event="open")
+    API(edge).want(204, "DELETE", ban_path("user", evil))
+    socket = edge.websocket()
+    socket.close(1000)
+    eventually(lambda: [e for e in edge.logs if e.get("user") == evil], lambda: edge.output)
+    for text in (path.read_text(), edge.output):
+        assert not set(evil[1:-1]) & set(text)
 
 
 def test_an_automatic_ban_is_noted(app, sidesocket, tmp_path):

@@ -144,6 +144,25 @@ def test_a_wrong_value_bans_nobody(shared, kind, value):
     assert api.bans() == []
 
 
+@pytest.mark.parametrize(
+    "body", ["ttl=10m", "[]", "nonsense", '{"ttl":600}', '{"duration":"10m"}', '{"ttl":"721h"}', '{"ttl":"1m","ttl":"2m"}']
+)
+def test_terms_that_are_not_understood_ban_nobody(shared, body):
+    api = API(shared[1])
+    api.want(400, "PUT", ban_path("ip", "127.0.0.77"), body)
+    api.want(400, "PUT", ban_path("ip", "127.0.0.77"), '{"ttl":"10m"}', ttl="10m")
+    api.want(400, "PUT", ban_path("ip", "127.0.0.77"), tll="10m")
+    api.want(413, "PUT", ban_path("ip", "127.0.0.77"), " " * 5000)
+    assert api.bans() == []
+
+
+def test_the_terms_of_a_ban_may_be_its_body(app, edge, api):
+    ban = api.want(201, "PUT", ban_path("ip", "127.0.0.2"), '{"ttl":"5m","reason":"scraper é"}'.encode()).json
+    assert ban["reason"] == "scraper é" and 240 < until(ban) < 360
+    assert 3540 < until(api.want(201, "PUT", ban_path("ip", "127.0.0.3"), "{}").json) < 3660
+    assert 60 < until(api.want(201, "PUT", ban_path("user", "u"), '{"reason":"x"}', ttl="2m").json) < 180
+
+
 def test_behind_a_proxy_the_client_is_banned_and_not_the_proxy(app, sidesocket):
     edge = sidesocket(app, TRUSTED_PROXIES="127.0.0.1")
     bad, good = {"X-Forwarded-For": "2001:db8::7"}, {"X-Forwarded-For": "2001:db8::8"}
@@ -176,9 +195,8 @@ def test_a_socket_that_is_opening_when_the_ban_comes_is_not_left_open(app, edge,
     edge.wait_metric("connections", 0)
 
 
-def test_ten_thousand_bans_are_the_most(app, sidesocket, tmp_path):
-    edge = sidesocket(app, AUDIT_LOG=tmp_path / "audit")
-    api = API(edge)
+def fill_bans(edge, parts):
+    """Makes 2,500 bans for each part, all at once."""
     failed = []
 
     def fill(part):
@@ -189,12 +207,26 @@ def test_ten_thousand_bans_are_the_most(app, sidesocket, tmp_path):
                 client.send("".join(head.format(path) for path in paths))
                 failed.extend(s for s in (client.response().status for _ in paths) if s != 201)
 
-    threads = [threading.Thread(target=fill, args=(part,)) for part in range(4)]
+    threads = [threading.Thread(target=fill, args=(part,)) for part in parts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(40)
     assert failed == [] and not any(thread.is_alive() for thread in threads)
+
+
+def test_ten_thousand_bans_are_the_most(app, sidesocket, tmp_path):
+    edge = sidesocket(app, AUDIT_LOG=tmp_path / "audit", AUTO_BAN="1/1m,ttl=10m")
+    api = API(edge)
+    fill_bans(edge, range(2))
+    # Half of the places are the operator's.
+    for _ in range(3):
+        offend(edge, "127.0.0.9", 1007)
+    edge.wait_metric("limited_total", 2, limit="ban_table", action="refused")
+    assert edge.metric("limited_total", limit="auto_ban") == 0
+    (line,) = [entry for entry in edge.logs if "no room" in entry["message"]]
+    assert line["level"] == "warning" and line["address"] == "127.0.0.9"
+    fill_bans(edge, range(2, 4))
     assert len(api.bans()) == 10_000
     api.want(507, "PUT", ban_path("ip", "127.0.0.2"))
     api.want(507, "PUT", ban_path("user", "u"))

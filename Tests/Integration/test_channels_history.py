@@ -83,8 +83,22 @@ def test_only_the_newest_are_kept_and_a_gap_is_gone(api):
     history(api, "elsewhere", 404)
 
 
+def test_the_newest_can_be_read_without_knowing_a_place(api):
+    answers = [publish(api, "room", str(n)) for n in range(15)]
+    assert texts(api, "room", last=3) == ["12", "13", "14"]
+    assert texts(api, "room", last=1, epoch=answers[0]["epoch"]) == ["14"]
+    assert texts(api, "room", last=1000) == [str(n) for n in range(5, 15)]
+    history(api, "room", 410, last=3, epoch="other")
+    history(api, "elsewhere", 404, last=3)
+
+
 @pytest.mark.parametrize(
-    "query", [{"after": "x"}, {"after": "-1"}, {"after": "9" * 30}, {"limit": "0"}, {"limit": "x"}], ids=str
+    "query",
+    [
+        {"after": "x"}, {"after": "-1"}, {"after": "9" * 30}, {"limit": "0"}, {"limit": "x"}, {"last": "0"},
+        {"last": "1001"}, {"last": "x"}, {"last": "3", "after": "1"}, {"last": "3", "limit": "3"},
+    ],
+    ids=str,
 )
 def test_a_wrong_question_is_a_bad_request(api, query):
     publish(api, "room", "a")

@@ -248,3 +248,18 @@ def test_a_stuck_reader_of_the_control_port_harms_nobody(app, edge):
     socket = edge.websocket()
     socket.send(frame(TEXT, "still quick"))
     assert socket.message() == "still quick"
+
+
+def test_readiness_may_need_the_app(app, sidesocket):
+    """Until the first health check has passed, and while none does."""
+    app.on(Reply(500), path="/up")
+    edge = sidesocket(app, wait=False, READY_NEEDS_APP="true", APP_HEALTH_PATH="/up", APP_HEALTH_INTERVAL="100ms")
+    eventually(lambda: len([r for r in app.heads if r.path == "/up"]) > 3, "the health check has failed")
+    status, body = edge.readyz()
+    assert status == 503
+    told = json.loads(body)
+    assert told["status"] == "app down" and told["apps"][0]["down"] is True
+    app.reset_script()
+    eventually(lambda: edge.readyz()[0] == 200, "ready again")
+    app.on(Reply(500), path="/up")
+    eventually(lambda: edge.readyz()[0] == 503, "not ready any more")

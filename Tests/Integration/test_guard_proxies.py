@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import websockets
 from support.guard import Guest, check_refused, logged_client
 from support.net import PATIENCE, eventually, free_port
+from support.proxies import Front, command
 from support.raw import Client
 from support.ws import CLOSE, close_payload
 
@@ -21,53 +21,6 @@ STREAM_MODULES = [
     Path(folder) / "ngx_stream_module.so"
     for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
 ]
-
-
-def command(name):
-    """The program, or a skipped test that says which package has it."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
-    if not path:
-        pytest.skip(f"{name} is not installed (Debian: apt-get install {name})")
-    return path
-
-
-class Front:
-    """A proxy as a process, listening on `port`."""
-
-    def __init__(self, arguments, port):
-        self.port = port
-        self.output = b""
-        self.process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        try:
-            eventually(self._listening, lambda: f"{arguments[0]} listens; it said {self.said()}")
-        except BaseException:
-            self.stop()
-            raise
-
-    def _listening(self):
-        if self.process.poll() is not None:
-            raise AssertionError(f"it exited with {self.process.returncode}: {self.said()}")
-        try:
-            Client(self.port).sock.close()
-            return True
-        except OSError:
-            return False
-
-    def said(self):
-        if self.process.poll() is not None:
-            self.output += self.process.stdout.read() or b""
-        return self.output.decode(errors="replace")
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
 
 
 @pytest.fixture

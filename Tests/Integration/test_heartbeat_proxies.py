@@ -4,8 +4,9 @@ import time
 
 import pytest
 from support.net import eventually, free_port
+from support.proxies import Front, command
 from support.ws import TEXT, frame
-from test_guard_proxies import NGINX_HTTP, Front, command, fronts, nginx  # noqa: F401 (fixtures)
+from test_guard_proxies import NGINX_HTTP, fronts, nginx  # noqa: F401 (fixtures)
 from support.swarm import Swarm
 
 TIMEOUT = 3

@@ -989,6 +989,19 @@ def test_cases_24_25_bad_chunks_end_the_connection_and_never_complete_the_reques
     assert "/smuggled" not in [r.path for r in app.heads]
 
 
+def test_what_is_left_of_a_broken_request_goes_to_nobody_else(shared):
+    app, process = shared
+    broken = post("Transfer-Encoding: chunked") + b"g\r\nxx"
+    for _ in range(60):
+        # The body turns out to be broken in the moment in which the app's connection is there.
+        with process.client() as client:
+            client.send(broken)
+            assert client.response().status == 400
+        # The next connection gets the descriptor that has just become free.
+        with process.client() as client:
+            assert client.ask(target="/after").status == 200
+
+
 def test_case_25_endless_chunk_extensions_over_many_chunks_are_bounded_or_dropped(shared):
     app, process = shared
     with process.client() as client:

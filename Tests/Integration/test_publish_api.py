@@ -245,6 +245,43 @@ def test_messages_past_channels_can_be_waited_for_too(app, sidesocket):
         api.want(400, "POST", f"/v1/{path}", "[]", TEXT, wait="bogus")
 
 
+@pytest.mark.parametrize("path", [ROOM, "/v1/users/u/messages", "/v1/connections/{}/messages"])
+def test_what_curl_sends_is_text_and_what_is_no_message_is_refused_with_the_remedy(app, edge, api, path):
+    socket, name = member(app, edge, user="u", join="room")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    api.want(200, "POST", path.format(name), '{"id":7}', form)
+    assert socket.message() == '{"id":7}'
+    assert "application/octet-stream" in api.want(415, "POST", path.format(name), b"\xff", form).json["detail"]
+    for kind in ("multipart/form-data; boundary=x", "application/vnd.sidesocket+json"):
+        assert "text/plain" in api.want(415, "POST", path.format(name), "[]", {"Content-Type": kind}).json["detail"]
+    api.want(200, "POST", path.format(name), "last", TEXT)
+    assert socket.message() == "last"
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to(app, edge, api):
+    socket, _ = member(app, edge, join="room")
+    head = f"POST {ROOM} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\n"
+    with Client(edge.control_port) as client:
+        for text in ("one", "two"):
+            client.send(f"{head}Content-Length: 3\r\n\r\n")
+            assert client.head().status == 100
+            client.send(text)
+            assert client.response().status == 200
+            assert socket.message() == text
+        # The second of two that come at once is told behind the answer to the first.
+        client.send(f"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n{head}Content-Length: 3\r\n\r\n")
+        assert client.response().text == "ok\n" and client.head().status == 100
+        client.send("six")
+        assert client.response().status == 200
+        # One that does not wait is not told, nor one that is refused for its head.
+        client.send(f"{head}Content-Length: 3\r\n\r\nfix")
+        answer = client.response()
+        assert answer.status == 200 and answer.informational in ([], [100])
+        client.send(f"{head}Origin: http://evil.example\r\nContent-Length: 3\r\n\r\n")
+        answer = client.response()
+        assert answer.status == 403 and answer.informational == []
+
+
 def test_a_body_that_is_coded_or_broken_is_refused(app, edge, api):
     post(api, ROOM, "x", 400, Content_Encoding="gzip")
     client = Client(edge.control_port)

@@ -72,6 +72,12 @@ def messages(edge):
         guest.text("x")
 
 
+def pings(edge):
+    guest = enter(edge)
+    for _ in range(5):
+        guest.ping()
+
+
 def two(edge):
     enter(edge)
     assert knock(edge).status in (429, 503)
@@ -104,6 +110,7 @@ KINDS = {
     "MESSAGE_RATE": ({"MESSAGE_RATE": "1/1m,burst=1"}, messages),
     "MESSAGE_RATE_PER_IP": ({"MESSAGE_RATE_PER_IP": "1/1m,burst=1", "RATE_LIMIT_ACTION": "close"}, messages),
     "MESSAGE_RATE_PER_USER": ({"MESSAGE_RATE_PER_USER": "1/1m,burst=1"}, messages),
+    "CONTROL_RATE": ({"CONTROL_RATE": "1/1m,burst=1"}, pings),
     "BYTE_RATE": ({"BYTE_RATE": "1/1m,burst=1"}, messages),
     "MAX_MESSAGE_BYTES": ({"MAX_MESSAGE_BYTES": "1KiB"}, too_big),
     "MAX_FRAGMENTS": ({"MAX_FRAGMENTS": "2"}, fragments),

@@ -84,6 +84,18 @@ public struct BanTable: Sendable {
         return .added
     }
 
+    /// Adds a ban that no operator has asked for: those leave half of the places to operators.
+    ///
+    /// - Returns: `replaced` when the subject is banned already, and the longer of the two ends counts.
+    public mutating func addAutomatic(_ ban: Ban, now: Int64) -> Addition {
+        if let known = bans[ban.subject], known.until > now {
+            if known.until < ban.until { bans[ban.subject] = ban }
+            return .replaced
+        }
+        if bans.count >= capacity / 2 { removeEnded(now) }
+        return bans.count < capacity / 2 ? add(ban, now: now) : .full
+    }
+
     /// Ends a ban early; false when there is none.
     public mutating func remove(_ subject: BanSubject, now: Int64) -> Bool {
         guard let ban = bans.removeValue(forKey: subject) else { return false }

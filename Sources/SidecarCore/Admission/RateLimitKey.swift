@@ -15,6 +15,11 @@ public struct RateLimitKey: Sendable, Hashable {
     /// It lies in the discard-only block (RFC 6666), from which no packet comes.
     public static let withoutAddress = RateLimitKey(counted: IPAddress(high: 0x0100 << 48, low: 1))
 
+    /// The same as a key of a ``RateLimitTable``.
+    public var addressKey: AddressKey {
+        AddressKey(high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
+    }
+
     private init(counted address: IPAddress) {
         bits = UInt128(address.high) << 64 | UInt128(address.low)
     }

@@ -18,11 +18,13 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
     case messageRatePerIP
     case messageRatePerUser
     case byteRate
+    case controlRate
     case messageBytes
     case fragments
     case compressionRatio
     case assemblyTimeout
     case sendBuffer
+    case totalSendBuffer
 
     /// The kind of a limit on messages.
     public init(_ limit: DryRunLimit) {
@@ -35,6 +37,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .messageRatePerIP: self = .messageRatePerIP
         case .messageRatePerUser: self = .messageRatePerUser
         case .byteRate: self = .byteRate
+        case .controlRate: self = .controlRate
         }
     }
 
@@ -59,11 +62,13 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .messageRatePerIP: "MESSAGE_RATE_PER_IP"
         case .messageRatePerUser: "MESSAGE_RATE_PER_USER"
         case .byteRate: "BYTE_RATE"
+        case .controlRate: "CONTROL_RATE"
         case .messageBytes: "MAX_MESSAGE_BYTES"
         case .fragments: "MAX_FRAGMENTS"
         case .compressionRatio: "MAX_COMPRESSION_RATIO"
         case .assemblyTimeout: "MESSAGE_ASSEMBLY_TIMEOUT"
         case .sendBuffer: "MAX_SEND_BUFFER_BYTES"
+        case .totalSendBuffer: "MAX_TOTAL_SEND_BUFFER_BYTES"
         }
     }
 
@@ -88,11 +93,13 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .messageRatePerIP: "client limited: its address sends messages too fast"
         case .messageRatePerUser: "client limited: its user sends messages too fast"
         case .byteRate: "client limited: it sends bytes too fast"
+        case .controlRate: "client limited: it sends pings or pongs too fast"
         case .messageBytes: "connection closed: a message is too big"
         case .fragments: "connection closed: a message has too many fragments"
         case .compressionRatio: "connection closed: a message is compressed too much"
         case .assemblyTimeout: "connection closed: a message took too long to arrive"
         case .sendBuffer: "client limited: it reads too slowly"
+        case .totalSendBuffer: "client limited: too much waits to be sent to all, and this one has most of it"
         }
     }
 
@@ -103,7 +110,8 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .maxConnectionsPerIP, .connectRatePerIP, .messageRatePerIP:
             "if the address is a proxy's, name it in SIDESOCKET_TRUSTED_PROXIES and let it send X-Forwarded-For; "
                 + "else raise the limit"
-        case .maxConnectionsPerUser, .messageRate, .messageRatePerUser, .byteRate: "raise it, or set it to off"
+        case .maxConnectionsPerUser, .messageRate, .messageRatePerUser, .byteRate, .controlRate:
+            "raise it, or set it to off"
         case .allowedOrigins: "add the origin if the page is yours"
         case .wsPaths: "add the path if it is your app's"
         case .token: "compare the token with what the SIDESOCKET_JWT_ variables ask for"
@@ -115,6 +123,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .handshakeQueue: "let the app answer open events faster, or raise it if the app can take more at once"
         case .totalPendingBytes: "find out why the app is slow, or raise it if there is memory"
         case .messageBytes, .fragments, .compressionRatio, .assemblyTimeout: "raise it if the message was meant"
+        case .totalSendBuffer: "raise it if there is memory, or lower SIDESOCKET_MAX_SEND_BUFFER_BYTES"
         case .sendBuffer: "send less, raise it, or choose another SIDESOCKET_SLOW_CLIENT_ACTION"
         }
     }

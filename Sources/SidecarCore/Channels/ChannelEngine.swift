@@ -68,6 +68,14 @@ public struct ChannelHistory: Sendable, Equatable {
     public let messages: [StoredMessage]
 }
 
+/// Which part of a history is read.
+public enum HistoryPart: Sendable, Equatable {
+    /// The oldest messages behind a place; nil for those from the beginning on.
+    case after(UInt64?)
+    /// The newest messages.
+    case newest
+}
+
 /// What a channel is like now.
 public struct ChannelSummary: Sendable, Equatable {
     /// Its name.
@@ -95,11 +103,13 @@ public protocol ChannelEngine: Sendable {
     /// Gives a message its place and keeps it if the channel has a history.
     ///
     /// - Parameters:
+    ///   - reader: Whose stream does not get it, as ``StreamCursor/reader(_:)`` has it; nil for nobody's.
     ///   - now: Monotonic nanoseconds.
     ///   - deliver: Called in the order of the places, with the event loops that have subscribers; it must not call the
     ///     engine.
     func publish(
         _ publication: Publication,
+        excluding reader: UInt64?,
         now: Int64,
         unixMilliseconds: Int64,
         deliver: (Result<ChannelPosition, ChannelFailure>, LoopSet) -> Void
@@ -111,11 +121,9 @@ public protocol ChannelEngine: Sendable {
     func changed(_ channel: ChannelName, by change: MembershipChange, onLoop loop: Int, isEdge: Bool)
 
     /// What is kept of a channel.
-    ///
-    /// - Parameter after: Messages behind this place; nil for all.
     func history(
         of channel: ChannelName,
-        after: UInt64?,
+        _ part: HistoryPart,
         epoch: String?,
         limit: Int,
         now: Int64

@@ -16,16 +16,50 @@ public struct ChannelName: Sendable, Hashable, Comparable, CustomStringConvertib
     }
 
     /// Reads a list by comma, with spaces around its items; nil when an item is no name.
+    ///
+    /// An item may be a string in quotes (RFC 9651 §3.3.3), and should be when the name is built from input: a comma in
+    /// a quoted name makes it no name, while without quotes it would make two names of it.
     static func list(_ text: String) -> [ChannelName]? {
         var names: [ChannelName] = []
-        for item in text.split(separator: ",", omittingEmptySubsequences: false) {
-            var item = item.drop { $0 == " " || $0 == "\t" }
-            while item.last == " " || item.last == "\t" { item.removeLast() }
-            if item.isEmpty { continue }
-            guard let name = ChannelName(item) else { return nil }
+        var rest = text.utf8[...]
+        while true {
+            rest = rest.drop(while: HTTPField.isSpace)
+            if rest.first == UInt8(ascii: ",") {
+                rest = rest.dropFirst()  // an empty item (RFC 9110 §5.6.1.2)
+                continue
+            }
+            if rest.isEmpty { return names }
+            guard let name = leading(&rest, until: ",") else { return nil }
             names.append(name)
+            rest = rest.drop(while: HTTPField.isSpace)
+            guard rest.isEmpty || rest.first == UInt8(ascii: ",") else { return nil }
         }
-        return names
+    }
+
+    /// Takes the name at the start of a text, in quotes or not; nil when there is none.
+    ///
+    /// - Parameter stop: What ends a name without quotes, besides a space.
+    static func leading(_ text: inout Substring.UTF8View, until stop: Character) -> ChannelName? {
+        guard text.first == UInt8(ascii: "\"") else {
+            let bare = text.prefix { !HTTPField.isSpace($0) && $0 != stop.asciiValue }
+            text = text[bare.endIndex...]
+            return ChannelName(Substring(bare))
+        }
+        text = text.dropFirst()
+        var name: [UInt8] = []
+        while let byte = text.popFirst() {
+            switch byte {
+            case UInt8(ascii: "\""): return ChannelName(String(decoding: name, as: UTF8.self))
+            case UInt8(ascii: "\\"):
+                guard let escaped = text.popFirst(), escaped == UInt8(ascii: "\"") || escaped == UInt8(ascii: "\\")
+                else {
+                    return nil
+                }
+                name.append(escaped)
+            default: name.append(byte)
+            }
+        }
+        return nil
     }
 
     /// The name.

@@ -7,17 +7,13 @@ public enum EventStreamText {
 
     /// One event: text as `data` lines, binary as base64 with the event type `binary`.
     ///
-    /// - Parameters:
-    ///   - id: What a client that comes again says in `Last-Event-ID`; nil for none.
-    ///   - event: The event type; nil for the usual one.
+    /// - Parameter event: The event type; nil for the usual one.
     public static func write(
         _ format: MessageFormat,
         _ payload: ByteBuffer,
-        id: String?,
         event: String? = nil,
         into buffer: inout ByteBuffer
     ) {
-        if let id { buffer.writeString("id: \(id)\n") }
         switch format {
         case .text:
             if let event { buffer.writeString("event: \(event)\n") }
@@ -27,6 +23,13 @@ public enum EventStreamText {
             Base64Text.write(payload, into: &buffer)
             buffer.writeStaticString("\n")
         }
+        buffer.writeStaticString("\n")
+    }
+
+    /// What a client that comes again says in `Last-Event-ID`; an event follows, or an empty line when there is none.
+    public static func writeID(_ cursor: StreamCursor, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("id: ")
+        cursor.write(into: &buffer)
         buffer.writeStaticString("\n")
     }
 
@@ -46,6 +49,8 @@ public enum EventStreamText {
 
     /// The event that says that something was missed.
     public static let reset = ByteBuffer(string: "event: reset\ndata:\n\n")
+    /// What ends an event; behind an `id` alone it makes none, but the client keeps the `id`.
+    public static let end = ByteBuffer(string: "\n")
     /// A comment, which keeps the stream alive.
     public static let heartbeat = ByteBuffer(string: ":\n\n")
 
@@ -55,47 +60,5 @@ public enum EventStreamText {
     /// True for a value of `Sidesocket-Event`: 1 to 128 printable characters.
     static func isEventType(_ text: String) -> Bool {
         (1...128).contains(text.utf8.count) && text.utf8.allSatisfy { 0x20...0x7E ~= $0 }
-    }
-}
-
-/// The place of an event among all publications of a process, as clients of event streams carry it.
-public struct StreamCursor: Sendable, Equatable {
-    /// Of the process: another one has other places.
-    public let epoch: UInt64
-    /// The publications up to it.
-    public let sequence: UInt64
-
-    /// Makes one.
-    public init(epoch: UInt64, sequence: UInt64) {
-        self.epoch = epoch
-        self.sequence = sequence
-    }
-
-    /// Reads `Last-Event-ID`; nil for what is none of ours.
-    public init?(_ text: String) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, text.utf8.count <= 40, let epoch = UInt64(parts[0], radix: 36),
-            let sequence = UInt64(parts[1], radix: 36)
-        else { return nil }
-        self.init(epoch: epoch, sequence: sequence)
-    }
-
-    /// As it stands in `id`.
-    public var text: String { String(epoch, radix: 36) + "-" + String(sequence, radix: 36) }
-}
-
-/// What a stream that comes again has missed.
-public struct MissedEvents: Sendable, Equatable {
-    /// The messages, in their order, with their places.
-    public var messages: [(cursor: StreamCursor, message: StoredMessage)]
-    /// Whether all that was published since is among them.
-    public var isComplete: Bool
-    /// Everything up to here has been said.
-    public var upTo: UInt64
-
-    /// By places.
-    public static func == (one: MissedEvents, other: MissedEvents) -> Bool {
-        one.isComplete == other.isComplete && one.upTo == other.upTo
-            && one.messages.map(\.message) == other.messages.map(\.message)
     }
 }

@@ -13,7 +13,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         let epoch: UInt64
         var connections = 0
         var loops = LoopSet()
-        var kept: Deque<Kept> = []
+        var kept: Deque<KeptMessage> = []
         /// The place before its first message, among all of the process.
         let createdAt: UInt64
         /// The place of the last message that is not kept.
@@ -25,33 +25,22 @@ public final class MemoryChannelEngine: ChannelEngine {
         var isEmpty: Bool { connections == 0 && kept.isEmpty }
     }
 
-    private struct Kept {
-        let message: StoredMessage
-        let expiresAt: Int64
-        let sequence: UInt64
-        var bytes: Int { message.payload.readableBytes + MemoryChannelEngine.messageOverhead }
-    }
-
-    private struct OldMessage {
-        let channel: ChannelName
-        let offset: UInt64
-        let epoch: UInt64
-    }
-
     private final class Stripe: Sendable {
         let channels = Mutex<[ChannelName: Room]>([:])
     }
 
     /// What a message in the history costs beyond its payload, in bytes.
     static let messageOverhead = 160
+    /// How many entries of the ledger each message that is kept tidies, when there is something to tidy.
+    private static let tidiedAtOnce = 8
 
     private let stripes: [Stripe]
     private let rules: ChannelRules
     private let maxHistoryBytes: Int
     private let makeEpoch: @Sendable () -> UInt64
     private let occupancyChanged: (@Sendable (ChannelName, _ isOccupied: Bool) -> Void)?
-    /// The order in which messages fall out when the budget is spent.
-    private let oldest = Mutex<Deque<OldMessage>>([])
+    /// The order in which messages fall out.
+    private let ledger = Mutex(HistoryLedger())
     /// The place of the last message of the process, and of the last one of a channel that is gone.
     private let sequence = Atomic<UInt64>(0)
     private let vanishedUpTo = Atomic<UInt64>(0)
@@ -60,6 +49,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     private let keptCount = Atomic<Int>(0)
     private let channelCount = Atomic<Int>(0)
     private let connectionCount = Atomic<Int>(0)
+    private let visitCount = Atomic<Int>(0)
 
     /// An engine without channels.
     ///
@@ -94,6 +84,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// See ``ChannelEngine``; it answers at once.
     public func publish(
         _ publication: Publication,
+        excluding reader: UInt64?,
         now: Int64,
         unixMilliseconds: Int64,
         deliver: (Result<ChannelPosition, ChannelFailure>, LoopSet) -> Void
@@ -116,12 +107,13 @@ public final class MemoryChannelEngine: ChannelEngine {
                     payload: publication.payload,
                     event: publication.event
                 )
+                expire(&channel, now)
                 keep(
-                    Kept(message: message, expiresAt: now &+ ttl, sequence: place),
+                    KeptMessage(message: message, expiresAt: now &+ ttl, sequence: place, excluded: reader ?? 0),
                     in: &channel,
                     publication.channel,
                     size,
-                    now
+                    ttl
                 )
             }
             if size == 0 { channel.lostUpTo = place }
@@ -155,7 +147,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// See ``ChannelEngine``.
     public func history(
         of name: ChannelName,
-        after: UInt64?,
+        _ part: HistoryPart,
         epoch: String?,
         limit: Int,
         now: Int64
@@ -165,10 +157,20 @@ public final class MemoryChannelEngine: ChannelEngine {
             guard let channel else { return .failure(epoch == nil ? .unknownChannel : .gone) }
             let current = Self.text(channel.epoch)
             if let epoch, epoch != current { return .failure(.gone) }
-            let firstKept = channel.kept.first?.message.offset ?? channel.offset + 1
-            if let after, after > channel.offset || after + 1 < firstKept { return .failure(.gone) }
-            let messages = channel.kept.lazy.map(\.message).drop { $0.offset <= after ?? 0 }.prefix(limit)
-            return .success(ChannelHistory(epoch: current, messages: Array(messages)))
+            let kept = channel.kept
+            let start: Int
+            switch part {
+            case .newest:
+                start = kept.count - min(limit, kept.count)
+            case .after(let place):
+                // Those that are kept follow each other without gaps.
+                let firstKept = channel.offset &- UInt64(kept.count) &+ 1
+                let before = place ?? firstKept &- 1
+                guard before <= channel.offset, before + 1 >= firstKept else { return .failure(.gone) }
+                start = Int(before + 1 - firstKept)
+            }
+            let messages = kept[start..<min(start + limit, kept.count)].map(\.message)
+            return .success(ChannelHistory(epoch: current, messages: messages))
         }
         return try found.get()
     }
@@ -186,11 +188,11 @@ public final class MemoryChannelEngine: ChannelEngine {
         limit: Int,
         now: Int64
     ) async throws(ChannelFailure) -> [ChannelSummary] {
+        while let due = removeExpired(now: now), due <= now {}
         var found: [ChannelSummary] = []
         for stripe in stripes {
             found += stripe.channels.withLock { channels in
-                removeExpired(&channels, now)
-                return channels.filter { $0.key.text.hasPrefix(prefix) && $0.key.text > after ?? "" }.map(Self.summary)
+                channels.filter { $0.key.text.hasPrefix(prefix) && $0.key.text > after ?? "" }.map(Self.summary)
             }
             // No more than asked for is ever of use.
             if found.count > 4 * limit { found = Array(found.sorted { $0.channel < $1.channel }.prefix(limit)) }
@@ -198,28 +200,42 @@ public final class MemoryChannelEngine: ChannelEngine {
         return Array(found.sorted { $0.channel < $1.channel }.prefix(limit))
     }
 
-    /// Forgets messages whose time is over, in one part of the table; to be called with 0, 1, 2 … again and again, so
-    /// that nothing stays much longer than it should and nobody waits long for a lock.
-    public func removeExpired(part: Int, now: Int64) {
-        guard historyBytes > 0 else { return }
-        stripe(at: part & 63).channels.withLock { removeExpired(&$0, now) }
-    }
-
-    private func removeExpired(_ channels: inout [ChannelName: Room], _ now: Int64) {
-        guard historyBytes > 0 else { return }
-        let due = channels.filter { $0.value.kept.first.map { $0.expiresAt <= now } == true }.map(\.key)
-        for name in due { update(name, in: &channels) { expire(&$0, now) } }
+    /// Forgets messages whose time is over, so many at once that nobody waits long for a lock.
+    ///
+    /// - Returns: When the next one is due; nil while nothing is kept.
+    public func removeExpired(now: Int64, atMost count: Int = 2000) -> Int64? {
+        for _ in 0..<count {
+            guard let due = ledger.withLock({ $0.popExpired(now) }) else { break }
+            visitCount.wrappingAdd(1, ordering: .relaxed)
+            stripe(of: due.channel).channels.withLock { channels in
+                guard channels[due.channel]?.epoch == due.epoch else { return }
+                update(due.channel, in: &channels) { expire(&$0, now) }
+            }
+        }
+        return ledger.withLock { $0.nextExpiry }
     }
 
     /// What was published to these channels behind a cursor; only in an engine that serves streams.
-    public func missed(_ names: some Sequence<ChannelName>, since cursor: StreamCursor?, now: Int64) -> MissedEvents {
-        var missed = MissedEvents(messages: [], isComplete: true, upTo: 0)
+    ///
+    /// - Parameters:
+    ///   - room: Only the newest messages that fit into so many bytes are read.
+    ///   - overhead: What each of them costs there beyond its payload.
+    public func missed(
+        _ names: some Sequence<ChannelName>,
+        since cursor: StreamCursor?,
+        room: Int,
+        overhead: Int,
+        now: Int64
+    ) -> MissedEvents {
+        var missed = MissedEvents(messages: [], isComplete: true, upTo: StreamCursor(epoch: streamEpoch, sequence: 0))
         stripe(at: 0).channels.withLock { channels in
-            missed.upTo = sequence.load(ordering: .relaxed)
-            guard let cursor, cursor.epoch == streamEpoch, cursor.sequence <= missed.upTo else {
+            let last = sequence.load(ordering: .relaxed)
+            missed.upTo = StreamCursor(epoch: streamEpoch, sequence: last)
+            guard let cursor, cursor.epoch == streamEpoch, cursor.sequence <= last else {
                 missed.isComplete = false
                 return
             }
+            var histories: [Deque<KeptMessage>] = []
             let hasVanished = vanishedUpTo.load(ordering: .relaxed) > cursor.sequence
             for name in names {
                 update(name, in: &channels) { expire(&$0, now) }
@@ -232,14 +248,16 @@ public final class MemoryChannelEngine: ChannelEngine {
                 if channel.lostUpTo > cursor.sequence || hasVanished && channel.createdAt > cursor.sequence {
                     missed.isComplete = false
                 }
-                for kept in channel.kept where kept.sequence > cursor.sequence {
-                    missed.messages.append((StreamCursor(epoch: streamEpoch, sequence: kept.sequence), kept.message))
-                }
+                if let last = channel.kept.last, last.sequence > cursor.sequence { histories.append(channel.kept) }
             }
+            let looks = missed.takeNewest(of: histories, since: cursor, room: room, overhead: overhead)
+            visitCount.wrappingAdd(looks, ordering: .relaxed)
         }
-        missed.messages.sort { $0.cursor.sequence < $1.cursor.sequence }
         return missed
     }
+
+    /// Messages that were looked at to forget them or to say what was missed; for tests.
+    var visits: Int { visitCount.load(ordering: .relaxed) }
 
     // MARK: The table
 
@@ -292,14 +310,19 @@ public final class MemoryChannelEngine: ChannelEngine {
 
     // MARK: History
 
-    private func keep(_ kept: Kept, in channel: inout Room, _ name: ChannelName, _ size: Int, _ now: Int64) {
-        expire(&channel, now)
+    private func keep(_ kept: KeptMessage, in channel: inout Room, _ name: ChannelName, _ size: Int, _ ttl: Int64) {
         channel.kept.append(kept)
         historyByteCount.wrappingAdd(kept.bytes, ordering: .relaxed)
         keptCount.wrappingAdd(1, ordering: .relaxed)
         while channel.kept.count > size { dropFirst(&channel) }
-        let old = OldMessage(channel: name, offset: kept.message.offset, epoch: channel.epoch)
-        oldest.withLock { $0.append(old) }
+        let entry = HistoryLedger.Entry(
+            channel: name,
+            epoch: channel.epoch,
+            offset: kept.message.offset,
+            place: kept.sequence,
+            expiresAt: kept.expiresAt
+        )
+        ledger.withLock { $0.append(entry, ttl: ttl) }
     }
 
     private func expire(_ channel: inout Room, _ now: Int64) {
@@ -313,9 +336,9 @@ public final class MemoryChannelEngine: ChannelEngine {
         keptCount.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// Keeps the budget, and the list of what is oldest in proportion to what it names.
+    /// Keeps the budget, and the ledger in proportion to what is kept.
     private func dropOldest() {
-        while historyBytes > maxHistoryBytes, let next = oldest.withLock({ $0.popFirst() }) {
+        while historyBytes > maxHistoryBytes, let next = ledger.withLock({ $0.popOldest() }) {
             stripe(of: next.channel).channels.withLock { channels in
                 guard channels[next.channel]?.epoch == next.epoch else { return }
                 update(next.channel, in: &channels) { channel in
@@ -324,22 +347,16 @@ public final class MemoryChannelEngine: ChannelEngine {
             }
         }
         let limit = 2 * keptCount.load(ordering: .relaxed) + 4096
-        let queue = oldest.withLock { queue in
-            guard queue.count > limit else { return Deque<OldMessage>() }
-            defer { queue = [] }
-            return queue
-        }
-        if queue.isEmpty { return }
-        // Most of what it names has made room for newer messages of its own channel meanwhile.
-        let left = queue.filter { old in
-            stripe(of: old.channel).channels.withLock { channels in
-                guard let channel = channels[old.channel], channel.epoch == old.epoch else { return false }
-                return channel.kept.first.map { $0.message.offset <= old.offset } == true
+        for _ in 0..<Self.tidiedAtOnce {
+            guard let (entry, ttl) = ledger.withLock({ $0.nextToTidy(above: limit) }) else { return }
+            let isKept = stripe(of: entry.channel).channels.withLock { channels in
+                guard let channel = channels[entry.channel], channel.epoch == entry.epoch else { return false }
+                return channel.kept.first.map { $0.message.offset <= entry.offset } == true
             }
+            if isKept { ledger.withLock { $0.keep(entry, ttl: ttl) } }
         }
-        oldest.withLock { $0.prepend(contentsOf: left) }
     }
 
-    /// How many messages the list of what is oldest names; for tests.
-    var oldestCount: Int { oldest.withLock { $0.count } }
+    /// How many messages the ledger names; for tests.
+    var ledgerCount: Int { ledger.withLock { $0.count } }
 }

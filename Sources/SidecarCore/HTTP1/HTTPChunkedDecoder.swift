@@ -1,6 +1,9 @@
 internal import NIOCore
 
 /// Takes a chunked body apart (RFC 9112 §7.1).
+///
+/// The data of small chunks that came together is handed out together, so that a body of one-byte chunks costs those
+/// behind no more than any other.
 struct HTTPChunkedDecoder: Sendable {
     /// One step of a chunked body.
     enum Part {
@@ -24,6 +27,11 @@ struct HTTPChunkedDecoder: Sendable {
         case trailers
     }
 
+    /// Data of at least so many bytes is handed out as it lies in the buffer; less is copied to what is beside it.
+    private static let sliceThreshold = 16 << 10
+    /// Behind a chunk's data, what is no more than this is no chunk that would be worth joining, in bytes.
+    private static let leastRest = 8
+
     private var phase = Phase.size
     private var digits = 0
     /// The size as far as it is read, then the bytes of the chunk that are still to come.
@@ -33,6 +41,8 @@ struct HTTPChunkedDecoder: Sendable {
     /// work and carries nothing.
     private var extensionExcess = 0
     private var trailers = HTTPFieldSection()
+    /// What was wrong behind data that was in order.
+    private var failure: HTTPParseError?
     /// Whether trailers that imitate reserved fields are an error, as they are in requests, or left out.
     private let refusesImitations: Bool
 
@@ -45,13 +55,18 @@ struct HTTPChunkedDecoder: Sendable {
         _ buffer: inout ByteBuffer,
         limits: HTTPLimits
     ) throws(HTTPParseError) -> Part? {
+        if let failure { throw failure }
         while true {
             switch phase {
             case .trailers:
                 return try nextTrailer(&buffer, limits: limits)
             case .data:
                 let length = min(remaining, buffer.readableBytes)
-                guard length > 0, let slice = buffer.readSlice(length: length) else { return nil }
+                guard length > 0 else { return nil }
+                if length < Self.sliceThreshold, buffer.readableBytes - length > Self.leastRest {
+                    return .data(join(&buffer))
+                }
+                guard let slice = buffer.readSlice(length: length) else { return nil }
                 remaining -= length
                 if remaining == 0 { phase = .dataReturn }
                 return .data(slice)
@@ -61,6 +76,53 @@ struct HTTPChunkedDecoder: Sendable {
                 guard isDelimited else { return nil }
             }
         }
+    }
+
+    /// Takes the data of chunk after chunk, up to one that is large, the end, a fault, or the last byte.
+    private mutating func join(_ buffer: inout ByteBuffer) -> ByteBuffer {
+        let (joined, used) = join(buffer.readableBytesUInt8Span)
+        buffer.moveReaderIndex(forwardBy: used)
+        return ByteBuffer(bytes: joined)
+    }
+
+    private mutating func join(_ bytes: Span<UInt8>) -> (data: [UInt8], used: Int) {
+        var joined: [UInt8] = []
+        joined.reserveCapacity(bytes.count / 4)
+        var index = 0
+        do throws(HTTPParseError) {
+            while index < bytes.count, phase != .trailers {
+                guard phase == .data else {
+                    index += try readDelimiters(bytes.extracting(index...)).used
+                    continue
+                }
+                let length = min(remaining, bytes.count - index)
+                if length >= Self.sliceThreshold { break }
+                joined.append(bytes, index..<index + length)
+                index += length
+                remaining -= length
+                if remaining == 0 {
+                    phase = .dataReturn
+                    skipUsualDelimiters(bytes, &index)
+                }
+            }
+        } catch {
+            failure = error
+        }
+        return (joined, index)
+    }
+
+    /// Reads on from the end of a chunk to the beginning of one of at most 15 bytes, if all of that is there and nothing
+    /// else: what a body of tiny chunks mostly consists of.
+    private mutating func skipUsualDelimiters(_ bytes: Span<UInt8>, _ index: inout Int) {
+        guard bytes.count - index >= 5, bytes[index] == UInt8(ascii: "\r"), bytes[index + 1] == UInt8(ascii: "\n"),
+            let size = HTTPField.hexValue(bytes[index + 2]), size > 0,
+            bytes[index + 3] == UInt8(ascii: "\r"), bytes[index + 4] == UInt8(ascii: "\n")
+        else { return }
+        index += 5
+        digits = 1
+        remaining = size
+        extensionExcess = max(0, extensionExcess - min(size, HTTPLimits.maxChunkExtensionExcess))
+        phase = .data
     }
 
     /// Reads bytes between chunks until data or trailers begin or the bytes run out.
@@ -156,5 +218,16 @@ extension HTTPFieldSection {
             }
         }
         return false
+    }
+}
+
+extension [UInt8] {
+    /// Adds a part of other bytes; of a few, one by one, which costs less than asking for a copy.
+    fileprivate mutating func append(_ bytes: Span<UInt8>, _ range: Range<Int>) {
+        if range.count <= 16 {
+            for index in range { append(bytes[index]) }
+        } else {
+            bytes.extracting(range).withUnsafeBufferPointer { append(contentsOf: $0) }
+        }
     }
 }

@@ -31,7 +31,7 @@ enum HTTPTrailerPolicy {
         "location", "retry-after", "vary", "warning", "status",
         // Who the client is.
         "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "via", "x-original-url",
-        "x-rewrite-url", "x-http-method-override", "x-original-host", "x-host",
+        "x-rewrite-url", "script-name", "path-info", "x-http-method-override", "x-original-host", "x-host",
     ]
 
     private static let prefixes = [

@@ -4,6 +4,9 @@ public import NIOCore
 ///
 /// The first ends at once, so that one alone keeps nobody waiting; the last one well before the time is over.
 public struct DrainSchedule: Sendable, Equatable {
+    /// What each connection takes of the time, at most: few of them need no long goodbye.
+    public static let longestStep = TimeAmount.milliseconds(10)
+
     private let startedAt: NIODeadline
     private let span: TimeAmount
     private let total: Int
@@ -18,6 +21,12 @@ public struct DrainSchedule: Sendable, Equatable {
         self.total = max(total, 0)
         self.startedAt = startedAt
         self.span = max(span, .zero)
+    }
+
+    /// The time over which so many connections end, on all event loops.
+    public static func span(connections: Int, atMost most: TimeAmount) -> TimeAmount {
+        let (needed, isTooLong) = longestStep.nanoseconds.multipliedReportingOverflow(by: Int64(max(connections, 0)))
+        return isTooLong ? most : min(most, .nanoseconds(needed))
     }
 
     /// True when all have been handed out.

@@ -195,7 +195,7 @@ public protocol ConnectionOperator: Sendable {
     /// What is kept of a channel.
     func history(
         of channel: ChannelName,
-        after: UInt64?,
+        _ part: HistoryPart,
         epoch: String?,
         limit: Int
     ) async throws(ChannelFailure) -> ChannelHistory
@@ -272,14 +272,5 @@ public enum OperatorSyntax {
     /// The duration of a ban.
     public static func banDuration(_ text: String) -> TimeAmount? {
         try? ValueSyntax<TimeAmount>.duration(banDurations).read(text)
-    }
-
-    /// What is sent for a body of this type: as a reply of the app would be; nil when it says that it is text and is
-    /// not.
-    public static func message(contentType: String?, body: ByteBuffer) -> (MessageFormat, ByteBuffer)? {
-        var contentType = contentType ?? ""
-        let type = contentType.withUTF8 { $0.isEmpty ? nil : MediaType(UnsafeRawBufferPointer($0)) }
-        guard case .message(let format, let payload)? = try? WebhookReply.output(type, body: body) else { return nil }
-        return (format, payload)
     }
 }

@@ -49,7 +49,24 @@ struct FoldedPath: Equatable {
         rest = rest.drop(while: isBlank)
         if rest.elementsEqual(dots) { return dots }
         while let last = rest.last, isBlank(last) || last == UInt8(ascii: ".") { rest.removeLast() }
-        return rest.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+        return lowercased(rest)
+    }
+
+    /// ASCII in lower case, with the two letters beyond it whose lower or upper case is in ASCII: U+017F and U+212A.
+    private static func lowercased(_ segment: ArraySlice<UInt8>) -> [UInt8] {
+        guard segment.contains(where: { $0 >= 0x80 }) else {
+            return segment.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+        }
+        var text: [UInt8] = []
+        for scalar in String(decoding: segment, as: UTF8.self).unicodeScalars {
+            switch scalar {
+            case "A"..."Z": text.append(UInt8(truncatingIfNeeded: scalar.value) | 0x20)
+            case "\u{17F}": text.append(UInt8(ascii: "s"))
+            case "\u{212A}": text.append(UInt8(ascii: "k"))
+            default: text += Array(String(scalar).utf8)
+            }
+        }
+        return text
     }
 
     /// True when an app could take this path for `other`: the same segments at the end, the last one perhaps with an

@@ -85,10 +85,12 @@ public enum HeaderRules {
     }
 
     /// Fields that say where a message ends, what it is or whom it is for. `Host`, `Cookie` and other names of one word
-    /// have no byte that could be folded, so nothing imitates them.
+    /// have no byte that could be folded, so nothing imitates them. From a proxy on its own machine gunicorn takes
+    /// `Script_Name` and `Path_Info`, which move the path.
     private static func framesOrAddresses(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.equals(name, "content-length") || HTTPField.equals(name, "content-type")
             || HTTPField.equals(name, "content-encoding") || HTTPField.equals(name, "transfer-encoding")
+            || HTTPField.equals(name, "script-name") || HTTPField.equals(name, "path-info")
     }
 
     /// So many names of `Connection` are looked at; a request with more is refused.

@@ -71,7 +71,11 @@ public enum PassThroughHeads {
         writeStatusLine(head, into: &buffer)
         let named = HeaderRules.namedByConnection(head.headers)
         head.headers.forEach { name, value in
-            if HeaderRules.isHopByHop(name) || named.contains(where: { HTTPField.equals(name, $0) }) { return }
+            if HeaderRules.isHopByHop(name) || HeaderRules.isSidesocket(name)
+                || named.contains(where: { HTTPField.equals(name, $0) })
+            {
+                return
+            }
             if !keepsLength, HTTPField.equals(name, "content-length") { return }
             if HTTPField.equals(name, "trailer"), framing != .chunked { return }
             buffer.writeField(name, value)
@@ -91,7 +95,7 @@ public enum PassThroughHeads {
         writeStatusLine(head, into: &buffer)
         let named = HeaderRules.namedByConnection(head.headers)
         head.headers.forEach { name, value in
-            if HeaderRules.isHopByHop(name) || HeaderRules.describesBody(name)
+            if HeaderRules.isHopByHop(name) || HeaderRules.describesBody(name) || HeaderRules.isSidesocket(name)
                 || named.contains(where: { HTTPField.equals(name, $0) })
             {
                 return

@@ -73,22 +73,35 @@ public enum StructuredEvents {
     /// Reads one event; says whether its type is one of ours.
     private static func readEvent(_ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool {
         guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event is an object.") }
+        return try readMembers(&reader)
+    }
+
+    /// Reads what stands behind the opening brace of an event.
+    private static func readMembers(
+        _ reader: inout JSONReader,
+        areExtensions: Bool = false
+    ) throws(JSONReader.Fault) -> Bool {
         if reader.take("}") { return false }
         var isForged = false
+        var isDoubled = false
         var names: Set<String> = []
         repeat {
             // Attributes are in lower case (CloudEvents §3.1); who writes them otherwise means the same to some readers.
             let name = try reader.name().lowercased()
-            guard names.insert(name).inserted else { throw JSONReader.Fault(sentence: "a member stands twice.") }
+            if !names.insert(name).inserted { isDoubled = true }
             guard names.count <= maxMembers else { throw JSONReader.Fault(sentence: "an event has too many members.") }
             if name == "type" {
                 var type = try reader.string()
                 isForged = type.withUTF8 { RequestRouter.namesOurEvents(UnsafeRawBufferPointer($0)) } || isForged
+            } else if name == "extensions", !areExtensions, reader.take("{") {
+                // The Python library merges them into the attributes.
+                isForged = try readMembers(&reader, areExtensions: true) || isForged
             } else {
                 try reader.skipValue(maxDepth: maxDepth)
             }
         } while reader.take(",")
         try reader.expect("}")
+        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member stands twice.") }
         return isForged
     }
 

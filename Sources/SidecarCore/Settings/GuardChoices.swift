@@ -50,4 +50,5 @@ public enum DryRunLimit: String, Sendable, Equatable, CaseIterable {
     case messageRatePerIP = "message_rate_per_ip"
     case messageRatePerUser = "message_rate_per_user"
     case byteRate = "byte_rate"
+    case controlRate = "control_rate"
 }

@@ -49,9 +49,9 @@ enum FaultText {
     static let redacted = "(redacted)"
     private static let longest = 80
 
-    /// `text` in quotes, escaped, shortened, and without a user name and password before an `@`.
+    /// `text` in quotes, escaped, shortened, and without a user name and password before an `@` or the query of a URL.
     static func quoted(_ text: String) -> String {
-        let safe = withoutCredentials(text)
+        let safe = withoutQuery(withoutCredentials(text))
         let (shown, isCut) = escaped(safe)
         return isCut ? "\"\(shown)...\" (\(text.utf8.count) bytes)" : "\"\(shown)\""
     }
@@ -60,6 +60,12 @@ enum FaultText {
     static func plain(_ text: String) -> String {
         let (shown, isCut) = escaped(text, longest: 300)
         return isCut ? "\(shown)..." : shown
+    }
+
+    /// A URL or path without its query, which may hold a key; any other text as it is.
+    static func withoutQuery(_ text: String) -> String {
+        guard text.hasPrefix("/") || text.contains("://"), let mark = text.firstIndex(of: "?") else { return text }
+        return "\(text[...mark])\(redacted)"
     }
 
     private static func escaped(_ text: String, longest: Int = longest) -> (text: String, isCut: Bool) {

@@ -93,6 +93,8 @@ public struct Settings: Sendable, Equatable {
     public var maxHistoryBytes = 64 << 20
     /// Whether the app hears of channels that get or lose their subscribers (`CHANNEL_EVENTS`).
     public var channelEvents = false
+    /// Whether answers that are passed through may publish (`BROADCAST_HEADER`).
+    public var broadcastHeader = true
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
 
@@ -146,6 +148,8 @@ public struct Settings: Sendable, Equatable {
     public var messageRatePerUser: Rate?
     /// Payload bytes of one connection (`BYTE_RATE`); nil when off.
     public var byteRate: Rate?
+    /// Pings and pongs of one connection (`CONTROL_RATE`); nil when off.
+    public var controlRate: Rate? = Rate(50, per: .seconds(1), burst: 200)
     /// What is done with a connection above a rate of messages or bytes (`RATE_LIMIT_ACTION`).
     public var rateLimitAction = RateLimitAction.throttle
 
@@ -165,6 +169,8 @@ public struct Settings: Sendable, Equatable {
     public var maxCompressionRatio: Int? = 100
     /// Unsent bytes per connection (`MAX_SEND_BUFFER_BYTES`).
     public var maxSendBufferBytes = 256 << 10
+    /// The same over the whole process (`MAX_TOTAL_SEND_BUFFER_BYTES`); ``unlimited`` when off.
+    public var maxTotalSendBufferBytes = 256 << 20
     /// What is done with a client that has more to read than that (`SLOW_CLIENT_ACTION`).
     public var slowClientAction = SlowClientAction.close
     /// Time from accept to a complete request head (`HANDSHAKE_TIMEOUT`); ``never`` when off.
@@ -190,6 +196,8 @@ public struct Settings: Sendable, Equatable {
     public var outboxDirectory: String?
     /// The path of the app's own health check (`APP_HEALTH_PATH`); nil for none.
     public var appHealthPath: String?
+    /// Whether `/readyz` is 503 while no address of the app passes it (`READY_NEEDS_APP`).
+    public var readyNeedsApp = false
     /// The time between two of them (`APP_HEALTH_INTERVAL`).
     public var appHealthInterval = TimeAmount.seconds(5)
     /// Messages in one request at most (`WEBHOOK_BATCH`); nil when each has its own.

@@ -62,7 +62,7 @@ extension Settings {
         registry.definitions.map { definition in
             let value = definition.show(self)
             let isDefault = value == definition.show(SettingsRegistry.defaults) && !definition.isRequired
-            let shown = definition.isSecret ? value.map { _ in FaultText.redacted } : value
+            let shown = value.map { definition.isSecret ? FaultText.redacted : FaultText.withoutQuery($0) }
             return (definition.environmentName, shown ?? definition.defaultText, isDefault)
         }
     }
@@ -82,6 +82,7 @@ struct CrossChecks {
             isNotUs("WEBHOOK_URL", settings.webhookTarget?.origin),
             authoritiesAreOfUse(),
             proxyHeadersComeFromSomebody(),
+            readinessCanBeKnown(),
             pingsWinTheRace(),
         ].compactMap { $0 } + identityFaults().compactMap { $0 }
     }
@@ -135,6 +136,17 @@ struct CrossChecks {
                 + "be refused",
             accepted: "with it SIDESOCKET_TRUSTED_PROXIES, the addresses of the proxies in front, "
                 + "such as 10.0.0.0/8 or private"
+        )
+    }
+
+    /// Without a health check nobody asks an app that has no requests, so it could never become ready.
+    private func readinessCanBeKnown() -> SettingFault? {
+        guard settings.readyNeedsApp, settings.appHealthPath == nil else { return nil }
+        return fault(
+            "READY_NEEDS_APP",
+            among: ["READY_NEEDS_APP", "APP_HEALTH_PATH"],
+            problem: "has nothing to go by: SIDESOCKET_APP_HEALTH_PATH names no health check",
+            accepted: "with it SIDESOCKET_APP_HEALTH_PATH, a path of the app such as /healthz"
         )
     }
 

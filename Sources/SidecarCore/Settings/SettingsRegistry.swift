@@ -109,6 +109,13 @@ public struct SettingsRegistry: Sendable {
             "The time between two such questions; two that fail put the address out, one that passes back in."
         ),
         SettingDefinition(
+            "READY_NEEDS_APP",
+            .addresses,
+            \.readyNeedsApp,
+            .boolean,
+            "Whether /readyz answers 503 until an address of the app passes its health check, and while none does."
+        ),
+        SettingDefinition(
             "APP_CA_FILE",
             .addresses,
             \.appCAFile,

@@ -55,6 +55,13 @@ extension SettingsRegistry {
             "Whether the app gets an event when a channel has subscribers, and when it has none any more."
         ),
         SettingDefinition(
+            "BROADCAST_HEADER",
+            .channels,
+            \.broadcastHeader,
+            .onOff,
+            "Whether responses that are passed through may publish with Sidesocket-Broadcast headers."
+        ),
+        SettingDefinition(
             "PUBLISH_RATE",
             .channels,
             \.publishRate,

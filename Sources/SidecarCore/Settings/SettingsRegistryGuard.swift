@@ -132,6 +132,13 @@ extension SettingsRegistry {
             "Payload bytes of one connection."
         ),
         SettingDefinition(
+            "CONTROL_RATE",
+            .limits,
+            \.controlRate,
+            .rate(.events),
+            "Pings and pongs of one connection, without the answers to our pings; above it, reading pauses."
+        ),
+        SettingDefinition(
             "RATE_LIMIT_ACTION",
             .limits,
             \.rateLimitAction,
@@ -197,6 +204,13 @@ extension SettingsRegistry {
             \.maxSendBufferBytes,
             .size(1 << 10...1 << 30),
             "Bytes that wait to be sent to one slow client before the slow-client action is taken."
+        ),
+        SettingDefinition(
+            "MAX_TOTAL_SEND_BUFFER_BYTES",
+            .limits,
+            \.maxTotalSendBufferBytes,
+            .size(1 << 10...1 << 40, off: true),
+            "The same for all clients together; beyond it, those with the most are treated as slow first."
         ),
         SettingDefinition(
             "SLOW_CLIENT_ACTION",

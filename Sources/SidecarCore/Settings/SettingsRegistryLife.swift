@@ -53,7 +53,7 @@ extension SettingsRegistry {
             .life,
             \.drainTimeout,
             .duration(.milliseconds(100) ... .hours(1)),
-            "The longest that a shutdown may take after SIGTERM: connections are closed over this time."
+            "The longest that a shutdown may take after SIGTERM; few connections are closed sooner."
         ),
     ]
 }

@@ -41,19 +41,21 @@ extension ValueSyntax where Value == Int {
         )
     }
 
-    /// A number of bytes within `range`, plain or with a unit.
-    static func size(_ range: ClosedRange<Int>) -> ValueSyntax {
+    /// A number of bytes within `range`, plain or with a unit; `off` stands for ``Settings/unlimited`` where it is
+    /// allowed.
+    static func size(_ range: ClosedRange<Int>, off: Bool = false) -> ValueSyntax {
         ValueSyntax(
             accepted: "a size from \(showSize(range.lowerBound)) to \(showSize(range.upperBound)), "
-                + "such as 512, 64KiB, 1MiB (also GiB, KB, MB, GB)",
+                + "such as 512, 64KiB, 1MiB (also GiB, KB, MB, GB)\(off ? ", or off" : "")",
             read: { text throws(ValueProblem) in
+                if off, text.lowercased() == "off" { return Settings.unlimited }
                 let (number, unit) = try numberAndUnit(text)
                 guard let factor = sizeUnits.first(where: { $0.name == unit })?.bytes else {
                     throw ValueProblem("has no unit of bytes (KiB, MiB, GiB, KB, MB, GB) after its number")
                 }
                 return try within(range, multiplied(number, factor), show: showSize)
             },
-            show: showSize
+            show: { $0 == Settings.unlimited ? "off" : showSize($0) }
         )
     }
 }

@@ -91,10 +91,10 @@ enum PercentText {
         var plain: [UInt8] = []
         var rest = bytes[...]
         while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%"), rest.count >= 2,
-                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            if byte == UInt8(ascii: "%"), let high = rest.first.flatMap(HTTPField.hexValue),
+                let low = rest.dropFirst().first.flatMap(HTTPField.hexValue)
             {
-                plain.append(value)
+                plain.append(UInt8(truncatingIfNeeded: high << 4 | low))
                 rest = rest.dropFirst(2)
             } else {
                 plain.append(byte)

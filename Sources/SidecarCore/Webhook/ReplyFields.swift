@@ -6,6 +6,7 @@ struct ReplyFields: Sendable, Equatable {
     var subscribe: [ChannelName] = []
     var unsubscribe: [ChannelName] = []
     var publish: [ChannelName] = []
+    var broadcasts: [Publication] = []
     var event: String?
     var excludesSelf = false
     var token: String?
@@ -15,13 +16,24 @@ struct ReplyFields: Sendable, Equatable {
         var fault: String?
         headers.forEach { name, value in
             guard fault == nil, HeaderRules.isSidesocket(name) else { return }
-            if let text = String(validating: value, as: UTF8.self) {
+            if HTTPField.equals(name, "sidesocket-broadcast") {
+                fault = readBroadcast(value)
+            } else if let text = String(validating: value, as: UTF8.self) {
                 fault = read(name, text)
             } else {
                 fault = "\(String(decoding: name, as: UTF8.self)) is not valid UTF-8."
             }
         }
         if let fault = fault ?? self.fault { throw .badReply(fault) }
+    }
+
+    private mutating func readBroadcast(_ value: UnsafeRawBufferPointer) -> String? {
+        do throws(BroadcastHeader.Fault) {
+            broadcasts.append(try BroadcastHeader(value).publication)
+            return nil
+        } catch {
+            return error.sentence
+        }
     }
 
     /// Applies one field; returns what is wrong with it.
@@ -59,7 +71,7 @@ struct ReplyFields: Sendable, Equatable {
 
     private static func readChannels(_ value: String, into channels: inout [ChannelName]) -> String? {
         guard let names = ChannelName.list(value) else {
-            return "A channel's name is 1 to 200 printable characters without space, comma and quote."
+            return "A channel's name is 1 to 200 printable characters without space, comma and quote, in quotes or not."
         }
         channels += names
         return nil

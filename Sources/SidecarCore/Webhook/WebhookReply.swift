@@ -68,6 +68,8 @@ public struct WebhookReply: Sendable, Equatable {
     public var unsubscribe: [ChannelName] { fields?.value.unsubscribe ?? [] }
     /// Channels that the body goes to instead of the client (`Sidesocket-Publish`).
     public var publish: [ChannelName] { fields?.value.publish ?? [] }
+    /// What is published besides the body (`Sidesocket-Broadcast`).
+    public var broadcasts: [Publication] { fields?.value.broadcasts ?? [] }
     /// The event type on event streams (`Sidesocket-Event`).
     public var event: String? { fields?.value.event }
     /// Whether this client is left out of them (`Sidesocket-Exclude: self`).
@@ -113,7 +115,10 @@ public struct WebhookReply: Sendable, Equatable {
     }
 
     /// What it publishes, in order.
-    public var publications: [Publication] {
+    public var publications: [Publication] { broadcasts + outputPublications }
+
+    /// What its body or its commands publish, in order.
+    public var outputPublications: [Publication] {
         switch output {
         case .none: []
         case .message(let format, let payload):

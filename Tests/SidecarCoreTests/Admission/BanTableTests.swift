@@ -46,6 +46,22 @@ struct BanTableTests {
         #expect(table.count == 2 && table.covers(banned, now: 11))
     }
 
+    @Test("Automatic bans take half of the places, and operators the rest")
+    func automatic() {
+        var table = BanTable(capacity: 4)
+        func ban(_ name: String, until: Int64 = 10) -> Ban {
+            Ban(subject: .user(UserName(name)), until: until, reason: "")
+        }
+        #expect(table.addAutomatic(ban("a"), now: 0) == .added && table.addAutomatic(ban("b"), now: 0) == .added)
+        #expect(table.addAutomatic(ban("c"), now: 9) == .full && table.ban(of: .user("c"), now: 9) == nil)
+        #expect(table.addAutomatic(ban("a", until: 5), now: 0) == .replaced)
+        #expect(table.ban(of: .user("a"), now: 9)?.until == 10)
+        #expect(table.addAutomatic(ban("a", until: 20), now: 9) == .replaced)
+        #expect(table.ban(of: .user("a"), now: 19)?.until == 20)
+        #expect(table.add(ban("c"), now: 9) == .added && table.add(ban("d"), now: 9) == .added)
+        #expect(table.addAutomatic(ban("e"), now: 10) == .added)
+    }
+
     @Test("What is no subject, and no duration, is refused")
     func syntax() {
         #expect(OperatorSyntax.subject(kind: "ip", value: "10.0.0.1/33") == nil)

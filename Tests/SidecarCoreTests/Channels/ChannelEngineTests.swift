@@ -32,6 +32,7 @@ struct ChannelEngineTests {
         var told: (ChannelPosition, LoopSet)?
         engine.publish(
             Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
+            excluding: nil,
             now: now,
             unixMilliseconds: 0
         ) { result, loops in
@@ -44,7 +45,7 @@ struct ChannelEngineTests {
         async throws -> [String]
     {
         let name = try #require(ChannelName(room))
-        return try await engine.history(of: name, after: after, epoch: epoch, limit: 100, now: now).messages
+        return try await engine.history(of: name, .after(after), epoch: epoch, limit: 100, now: now).messages
             .map { String(buffer: $0.payload) }
     }
 
@@ -59,6 +60,66 @@ struct ChannelEngineTests {
         await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 1) }
         await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 6) }
         await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 4, epoch: "2") }
+        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: .max) }
+    }
+
+    @Test("The newest can be read, as many as there are, and a part of the oldest")
+    func newest() async throws {
+        let engine = engine()
+        for number in 1...5 { try publish(engine, "\(number)") }
+        func texts(_ part: HistoryPart, _ limit: Int) async throws -> [String] {
+            try await engine.history(of: try #require(ChannelName(room)), part, epoch: nil, limit: limit, now: 0)
+                .messages.map { String(buffer: $0.payload) }
+        }
+        #expect(try await texts(.newest, 1) == ["5"])
+        #expect(try await texts(.newest, 2) == ["4", "5"])
+        #expect(try await texts(.newest, 1000) == ["3", "4", "5"])
+        #expect(try await texts(.after(nil), 2) == ["3", "4"])
+        #expect(try await texts(.after(3), 1) == ["4"])
+    }
+
+    @Test("While nothing is due, forgetting looks at no message, however many channels there are")
+    func idle() throws {
+        let engine = engine(ttl: .seconds(10), bytes: 1 << 30)
+        for number in 0..<20_000 { try publish(engine, "x", to: "c\(number)", now: Int64(number)) }
+        for step in 0..<100 { #expect(engine.removeExpired(now: Int64(step) * 90_000_000) == 10_000_000_000) }
+        #expect(engine.visits == 0 && engine.channelsHeld == 20_000)
+        // What is due is forgotten some at a time, and each message is looked at once.
+        #expect(engine.removeExpired(now: 20_000_000_000, atMost: 1_000) == 10_000_001_000)
+        #expect(engine.visits == 1_000 && engine.channelsHeld == 19_000)
+        while engine.removeExpired(now: 20_000_000_000) != nil {}
+        #expect(engine.visits == 20_000 && engine.channelsHeld == 0 && engine.historyBytes == 0)
+    }
+
+    @Test("Messages with another time to live expire when theirs is over, and fall out by age all the same")
+    func lanes() async throws {
+        var settings = SettingsRegistry.defaults
+        settings.historySize = 10
+        settings.historyTTL = .seconds(100)
+        settings.channelPolicies = try ValueSyntax<[ChannelPolicy]>.channelPolicies.read(
+            "short=close,history=10,ttl=1s"
+        )
+        let one = MemoryChannelEngine.messageOverhead + 1
+        let engine = MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: 3 * one) { 1 }
+        for (index, channel) in ["long", "short", "short"].enumerated() {
+            try publish(engine, "x", to: channel, now: Int64(index))
+        }
+        #expect(engine.removeExpired(now: 1_000_000_000) == 1_000_000_001)
+        try publish(engine, "x", to: "short", now: 3)
+        try publish(engine, "x", to: "short", now: 4)
+        #expect(engine.historyBytes == 3 * one)
+        #expect(try await engine.channels(prefix: "", after: nil, limit: 9, now: 5).map(\.channel.text) == ["short"])
+        #expect(engine.removeExpired(now: 1_000_000_004) == nil && engine.historyBytes == 0)
+    }
+
+    @Test("50,000 channels that are idle hold nobody up", .timeLimit(.minutes(1)))
+    func coarseTiming() throws {
+        let engine = engine(ttl: .seconds(100), bytes: 1 << 30)
+        for number in 0..<50_000 { try publish(engine, "x", to: "c\(number)") }
+        let started = ContinuousClock.now
+        for _ in 0..<1_000 { _ = engine.removeExpired(now: 1) }
+        // One scan of all channels would take milliseconds.
+        #expect(ContinuousClock.now - started < .milliseconds(500))
     }
 
     @Test("What is too old is gone, and with it a channel that nobody is in; the next has another epoch")
@@ -69,7 +130,8 @@ struct ChannelEngineTests {
         #expect(try await texts(engine, now: 999_999_999) == ["a", "b"])
         #expect(try await texts(engine, now: 1_000_000_000) == ["b"])
         #expect(engine.channelsHeld == 1)
-        for part in 0..<64 { engine.removeExpired(part: part, now: 1_600_000_000) }
+        #expect(engine.removeExpired(now: 1_599_999_999) == 1_600_000_000)
+        #expect(engine.removeExpired(now: 1_600_000_000) == nil)
         #expect(engine.channelsHeld == 0 && engine.historyBytes == 0)
         let anew = try publish(engine, "c").0
         #expect(anew.offset == 1 && anew.epoch == "2")
@@ -92,7 +154,7 @@ struct ChannelEngineTests {
         let engine = engine(size: 2)
         try publish(engine, "old", to: "quiet")
         for number in 0..<20_000 { try publish(engine, "\(number)") }
-        #expect(engine.oldestCount <= 2 * 3 + 4096 + 1)
+        #expect(engine.ledgerCount <= 2 * 3 + 4096 + 1)
         #expect(engine.historyBytes == 3 * MemoryChannelEngine.messageOverhead + 3 + 5 + 5)
     }
 

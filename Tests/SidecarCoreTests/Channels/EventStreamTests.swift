@@ -5,9 +5,15 @@ import Testing
 
 @Suite("Event streams")
 struct EventStreamTests {
-    private func event(_ format: MessageFormat, _ text: String, id: String? = nil, event: String? = nil) -> String {
+    private func event(_ format: MessageFormat, _ text: String, event: String? = nil) -> String {
         var buffer = ByteBuffer()
-        EventStreamText.write(format, ByteBuffer(string: text), id: id, event: event, into: &buffer)
+        EventStreamText.write(format, ByteBuffer(string: text), event: event, into: &buffer)
+        return String(buffer: buffer)
+    }
+
+    private func text(_ cursor: StreamCursor) -> String {
+        var buffer = ByteBuffer()
+        cursor.write(into: &buffer)
         return String(buffer: buffer)
     }
 
@@ -23,17 +29,27 @@ struct EventStreamTests {
         #expect(event(.text, text) == expected)
     }
 
-    @Test("Id and type come first; binary is base64 with a type of its own")
+    @Test("The type comes first; binary is base64 with a type of its own; an id stands before them")
     func fields() {
-        #expect(event(.text, "x", id: "a-1", event: "price") == "id: a-1\nevent: price\ndata: x\n\n")
-        #expect(event(.binary, "x", id: "a-1") == "id: a-1\nevent: binary\ndata: eA==\n\n")
+        #expect(event(.text, "x", event: "price") == "event: price\ndata: x\n\n")
+        #expect(event(.binary, "x") == "event: binary\ndata: eA==\n\n")
+        var line = ByteBuffer()
+        EventStreamText.writeID(StreamCursor(epoch: 10, sequence: 1, reader: 35), into: &line)
+        #expect(String(buffer: line) == "id: a-1-z\n")
     }
 
     @Test("A cursor is read as it is written, and what is none is refused")
     func cursors() {
-        let cursor = StreamCursor(epoch: .max, sequence: 12_345)
-        #expect(StreamCursor(cursor.text) == cursor)
-        for text in ["", "-", "a", "a-", "-a", "a-b-c", "ä-1", "1--1", "zzzzzzzzzzzzzzzzz-1", "1-\n", " 1-1"] {
+        for cursor in [
+            StreamCursor(epoch: .max, sequence: 12_345), StreamCursor(epoch: .max, sequence: .max, reader: .max),
+            StreamCursor(epoch: 1, sequence: 0).read(by: StreamCursor.reader("Zk3")),
+        ] {
+            #expect(StreamCursor(text(cursor)) == cursor)
+        }
+        for text in [
+            "", "-", "a", "a-", "-a", "a-b-", "a-b-c-d", "ä-1", "1--1", "zzzzzzzzzzzzzzzzz-1", "1-\n", " 1-1",
+            "1-1-zzzzzzzzzzzzzzzzz", String(repeating: "0", count: 40) + "1-000001-1",
+        ] {
             #expect(StreamCursor(text) == nil, "\(text)")
         }
     }
@@ -41,24 +57,35 @@ struct EventStreamTests {
     private func engine(size: Int) -> MemoryChannelEngine {
         var settings = SettingsRegistry.defaults
         settings.historySize = size
-        return MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: 1 << 20, servesStreams: true) { 7 }
+        return MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: 1 << 28, servesStreams: true) { 7 }
     }
 
-    private func publish(_ engine: MemoryChannelEngine, _ text: String, to channel: String) throws -> StreamCursor {
+    @discardableResult
+    private func publish(
+        _ engine: MemoryChannelEngine,
+        _ text: String,
+        to channel: String,
+        excluding reader: UInt64? = nil
+    ) throws -> StreamCursor {
         let name = try #require(ChannelName(channel))
         var cursor: StreamCursor?
         engine.publish(
             Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
+            excluding: reader,
             now: 0,
             unixMilliseconds: 0
         ) { result, _ in cursor = try? result.get().cursor }
         return try #require(cursor)
     }
 
-    private func missed(_ engine: MemoryChannelEngine, _ channels: String..., since cursor: StreamCursor?) throws
-        -> (texts: [String], isComplete: Bool)
-    {
-        let missed = engine.missed(try channels.map { try #require(ChannelName($0)) }, since: cursor, now: 0)
+    private func missed(
+        _ engine: MemoryChannelEngine,
+        _ channels: String...,
+        since cursor: StreamCursor?,
+        room: Int = 1 << 20
+    ) throws -> (texts: [String], isComplete: Bool) {
+        let names = try channels.map { try #require(ChannelName($0)) }
+        let missed = engine.missed(names, since: cursor, room: room, overhead: 100, now: 0)
         return (missed.messages.map { String(buffer: $0.message.payload) }, missed.isComplete)
     }
 
@@ -71,6 +98,43 @@ struct EventStreamTests {
         }
         let found = try missed(engine, "a", "b", "none", since: first)
         #expect(found.texts == ["1", "2", "4"] && found.isComplete)
+    }
+
+    @Test("Who was left out of a message does not get it when it comes again, and others do")
+    func excluded() throws {
+        let engine = engine(size: 10)
+        let (me, you) = (StreamCursor.reader("me"), StreamCursor.reader("you"))
+        let first = try publish(engine, "0", to: "a")
+        try publish(engine, "mine", to: "a", excluding: me)
+        try publish(engine, "yours", to: "b", excluding: you)
+        try publish(engine, "1", to: "b")
+        #expect(try missed(engine, "a", "b", since: first.read(by: me)) == (["yours", "1"], true))
+        #expect(try missed(engine, "a", "b", since: first.read(by: you)) == (["mine", "1"], true))
+        #expect(try missed(engine, "a", "b", since: first) == (["mine", "yours", "1"], true))
+        // It takes no room, either.
+        #expect(try missed(engine, "a", since: first.read(by: me), room: 0) == ([], true))
+    }
+
+    @Test("Only the newest that fit are read, whatever has been missed")
+    func room() throws {
+        let engine = engine(size: 100_000)
+        let first = try publish(engine, "x", to: "a")
+        for number in 0..<30_000 { try publish(engine, "\(10_000 + number)", to: number % 3 == 0 ? "b" : "a") }
+        let found = try missed(engine, "a", "b", since: first, room: 4 * 105 + 104)
+        #expect(found == (["39996", "39997", "39998", "39999"], false))
+        #expect(engine.visits == 5)
+        let last = try missed(engine, "a", "b", since: StreamCursor(epoch: 7, sequence: 29_999))
+        #expect(last == (["39998", "39999"], true))
+        #expect(engine.visits == 7)
+    }
+
+    @Test("Nor are more than so many looked at that a stream does not get")
+    func manyExcluded() throws {
+        let engine = engine(size: 100_000)
+        let first = try publish(engine, "x", to: "a").read(by: StreamCursor.reader("me"))
+        for _ in 0..<20_000 { try publish(engine, "mine", to: "a", excluding: first.reader) }
+        #expect(try missed(engine, "a", since: first) == ([], false))
+        #expect(engine.visits == MissedEvents.mostLookedAt)
     }
 
     @Test("What is not kept any more makes it incomplete: fallen out, of a channel that is gone, or of another process")

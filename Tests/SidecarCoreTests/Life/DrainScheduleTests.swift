@@ -38,6 +38,16 @@ struct DrainScheduleTests {
         #expect(schedule.take(at: at(10_000)) == 5)
     }
 
+    @Test("Each connection takes 10 ms of the time at most, and all together no more than there is")
+    func spans() {
+        #expect(DrainSchedule.span(connections: 0, atMost: .seconds(24)) == .zero)
+        #expect(DrainSchedule.span(connections: -1, atMost: .seconds(24)) == .zero)
+        #expect(DrainSchedule.span(connections: 3, atMost: .seconds(24)) == .milliseconds(30))
+        #expect(DrainSchedule.span(connections: 2_399, atMost: .seconds(24)) == .milliseconds(23_990))
+        #expect(DrainSchedule.span(connections: 2_401, atMost: .seconds(24)) == .seconds(24))
+        #expect(DrainSchedule.span(connections: .max, atMost: .seconds(24)) == .seconds(24))
+    }
+
     @Test("Without a span all go at once")
     func noSpan() {
         var schedule = DrainSchedule(total: 7, startedAt: Self.start, span: .zero)

@@ -37,7 +37,7 @@ struct PassThroughReplyTests {
         #expect(
             reply.lines == [
                 "HTTP/1.1 201 Very Created", "Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Length: 3",
-                "Sidesocket-User: 42", "", "",
+                "", "",
             ]
         )
     }

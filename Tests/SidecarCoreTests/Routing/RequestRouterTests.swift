@@ -99,10 +99,12 @@ struct RequestRouterTests {
     @Test(
         "A name that an app could take for a reserved one is refused (abuse cases 26 and 42)",
         arguments: [
-            "Ce.Type", "Ce~Type", "Ce!Type", "Ce'Type", "ce.", "Ce.Userid", "Ce.Connectionid", "ce-type.x", "X.Forwarded.For",
+            "Ce.Type", "Ce~Type", "Ce!Type", "Ce'Type", "ce.", "Ce.Userid", "Ce.Connectionid", "ce-type.x",
+            "X.Forwarded.For", "Script_Name", "PATH_INFO",
             "X~Forwarded-Proto", "Sidesocket.User", "Webhook|Id", "Cf.Connecting.Ip", "True_Client^Ip",
             "Content_Length", "Content.Length", "Content`Type", "Content*Encoding", "Transfer_Encoding",
-            "Transfer.Encoding", "Ce_Type", "ce_userid", "CE_", "Webhook_Signature", "sidesocket_user", "Sidesocket_", "X_Forwarded_For",
+            "Transfer.Encoding", "Ce_Type", "ce_userid", "CE_", "Webhook_Signature", "sidesocket_user", "Sidesocket_",
+            "X_Forwarded_For",
             "X-Forwarded_For", "x_forwarded-proto", "X_Real-IP", "X-Real_Ip", "x_real_ip",
             "Sidesocket_" + String(repeating: "a", count: 100),
         ]
@@ -169,7 +171,8 @@ struct RequestRouterTests {
             "/HOOKS/WS", "/Hooks/Ws/", "/hooks/ws;x=1", "/hooks;a/ws;", "/;/hooks/ws", "/hooks/ws/..;/hooks/ws",
             "/index.php/hooks/ws", "/hooks/ws%20", "/hooks/ws%00", "/hooks/ws%0a", "/hooks/%20ws", "/%2568ooks/ws",
             "/%252568ooks/ws", "/hooks/ws.", "/hooks/ws.%20.", "/hooks/ws.json", "/hooks./ws", "/hooks/ws/%2e",
-            "/hooks/w%2573", "/hooks/ws%3Fx", "/hooks/ws%23", "/hooks/ws%253bx", "/hooks/ws/;x", "/a/hooks/ws",
+            "/hoo%E2%84%AAs/w%C5%BF", "/hooks/w%2573", "/hooks/ws%3Fx", "/hooks/ws%23", "/hooks/ws%253bx",
+            "/hooks/ws/;x", "/a/hooks/ws",
             "/%" + String(repeating: "25", count: 40) + "68ooks/ws",
             "/hooks/ws/.", "/hooks/ws/x/..", "/hooks/w%73", "/hooks/%77%73", "http://a/hooks/ws", "http://a/hooks/ws?y",
         ]

@@ -32,7 +32,8 @@ struct GuardSettingsTests {
             "CONNECT_RATE_PER_IP": "20/1s,burst=40", "MESSAGE_RATE": "50/1s,burst=100", "MESSAGE_RATE_PER_IP": "off",
             "MESSAGE_RATE_PER_USER": "off", "BYTE_RATE": "off", "RATE_LIMIT_ACTION": "throttle", "COMPRESSION": "on",
             "COMPRESSION_CONTEXT_TAKEOVER": "off", "MAX_COMPRESSION_RATIO": "100", "SLOW_CLIENT_ACTION": "close",
-            "DRY_RUN": "none",
+            "DRY_RUN": "none", "CONTROL_RATE": "50/1s,burst=200", "MAX_SEND_BUFFER_BYTES": "256KiB",
+            "MAX_TOTAL_SEND_BUFFER_BYTES": "256MiB",
         ]
         for (name, value) in expected { #expect(table["SIDESOCKET_\(name)"] == value, "\(name)") }
         #expect(settings.allowedOrigins.policy == .sameHost)
@@ -49,7 +50,8 @@ struct GuardSettingsTests {
             "MESSAGE_RATE_PER_IP": "5/1s", "MESSAGE_RATE_PER_USER": "6/2s", "BYTE_RATE": "1MiB/1s,burst=4MiB",
             "RATE_LIMIT_ACTION": "close", "COMPRESSION": "false", "COMPRESSION_CONTEXT_TAKEOVER": "on",
             "MAX_COMPRESSION_RATIO": "OFF", "SLOW_CLIENT_ACTION": "drop-oldest",
-            "DRY_RUN": "message_rate, BYTE_RATE,SIDESOCKET_ALLOWED_ORIGINS",
+            "DRY_RUN": "message_rate, BYTE_RATE,SIDESOCKET_ALLOWED_ORIGINS,control_rate", "CONTROL_RATE": "7/1s",
+            "MAX_TOTAL_SEND_BUFFER_BYTES": "off",
         ]).get()
         var expected = Settings(app: .tcp(host: "app", port: 3000, tls: false))
         expected.allowedOrigins = try AllowedOrigins(parsing: ["https://a.example", "https://*.example.com", "null"])
@@ -70,7 +72,9 @@ struct GuardSettingsTests {
         expected.compressionContextTakeover = true
         expected.maxCompressionRatio = nil
         expected.slowClientAction = .dropOldest
-        expected.dryRun = [.messageRate, .byteRate, .allowedOrigins]
+        expected.dryRun = [.messageRate, .byteRate, .allowedOrigins, .controlRate]
+        expected.controlRate = Rate(7, per: .seconds(1))
+        expected.maxTotalSendBufferBytes = Settings.unlimited
         #expect(settings == expected)
     }
 

@@ -80,4 +80,31 @@ struct SecretTests {
         let unset = try parse([:]).get().effectiveTable(registry: registry).first
         #expect(unset?.value == "none" && unset?.isDefault == true)
     }
+
+    @Test("the query of a URL shows neither in a fault nor in the effective table, since it may hold a key")
+    func queries() throws {
+        func parse(_ name: String, _ value: String) -> Result<Settings, SettingFaults> {
+            var raw = RawSettings()
+            raw.add(environment: ["SIDESOCKET_APP_URL": "http://a", "SIDESOCKET_\(name)": value])
+            return Settings.parse(raw)
+        }
+        for (name, value, shown) in [
+            ("WEBHOOK_URL", "/hook?key=hunter2", "/hook?(redacted)"),
+            ("WEBHOOK_URL", "https://hooks.example/a?key=hunter2", "https://hooks.example/a?(redacted)"),
+            ("APP_HEALTH_PATH", "/up?key=hunter2", "/up?(redacted)"), ("WEBHOOK_URL", "/hook", "/hook"),
+        ] {
+            let row = try parse(name, value).get().effectiveTable().first { $0.variable == "SIDESOCKET_\(name)" }
+            #expect(row?.value == shown)
+        }
+        for value in ["https://a/?key=hunter2#x", "/hook?key=hunter2#x", "http://u:hunter2@a/", "http://a:0/?hunter2"] {
+            guard case .failure(let faults) = parse("WEBHOOK_URL", value) else {
+                Issue.record("\(value)")
+                continue
+            }
+            #expect(!faults.description.contains("hunter"), "\(faults)")
+        }
+        // A reload sees a change in it all the same.
+        let old = try parse("WEBHOOK_URL", "/hook?key=1").get()
+        #expect(old.reloading(try parse("WEBHOOK_URL", "/hook?key=2").get()).needRestart == ["SIDESOCKET_WEBHOOK_URL"])
+    }
 }

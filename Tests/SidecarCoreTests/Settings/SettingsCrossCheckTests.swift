@@ -21,6 +21,13 @@ struct SettingsCrossCheckTests {
         #expect(faults(["MAX_PENDING_BYTES": "1KiB", "MAX_TOTAL_PENDING_BYTES": "1KiB"]) == [])
     }
 
+    @Test("readiness that needs the app needs its health check")
+    func readiness() {
+        #expect(faults(["READY_NEEDS_APP": "true"]).map(\.name) == ["SIDESOCKET_READY_NEEDS_APP"])
+        #expect(faults(["READY_NEEDS_APP": "true", "APP_HEALTH_PATH": "/healthz"]) == [])
+        #expect(faults(["READY_NEEDS_APP": "false"]) == [])
+    }
+
     @Test("what depends on a faulty value is not checked")
     func afterFault() {
         #expect(

@@ -142,6 +142,50 @@ struct WebhookReplyTests {
         )
     }
 
+    @Test("A name in quotes is one name, whatever it was built from (RFC 9651 §3.3.3)")
+    func quotedChannels() throws {
+        let reply = try read(
+            "HTTP/1.1 204 x",
+            #"Sidesocket-Subscribe: "a" , b;x ,, "c\\d","e;f""#,
+            #"Sidesocket-Unsubscribe: "g""#
+        )
+        #expect(reply.subscribe.map(\.text) == ["a", "b;x", #"c\d"#, "e;f"])
+        #expect(reply.unsubscribe.map(\.text) == ["g"])
+        for list in [
+            #""room:a,b""#, #""a"#, #""""#, #""a" b"#, #""a"b"#, #""a\b""#, #""a\""#, #"a"b""#, #""a\"b""#, #""a b""#,
+            #"""#,
+            #""a";x"#, #""é""#,
+        ] {
+            #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Subscribe: \(list)"), "\(list)")
+        }
+    }
+
+    @Test("A broadcast is published besides what goes to the client")
+    func broadcasts() throws {
+        let reply = try read(
+            "HTTP/1.1 200 x",
+            #"Sidesocket-Broadcast: orders {"id":7}"#,
+            #"sidesocket-broadcast: "room:1";enc=percent gr%C3%BC%C3%9Fe"#,
+            text: "hello"
+        )
+        #expect(reply.output == text("hello"))
+        #expect(
+            reply.publications == [
+                Publication(
+                    channel: try #require(ChannelName("orders")),
+                    format: .text,
+                    payload: ByteBuffer(string: #"{"id":7}"#)
+                ),
+                Publication(
+                    channel: try #require(ChannelName("room:1")),
+                    format: .text,
+                    payload: ByteBuffer(string: "grüße")
+                ),
+            ]
+        )
+        #expect(try isBadReply("HTTP/1.1 204 x", "Sidesocket-Broadcast: orders"))
+    }
+
     @Test("More channels than allowed are noticed at any point of an answer")
     func channelLimit() throws {
         let commands = #"[{"subscribe":"c"},{"unsubscribe":"a"},{"subscribe":"d"}]"#

@@ -1,0 +1,31 @@
+import NIOCore
+
+/// What no line of a log may hold as it is, whoever sent it.
+public enum UnsafeText {
+    /// True for control characters, for further line ends, and for marks that are invisible or turn the direction in
+    /// which text is shown. All of them lie in the basic plane.
+    public static func mustEscape(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x206F, 0xFEFF: true
+        default: false
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Writes a JSON string with its quotes that is safe to show on a terminal.
+    mutating func writeLogString(_ text: String) {
+        let hex = Array("0123456789abcdef".utf8)
+        writeStaticString("\"")
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": writeMultipleIntegers(UInt8(ascii: "\\"), UInt8(truncatingIfNeeded: scalar.value))
+            case _ where UnsafeText.mustEscape(scalar):
+                writeStaticString("\\u")
+                for shift in [12, 8, 4, 0] { writeInteger(hex[Int(scalar.value >> UInt32(shift) & 15)]) }
+            default: writeString(String(scalar))
+            }
+        }
+        writeStaticString("\"")
+    }
+}

@@ -1,0 +1,104 @@
+import NIOCore
+import NIOSSL
+import SidecarCore
+
+/// A connection for which bytes may wait that its client does not take.
+protocol SendBufferHolder: AnyObject {
+    /// What waits now, in bytes.
+    var unsentBytes: Int { get }
+    /// Notes what waits.
+    func accountUnsent(_ bytes: Int)
+    /// All hold more than they may, and this one more than its share: it is treated as slow.
+    func giveUpUnsent(beyond share: Int)
+}
+
+/// The connections of one event loop for which bytes wait, and what is done when that is too much over the process.
+///
+/// Only slow clients come here: who takes what it gets holds nothing.
+final class SendBuffers {
+    /// The time after a look that could not help, since others hold too much, until the next.
+    private static let pause = TimeAmount.milliseconds(20)
+    /// The time between two looks for those whose connections all belong to other loops.
+    private static let watch = TimeAmount.milliseconds(100)
+
+    private let budget: SendBudget
+    private let eventLoop: any EventLoop
+    private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
+    /// When nobody here held more than its share though all together did.
+    private var helplessAt: NIODeadline?
+    private var isDue = false
+    private var isWatching = false
+
+    init(budget: SendBudget, eventLoop: any EventLoop) {
+        self.budget = budget
+        self.eventLoop = eventLoop
+    }
+
+    /// Notes that a connection holds other than it did, both in bytes.
+    func changed(_ holder: any SendBufferHolder, from old: Int, to new: Int) {
+        guard old != new else { return }
+        budget.change(from: old, to: new)
+        if new == 0 {
+            holders[ObjectIdentifier(holder)] = nil
+        } else if old == 0 {
+            holders[ObjectIdentifier(holder)] = holder
+            if !isWatching { watch() }
+        }
+        if new > old, budget.isExceeded { relieveSoon() }
+    }
+
+    /// What one connection may hold that is to get `byteCount` more.
+    func allowance(upTo most: Int, adding byteCount: Int) -> Int {
+        budget.allowance(upTo: most, adding: byteCount)
+    }
+
+    /// In a turn of its own, since clients may be closed for it.
+    private func relieveSoon() {
+        guard !isDue else { return }
+        isDue = true
+        let since = helplessAt.map { NIODeadline.now() - $0 } ?? Self.pause
+        if since >= Self.pause {
+            eventLoop.assumeIsolated().execute { self.relieve() }
+        } else {
+            eventLoop.assumeIsolated().scheduleTask(in: Self.pause - since) { self.relieve() }
+        }
+    }
+
+    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
+    private func relieve() {
+        isDue = false
+        defer { helplessAt = budget.isExceeded ? NIODeadline.now() : nil }
+        // Some have taken more than they were seen to.
+        for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
+        guard budget.isExceeded else { return }
+        let share = budget.share
+        let largest = holders.values.map { (holder: $0, bytes: $0.unsentBytes) }
+            .filter { $0.bytes > share }
+            .sorted { $0.bytes > $1.bytes }
+        for (holder, _) in largest {
+            guard budget.isTight else { return }
+            holder.giveUpUnsent(beyond: share)
+        }
+    }
+
+    /// Those who hold too much may get nothing more, and then only others notice.
+    private func watch() {
+        isWatching = !holders.isEmpty
+        guard isWatching else { return }
+        eventLoop.assumeIsolated().scheduleTask(in: Self.watch) {
+            if self.budget.isExceeded { self.relieveSoon() }
+            self.watch()
+        }
+    }
+}
+
+extension ChannelHandlerContext {
+    /// Closes and frees what waits to be sent, past TLS, which would wait for its own goodbye behind it.
+    func closeAtOnce() {
+        if let tls = try? pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
+            tls.close(promise: nil)
+        } else {
+            close(promise: nil)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+"""The first refusal of a kind in a minute is a warning that names the setting; the others are only counted."""
+
+import json
+
+import pytest
+from support.guard import enter, knock, logged_client
+from support.process import run
+
+# Each kind: the settings, what is asked so that it is refused, the status, and the setting that has to be named.
+KINDS = {
+    "rate": ({"CONNECT_RATE_PER_IP": "1/1h"}, {}, 429, "SIDESOCKET_CONNECT_RATE_PER_IP"),
+    "connections": ({"MAX_CONNECTIONS_PER_IP": "1"}, {}, 429, "SIDESOCKET_MAX_CONNECTIONS_PER_IP"),
+    "origin": ({}, {"origin": "https://evil.example"}, 403, "SIDESOCKET_ALLOWED_ORIGINS"),
+}
+
+
+def warnings(edge, setting):
+    return [e for e in edge.logs if e["level"] == "warning" and setting in json.dumps(e)]
+
+
+def line_of_its_end(edge, guest):
+    """Closes a WebSocket and waits for the line about it: what was logged before is there by then."""
+    guest.close(4321)
+    assert logged_client(edge, 4321) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_refusals_of_a_kind_are_one_warning_that_names_the_setting(app, sidesocket, kind):
+    settings, asked, status, setting = KINDS[kind]
+    edge = sidesocket(app, **settings)
+    guest = enter(edge)
+    assert [knock(edge, **asked).status for _ in range(5)] == [status] * 5
+    line_of_its_end(edge, guest)
+    lines = warnings(edge, setting)
+    assert len(lines) == 1, edge.output
+    # Whom it has met.
+    assert "127.0.0.1" in json.dumps(lines[0])
+
+
+def test_each_kind_has_its_own_warning(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP="3/1h", MAX_CONNECTIONS_PER_IP="1")
+    guest = enter(edge)
+    assert knock(edge, origin="https://evil.example").status == 403
+    assert [knock(edge).status for _ in range(3)] == [429] * 3
+    line_of_its_end(edge, guest)
+    for _, _, _, setting in KINDS.values():
+        assert len(warnings(edge, setting)) == 1, f"{setting}: {edge.output}"
+
+
+def test_nobody_is_warned_about_what_a_dry_run_lets_pass(app, sidesocket):
+    edge = sidesocket(app, CONNECT_RATE_PER_IP="1/1h", DRY_RUN="connect_rate_per_ip,allowed_origins")
+    guests = [enter(edge, origin="https://evil.example") for _ in range(3)]
+    line_of_its_end(edge, guests[0])
+    assert [e for e in edge.logs if e["level"] == "warning"] == [], edge.output
+
+
+# A proxy that nobody trusts is the usual cause.
+
+
+def told_to_trust(checked):
+    """What `check` says about TRUSTED_PROXIES besides its value."""
+    lines = (checked.stdout + checked.stderr).splitlines()
+    return [line for line in lines if "TRUSTED_PROXIES" in line and "warning" in line.lower()]
+
+
+@pytest.mark.parametrize(
+    "lb", ["nginx", "haproxy", "caddy", "apache", "traefik", "ingress-nginx", "aws-alb", "cloudflare,nginx"]
+)
+def test_check_warns_of_a_proxy_that_is_not_trusted(lb):
+    checked = run("check", APP_URL="http://127.0.0.1:3000", LB=lb)
+    assert checked.returncode == 0
+    assert len(told_to_trust(checked)) == 1, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("chosen", [{}, {"LB": "mobile"}, {"LB": "nginx", "TRUSTED_PROXIES": "10.0.0.0/8"}])
+def test_check_does_not_warn_where_there_is_no_proxy_or_it_is_trusted(chosen):
+    checked = run("check", APP_URL="http://127.0.0.1:3000", **chosen)
+    assert checked.returncode == 0
+    assert told_to_trust(checked) == []
+
+
+def test_the_start_warns_of_a_proxy_that_is_not_trusted(app, sidesocket):
+    edge = sidesocket(app, LB="nginx")
+    assert len(warnings(edge, "TRUSTED_PROXIES")) == 1, edge.output

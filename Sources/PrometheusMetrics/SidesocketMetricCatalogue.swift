@@ -35,7 +35,10 @@ public enum SidesocketMetricCatalogue {
         .gauge("connections", "WebSockets and event streams that are open now."),
         .gauge("max_connections", "Connections of clients that may be open at once."),
         .counter("connections_opened_total", "WebSockets and event streams that were accepted."),
-        .counter("connections_closed_total", "WebSockets and event streams that ended, by close code, who ended them and why."),
+        .counter(
+            "connections_closed_total",
+            "WebSockets and event streams that ended, by close code, who ended them and why."
+        ),
         .histogram("connection_duration_seconds", "How long WebSockets and event streams lasted.", connectionBuckets),
         .counter("handshakes_total", "Handshakes of WebSockets and event streams, by how they ended."),
         .counter("limited_total", "Times that a limit was applied, by limit and by what was done."),

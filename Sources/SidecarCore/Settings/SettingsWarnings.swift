@@ -6,8 +6,8 @@ extension Settings {
     /// The path of the hook is a fence only: who reaches the app in another way can send events to it.
     private var unsignedWebhook: String? {
         guard webhookTarget != nil, webhookIsOnApp, webhookSecrets == nil else { return nil }
-        return "SIDESOCKET_WEBHOOK_URL is a path of the app, but SIDESOCKET_WEBHOOK_SECRET is not set: clients are kept from "
-            + "that path, but nothing proves that an event is genuine; set a secret and verify the signature in the app"
+        return "SIDESOCKET_WEBHOOK_URL is on the app, but SIDESOCKET_WEBHOOK_SECRET is not set: clients are kept "
+            + "from that path, but nothing proves that an event is genuine; set a secret, and verify the signature"
     }
 
     /// Behind a proxy that nobody trusts, all clients are one.

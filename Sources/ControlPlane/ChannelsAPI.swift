@@ -280,8 +280,8 @@ extension APIFault {
     /// What an engine cannot do, as an answer.
     init(_ failure: ChannelFailure) {
         switch failure {
-        case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it keeps nothing.")
-        case .gone: self.init(status: .gone, detail: "What was asked for is no longer kept.")
+        case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it has no history.")
+        case .gone: self.init(status: .gone, detail: "These messages are no longer kept.")
         case .unavailable: self.init(status: .serviceUnavailable, detail: "Channels cannot be reached.")
         }
     }

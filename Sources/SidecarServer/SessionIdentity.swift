@@ -54,7 +54,7 @@ extension BridgeSession {
         identity.stage = .awaitsToken
         shard.insert(self)
         identity.expiry.arm(in: shard.timers, at: .now() + shard.configuration.settings.authTimeout) { [weak self] _ in
-            self?.refuseToken("no token came in time")
+            self?.refuseToken("no token was received in time")
         }
     }
 
@@ -70,7 +70,7 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
-                close(code: 4403, reason: "the token is somebody else's", discarding: true, for: .tokenRefused)
+                close(code: 4403, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if shard.admission.bans.covers(user: verified.user) {
                 shard.metrics.limited("ban", action: "closed")
                 close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
@@ -160,7 +160,7 @@ extension BridgeSession {
     func renew(byApp token: String) {
         if case .refused(let why) = renewed(with: token) {
             shard.logger.warning(
-                "a new token of the app was not taken",
+                "the app's new token was refused",
                 metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
             )
         }

@@ -247,7 +247,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
             session.close(
                 code: CloseCode.tryAgainLater.rawValue,
-                reason: "too many messages are half received",
+                reason: "too many messages are partly received",
                 for: .assemblyBudget
             )
             return

@@ -69,7 +69,7 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
         case .messageTooBig: "The message is too big."
         case .tooManyFragments: "The message has too many fragments."
         case .invalidCompressedData: "The compressed message is corrupt."
-        case .compressionRatio: "The message is compressed too much."
+        case .compressionRatio: "The message's compression ratio is too high."
         }
     }
 

@@ -83,7 +83,7 @@ extension HTTPParseError {
     /// A version other than HTTP/1.0 and HTTP/1.1.
     public static let unsupportedVersion = HTTPParseError(
         status: 505,
-        sentence: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+        sentence: "Only HTTP/1.0 and HTTP/1.1 are supported."
     )
     /// No Host in HTTP/1.1 (RFC 9112 §3.2).
     public static let missingHost = bad("The Host header is missing.")

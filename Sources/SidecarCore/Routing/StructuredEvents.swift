@@ -131,7 +131,7 @@ public enum StructuredEvents {
     }
 
     private static func malformed(_ what: String) -> Refusal {
-        Refusal(status: 400, sentence: "The body is no event in JSON: \(what)", reason: "malformed_event")
+        Refusal(status: 400, sentence: "The body is not a valid JSON event: \(what)", reason: "malformed_event")
     }
 }
 
@@ -139,7 +139,7 @@ extension Refusal {
     /// The answer to a body that is larger than ``StructuredEvents/maxBytes``.
     public static let eventTooLarge = Refusal(
         status: 413,
-        sentence: "An event in JSON may have \(StructuredEvents.maxBytes) bytes at most.",
+        sentence: "A JSON event may be at most \(StructuredEvents.maxBytes) bytes.",
         reason: "event_too_large"
     )
 

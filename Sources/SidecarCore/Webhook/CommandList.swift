@@ -192,7 +192,7 @@ enum CommandList {
         if reader.take("}") { return }
         repeat {
             guard try read(try reader.name(), &reader) else {
-                throw JSONReader.Fault(sentence: "a member is unknown or stands twice.")
+                throw JSONReader.Fault(sentence: "a member is unknown or appears twice.")
             }
         } while reader.take(",")
         try reader.expect("}")

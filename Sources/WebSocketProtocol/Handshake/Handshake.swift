@@ -73,7 +73,7 @@ public enum Handshake {
             throw .badRequest("A WebSocket handshake has exactly one Sec-WebSocket-Version header.")
         }
         guard FieldSyntax.trimmed(version[...].utf8).elementsEqual("13".utf8) else {
-            throw HandshakeRefusal(status: 426, sentence: "Only version 13 of the WebSocket protocol is spoken here.")
+            throw HandshakeRefusal(status: 426, sentence: "Only version 13 of the WebSocket protocol is supported.")
         }
     }
 

@@ -35,7 +35,7 @@ public enum SidesocketMetricCatalogue {
         .gauge("connections", "WebSockets and event streams that are open now."),
         .gauge("max_connections", "Connections of clients that may be open at once."),
         .counter("connections_opened_total", "WebSockets and event streams that were accepted."),
-        .counter("connections_closed_total", "WebSockets and event streams that ended, by close code, who ended them and why."),
+        .counter("connections_closed_total", "WebSockets and event streams that ended, by code, initiator and reason."),
         .histogram("connection_duration_seconds", "How long WebSockets and event streams lasted.", connectionBuckets),
         .counter("handshakes_total", "Handshakes of WebSockets and event streams, by result."),
         .counter("limited_total", "How often a limit was applied, by limit and action."),

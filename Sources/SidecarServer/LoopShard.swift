@@ -60,7 +60,7 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
-        sendBuffers = SendBuffers(budget: state.sendBuffers, eventLoop: eventLoop)
+        sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
         func pool(_ origin: AppOrigin) -> BackendPool {
             BackendPool(

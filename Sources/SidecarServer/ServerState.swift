@@ -18,6 +18,7 @@ public final class ServerState: Sendable {
     let assemblyBytes: SharedBudget
     /// Bytes queued towards clients that the kernel has not taken.
     public let sendBuffers: SendBudget
+    let sendBufferLoops = SendBuffers.Loops()
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate

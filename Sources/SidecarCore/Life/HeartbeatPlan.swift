@@ -85,7 +85,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
         guard let interval else {
             return source == .fallback
                 ? nil
-                : "SIDESOCKET_PING_INTERVAL=off: a connection that is idle for \(showDuration(idle)) is dropped by a proxy; "
+                : "SIDESOCKET_PING_INTERVAL=off: connections idle for \(showDuration(idle)) are dropped by a proxy; "
                     + "leave the variable out for pings below that"
         }
         guard interval < idle, interval.nanoseconds > idle.nanoseconds / 2 else { return nil }
@@ -106,7 +106,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
 
     private static func clientIdleWarning(_ settings: Settings) -> String? {
         guard settings.clientIdleTimeout != Settings.never, settings.clientIdleTimeout < .seconds(1) else { return nil }
-        return "SIDESOCKET_CLIENT_IDLE_TIMEOUT=\(showDuration(settings.clientIdleTimeout)) closes nearly every connection"
+        return "SIDESOCKET_CLIENT_IDLE_TIMEOUT=\(showDuration(settings.clientIdleTimeout)) closes most connections"
     }
 
     // MARK: In words

@@ -41,8 +41,8 @@ extension OperatorSyntax {
         switch type {
         case .commands:
             throw BodyFault(
-                sentence: "A list of commands is not a message. Send the message itself as text/plain, application/json "
-                    + "or application/octet-stream.",
+                sentence: "A list of commands is not a message. Send the message itself as text/plain, "
+                    + "application/json or application/octet-stream.",
                 isOfType: true
             )
         case .text where !body.isValidUTF8:

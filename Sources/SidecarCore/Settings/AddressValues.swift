@@ -101,7 +101,7 @@ extension ValueSyntax where Value == [PathPattern] {
             for item in try listItems(text) {
                 guard let pattern = PathPattern(String(item)) else {
                     throw ValueProblem(
-                        "in \(FaultText.quoted(String(item))): is not a path that begins with / and has * only at its end, as /*"
+                        "in \(FaultText.quoted(String(item))): is not a path that begins with / and has * only in a final /*"
                     )
                 }
                 patterns.append(pattern)

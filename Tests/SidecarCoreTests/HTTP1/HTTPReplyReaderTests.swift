@@ -93,7 +93,7 @@ struct HTTPReplyReaderTests {
         let long = httpBytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         #expect(
             replyTranscript(long, to: .head).lines
-                == ["final 200 [OK] 1.1 none keep", "  Content-Length: 9", "end"]
+                == ["final 200 [OK] 1.1 none close", "  Content-Length: 9", "end"]
         )
         let chunked = httpBytes("HTTP/1.1 404 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         #expect(replyTranscript(chunked, to: .head).error == nil)

@@ -39,7 +39,7 @@ Anything else, such as an address that is in use.
 .SH FILES
 .TP
 .I /etc/sidesocket/sidesocket.env
-The settings of the systemd service, one
+Settings of the systemd service, one
 .IR NAME = value
 a line.
 .TP

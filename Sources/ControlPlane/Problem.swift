@@ -73,7 +73,7 @@ struct ProblemMiddleware: RouterMiddleware {
         let allow = methods.map(\.rawValue).joined(separator: ", ")
         return Problem.response(
             .methodNotAllowed,
-            detail: "This path answers to \(allow) only.",
+            detail: "This path supports only \(allow).",
             headers: [.allow: allow]
         )
     }

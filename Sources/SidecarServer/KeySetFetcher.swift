@@ -140,7 +140,7 @@ final class KeySetRequest: BackendExchange {
             }
         case .end:
             // A redirect may lead anywhere; whoever moves the keys says so in the settings.
-            guard status == 200 else { return end(.failure(Fault(sentence: "The answer has the status \(status)."))) }
+            guard status == 200 else { return end(.failure(Fault(sentence: "The response has status \(status)."))) }
             end(.success(Array(body.readableBytesView)))
         }
     }

@@ -90,7 +90,7 @@ extension BridgeSession {
     }
 
     private func takeFirstToken(_ token: String?, _ identity: SessionIdentity) {
-        guard let token else { return refuseToken("the first message is no token") }
+        guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
             let bans = shard.admission.bans
@@ -172,7 +172,7 @@ extension BridgeSession {
         guard authenticator != nil else { return .refused("AUTH is off.") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
-            guard mayRenew(with: verified) else { return .refused("The token is somebody else's.") }
+            guard mayRenew(with: verified) else { return .refused("The token is for another user.") }
             guard !shard.admission.bans.covers(user: verified.user) else { return .refused("The user is banned.") }
             return adopt(verified) ? .renewed : .refused("This user has too many connections open.")
         } catch {

@@ -78,7 +78,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
     private static func idleWarning(_ idle: TimeAmount, _ source: Source, _ hop: LoadBalancerPreset?) -> String? {
         guard source == .setting, let hop, let usual = hop.idleTimeout, idle > usual else { return nil }
         return "SIDESOCKET_LB_IDLE_TIMEOUT=\(showDuration(idle)) is longer than the \(showDuration(usual)) that "
-            + "\(hop.rawValue) has by itself: make sure that it is set so there, or leave the variable out"
+            + "\(hop.rawValue) has by default: make sure that it is raised there, or leave the variable out"
     }
 
     private static func pingWarning(_ interval: TimeAmount?, _ idle: TimeAmount, _ source: Source) -> String? {

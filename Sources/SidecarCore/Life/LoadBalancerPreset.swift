@@ -49,7 +49,7 @@ public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
         case .cloudfront: (600, nil, "counts only bytes from origin to client, so server pings but not the client's")
         case .cloudflare: (100, nil, "not documented for WebSockets; edge restarts also end connections")
         case .gcpALB:
-            (nil, 30, "the backend service timeout is a lifetime: raise it, 86400 s at most, or connections end at 30 s")
+            (nil, 30, "the backend service timeout is a lifetime: raise it, 86400 s at most, or all end at 30 s")
         case .gcpTCP: (600, nil, "connection tracking of the VPC")
         case .azureAppGateway:
             (20, nil, "the request timeout applies to WebSockets too; 20 s in the portal, 30 in scripts")
@@ -59,7 +59,7 @@ public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
         case .fly: (60, nil, "according to its older documentation")
         case .railway, .digitalOcean: (60, nil, "")
         case .nginx, .ingressNginx:
-            (60, nil, "proxy_read_timeout, the silence of Sidesocket; a reload ends connections at worker_shutdown_timeout")
+            (60, nil, "proxy_read_timeout; a reload ends connections at worker_shutdown_timeout")
         case .haproxy:
             (60, nil, "no built-in value; timeout tunnel applies after the upgrade, examples use 60 s and more")
         case .openshift: (30, nil, "the client timeout")

@@ -72,7 +72,7 @@ public enum StructuredEvents {
 
     /// Reads one event; says whether its type is one of ours.
     private static func readEvent(_ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool {
-        guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event is an object.") }
+        guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event must be an object.") }
         return try readMembers(&reader)
     }
 
@@ -101,7 +101,7 @@ public enum StructuredEvents {
             }
         } while reader.take(",")
         try reader.expect("}")
-        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member stands twice.") }
+        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member appears twice.") }
         return isForged
     }
 

@@ -41,7 +41,7 @@ Anything else, such as an address that is in use.
 .I /etc/sidesocket/sidesocket.env
 Settings of the systemd service, one
 .IR NAME = value
-a line.
+per line.
 .TP
 .I /var/lib/sidesocket
 The state of the systemd service, for

@@ -192,7 +192,7 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") {
+        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many violations") {
         case .added:
             metrics.limited("auto_ban", action: "refused")
             onAutoBan(.network(network), autoBan.duration)

@@ -59,7 +59,7 @@ extension EdgeHTTPHandler {
         refuse(
             Refusal(
                 status: 503,
-                sentence: "The server has too much that waits for the application.",
+                sentence: "Too much is waiting for the application.",
                 reason: "connection_limit",
                 retryAfter: ServerConfiguration.retryAfter()
             ),

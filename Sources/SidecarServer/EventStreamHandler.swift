@@ -277,7 +277,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         let policy = shard.configuration.heartbeat
         if let age = policy.maxAge, now - openedAt >= scaled(age) {
             shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: 1001, reason: "the connection is old; connect again", for: .maxAge)
+            session.close(code: 1001, reason: "the connection is too old; reconnect", for: .maxAge)
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {

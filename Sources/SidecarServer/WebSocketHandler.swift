@@ -249,7 +249,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
             session.noteRefused(.totalPendingBytes, ["action": "closed"])
             session.close(
                 code: CloseCode.tryAgainLater.rawValue,
-                reason: "too many messages are half received",
+                reason: "too many messages are partly received",
                 for: .assemblyBudget
             )
             return

@@ -66,7 +66,11 @@ struct Invocation {
         return table.map { row in
             let padding = String(repeating: " ", count: width - row.variable.count)
             return "\(row.isDefault ? " " : "*") \(row.variable)\(padding) = \(row.value)\n"
-        }.joined() + planText(HeartbeatPlan(settings))
+        }.joined() + planText(HeartbeatPlan(settings)) + warningText(settings)
+    }
+
+    private static func warningText(_ settings: Settings) -> String {
+        settings.warnings.isEmpty ? "" : "\n" + settings.warnings.map { "# Warning: \($0).\n" }.joined()
     }
 
     private static func planText(_ plan: HeartbeatPlan) -> String {

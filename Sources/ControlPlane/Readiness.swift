@@ -11,6 +11,9 @@ public struct Readiness: Sendable, Equatable {
     public var needsApp = false
     /// The app's addresses.
     public var apps: [App]
+    /// Whether what is owed to the app can be written to disk; nil when it is not to be. It doesn't decide readiness
+    /// either: clients are served all the same.
+    public var outboxWritable: Bool?
     /// Client connections of every kind that are open now.
     public var connections: Int
     /// Client connections that it takes at most.
@@ -61,6 +64,7 @@ public struct Readiness: Sendable, Equatable {
         draining: Bool,
         appReachable: Bool?,
         apps: [App] = [],
+        outboxWritable: Bool? = nil,
         connections: Int,
         maxConnections: Int,
         inFlight: Int,
@@ -72,6 +76,7 @@ public struct Readiness: Sendable, Equatable {
         self.draining = draining
         self.appReachable = appReachable
         self.apps = apps
+        self.outboxWritable = outboxWritable
         self.connections = connections
         self.maxConnections = maxConnections
         self.inFlight = inFlight
@@ -91,10 +96,11 @@ public struct Readiness: Sendable, Equatable {
     var json: String {
         let status = self.draining ? "draining" : !self.listening ? "starting" : self.lacksApp ? "app down" : "ready"
         let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
+        let writable = self.outboxWritable.map { $0 ? "true" : "false" } ?? "null"
         // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
         return """
             {"status":"\(status)","app":{"reachable":\(reachable)},"apps":[\
-            \(apps.map(\.json).joined(separator: ","))],"capacity":{\
+            \(apps.map(\.json).joined(separator: ","))],"outbox":{"writable":\(writable)},"capacity":{\
             "connections":\(self.connections),"maxConnections":\(self.maxConnections),\
             "inFlight":\(self.inFlight),"maxInFlight":\(self.maxInFlight),\
             "pendingBytes":\(self.pendingBytes),"maxPendingBytes":\(self.maxPendingBytes)}}

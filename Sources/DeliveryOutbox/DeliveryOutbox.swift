@@ -215,6 +215,9 @@ public final class DeliveryOutbox: Sendable {
         notes.withLock { $0.isFailing || $0.batch.isEmpty && !$0.isWriting }
     }
 
+    /// True since a write failed, as on a full disk, until one succeeds or nothing is left to be written.
+    public var isFailing: Bool { notes.withLock { $0.isFailing } }
+
     /// Calls back, from another thread, when all notes so far have been written, or could not be.
     public func afterWriting(_ body: @escaping @Sendable () -> Void) {
         let isAlone = notes.withLock { notes in

@@ -73,6 +73,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         self.exchange = exchange
         isRequestWhole = false
         replyKeepsAlive = false
+        output.hasFlushed = false
         exchange.backendReady(self)
     }
 
@@ -99,6 +100,9 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
 
     /// Writes a part of a request, and what belongs directly behind it.
     func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) { output.write(bytes, rest) }
+
+    /// No other request follows the one under way.
+    func retire() { replyKeepsAlive = false }
 
     /// The request has been written to its end.
     func requestIsWhole() { isRequestWhole = true }
@@ -167,8 +171,10 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard exchange != nil else {
-            close()  // bytes that belong to no request (RFC 9112 §9.2)
+        // Bytes that belong to no request (RFC 9112 §9.2), be it that the next one has not gone out yet.
+        guard exchange != nil, output.hasFlushed else {
+            fail(.connectionLost, wasStale: true)
+            close()
             return
         }
         var bytes = unwrapInboundIn(data)

@@ -51,9 +51,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     var allowance: MessageAllowance
     /// True while a rate keeps it from taking more.
     var isThrottled = false
-    var throttle: TimerEntry?
+    var throttle: SessionThrottle?
     private var accountedBytes = 0
     private var isWaitingForBudget = false
+    /// True while nobody has been told that something waits for the process-wide budget.
+    var isBudgetWaitUncounted = false
 
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
@@ -138,6 +140,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         accountBytes()
     }
 
+    /// The client was limited; the operator may want to know.
+    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        shard.admission.refusals.note(kind, client: clientAddress, more())
+    }
+
     /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
     func breached() { shard.admission.breach(by: clientAddress) }
 
@@ -173,7 +180,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     func leaveSeats() {
-        if let throttle { shard.timers.cancel(throttle) }
+        if let throttle { shard.timers.cancel(throttle.entry) }
         throttle = nil
         cancelIdentityTimers()
         if let seat { shard.admission.leave(seat) }
@@ -208,7 +215,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
             isWaitingForBudget = true
-            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            isBudgetWaitUncounted = true
             shard.waitForBudget(self)
         }
         return true
@@ -229,6 +236,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Somebody has given bytes back to the process-wide budget.
     func budgetMayBeFree() {
         isWaitingForBudget = false
+        lookForInput()
+        isBudgetWaitUncounted = false
         transport?.resumeReading()
     }
 
@@ -269,7 +278,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
     func takeSeat(ofUser user: UserName) -> Bool {
-        guard let bucket = shard.admission.seat(forUser: user) else { return false }
+        guard let bucket = shard.admission.seat(forUser: user, client: clientAddress) else { return false }
         userSeat?.close()
         self.user = user
         userSeat = bucket
@@ -346,21 +355,21 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
     }
 
-    /// The drain is over: what has not been delivered never will be.
+    /// The drain is over: what has not been delivered is left to the next process, or never will be.
     func abandon() {
         leaveQueue()
         retryTimer.cancel(in: shard.timers)
+        let isKept = machine.wasAccepted && shard.state.outboxIsWritable == true
+        let level = isKept ? Logger.Level.notice : .error
+        var owed = machine.discardQueue()
         if let underWay, !machine.isQuiet {
-            log(.timeout, underWay, level: .error, "drain timeout: an event was not delivered")
+            if underWay.kind == .message || underWay.kind == .close { owed += underWay.count }
+            log(.timeout, underWay, level: level, "drain timeout: an event was not delivered")
         }
-        let isOwedClose: Bool
-        if underWay?.kind == .close { isOwedClose = false } else { isOwedClose = machine.wasAccepted }
-        let dropped =
-            machine.discardQueue() + (machine.isQuiet ? 0 : underWay?.count ?? 1)
-            + (isOwedClose ? 1 : 0)
-        shard.metrics.messagesDropped(dropped, reason: "drain_timeout")
-        if isOwedClose {
-            shard.logger.error(
+        if underWay?.kind != .close, machine.wasAccepted {
+            owed += 1
+            shard.logger.log(
+                level: level,
                 "drain timeout: the close event was not delivered",
                 metadata: [
                     "connection": "\(id)", "client": "\(clientAddress)",
@@ -368,6 +377,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 ]
             )
         }
+        // What is on disk comes with the next start.
+        if !isKept { shard.metrics.messagesDropped(owed, reason: "drain_timeout") }
         let transport = transport
         if machine.isRunning {
             end(code: 1012, reason: "the server is restarting", initiator: .server)

@@ -46,6 +46,11 @@ final class PublicationTally: Sendable {
         }
     }
 
+    /// So many loops will report on a message past all channels.
+    func begins(loops: Int) {
+        finish { $0.missing += loops - 1 }
+    }
+
     /// A loop has delivered.
     func add(_ counts: Counts) {
         finish { state in

@@ -38,39 +38,31 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts? {
-        let shared = SharedMessage(message.format, message.payload, event: message.event)
-        let counts: DeliveryCounts? = await ask(id) { session in
-            guard session.isRunning else { return nil }
-            let isQueued = session.deliver(shared, at: nil, nil)
-            return DeliveryCounts(matched: 1, queued: isQueued ? 1 : 0, dropped: isQueued ? 0 : 1)
+        let counts = await send(message) { shard in
+            shard.session(id).flatMap { $0.isRunning ? [$0] : nil } ?? []
         }
-        if message.waitsForKernel { await untilWritten { $0.session(id)?.hasUnsent == true } }
-        return counts
+        return counts.matched > 0 ? counts : nil
     }
 
     func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts {
-        let shared = SharedMessage(message.format, message.payload, event: message.event)
-        let counts = await shards?.collect { shard in
-            let sessions = shard.sessions { $0.user == user }
-            let queued = sessions.count { $0.deliver(shared, at: nil, nil) }
-            return DeliveryCounts(matched: sessions.count, queued: queued, dropped: sessions.count - queued)
-        }
-        if message.waitsForKernel {
-            await untilWritten { shard in !shard.sessions { $0.user == user && $0.hasUnsent }.isEmpty }
-        }
-        return (counts ?? []).reduce(into: DeliveryCounts()) {
-            $0.matched += $1.matched
-            $0.queued += $1.queued
-            $0.dropped += $1.dropped
-        }
+        await send(message) { shard in shard.sessions { $0.user == user } }
     }
 
-    /// Waits until this is true on no loop any more, or it has taken too long.
-    private func untilWritten(_ hasUnsent: @escaping @Sendable (LoopShard) -> Bool) async {
-        let deadline = NIODeadline.now() + ShardChannels.patience
-        while NIODeadline.now() < deadline, await shards?.collect(hasUnsent).contains(true) == true {
-            try? await Task.sleep(for: .milliseconds(10))
+    /// Sends to some sessions of each loop, and waits for the kernel as a publication does.
+    private func send(
+        _ message: DirectMessage,
+        to sessions: @escaping @Sendable (LoopShard) -> [BridgeSession]
+    ) async -> DeliveryCounts {
+        let shared = SharedMessage(message.format, message.payload, event: message.event)
+        let tally = PublicationTally(waitsForKernel: message.waitsForKernel)
+        // A loop that has ended is not asked, and does not report.
+        let asked = await shards?.collect { shard in
+            shard.channels.deliver(shared, to: sessions(shard), tally)
+            return true
         }
+        tally.begins(loops: asked?.count ?? 0)
+        let (_, counts) = await tally.result()
+        return DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
     }
 
     // MARK: Channels

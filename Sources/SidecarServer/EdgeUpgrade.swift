@@ -18,8 +18,12 @@ extension EdgeHTTPHandler {
             return refuse(refusal, .badRequest, head)
         }
         guard shard.configuration.router.servesWebSocket(target: head.target) else {
-            let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path")
-            return refuse(refusal, .path, head)
+            noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
+            refuse(
+                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
+                handshake: .path
+            )
+            return
         }
         admit(.webSocket(accepted), head, resolved)
     }
@@ -48,10 +52,11 @@ extension EdgeHTTPHandler {
         }
         guard shard.state.pendingBytes.isSpent else { return true }
         shard.metrics.limited("max_total_pending_bytes", action: "refused")
+        noteRefused(.totalPendingBytes, ["action": "refused"])
         refuse(
             Refusal(
                 status: 503,
-                sentence: "The server has too much that waits for the application.",
+                sentence: "Too much is waiting for the application.",
                 reason: "connection_limit",
                 retryAfter: ServerConfiguration.retryAfter()
             ),

@@ -19,7 +19,8 @@ final class KeySetFetcher: TimerOwner {
     private let timer = TimerEntry()
     private var request: KeySetRequest?
     private var startedAt = NIODeadline.uptimeNanoseconds(0)
-    private var isDueAfter = KeySetFetcher.interval
+    private var hasFailed = false
+    private var isDueAfter: TimeAmount { hasFailed ? Self.shortestInterval : Self.interval }
 
     init(path: String, pool: BackendPool, authenticator: Authenticator, shard: LoopShard) {
         self.path = path
@@ -31,6 +32,11 @@ final class KeySetFetcher: TimerOwner {
     func start() {
         fetch()
         shard.timers.arm(timer, owner: self, at: .now() + Self.tick)
+    }
+
+    /// Other settings hold: if the keys could not be fetched under the old ones, perhaps they can now.
+    func settingsChanged() {
+        if request == nil, hasFailed { fetch() }
     }
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
@@ -81,9 +87,9 @@ final class KeySetFetcher: TimerOwner {
     private func ended(_ fault: String?) {
         request?.isCancelled = true
         request = nil
-        isDueAfter = fault == nil ? Self.interval : Self.shortestInterval
+        hasFailed = fault != nil
         if let fault {
-            shard.logger.warning("the keys of tokens could not be fetched", metadata: ["why": "\(fault)"])
+            shard.logger.warning("the key set for tokens could not be fetched", metadata: ["why": "\(fault)"])
         }
     }
 }
@@ -134,7 +140,7 @@ final class KeySetRequest: BackendExchange {
             }
         case .end:
             // A redirect may lead anywhere; whoever moves the keys says so in the settings.
-            guard status == 200 else { return end(.failure(Fault(sentence: "The answer has the status \(status)."))) }
+            guard status == 200 else { return end(.failure(Fault(sentence: "The response has status \(status)."))) }
             end(.success(Array(body.readableBytesView)))
         }
     }

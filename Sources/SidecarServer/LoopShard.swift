@@ -36,11 +36,13 @@ final class LoopShard {
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
+    private var keySetPool: BackendPool?
     private var occupancyReporter: OccupancyReporter?
     private var webSockets = 0
     private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
     private var sessionsWithoutBudget: [BridgeSession] = []
+    private var budgetChecks = 0
 
     init(
         eventLoop: any EventLoop,
@@ -61,7 +63,7 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
-        sendBuffers = SendBuffers(budget: state.sendBuffers, eventLoop: eventLoop)
+        sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
         func pool(_ origin: AppOrigin) -> BackendPool {
             BackendPool(
@@ -78,6 +80,8 @@ final class LoopShard {
             configuration.settings.webhookTarget?.origin == nil
             ? proxyPools : configuration.settings.webhookOrigins.map(pool)
     }
+
+    private var allPools: [BackendPool] { webhookPools + proxyPools + (keySetPool.map { [$0] } ?? []) }
 
     /// The connections to the address that the gate has chosen.
     func webhookPool(_ address: Int) -> BackendPool? {
@@ -122,6 +126,7 @@ final class LoopShard {
             state: state,
             isApp: false
         )
+        keySetPool = pool
         keySetFetcher = KeySetFetcher(path: url.path, pool: pool, authenticator: authenticator, shard: self)
         keySetFetcher?.start()
     }
@@ -131,6 +136,18 @@ final class LoopShard {
         guard let occupancy = state.channels.occupancy else { return }
         occupancyReporter = OccupancyReporter(occupancy, shard: self)
         occupancyReporter?.start()
+    }
+
+    /// Reads what a client of a WebSocket sends, under the settings of now.
+    func messageReader(_ deflate: NegotiatedDeflate?) -> MessageReader {
+        let settings = configuration.settings
+        let limits = MessageLimits(
+            maxMessageBytes: settings.maxMessageBytes,
+            maxFragments: settings.maxFragments,
+            maxCompressionRatio: settings.maxCompressionRatio
+        )
+        guard let deflate else { return MessageReader(limits: limits) }
+        return MessageReader(limits: limits, deflate: deflate, codecs: codecs)
     }
 
     // MARK: What lives here
@@ -188,6 +205,10 @@ final class LoopShard {
                 self.sessionsWithoutBudget = []
                 for session in waiting { session.budgetMayBeFree() }
             }
+            self.budgetChecks &+= 1
+            if self.budgetChecks % 16 == 0 {
+                for session in self.sessionsWithoutBudget { session.lookForInput() }
+            }
             if !self.sessionsWithoutBudget.isEmpty { self.scheduleBudgetCheck() }
         }
     }
@@ -229,7 +250,8 @@ final class LoopShard {
         let old = self.configuration
         self.configuration = configuration
         self.admission = admission
-        for pool in webhookPools + proxyPools { pool.configuration = configuration }
+        for pool in allPools { pool.configuration = configuration }
+        keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
         for session in sessions.values { session.settingsChanged(isOfTransport: isOfTransport) }
     }
@@ -241,7 +263,7 @@ final class LoopShard {
         let left = Array(sessions.values)
         for session in left { session.abandon() }
         for handler in Array(httpHandlers.values) { handler.drainIsOver() }
-        for pool in webhookPools + proxyPools { pool.close() }
+        for pool in allPools { pool.close() }
         return left.count
     }
 }

@@ -186,6 +186,8 @@ final class ProxyExchange: BackendExchange {
         held = nil
         status = reply.status
         if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
+        // Apps that send a body all the same (304, 204, to HEAD) may do so late, when it would pass for the next answer.
+        if reply.framing == .none { connection?.retire() }
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
         keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
         shard.scratch.clear()

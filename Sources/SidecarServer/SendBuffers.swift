@@ -1,6 +1,7 @@
 import NIOCore
 import NIOSSL
 import SidecarCore
+import Synchronization
 
 /// A connection for which bytes may wait that its client does not take.
 protocol SendBufferHolder: AnyObject {
@@ -16,22 +17,31 @@ protocol SendBufferHolder: AnyObject {
 ///
 /// Only slow clients come here: who takes what it gets holds nothing.
 final class SendBuffers {
-    /// The time after a look that could not help, since others hold too much, until the next.
-    private static let pause = TimeAmount.milliseconds(20)
-    /// The time between two looks for those whose connections all belong to other loops.
-    private static let watch = TimeAmount.milliseconds(100)
+    /// The event loops, since those who hold the most may be another's: what makes each of them look.
+    final class Loops: Sendable {
+        private let wakers = Mutex<[@Sendable () -> Void]>([])
 
+        fileprivate func add(_ wake: @escaping @Sendable () -> Void) { wakers.withLock { $0.append(wake) } }
+        fileprivate func wakeAll() { for wake in wakers.withLock({ $0 }) { wake() } }
+    }
+
+    /// The time after a look that could not help until the next.
+    private static let pause = TimeAmount.milliseconds(20)
+
+    private let loops: Loops
     private let budget: SendBudget
     private let eventLoop: any EventLoop
     private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
     /// When nobody here held more than its share though all together did.
     private var helplessAt: NIODeadline?
     private var isDue = false
-    private var isWatching = false
 
-    init(budget: SendBudget, eventLoop: any EventLoop) {
+    init(budget: SendBudget, loops: Loops, eventLoop: any EventLoop) {
         self.budget = budget
+        self.loops = loops
         self.eventLoop = eventLoop
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        loops.add { eventLoop.execute { bound.value.relieveSoon() } }
     }
 
     /// Notes that a connection holds other than it did, both in bytes.
@@ -42,7 +52,6 @@ final class SendBuffers {
             holders[ObjectIdentifier(holder)] = nil
         } else if old == 0 {
             holders[ObjectIdentifier(holder)] = holder
-            if !isWatching { watch() }
         }
         if new > old, budget.isExceeded { relieveSoon() }
     }
@@ -54,7 +63,7 @@ final class SendBuffers {
 
     /// In a turn of its own, since clients may be closed for it.
     private func relieveSoon() {
-        guard !isDue else { return }
+        guard !isDue, !holders.isEmpty else { return }
         isDue = true
         let since = helplessAt.map { NIODeadline.now() - $0 } ?? Self.pause
         if since >= Self.pause {
@@ -67,7 +76,14 @@ final class SendBuffers {
     /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
     private func relieve() {
         isDue = false
-        defer { helplessAt = budget.isExceeded ? NIODeadline.now() : nil }
+        helplessAt = nil
+        treatLargestAsSlow()
+        guard budget.isExceeded else { return }
+        helplessAt = .now()
+        loops.wakeAll()
+    }
+
+    private func treatLargestAsSlow() {
         // Some have taken more than they were seen to.
         for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
         guard budget.isExceeded else { return }
@@ -78,16 +94,6 @@ final class SendBuffers {
         for (holder, _) in largest {
             guard budget.isTight else { return }
             holder.giveUpUnsent(beyond: share)
-        }
-    }
-
-    /// Those who hold too much may get nothing more, and then only others notice.
-    private func watch() {
-        isWatching = !holders.isEmpty
-        guard isWatching else { return }
-        eventLoop.assumeIsolated().scheduleTask(in: Self.watch) {
-            if self.budget.isExceeded { self.relieveSoon() }
-            self.watch()
         }
     }
 }

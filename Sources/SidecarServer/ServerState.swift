@@ -18,6 +18,7 @@ public final class ServerState: Sendable {
     let assemblyBytes: SharedBudget
     /// Bytes queued towards clients that the kernel has not taken.
     public let sendBuffers: SendBudget
+    let sendBufferLoops = SendBuffers.Loops()
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
@@ -87,6 +88,11 @@ public final class ServerState: Sendable {
         default: nil
         }
     }
+
+    /// Whether what is owed to the app can be written to `OUTBOX_DIR`; nil without it.
+    public var outboxIsWritable: Bool? { outbox.map { !$0.isFailing } }
+    /// Bytes of messages that are not on disk yet.
+    public var outboxBytesBuffered: Int { outbox?.bytesBuffered ?? 0 }
 
     /// False when the descriptors that are left are needed for connections to the app.
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }

@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -18,6 +19,7 @@ extension BridgeSession {
                 return true
             }
             shard.metrics.limited(limit.rawValue, action: "closed")
+            noteRefused(RefusalKind(limit), ["action": "closed"])
             breached()
             shard.metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
@@ -28,23 +30,74 @@ extension BridgeSession {
     /// Stops reading until the connection has tokens again; nothing is lost, the client's own buffer fills up.
     private func pause(for excess: MessageAllowance.Excess) {
         guard machine.isRunning else { return }
-        if !isThrottled { shard.metrics.limited(excess.limit.rawValue, action: "throttled") }
+        let now = NIODeadline.now()
+        let throttle = self.throttle ?? SessionThrottle(excess.limit, at: now)
+        self.throttle = throttle
+        throttle.ends = now + .nanoseconds(excess.wait)
         isThrottled = true
-        let entry = throttle ?? TimerEntry()
-        throttle = entry
-        shard.timers.arm(entry, owner: self, at: .now() + .nanoseconds(excess.wait))
+        shard.timers.arm(throttle.entry, owner: self, at: throttle.nextLook(at: now))
     }
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        endThrottle()
-        return nil
+        guard let throttle else { return nil }
+        if now >= throttle.ends {
+            endThrottle()
+            return nil
+        }
+        lookForInput()
+        return throttle.nextLook(at: now)
     }
 
     /// Reads on.
     func endThrottle() {
-        if let throttle { shard.timers.cancel(throttle) }
+        lookForInput()
+        if let throttle { shard.timers.cancel(throttle.entry) }
         throttle = nil
         isThrottled = false
         transport?.resumeReading()
+    }
+
+    // MARK: Counting pauses
+
+    /// The client has sent more than may be taken now: only then has a pause held anything up, and counts.
+    func inputWaits() {
+        if let limit = throttle?.uncounted {
+            throttle?.uncounted = nil
+            shard.metrics.limited(limit.rawValue, action: "throttled")
+            noteRefused(RefusalKind(limit), ["action": "throttled"])
+        }
+        if isBudgetWaitUncounted {
+            isBudgetWaitUncounted = false
+            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            noteRefused(.totalPendingBytes)
+        }
+    }
+
+    /// While nothing is read, somebody has to look whether something has come.
+    func lookForInput() {
+        guard throttle?.uncounted != nil || isBudgetWaitUncounted, transport?.hasInputWaiting == true else { return }
+        inputWaits()
+    }
+}
+
+/// A pause in which nothing is read, since a rate is spent.
+final class SessionThrottle {
+    private static let firstLook = TimeAmount.milliseconds(100)
+
+    let entry = TimerEntry()
+    /// The limit, until the pause has been counted.
+    var uncounted: DryRunLimit?
+    var ends: NIODeadline
+    private let began: NIODeadline
+
+    init(_ limit: DryRunLimit, at now: NIODeadline) {
+        uncounted = limit
+        began = now
+        ends = now
+    }
+
+    /// When to look whether something waits, ever more rarely, or to read on.
+    func nextLook(at now: NIODeadline) -> NIODeadline {
+        uncounted == nil ? ends : min(ends, now + max(now - began, Self.firstLook))
     }
 }

@@ -17,6 +17,8 @@ protocol SessionTransport: AnyObject {
     func resume(_ missed: (_ room: Int) -> MissedEvents)
     /// Whether the kernel has yet to take something.
     var hasUnsent: Bool { get }
+    /// Whether the client has sent something that has not been taken.
+    var hasInputWaiting: Bool { get }
     /// Says goodbye with this code; the session has ended already.
     func close(code: UInt16, reason: String)
     /// The session takes messages again.

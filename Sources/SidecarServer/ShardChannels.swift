@@ -131,6 +131,23 @@ final class ShardChannels {
         report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
     }
 
+    /// Sends a message past all channels.
+    func deliver(_ message: SharedMessage, to sessions: [BridgeSession], _ tally: PublicationTally) {
+        var counts = PublicationTally.Counts()
+        var unwritten: [BridgeSession] = []
+        for session in sessions {
+            counts.matched += 1
+            if session.deliver(message, at: nil, nil) {
+                counts.queued += 1
+                if tally.waitsForKernel, session.hasUnsent { unwritten.append(session) }
+            } else {
+                counts.dropped += 1
+            }
+        }
+        if !unwritten.isEmpty { flushes.flush() }
+        report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
+    }
+
     /// Reports when the kernel has taken everything, or it has taken too long.
     func report(
         _ counts: PublicationTally.Counts,

@@ -31,6 +31,8 @@ final class SocketOutput {
     private var more: [ByteBuffer] = []
     private var gatheredBytes = 0
     private var channelMayHold = true
+    /// True once something has gone out since it was set to false.
+    var hasFlushed = false
     private var isQueued = false
 
     init(queue: FlushQueue) {
@@ -115,6 +117,7 @@ final class SocketOutput {
     /// Writes what was gathered.
     func flush() {
         guard var bytes = first.take() else { return }
+        hasFlushed = true
         let byteCount = gatheredBytes
         gatheredBytes = 0
         let isDirect = writesDirectly && descriptor >= 0 && !holdsInChannel
@@ -154,6 +157,12 @@ final class SocketOutput {
     func setTCPOption(_ option: CInt, _ value: CInt) {
         var value = value
         setsockopt(descriptor, CInt(IPPROTO_TCP), option, &value, socklen_t(MemoryLayout<CInt>.size))
+    }
+
+    /// Whether bytes have come that nobody has read.
+    var hasInput: Bool {
+        var byte: UInt8 = 0
+        return descriptor >= 0 && recv(descriptor, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT)) > 0
     }
 
     /// Bytes that the kernel has not taken.

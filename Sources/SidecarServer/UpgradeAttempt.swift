@@ -77,10 +77,24 @@ final class UpgradeAttempt: SessionTransport {
         handler?.becomeWebSocket(session, answer: answer, deflate: accepted.deflate, isAccepted: false)
     }
 
-    func clientGone() {
+    /// - Parameter leftover: What it sent behind its handshake.
+    func clientGone(leaving leftover: ByteBuffer) {
         handler = nil
+        countDropped(in: leftover)
         shard.metrics.count(.clientGone)
         session.transportEnded(code: 1006, reason: "", initiator: .network)
+    }
+
+    /// Messages that came with the handshake are of no use to anybody any more.
+    private func countDropped(in leftover: ByteBuffer) {
+        guard leftover.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
+        var bytes = leftover
+        var reader = shard.messageReader(accepted.deflate)
+        var count = 0
+        while let event = try? reader.next(from: &bytes) {
+            if case .message = event { count += 1 }
+        }
+        shard.metrics.messagesDropped(count, reason: "client_gone")
     }
 
     /// The client has waited as long as it may before the app is asked.
@@ -138,6 +152,7 @@ final class UpgradeAttempt: SessionTransport {
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
     var hasUnsent: Bool { false }
+    var hasInputWaiting: Bool { false }
     func resume(_ missed: (_ room: Int) -> MissedEvents) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
@@ -168,7 +183,7 @@ extension Refusal {
                 retryAfter: 1
             )
         case .connectionLost, .status, .badReply:
-            self.init(status: 502, sentence: "The application gave no valid answer.", reason: "app_bad_reply")
+            self.init(status: 502, sentence: "The application's response is invalid.", reason: "app_bad_reply")
         }
     }
 }

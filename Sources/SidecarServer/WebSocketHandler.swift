@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 import WebSocketProtocol
@@ -64,21 +65,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         self.shard = shard
         self.isEncrypted = isEncrypted
         output = SocketOutput(queue: shard.flushes)
-        let settings = shard.configuration.settings
-        let limits = MessageLimits(
-            maxMessageBytes: settings.maxMessageBytes,
-            maxFragments: settings.maxFragments,
-            maxCompressionRatio: settings.maxCompressionRatio
-        )
-        if let deflate {
-            reader = MessageReader(limits: limits, deflate: deflate, codecs: shard.codecs)
-            compressor = MessageCompressor(
-                deflate: deflate,
+        reader = shard.messageReader(deflate)
+        compressor = deflate.map {
+            MessageCompressor(
+                deflate: $0,
                 codecs: shard.codecs,
-                minimumBytes: settings.compressionMinBytes
+                minimumBytes: shard.configuration.settings.compressionMinBytes
             )
-        } else {
-            reader = MessageReader(limits: limits)
         }
     }
 
@@ -196,7 +189,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
         do {
             while phase == .open || phase == .awaitingClose {
-                if phase == .open, mustPauseReading { break }
+                if phase == .open, mustPauseReading {
+                    if bytes.readableBytes > 0 { session.inputWaits() }
+                    break
+                }
                 guard let event = try reader.next(from: &bytes) else { break }
                 if case .message = event {
                     sawMessage = true
@@ -250,9 +246,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
+            session.noteRefused(.totalPendingBytes, ["action": "closed"])
             session.close(
                 code: CloseCode.tryAgainLater.rawValue,
-                reason: "too many messages are half received",
+                reason: "too many messages are partly received",
                 for: .assemblyBudget
             )
             return
@@ -285,6 +282,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         FrameEncoder.write(.pong, payload: payload, into: &frame)
         write(frame)
     }
+
+    var hasInputWaiting: Bool { input != nil || phase == .open && output.hasInput }
 
     func resumeReading() {
         if phase == .leftover { return takeLeftover() }
@@ -357,6 +356,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         }
         assemblyDeadline = nil
         shard.metrics.limited("message_assembly_timeout", action: "closed")
+        session.noteRefused(.assemblyTimeout)
         session.close(
             code: CloseCode.policyViolation.rawValue,
             reason: "the message took too long",

@@ -15,6 +15,7 @@ extension WebSocketHandler {
         while phase == .leftover {
             if session.mustPauseLeftover, bytes.readableBytes > 0 {
                 input = bytes
+                session.inputWaits()
                 accountLeftover(bytes.readableBytes)
                 return
             }

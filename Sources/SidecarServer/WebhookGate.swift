@@ -14,11 +14,19 @@ protocol WebhookCaller: AnyObject {
 final class WebhookTicket: @unchecked Sendable {
     let lane: PermitLane
     let eventLoop: any EventLoop
+    /// Addresses that have just refused it.
+    fileprivate let refusedBy: Set<Int>
     /// Nil once it has given up, or its turn has come. Only its own loop touches the caller.
     fileprivate var caller: (any WebhookCaller)?
 
-    fileprivate init(lane: PermitLane, eventLoop: any EventLoop, caller: any WebhookCaller) {
+    fileprivate init(
+        lane: PermitLane,
+        eventLoop: any EventLoop,
+        refusedBy: Set<Int>,
+        caller: any WebhookCaller
+    ) {
         self.lane = lane
+        self.refusedBy = refusedBy
         self.eventLoop = eventLoop
         self.caller = caller
     }
@@ -63,7 +71,8 @@ final class WebhookGate: Sendable {
                     addresses: addresses.count,
                     capacity: capacity,
                     maxWaitingHandshakes: Self.maxWaitingHandshakes,
-                    isAlive: { $0.caller != nil }
+                    isAlive: { $0.caller != nil },
+                    refusedBy: { $0.refusedBy }
                 )
             )
         )
@@ -107,7 +116,7 @@ final class WebhookGate: Sendable {
     ) -> Answer {
         var ticket: WebhookTicket?
         func makeTicket() -> WebhookTicket {
-            let made = WebhookTicket(lane: lane, eventLoop: eventLoop, caller: caller)
+            let made = WebhookTicket(lane: lane, eventLoop: eventLoop, refusedBy: refused, caller: caller)
             ticket = made
             return made
         }

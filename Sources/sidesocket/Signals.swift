@@ -82,24 +82,29 @@ struct SettingsReloader: Service, CustomStringConvertible {
     var description: String { "SettingsReloader" }
 
     func run() async {
+        // One at a time, or an older reading of the files could win. Whoever asks while one is under way gets another.
+        let (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         await withTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
                 for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-                    await reload()
+                    requested.yield()
                 }
             }
-            if !files.isEmpty { tasks.addTask { await cancelWhenGracefulShutdown { await watch() } } }
+            if !files.isEmpty {
+                tasks.addTask { await cancelWhenGracefulShutdown { await watch { requested.yield() } } }
+            }
+            for await _ in requests.cancelOnGracefulShutdown() { await reload() }
         }
     }
 
-    private func watch() async {
+    private func watch(_ changed: () -> Void) async {
         var seen = FileStamp.of(files)
         while (try? await Task.sleep(for: Self.watchInterval)) != nil {
             let now = FileStamp.of(files)
             if now == seen { continue }
             seen = now
             logger.notice("a TLS file has changed")
-            await reload()
+            changed()
         }
     }
 

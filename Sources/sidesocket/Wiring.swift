@@ -16,6 +16,11 @@ func complain(_ text: String) {
     line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
+/// Says what of the settings is probably not meant.
+func warn(of settings: Settings, _ logger: Logger) {
+    for warning in settings.warnings { logger.warning("a setting may be missing", metadata: ["why": "\(warning)"]) }
+}
+
 /// Says how sockets are kept alive, and what of it does not fit together.
 func logPlan(_ plan: HeartbeatPlan, to logger: Logger) {
     logger.notice("heartbeat", metadata: ["plan": "\(plan.explanation.joined(separator: " "))"])
@@ -89,6 +94,7 @@ extension Readiness {
             apps: state.appAddresses.map {
                 App(address: $0.name, breaker: $0.breaker.word, isDown: $0.isDown, inFlight: $0.inFlight)
             },
+            outboxWritable: state.outboxIsWritable,
             connections: state.sockets,
             maxConnections: state.maxConnections,
             inFlight: state.inFlight,
@@ -124,6 +130,8 @@ enum Gauges {
                 return addresses.indices.contains(index) ? Double(addresses[index].breaker.rawValue) : 0
             }
         }
+        registry.gauge("sidesocket_outbox_failing", labels: []) { state.outboxIsWritable == false ? 1 : 0 }
+        registry.gauge("sidesocket_outbox_buffered_bytes", labels: []) { Double(state.outboxBytesBuffered) }
         registry.gauge("sidesocket_channels", labels: []) { Double(state.channelCount) }
         registry.gauge("sidesocket_subscriptions", labels: []) { Double(state.subscriptions) }
         registry.gauge("sidesocket_history_bytes", labels: []) { Double(state.historyBytes) }

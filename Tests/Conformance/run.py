@@ -45,6 +45,7 @@ SETTINGS = {
     "CONNECT_RATE_PER_IP": "off",
     "MAX_CONNECTIONS_PER_IP": "off",
     "MESSAGE_RATE": "off",
+    "CONTROL_RATE": "off",
     "MAX_COMPRESSION_RATIO": "off",
     # Groups 12 and 13 want the messages back compressed: kosoku 0.1.0 fails by itself on a text that comes plain.
     "COMPRESSION_MIN_BYTES": "0",

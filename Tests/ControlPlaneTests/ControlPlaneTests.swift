@@ -88,8 +88,8 @@ struct ControlPlaneTests {
             #expect(
                 answer.hasSuffix(
                     """
-                    {"status":"ready","app":{"reachable":null},"apps":[],"capacity":{"connections":1,"maxConnections":2,\
-                    "inFlight":3,"maxInFlight":4,"pendingBytes":5,"maxPendingBytes":6}}
+                    {"status":"ready","app":{"reachable":null},"apps":[],"outbox":{"writable":null},\
+                    "capacity":{"connections":1,"maxConnections":2,"inFlight":3,"maxInFlight":4,"pendingBytes":5,"maxPendingBytes":6}}
 
                     """
                 )
@@ -191,7 +191,7 @@ struct ControlPlaneTests {
 
     @Test("A connection that is idle, or slow with its request, is closed after its time")
     func slow() async throws {
-        try await self.with(exchangeLimit: .milliseconds(50)) { client in
+        try await self.with(exchangeLimit: .milliseconds(300)) { client in
             #expect(try await client.exchange([]) == "")
             #expect(try await client.exchange(Array("GET /metrics HTTP/1.1\r\nHost:".utf8)) == "")
             let unfinished = try await client.exchange(

@@ -1,6 +1,7 @@
 """An app that answers nonsense: each is a final failure, nothing crashes, nobody else notices."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -339,6 +340,38 @@ def test_a_head_reply_with_a_body_does_not_shift_the_next_answer(shared_other):
         with process.client() as client:
             assert client.ask("HEAD", "/head").status == 200
             assert client.ask(target=f"/{i}").text == f"/{i}"
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: 42\r\n"], ids=["silent", "announced"])
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", "304 Not Modified"), ("GET", "204 No Content"), ("HEAD", "200 OK")]
+)
+def test_a_body_that_comes_late_where_none_may_be_answers_nobody(shared_other, method, status, length):
+    app, process = shared_other
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    sent = threading.Event()
+
+    def late(request):
+        def go():
+            try:
+                request.connection.sock.sendall(evil)
+            except OSError:
+                pass  # it has closed
+            sent.set()
+
+        threading.Timer(0.03, go).start()
+        return Reply(raw=f"HTTP/1.1 {status}\r\n{length}\r\n".encode())
+
+    app.on(late, path="/late")
+    app.on(lambda r: Reply(200, r.target), path="/next")
+    with process.client() as client:
+        assert client.ask(method, "/late").status == int(status[:3])
+        for _ in range(500):
+            assert client.ask(target="/next").text == "/next"
+            if sent.is_set():
+                break
+            time.sleep(0.002)
+        assert client.ask(target="/next").text == "/next"
 
 
 def test_a_204_with_a_body_does_not_shift_the_next_answer(shared_other):

@@ -1,6 +1,7 @@
 """JWT_JWKS_URL: keys that are fetched, rotate, and stay while their endpoint misbehaves."""
 
 import json
+import signal
 import time
 from contextlib import ExitStack
 
@@ -130,6 +131,20 @@ def test_before_the_first_success_handshakes_are_answered_503_at_once(app, make_
     check_unavailable(edge)
     assert time.monotonic() - started < 3
     assert app.events() == []
+
+
+def test_a_reload_with_the_right_authority_brings_the_keys_at_once(app, make_app, sidesocket, certificate, tmp_path):
+    ca, pair = certificate
+    endpoint = make_app(tls=pair)
+    serve(endpoint, jwk(A, "a", use="sig", alg="RS256"))
+    path = tmp_path / "settings.json"
+    path.write_text("{}")
+    edge = sidesocket(app, CONFIG=path, **settings(endpoint))
+    eventually(lambda: "key set for tokens could not be fetched" in edge.output, lambda: edge.output)
+    check_unavailable(edge)
+    path.write_text(json.dumps({"app_ca_file": ca}))
+    edge.process.send_signal(signal.SIGHUP)
+    become(edge, 101, lambda: of(A, "a"))
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

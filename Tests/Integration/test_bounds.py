@@ -49,7 +49,7 @@ LOADED = {
 
 def test_every_bound_in_the_documentation_is_loaded_by_a_test():
     text = (ROOT / "docs/how-it-works.md").read_text()
-    section = text.split("## What it holds, and how much of it\n", 1)[1].split("\n## ", 1)[0]
+    section = text.split("## Memory bounds\n", 1)[1].split("\n## ", 1)[0]
     bounds = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
     named = {name for bound in bounds for name in re.findall(r"`([A-Z_]+)`", bound)} - {"OUTBOX_DIR"}
     assert named == set(LOADED)

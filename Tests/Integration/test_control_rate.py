@@ -44,8 +44,8 @@ def test_above_the_rate_pings_are_answered_at_the_rate_and_none_is_lost(app, sid
     assert edge.metric("connections") == 2
 
 
-def test_by_default_two_hundred_pass_at_once_and_fifty_a_second_after_that(app, edge):
-    guest = enter(edge)
+def test_by_default_two_hundred_pass_at_once_and_fifty_a_second_after_that(app, sidesocket):
+    guest = enter(sidesocket(app, CONTROL_RATE=None))
     guest.send(b"".join(frame(PING, b"%d" % n) for n in range(1000)))
     assert pongs(guest, 200) == list(range(200))
     began = time.monotonic()
@@ -96,7 +96,7 @@ def test_answers_to_our_own_pings_cost_nothing(app, sidesocket):
 
 def test_a_flood_fills_the_socket_of_who_sends_it_and_delays_nobody(app, sidesocket):
     """Four sockets that send pings as fast as they can: the goal is twice the p99 of an idle server."""
-    edge = sidesocket(app, **UNLIMITED)
+    edge = sidesocket(app, **UNLIMITED, CONTROL_RATE=None)
     app.echo()
     other = enter(edge)
 
@@ -166,7 +166,7 @@ def test_a_dry_run_counts_and_delays_nothing(app, sidesocket):
 def test_off_is_off_and_a_reload_changes_it_for_sockets_that_are_open(app, sidesocket, tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("control_rate: 1/1h\n")
-    edge = sidesocket(app, **UNLIMITED, CONFIG=str(file))
+    edge = sidesocket(app, **UNLIMITED, CONFIG=str(file), CONTROL_RATE=None)
     guest = enter(edge)
 
     def change(rate):

@@ -83,6 +83,11 @@ def check_closed(app, connection, messages):
     assert close.header("ce-id") == f"{connection}-{messages + 2}"
 
 
+def outbox_state(edge):
+    """What the metric and /readyz say of the disk."""
+    return edge.metric("outbox_failing"), json.loads(edge.readyz()[1])["outbox"]["writable"]
+
+
 def errors(edge):
     return [e for e in edge.logs if e["level"] in ("error", "critical")]
 
@@ -357,6 +362,9 @@ def test_what_a_drain_could_not_deliver_comes_with_the_next_start(app, start):
         socket.barrier()
     edge.terminate()
     edge.wait_exit(20)
+    # It is not lost, and nobody has to get up for it.
+    assert not [e for e in errors(edge) if "not delivered" in e["message"]]
+    assert [e for e in edge.logs if e["message"] == "undelivered events are kept for the next start"]
     app.listen()
     start()
     app.wait_events(5, "close", BREAKER)
@@ -596,7 +604,9 @@ def test_a_full_disk_harms_no_client(app, start, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", functools.partial(subprocess.Popen, restore_signals=False))
     app.echo()
     edge = start()
-    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    unlimited = resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE)
+    assert outbox_state(edge) == (0, True)
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (1 << 16, unlimited[1]))
     socket = edge.websocket()
     text = "x" * 8000
     started = time.monotonic()
@@ -611,6 +621,11 @@ def test_a_full_disk_harms_no_client(app, start, monkeypatch):
         assert socket.message() == text
     assert edge.process.poll() is None, edge.output
     assert errors(edge), "not a word about it"
+    # The connection is owed its end, so that something waits for room.
+    eventually(lambda: outbox_state(edge) == (1, False), lambda: outbox_state(edge))
+    assert edge.readyz()[0] == 200
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    eventually(lambda: outbox_state(edge) == (0, True), lambda: outbox_state(edge))
     socket.close()
 
 

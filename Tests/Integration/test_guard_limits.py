@@ -201,6 +201,35 @@ def test_the_burst_passes_at_once(app, sidesocket):
     assert len(app.events("message")) <= 31
 
 
+def test_a_pause_counts_only_when_something_waits_for_it(app, sidesocket):
+    edge = sidesocket(app, MESSAGE_RATE="1/1s,burst=1")
+
+    def throttled():
+        return edge.metric("limited_total", limit="message_rate", action="throttled")
+
+    guest = enter(edge)
+    guest.text("alone")
+    app.wait_events(1, "message")
+    time.sleep(1.2)
+    assert throttled() == 0
+    guest.text("alone")
+    app.wait_events(2, "message")
+    guest.close()
+    app.wait_events(1, "close")
+    assert throttled() <= 1  # the close frame has waited
+    before = throttled()
+    # Whether it comes with the one before, or later.
+    guest = enter(edge)
+    guest.send(frame(TEXT, "one") + frame(TEXT, "two"))
+    eventually(lambda: throttled() == before + 1, "two came at once")
+    app.wait_events(4, "message")
+    time.sleep(1.1)
+    guest.text("three")
+    app.wait_events(5, "message")
+    guest.text("four")
+    eventually(lambda: throttled() == before + 2, "the next came too soon")
+
+
 def test_a_throttled_client_fills_its_own_socket_and_not_our_memory(app, sidesocket):
     edge = sidesocket(app, MESSAGE_RATE="1/1h,burst=2")
     guest, other = enter(edge), enter(edge)

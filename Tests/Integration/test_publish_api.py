@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
@@ -218,6 +219,19 @@ def test_a_key_whose_publication_failed_may_be_used_again(app, edge, api):
     path = f"/v1/connections/{name}/messages"
     post(api, path, "x", Idempotency_Key="same")
     assert socket.message() == "x"
+
+
+def test_who_waits_for_a_message_that_is_written_at_once_is_told_at_once(app, edge, api):
+    socket, name = member(app, edge, user="u")
+    took = []
+    with Client(edge.control_port) as client:
+        for path in ["/v1/users/u/messages", f"/v1/connections/{name}/messages"] * 15:
+            started = time.monotonic()
+            answer = client.ask("POST", f"{path}?wait=written", TEXT, b"x", host="localhost")
+            took.append(time.monotonic() - started)
+            assert answer.status == 200 and json.loads(answer.text)["queued"] == 1
+            assert socket.message() == "x"
+    assert sorted(took)[len(took) // 2] < 0.008, took
 
 
 def test_messages_past_channels_can_be_waited_for_too(app, sidesocket):

@@ -9,7 +9,7 @@ from support.api import API
 from support.app import Reply, gate
 from support.net import eventually
 from support.raw import encode
-from support.ws import CLOSE, PING, TEXT, close_payload, frame
+from support.ws import CLOSE, PING, TEXT, close_payload, frame, handshake_headers
 
 CLIENTS = 40
 
@@ -104,3 +104,18 @@ def test_a_kick_closes_although_its_close_event_fails_at_once(make_app, sidesock
     for socket in sockets:
         socket.expect_close()
     nobody_is_left(edge)
+
+
+def test_messages_behind_a_handshake_whose_client_goes_are_counted(app, edge):
+    held = gate()
+    app.on(Reply(204, gate=held), event="open")
+    client = edge.client()
+    client.send(encode("GET", "/ws", handshake_headers(), host=client.host))
+    app.wait_events(1, "open")
+    client.send(frame(TEXT, "one") + frame(PING) + frame(TEXT, "tw", fin=False) + frame(0, "o") + frame(TEXT, "half")[:5])
+    client.sock.close()
+    edge.wait_metric("handshakes_total", 1, result="client_gone")
+    assert edge.metric("messages_dropped_total", reason="client_gone") == 2
+    held.set()
+    app.wait_events(1, "close")
+    assert app.events("message") == []

@@ -29,6 +29,7 @@ public struct CallDispatcher<Ticket> {
     }
 
     private var permits: FairPermits<Ticket>
+    private let refusedBy: (Ticket) -> Set<Int>
     private var turn = 0
 
     /// All addresses, in the order in which they were configured.
@@ -40,12 +41,15 @@ public struct CallDispatcher<Ticket> {
     ///   - capacity: Calls at once to all of them.
     ///   - maxWaitingHandshakes: Handshakes that may wait.
     ///   - isAlive: False for a ticket whose holder has given up.
+    ///   - refusedBy: The addresses that have just refused the holder of a ticket.
     public init(
         addresses count: Int,
         capacity: Int,
         maxWaitingHandshakes: Int = .max,
-        isAlive: @escaping (Ticket) -> Bool = { _ in true }
+        isAlive: @escaping (Ticket) -> Bool = { _ in true },
+        refusedBy: @escaping (Ticket) -> Set<Int> = { _ in [] }
     ) {
+        self.refusedBy = refusedBy
         permits = FairPermits(capacity: capacity, maxWaitingHandshakes: maxWaitingHandshakes, isAlive: isAlive)
         addresses = Array(
             repeating: Address(breaker: CircuitBreaker(capacity: min(max(capacity, 1), 64))),
@@ -120,7 +124,9 @@ public struct CallDispatcher<Ticket> {
 
     /// Takes the next ticket that may go, and the address that it may call.
     public mutating func next(at now: NIODeadline) -> (ticket: Ticket, address: Int)? {
-        guard permits.queueDepth > 0, let address = choose(at: now), let ticket = permits.next() else { return nil }
+        guard permits.queueDepth > 0, let any = choose(at: now), let ticket = permits.next() else { return nil }
+        let refused = addresses.count > 1 ? refusedBy(ticket) : []
+        let address = refused.contains(any) ? choose(at: now, otherThan: refused) ?? any : any
         return (ticket, begin(address, at: now))
     }
 

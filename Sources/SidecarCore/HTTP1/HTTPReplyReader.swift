@@ -167,8 +167,8 @@ public struct HTTPReplyReader: Sendable {
         let said = try fields.bodyFraming(in: buffer.readableBytesUInt8Span, minorVersion: line.minorVersion)
         let framing = bodyFraming(line.status, said)
         var keepAlive = fields.keepAlive(minorVersion: line.minorVersion) && framing != .untilClose
-        // A 204 that announces a body may be followed by one, which would pass for the next reply.
-        if line.status == 204, let said, said != .length(0) { keepAlive = false }
+        // A reply without a body that announces one may be followed by it, and it would pass for the next reply.
+        if line.status >= 200, framing == .none, let said, said != .length(0) { keepAlive = false }
         let replyHead = HTTPReplyHead(
             status: line.status,
             minorVersion: line.minorVersion,

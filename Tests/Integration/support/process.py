@@ -77,6 +77,7 @@ class Sidesocket:
                 "CONNECT_RATE_PER_IP": "off",
                 "MAX_CONNECTIONS_PER_IP": "off",
                 "MESSAGE_RATE": "off",
+                "CONTROL_RATE": "off",
             }
             # None leaves a variable out.
             chosen = {k: v for k, v in {**defaults, **settings}.items() if v is not None}

@@ -169,6 +169,25 @@ struct CallDispatcherTests {
         )
     }
 
+    @Test("Whoever waits for a permit does not get the address that has just refused it, unless there is no other")
+    func refusedBeforeWaiting() {
+        var dispatcher = CallDispatcher<Int>(addresses: 2, capacity: 1, refusedBy: { $0 < 2 ? [$0] : [0, 1] })
+        for (ticket, address) in [(0, 1), (1, 0), (0, 1), (0, 1), (1, 0)] {
+            let first = dispatcher.acquire(.events, at: at(0), orWaitWith: 9)
+            guard case .granted(let held) = first else { return #expect(first == .granted(address: 0)) }
+            #expect(dispatcher.acquire(.events, at: at(0), otherThan: [ticket], orWaitWith: ticket) == .queued)
+            _ = dispatcher.ended(.events, address: held, .success, at: at(0))
+            let next = dispatcher.next(at: at(0))
+            #expect(next?.ticket == ticket && next?.address == address)
+            _ = dispatcher.ended(.events, address: address, .success, at: at(0))
+        }
+        _ = dispatcher.acquire(.events, at: at(0), orWaitWith: 9)
+        _ = dispatcher.acquire(.events, at: at(0), orWaitWith: 2)
+        let busy = dispatcher.addresses.firstIndex { $0.inFlight == 1 } ?? 0
+        _ = dispatcher.ended(.events, address: busy, .success, at: at(0))
+        #expect(dispatcher.next(at: at(0))?.ticket == 2)
+    }
+
     @Test("An address that fails or is down is left out; with none left events wait and handshakes are turned away")
     func unavailable() {
         var dispatcher = CallDispatcher<Int>(addresses: 2, capacity: 10)

@@ -40,7 +40,16 @@ struct HTTPReplyReaderTests {
             ),
             (
                 "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
-                ["final 304 [Not Modified] 1.1 none keep", "  Content-Length: 1000", "end"]
+                ["final 304 [Not Modified] 1.1 none close", "  Content-Length: 1000", "end"]
+            ),
+            ("HTTP/1.1 304 Not Modified\r\n\r\n", ["final 304 [Not Modified] 1.1 none keep", "end"]),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
+                ["final 304 [Not Modified] 1.1 none keep", "  Content-Length: 0", "end"]
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+                ["final 304 [Not Modified] 1.1 none close", "  Transfer-Encoding: chunked", "end"]
             ),
             (
                 "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",
@@ -84,7 +93,7 @@ struct HTTPReplyReaderTests {
         let long = httpBytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         #expect(
             replyTranscript(long, to: .head).lines
-                == ["final 200 [OK] 1.1 none keep", "  Content-Length: 9", "end"]
+                == ["final 200 [OK] 1.1 none close", "  Content-Length: 9", "end"]
         )
         let chunked = httpBytes("HTTP/1.1 404 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         #expect(replyTranscript(chunked, to: .head).error == nil)

@@ -62,25 +62,3 @@ struct RefusalNoticeTests {
         #expect(RefusalKind(limit).variable.lowercased() == limit.rawValue)
     }
 }
-
-@Suite("Warnings about settings")
-struct SettingsWarningsTests {
-    private func warnings(_ variables: [String: String]) throws -> [String] {
-        var raw = RawSettings()
-        raw.add(environment: variables.merging(["SIDESOCKET_APP_URL": "http://app:3000"]) { $1 })
-        return try Settings.parse(raw).get().warnings
-    }
-
-    @Test("A proxy in front that nobody trusts is warned of", arguments: ["nginx", "mobile,caddy", "aws-alb,aws-nlb"])
-    func namelessProxy(chain: String) throws {
-        let warning = try #require(try warnings(["SIDESOCKET_LB": chain]).first)
-        #expect(warning.contains("SIDESOCKET_TRUSTED_PROXIES") && warning.contains("SIDESOCKET_LB"))
-        #expect(try warnings(["SIDESOCKET_LB": chain, "SIDESOCKET_TRUSTED_PROXIES": "loopback"]) == [])
-    }
-
-    @Test("Nothing is warned of without a proxy that hides its clients", arguments: ["none", "aws-nlb", "mobile"])
-    func noProxy(chain: String) throws {
-        #expect(try warnings(["SIDESOCKET_LB": chain]) == [])
-        #expect(try warnings([:]) == [])
-    }
-}

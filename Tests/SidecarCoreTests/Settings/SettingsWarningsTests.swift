@@ -28,11 +28,16 @@ struct SettingsWarningsTests {
         #expect(try warnings(["WEBHOOK_URL": "http://hooks.example/events"]) == [])
     }
 
-    @Test("A proxy in front that may not name the client: all clients count as one")
-    func namelessProxy() throws {
-        let warnings = try warnings(["LB": "cloudflare,nginx"])
-        #expect(warnings.count == 1 && warnings.allSatisfy { $0.contains("SIDESOCKET_TRUSTED_PROXIES") })
-        #expect(try self.warnings(["LB": "nginx", "TRUSTED_PROXIES": "private"]) == [])
-        #expect(try self.warnings(["LB": "aws-nlb"]) == [])
+    @Test("A proxy in front that nobody trusts is warned of", arguments: ["nginx", "mobile,caddy", "aws-alb,aws-nlb"])
+    func namelessProxy(chain: String) throws {
+        let warning = try #require(try warnings(["LB": chain]).first)
+        #expect(warning.contains("SIDESOCKET_TRUSTED_PROXIES") && warning.contains("SIDESOCKET_LB"))
+        #expect(try warnings(["LB": chain, "TRUSTED_PROXIES": "loopback"]) == [])
+    }
+
+    @Test("Nothing is warned of without a proxy that hides its clients", arguments: ["none", "aws-nlb", "mobile"])
+    func noProxy(chain: String) throws {
+        #expect(try warnings(["LB": chain]) == [])
+        #expect(try warnings([:]) == [])
     }
 }

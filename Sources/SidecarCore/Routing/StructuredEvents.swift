@@ -36,9 +36,9 @@ public enum StructuredEvents {
         guard types.contains(where: namesJSONEvents) else { return .stream }
         let codings = head.headers.values(of: "content-encoding").map { $0.lowercased() }
         guard codings.allSatisfy({ $0.isEmpty || $0 == "identity" }) else {
-            return .refuse(unreadable("An event in JSON may not be compressed here."))
+            return .refuse(unreadable("A JSON event must not be compressed."))
         }
-        guard types.allSatisfy(isUTF8) else { return .refuse(unreadable("An event in JSON is UTF-8.")) }
+        guard types.allSatisfy(isUTF8) else { return .refuse(unreadable("A JSON event must be UTF-8.")) }
         if case .length(let length) = head.framing, length > maxBytes { return .refuse(.eventTooLarge) }
         return .inspect
     }

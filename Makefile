@@ -15,7 +15,7 @@ need-swift:
 	@command -v swift >/dev/null 2>&1 || { \
 	  echo "Swift 6.2 or later is needed: https://www.swift.org/install/" >&2; exit 1; }
 
-setup: ## install the Debian packages that building and running need
+setup: ## install the Debian packages needed to build and run
 	@scripts/setup.sh run
 
 run: setup need-swift ## build, start an example app behind Sidesocket, print the page's address
@@ -25,7 +25,7 @@ run: setup need-swift ## build, start an example app behind Sidesocket, print th
 build: setup need-swift ## debug build
 	swift build
 
-test: need-swift ## all tests: units, fuzz seeds, and the real binary
+test: need-swift ## all tests: unit tests, fuzz seeds, integration tests
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory .venv/.installed
 	swift build
@@ -46,10 +46,10 @@ conformance: need-swift ## RFC 6455 conformance; BINARY=… tests another build
 	$(if $(BINARY),,swift build --product sidesocket)
 	SIDESOCKET_BINARY="$(abspath $(or $(BINARY),$(DEBUG)))" $(PYTHON) Tests/Conformance/run.py $(ARGS)
 
-bench: release ## CPU per bridged message, beside nchan where it is installed
+bench: release ## CPU per bridged message, compared with nchan if it is installed
 	python3 Benchmarks/bridge/run.py --binary $(RELEASE) $(ARGS)
 
-instructions: need-swift ## instructions per message, held against the budget
+instructions: need-swift ## instructions per message, checked against the budget
 	@scripts/setup.sh instructions
 	swift build -c release --static-swift-stdlib --product instruction-probe
 	python3 Benchmarks/instructions/run.py --probe .build/release/instruction-probe $(ARGS)
@@ -57,7 +57,7 @@ instructions: need-swift ## instructions per message, held against the budget
 format: need-swift ## format the Swift code
 	swift format --in-place $(FORMAT)
 
-lint: need-swift ## formatting, and the rules between the targets
+lint: need-swift ## formatting, and dependencies between targets
 	swift format lint --strict $(FORMAT)
 	scripts/check-layers.sh --self-test
 	scripts/check-layers.sh
@@ -71,5 +71,5 @@ size: release ## size of the stripped static release binary
 package: $(if $(BINARY),,release) ## build a .deb in .build/packages from the release build; BINARY=… takes another
 	@packaging/build-deb.sh $(or $(BINARY),$(RELEASE)) .build/packages
 
-clean: ## remove what was built
+clean: ## remove build output
 	rm -rf .build .venv

@@ -1,4 +1,4 @@
-// A WebSocket that connects again. Plain JavaScript for browsers, without dependencies: copy it.
+// A WebSocket that reconnects. Plain JavaScript for browsers, without dependencies: copy it.
 //
 //   const socket = new ReconnectingWebSocket('wss://shop.example/ws')
 //   socket.onopen = event => …             each time it opens: say again what the app must know
@@ -77,7 +77,7 @@ class ReconnectingWebSocket {
     this.#end()
   }
 
-  /** Gives up a connection that seems dead, without waiting for the other side; goes on as after 1006. */
+  /** Abandons a connection that seems dead, without waiting for the other side; reconnects as after 1006. */
   drop() {
     const { socket } = this
     if (!socket) return

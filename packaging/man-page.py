@@ -39,9 +39,9 @@ Anything else, such as an address that is in use.
 .SH FILES
 .TP
 .I /etc/sidesocket/sidesocket.env
-The settings of the systemd service, one
+Settings of the systemd service, one
 .IR NAME = value
-a line.
+per line.
 .TP
 .I /var/lib/sidesocket
 The state of the systemd service, for

@@ -54,7 +54,7 @@ enum APIPath {
 
     static func limit(_ text: Substring?, as name: String = "limit") throws -> Int {
         let limit = text.map { Int($0) ?? 0 } ?? 100
-        guard (1...1000).contains(limit) else { throw APIFault.badRequest("\(name) is a number from 1 to 1000.") }
+        guard (1...1000).contains(limit) else { throw APIFault.badRequest("\(name) must be a number from 1 to 1000.") }
         return limit
     }
 
@@ -99,7 +99,7 @@ final class PublishRate: Sendable {
         guard case .limited(let wait) = tat.withLock({ limit.take(1, tat: &$0, now: now) }) else { return }
         throw APIFault(
             status: .tooManyRequests,
-            detail: "It is published too fast.",
+            detail: "Publications exceed PUBLISH_RATE.",
             outcome: .refused,
             retryAfter: Int(wait / 1_000_000_000) + 1
         )

@@ -76,7 +76,7 @@ final class APIAudit: Sendable {
                     who: "api \(peer)",
                     target: "",
                     outcome: .refused,
-                    detail: "\(count) more calls that came to nothing"
+                    detail: "\(count) more failed calls"
                 )
             )
         }

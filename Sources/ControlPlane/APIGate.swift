@@ -58,7 +58,7 @@ struct APIGate: RouterMiddleware {
                     "the token is missing or wrong",
                     Problem.response(
                         .unauthorized,
-                        detail: "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN.",
+                        detail: "The API requires the bearer token in SIDESOCKET_CONTROL_TOKEN.",
                         headers: [.wwwAuthenticate: "Bearer realm=\"sidesocket\""]
                     )
                 )

@@ -116,11 +116,11 @@ struct ChannelsAPI: Sendable {
 
     private func publishAll(_ request: Request, _ context: ControlContext) async throws -> Response {
         let options = try PublishOptions(request)
-        guard options.event == nil else { throw APIFault.badRequest("The entries of a list name their events.") }
+        guard options.event == nil else { throw APIFault.badRequest("In a list, each entry names its event.") }
         // Escapes make base64 and text longer, but never six times as long.
         let body = try await APIPath.body(of: request, context, upTo: 6 * self.maxMessageBytes + (1 << 20))
         guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
-            throw APIFault.badRequest("The body is a JSON list of 1 to \(Self.maxPublications) publications.")
+            throw APIFault.badRequest("The body must be a JSON list of 1 to \(Self.maxPublications) publications.")
         }
         return try await self.once(options.key, "list") {
             // All of them together wait as long as one, or a list for slow clients would take hours.
@@ -162,7 +162,7 @@ struct ChannelsAPI: Sendable {
         } catch let fault as APIFault {
             return "{\"status\":\(fault.status.code),\"detail\":\"\(fault.detail)\"}"
         } catch {
-            return "{\"status\":500,\"detail\":\"It failed on our side.\"}"
+            return "{\"status\":500,\"detail\":\"It failed because of an internal error.\"}"
         }
     }
 
@@ -179,7 +179,7 @@ struct ChannelsAPI: Sendable {
         case .tooMany:
             throw APIFault(
                 status: .conflict,
-                detail: "The connection has as many channels as allowed.",
+                detail: "The connection is in as many channels as allowed.",
                 outcome: .refused
             )
         }
@@ -255,18 +255,18 @@ struct ChannelsAPI: Sendable {
     ) throws -> (HistoryPart, limit: Int) {
         if let last {
             guard after == nil, limit == nil else {
-                throw APIFault.badRequest("last stands alone, without after and limit.")
+                throw APIFault.badRequest("last cannot be combined with after or limit.")
             }
             return (.newest, try APIPath.limit(last, as: "last"))
         }
         let place = after.map { UInt64($0) }
-        if let place, place == nil { throw APIFault.badRequest("after is an offset.") }
+        if let place, place == nil { throw APIFault.badRequest("after must be an offset.") }
         return (.after(place ?? nil), try APIPath.limit(limit))
     }
 
     private static func channel(_ context: ControlContext) throws -> ChannelName {
         guard let channel = ChannelName(try APIPath.parameter("channel", context)) else {
-            throw APIFault.badRequest("A channel's name is 1 to 200 printable characters without space, comma, quote.")
+            throw APIFault.badRequest("A channel is 1 to 200 printable characters without space, comma or quote.")
         }
         return channel
     }
@@ -280,8 +280,8 @@ extension APIFault {
     /// What an engine cannot do, as an answer.
     init(_ failure: ChannelFailure) {
         switch failure {
-        case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it keeps nothing.")
-        case .gone: self.init(status: .gone, detail: "What was asked for is no longer kept.")
+        case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it has no history.")
+        case .gone: self.init(status: .gone, detail: "These messages are no longer kept.")
         case .unavailable: self.init(status: .serviceUnavailable, detail: "Channels cannot be reached.")
         }
     }
@@ -307,12 +307,12 @@ private struct PublishOptions: Sendable {
         excluded = request.values(of: "sidesocket-exclude").first
         event = request.values(of: "sidesocket-event").first
         if let event, !OperatorSyntax.isEventType(event) {
-            throw APIFault.badRequest("Sidesocket-Event is 1 to 128 printable characters.")
+            throw APIFault.badRequest("Sidesocket-Event must be 1 to 128 printable characters.")
         }
         let keys = request.values(of: "idempotency-key")
         key = keys.first
         guard keys.count <= 1, (1...Self.maxKeyBytes).contains(key?.utf8.count ?? 1) else {
-            throw APIFault.badRequest("An Idempotency-Key has 1 to 256 bytes.")
+            throw APIFault.badRequest("An Idempotency-Key must be 1 to 256 bytes.")
         }
     }
 }

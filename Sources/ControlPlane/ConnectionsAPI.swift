@@ -30,9 +30,9 @@ struct ConnectionsAPI: Sendable {
         let query = request.uri.queryParameters
         let limit = try APIPath.limit(query["limit"])
         let address = query["ip"].map { IPAddress($0) }
-        if let address, address == nil { throw APIFault.badRequest("ip is an IP address.") }
+        if let address, address == nil { throw APIFault.badRequest("ip must be an IP address.") }
         let channel = query["channel"].map { ChannelName($0) }
-        if let channel, channel == nil { throw APIFault.badRequest("channel is the name of a channel.") }
+        if let channel, channel == nil { throw APIFault.badRequest("channel must be the name of a channel.") }
         let page = await self.connections.connections(
             ConnectionFilter(
                 user: query["user"].map { UserName(String($0)) },
@@ -160,10 +160,10 @@ struct ConnectionsAPI: Sendable {
     private static func subject(_ context: ControlContext) throws -> BanSubject {
         let kind = try APIPath.parameter("kind", context)
         guard kind == "ip" || kind == "user" else {
-            throw APIFault(status: .notFound, detail: "Bans are of ip or user.")
+            throw APIFault(status: .notFound, detail: "A ban must be of ip or user.")
         }
         guard let subject = OperatorSyntax.subject(kind: kind, value: try APIPath.parameter("value", context)) else {
-            throw APIFault.badRequest("A ban is of an IP address or network, or of a user's name of up to 256 bytes.")
+            throw APIFault.badRequest("A ban must name an IP address or network, or a user of up to 256 bytes.")
         }
         return subject
     }

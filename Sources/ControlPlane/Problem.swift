@@ -51,7 +51,7 @@ struct ProblemMiddleware: RouterMiddleware {
             return Problem.response(error.status, detail: "The request could not be answered.")
         } catch {
             context.logger.error("control request failed", metadata: ["error": "\(error)"])
-            return Problem.response(.internalServerError, detail: "The request failed on our side.")
+            return Problem.response(.internalServerError, detail: "The request failed because of an internal error.")
         }
     }
 
@@ -73,7 +73,7 @@ struct ProblemMiddleware: RouterMiddleware {
         let allow = methods.map(\.rawValue).joined(separator: ", ")
         return Problem.response(
             .methodNotAllowed,
-            detail: "This path answers to \(allow) only.",
+            detail: "This path supports only \(allow).",
             headers: [.allow: allow]
         )
     }

@@ -83,7 +83,7 @@ enum OutboxFile {
         }
         // A trigger or a view would run code that is not ours.
         guard schema == [connections, messages], try database.integer("PRAGMA user_version") == Int64(version) else {
-            throw SQLiteFailure(code: SQLITE_CORRUPT, message: "its tables are not ours")
+            throw SQLiteFailure(code: SQLITE_CORRUPT, message: "its tables are not Sidesocket's")
         }
         let check = try database.texts("PRAGMA quick_check(1)")
         guard check == ["ok"] else {

@@ -18,7 +18,7 @@ public enum ProcessMetrics {
         MetricDescription(name: "process_resident_memory_bytes", help: "Memory in RAM, in bytes.", kind: .gauge),
         MetricDescription(name: "process_virtual_memory_bytes", help: "Address space, in bytes.", kind: .gauge),
         MetricDescription(name: "process_open_fds", help: "Open file descriptors.", kind: .gauge),
-        MetricDescription(name: "process_max_fds", help: "File descriptors it may open at most.", kind: .gauge),
+        MetricDescription(name: "process_max_fds", help: "The limit on open file descriptors.", kind: .gauge),
         MetricDescription(
             name: "process_start_time_seconds",
             help: "When the process started, in seconds since 1970.",

@@ -35,68 +35,68 @@ public enum SidesocketMetricCatalogue {
         .gauge("connections", "WebSockets and event streams that are open now."),
         .gauge("max_connections", "Connections of clients that may be open at once."),
         .counter("connections_opened_total", "WebSockets and event streams that were accepted."),
-        .counter("connections_closed_total", "WebSockets and event streams that ended, by close code, who ended them and why."),
+        .counter("connections_closed_total", "WebSockets and event streams that ended, by code, initiator and reason."),
         .histogram("connection_duration_seconds", "How long WebSockets and event streams lasted.", connectionBuckets),
-        .counter("handshakes_total", "Handshakes of WebSockets and event streams, by how they ended."),
-        .counter("limited_total", "Times that a limit was applied, by limit and by what was done."),
+        .counter("handshakes_total", "Handshakes of WebSockets and event streams, by result."),
+        .counter("limited_total", "How often a limit was applied, by limit and action."),
         .counter("pings_sent_total", "Heartbeat pings sent to clients."),
-        .counter("pong_timeouts_total", "Clients that were given up because they did not answer a ping."),
+        .counter("pong_timeouts_total", "Connections closed because a ping was not answered."),
         .histogram("ping_rtt_seconds", "The time from a heartbeat ping to its pong.", roundTripBuckets),
-        .counter("slow_client_total", "Times that a client was too slow to take its messages, by what was done."),
+        .counter("slow_client_total", "How often a client read too slowly, by action."),
     ]
 
     private static let messages: [MetricDescription] = [
         .counter("messages_total", "WebSocket data messages, from clients (in) and to clients (out)."),
         .counter("message_bytes_total", "Bytes of WebSocket data messages, on the wire and as payload."),
-        .counter("messages_dropped_total", "Messages that were received or due, and not delivered, by reason."),
+        .counter("messages_dropped_total", "Messages that were not delivered, by reason."),
         .histogram(
             "message_duration_seconds",
-            "From the last frame of a message to the app's answer on its way to the client.",
+            "From the last frame of a message to sending the app's reply to the client.",
             requestBuckets
         ),
-        .gauge("max_total_pending_bytes", "What pending_bytes may reach."),
-        .gauge("pending_bytes", "Bytes received from clients that the app has not answered yet."),
-        .gauge("send_buffer_bytes", "Bytes that wait to be sent to clients."),
-        .gauge("max_total_send_buffer_bytes", "How many may wait before those with the most are treated as slow."),
+        .gauge("max_total_pending_bytes", "The limit on pending_bytes."),
+        .gauge("pending_bytes", "Bytes received from clients that the app has not replied to yet."),
+        .gauge("send_buffer_bytes", "Bytes queued for clients."),
+        .gauge("max_total_send_buffer_bytes", "The limit on send_buffer_bytes."),
     ]
 
     private static let webhook: [MetricDescription] = [
-        .counter("webhook_requests_total", "Event requests to the app, each attempt, by event and outcome."),
+        .counter("webhook_requests_total", "Event requests to the app, counting each attempt, by event and outcome."),
         .histogram("webhook_request_duration_seconds", "How long the app took for an event.", requestBuckets),
-        .histogram("webhook_wait_seconds", "How long an event waited for its turn to be sent.", requestBuckets),
+        .histogram("webhook_wait_seconds", "How long an event waited before it was sent.", requestBuckets),
         .gauge("breaker_state", "The breaker of an address of the app: 0 closed, 1 half-open, 2 open."),
-        .counter("webhook_retries_total", "Event requests to the app that repeated an earlier one."),
-        .gauge("webhook_in_flight", "Event requests that the app is working on now."),
-        .gauge("webhook_max_in_flight", "What webhook_in_flight may reach."),
-        .gauge("webhook_queue_depth", "Events that wait for their turn to be sent to the app."),
-        .gauge("outbox_failing", "1 while what is owed to the app cannot be written to OUTBOX_DIR, else 0."),
-        .gauge("outbox_buffered_bytes", "Bytes of messages that are not on disk yet."),
+        .counter("webhook_retries_total", "Event requests to the app that were retries."),
+        .gauge("webhook_in_flight", "Event requests in flight to the app."),
+        .gauge("webhook_max_in_flight", "The limit on webhook_in_flight."),
+        .gauge("webhook_queue_depth", "Events waiting to be sent to the app."),
+        .gauge("outbox_failing", "1 while OUTBOX_DIR cannot be written, else 0."),
+        .gauge("outbox_buffered_bytes", "Bytes of messages not yet written to disk."),
     ]
 
     private static let channels: [MetricDescription] = [
         .gauge("channels", "Channels that have a subscriber or a history."),
         .gauge("subscriptions", "Memberships of all connections in channels."),
         .counter("publications_total", "Messages that were published to a channel, by who published them."),
-        .counter("broadcasts_total", "Sidesocket-Broadcast headers of passed responses, by what became of them."),
-        .counter("deliveries_total", "Published messages at single subscribers, by what became of them."),
+        .counter("broadcasts_total", "Sidesocket-Broadcast headers of passed-through responses, by result."),
+        .counter("deliveries_total", "Published messages, counted per subscriber, by result."),
         .histogram(
             "publish_duration_seconds",
-            "From publishing to the last subscriber of an event loop.",
+            "From publishing to the last subscriber on an event loop.",
             requestBuckets
         ),
-        .gauge("history_bytes", "What the histories of all channels hold."),
+        .gauge("history_bytes", "Bytes in the histories of all channels."),
     ]
 
     private static let requests: [MetricDescription] = [
         .counter("proxy_requests_total", "HTTP requests passed through to the app, by class of the status code."),
         .histogram("proxy_request_duration_seconds", "How long passed-through HTTP requests took.", requestBuckets),
-        .counter("http_refused_total", "HTTP requests that were answered without asking the app, by reason."),
+        .counter("http_refused_total", "HTTP requests that were refused without asking the app, by reason."),
     ]
 
     private static let process: [MetricDescription] = [
         .gauge("draining", "1 while the process is shutting down, else 0."),
         .gauge("build_info", "Always 1; the version is in its label."),
-        .counter("metric_series_refused_total", "Metric series that could not be had as asked, by reason."),
+        .counter("metric_series_refused_total", "Metric series that could not be created, by reason."),
     ]
 }
 

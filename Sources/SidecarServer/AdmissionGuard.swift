@@ -47,6 +47,8 @@ final class AdmissionGuard: Sendable {
     private let authenticator: Authenticator?
     /// Who may not come in.
     let bans: BanList
+    /// Where the operator reads what is refused.
+    let refusals: RefusalLog
     /// Hears of each automatic ban.
     private let onAutoBan: @Sendable (BanSubject, TimeAmount) -> Void
 
@@ -62,6 +64,7 @@ final class AdmissionGuard: Sendable {
         self.settings = settings
         self.metrics = metrics
         self.logger = logger
+        refusals = RefusalLog(settings: settings, logger: logger)
         resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
         var random = SystemRandomNumberGenerator()
         connectRate = settings.connectRatePerIP.map {
@@ -88,6 +91,7 @@ final class AdmissionGuard: Sendable {
         bans = old.bans
         breaches = old.breaches
         logger = old.logger
+        refusals = RefusalLog(settings, after: old.refusals)
         resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
         connectRateSetting = settings.connectRatePerIP
         if settings.connectRatePerIP == old.connectRateSetting {
@@ -128,6 +132,7 @@ final class AdmissionGuard: Sendable {
             return .counted(bucket)
         }
         metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+        refusals.note(.maxConnectionsPerIP, client: "\(peer)")
         return .refused
     }
 
@@ -158,11 +163,13 @@ final class AdmissionGuard: Sendable {
     func count(_ client: ResolvedClient) throws(HandshakeRejection) {
         if bans.covers(client.ip) {
             metrics.limited("ban", action: "refused")
+            note(.ban, client)
             throw .banned
         }
         do throws(HandshakeRejection) {
             try checkRate(client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix), Self.now())
         } catch {
+            note(.connectRatePerIP, client)
             breach(by: client.ip)
             throw error
         }
@@ -185,7 +192,7 @@ final class AdmissionGuard: Sendable {
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
         )
-        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many breaches") {
+        switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many violations") {
         case .added:
             metrics.limited("auto_ban", action: "refused")
             onAutoBan(.network(network), autoBan.duration)
@@ -220,6 +227,7 @@ final class AdmissionGuard: Sendable {
                 _ = bucket.tryOpen(limit: .max)
             } else {
                 metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+                note(.maxConnectionsPerIP, client)
                 breach(by: client.ip)
                 throw HandshakeRejection(
                     refusal: .tooManyConnections(of: "address", limit: settings.maxConnectionsPerIP),
@@ -240,11 +248,15 @@ final class AdmissionGuard: Sendable {
             let identity = try authenticator.identify(head, takesMessages: takesMessages)
             if case .known(let token) = identity, bans.covers(user: token.user) {
                 metrics.limited("ban", action: "refused")
+                note(.ban, client)
                 throw .banned
             }
             return identity
         } catch {
-            if error.refusal.status == 401 { breach(by: client.ip) }
+            if error.refusal.status == 401 {
+                note(.token, client, ["why": "\(error.refusal.sentence)"])
+                breach(by: client.ip)
+            }
             logger.info(
                 "token refused",
                 metadata: ["client": "\(client.address)", "why": "\(error.refusal.sentence)"]
@@ -260,8 +272,9 @@ final class AdmissionGuard: Sendable {
 
     /// Counts a connection with its user.
     ///
+    /// - Parameter client: The address of the connection.
     /// - Returns: The user's bucket, to be closed with the connection; nil when the user has too many.
-    func seat(forUser user: UserName) -> SharedBucket? {
+    func seat(forUser user: UserName, client: String) -> SharedBucket? {
         let bucket = users.bucket(for: user, now: Self.now())
         if bucket.tryOpen(limit: settings.maxConnectionsPerUser) { return bucket }
         if allows(.maxConnectionsPerUser) {
@@ -269,6 +282,7 @@ final class AdmissionGuard: Sendable {
             return bucket
         }
         metrics.limited(DryRunLimit.maxConnectionsPerUser.rawValue, action: "refused")
+        refusals.note(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
         return nil
     }
 
@@ -323,6 +337,11 @@ final class AdmissionGuard: Sendable {
         )
         guard case .refused(let why) = decision, !allows(.allowedOrigins) else { return }
         metrics.limited(DryRunLimit.allowedOrigins.rawValue, action: "refused")
+        note(
+            .allowedOrigins,
+            client,
+            ["origin": "\(head.headers.first("origin") ?? "")", "why": "\(why.sentence)"]
+        )
         logger.info(
             "origin refused",
             metadata: [
@@ -333,6 +352,19 @@ final class AdmissionGuard: Sendable {
         throw HandshakeRejection(
             refusal: Refusal(status: 403, sentence: why.sentence, reason: "origin"),
             result: .origin
+        )
+    }
+
+    private func note(
+        _ kind: RefusalKind,
+        _ client: ResolvedClient,
+        _ more: @autoclosure () -> Logger.Metadata = [:]
+    ) {
+        refusals.note(
+            kind,
+            client: client.address,
+            sentForwardingHeader: client.untrustedForwardingHeaderSeen,
+            more()
         )
     }
 

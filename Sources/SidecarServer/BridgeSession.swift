@@ -137,6 +137,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         accountBytes()
     }
 
+    /// The client was limited; the operator may want to know.
+    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        shard.admission.refusals.note(kind, client: clientAddress, more())
+    }
+
     /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
     func breached() { shard.admission.breach(by: clientAddress) }
 
@@ -270,7 +275,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
     func takeSeat(ofUser user: UserName) -> Bool {
-        guard let bucket = shard.admission.seat(forUser: user) else { return false }
+        guard let bucket = shard.admission.seat(forUser: user, client: clientAddress) else { return false }
         userSeat?.close()
         self.user = user
         userSeat = bucket

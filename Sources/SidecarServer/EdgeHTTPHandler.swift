@@ -95,6 +95,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited("max_connections", action: "refused")
+            noteRefused(.maxConnections, ["limit": .stringConvertible(shard.configuration.maxConnections)])
             refuse(
                 Refusal(
                     status: 503,
@@ -156,7 +157,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     private func rejectProxyHeader(_ why: String) {
         guard case .readingHead = phase else { return }
         shard.metrics.httpRefused("proxy_protocol")
-        shard.logger.warning("PROXY header refused", metadata: ["peer": "\(client.address)", "why": "\(why)"])
+        noteRefused(.proxyProtocol, ["why": "\(why)"])
         phase = .lingering
         endNow()
     }
@@ -361,6 +362,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
             break
         }
         shard.logger.debug("request refused", metadata: ["client": "\(client.address)", "why": "\(error.sentence)"])
+        if let kind = RefusalKind(error) { noteRefused(kind) }
         refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
     }
 
@@ -388,6 +390,11 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         } else {
             shard.timers.cancel(timer)
         }
+    }
+
+    /// A client was turned away; the operator may want to know.
+    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        shard.admission.refusals.note(kind, client: client.address, more())
     }
 
     /// Answers a request ourselves and closes.
@@ -477,6 +484,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
                     endNow()
                     return nil
                 }
+                noteRefused(.handshakeTimeout)
                 refuse(
                     Refusal(status: 408, sentence: "The request head took too long.", reason: "timeout"),
                     handshake: .timeout

@@ -84,7 +84,7 @@ public final class EdgeService: Service {
                     authenticator: authenticator,
                     onAutoBan: {
                         guard case .enqueued = autoBanned.yield(AutoBanned(subject: $0, duration: $1)) else {
-                            logger.error("a ban could not be noted", metadata: ["address": "\($0.value)"])
+                            logger.error("a ban could not be recorded", metadata: ["address": "\($0.value)"])
                             return
                         }
                     }
@@ -256,14 +256,14 @@ public final class EdgeService: Service {
             return
         }
         try? await probe.close().get()
-        throw IOError(errnoCode: EADDRINUSE, reason: "another process answers there")
+        throw IOError(errnoCode: EADDRINUSE, reason: "another process is listening there")
     }
 
     /// Takes up what an earlier process still owed the app.
     private func resume(_ connections: [RecoveredConnection], on shards: ShardDirectory) async {
         guard !connections.isEmpty else { return }
         logger.notice(
-            "events of an earlier process are delivered",
+            "delivering events of an earlier process",
             metadata: [
                 "connections": "\(connections.count)",
                 "messages": "\(connections.reduce(0) { $0 + $1.messages.count })",
@@ -285,7 +285,7 @@ public final class EdgeService: Service {
                     who: "auto",
                     target: "ip \(ban.subject.value)",
                     outcome: .ok,
-                    detail: "for \(ban.duration.nanoseconds / 1_000_000_000)s: too many breaches"
+                    detail: "for \(ban.duration.nanoseconds / 1_000_000_000)s: too many violations"
                 )
             )
         }
@@ -314,15 +314,15 @@ public final class EdgeService: Service {
             let isKept = state.outboxIsWritable == true
             logger.log(
                 level: isKept ? .notice : .error,
-                isKept ? "events are left to the next start" : "close events were not delivered",
+                isKept ? "undelivered events are kept for the next start" : "close events were not delivered",
                 metadata: ["count": "\(left)"]
             )
         }
         if let untold = occupancy?.untold, untold > 0 {
             metrics.messagesDropped(untold, reason: "channel_event_undelivered")
-            logger.error("events of channels were not delivered", metadata: ["count": "\(untold)"])
+            logger.error("channel events were not delivered", metadata: ["count": "\(untold)"])
         }
-        if state.outbox?.close() == false { logger.error("the outbox could not be written to its end") }
+        if state.outbox?.close() == false { logger.error("the outbox could not be flushed") }
         logger.notice("drained")
     }
 

@@ -21,6 +21,7 @@ extension EdgeHTTPHandler {
             return
         }
         guard shard.configuration.router.servesWebSocket(target: head.target) else {
+            noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
             refuse(
                 Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
                 handshake: .path
@@ -54,10 +55,11 @@ extension EdgeHTTPHandler {
         }
         guard shard.state.pendingBytes.isSpent else { return true }
         shard.metrics.limited("max_total_pending_bytes", action: "refused")
+        noteRefused(.totalPendingBytes, ["action": "refused"])
         refuse(
             Refusal(
                 status: 503,
-                sentence: "The server has too much that waits for the application.",
+                sentence: "Too much is waiting for the application.",
                 reason: "connection_limit",
                 retryAfter: ServerConfiguration.retryAfter()
             ),

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -123,6 +124,9 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
             limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
+        if decision.dropped > 0 || decision.answer != .fits {
+            session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
+        }
         for _ in 0..<decision.dropped { noteDropped(decision.action) }
         switch decision.answer {
         case .fits:
@@ -149,6 +153,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
     func giveUpUnsent(beyond share: Int) {
+        session.noteRefused(.totalSendBuffer)
         if !isEnding {
             let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
             for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
@@ -272,7 +277,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         let policy = shard.configuration.heartbeat
         if let age = policy.maxAge, now - openedAt >= scaled(age) {
             shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: 1001, reason: "the connection is old; connect again", for: .maxAge)
+            session.close(code: 1001, reason: "the connection is too old; reconnect", for: .maxAge)
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {

@@ -89,7 +89,7 @@ final class KeySetFetcher: TimerOwner {
         request = nil
         hasFailed = fault != nil
         if let fault {
-            shard.logger.warning("the keys of tokens could not be fetched", metadata: ["why": "\(fault)"])
+            shard.logger.warning("the key set for tokens could not be fetched", metadata: ["why": "\(fault)"])
         }
     }
 }
@@ -140,7 +140,7 @@ final class KeySetRequest: BackendExchange {
             }
         case .end:
             // A redirect may lead anywhere; whoever moves the keys says so in the settings.
-            guard status == 200 else { return end(.failure(Fault(sentence: "The answer has the status \(status)."))) }
+            guard status == 200 else { return end(.failure(Fault(sentence: "The response has status \(status)."))) }
             end(.success(Array(body.readableBytesView)))
         }
     }

@@ -132,7 +132,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
                 shard.channels.publish(publication, excluding: nil)
             }
         } catch {
-            log(error, level: .warning, "the answer to an event is not understood")
+            log(error, level: .warning, "the reply to an event is invalid")
         }
     }
 
@@ -156,10 +156,10 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
 
     private func gaveUp(_ failure: DeliveryFailure) {
         if failure.isTransient, occupancy.notTold(event.channel) {
-            log(failure, level: .warning, "the app did not take an event; it is told anew")
+            log(failure, level: .warning, "delivery of a channel event failed; it is retried")
         } else {
             if !failure.isTransient { occupancy.told(event.channel) }
-            log(failure, level: .error, "the app did not take an event")
+            log(failure, level: .error, "delivery of a channel event failed")
             shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
         }
         done()

@@ -135,7 +135,7 @@ public enum ServerTLS {
     private static func makeSureOfFile(_ variable: String, _ path: String) throws(FileFault) {
         var facts = stat()
         guard stat(path, &facts) == 0, facts.st_mode & S_IFMT != S_IFREG else { return }
-        throw FileFault(variable: variable, path: path, reason: "it is no regular file", accepted: "a PEM file")
+        throw FileFault(variable: variable, path: path, reason: "it is not a regular file", accepted: "a PEM file")
     }
 
     private static func make(

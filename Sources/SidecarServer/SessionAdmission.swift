@@ -42,6 +42,7 @@ extension BridgeSession {
     func turnAway(limit: String, _ result: HandshakeResult) {
         leaveQueue()
         shard.metrics.limited(limit, action: "refused")
+        if result != .appFailed { noteRefused(.handshakeQueue) }
         decideAgainst(
             .refuse(
                 Refusal(

@@ -54,7 +54,7 @@ extension BridgeSession {
 
     /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
     private func revalidationFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
-        log(failure, event, level: .info, "the app did not confirm a client")
+        log(failure, event, level: .info, "the app did not revalidate a client")
         if case .status = failure {
             close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
         } else {
@@ -91,7 +91,7 @@ extension BridgeSession {
                 publish(publication, excludesSelf: false)
             }
         } catch {
-            log(error, event, level: .warning, "the answer to an event is not understood")
+            log(error, event, level: .warning, "the reply to an event is invalid")
         }
     }
 

@@ -54,7 +54,7 @@ extension BridgeSession {
         identity.stage = .awaitsToken
         shard.insert(self)
         identity.expiry.arm(in: shard.timers, at: .now() + shard.configuration.settings.authTimeout) { [weak self] _ in
-            self?.refuseToken("no token came in time")
+            self?.refuseToken("no token was received in time")
         }
     }
 
@@ -70,7 +70,7 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
-                close(code: 4403, reason: "the token is somebody else's", discarding: true, for: .tokenRefused)
+                close(code: 4403, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if shard.admission.bans.covers(user: verified.user) {
                 shard.metrics.limited("ban", action: "closed")
                 close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
@@ -90,7 +90,7 @@ extension BridgeSession {
     }
 
     private func takeFirstToken(_ token: String?, _ identity: SessionIdentity) {
-        guard let token else { return refuseToken("the first message is no token") }
+        guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
             let bans = shard.admission.bans
@@ -160,7 +160,7 @@ extension BridgeSession {
     func renew(byApp token: String) {
         if case .refused(let why) = renewed(with: token) {
             shard.logger.warning(
-                "a new token of the app was not taken",
+                "the app's new token was refused",
                 metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
             )
         }
@@ -172,7 +172,7 @@ extension BridgeSession {
         guard authenticator != nil else { return .refused("AUTH is off.") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
-            guard mayRenew(with: verified) else { return .refused("The token is somebody else's.") }
+            guard mayRenew(with: verified) else { return .refused("The token is for another user.") }
             guard !shard.admission.bans.covers(user: verified.user) else { return .refused("The user is banned.") }
             return adopt(verified) ? .renewed : .refused("This user has too many connections open.")
         } catch {

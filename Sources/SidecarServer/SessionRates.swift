@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -18,6 +19,7 @@ extension BridgeSession {
                 return true
             }
             shard.metrics.limited(limit.rawValue, action: "closed")
+            noteRefused(RefusalKind(limit), ["action": "closed"])
             breached()
             shard.metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
@@ -62,10 +64,12 @@ extension BridgeSession {
         if let limit = throttle?.uncounted {
             throttle?.uncounted = nil
             shard.metrics.limited(limit.rawValue, action: "throttled")
+            noteRefused(RefusalKind(limit), ["action": "throttled"])
         }
         if isBudgetWaitUncounted {
             isBudgetWaitUncounted = false
             shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            noteRefused(.totalPendingBytes)
         }
     }
 

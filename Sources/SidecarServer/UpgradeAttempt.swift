@@ -183,7 +183,7 @@ extension Refusal {
                 retryAfter: 1
             )
         case .connectionLost, .status, .badReply:
-            self.init(status: 502, sentence: "The application gave no valid answer.", reason: "app_bad_reply")
+            self.init(status: 502, sentence: "The application's response is invalid.", reason: "app_bad_reply")
         }
     }
 }

@@ -69,6 +69,7 @@ extension WebSocketHandler {
         switch closing.fail(violation.closeCode) {
         case .sendThenClose(let code):
             if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
+            if let kind = RefusalKind(violation) { session.noteRefused(kind) }
             session.breached()
             session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
             guard phase != .leftover else { return }
@@ -106,5 +107,17 @@ extension WebSocketHandler {
     /// True while what is unsent still goes out, slowly: the client is not to lose its end.
     func isStillSending(at now: NIODeadline) -> Bool {
         !isTooSlow && flushWatch.isProgressing(unsentBytes: unsentBytes, at: now)
+    }
+}
+
+extension RefusalKind {
+    /// The limit that a message broke; nil for what no setting allows.
+    fileprivate init?(_ violation: ProtocolViolation) {
+        switch violation {
+        case .messageTooBig: self = .messageBytes
+        case .tooManyFragments: self = .fragments
+        case .compressionRatio: self = .compressionRatio
+        default: return nil
+        }
     }
 }

@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -16,6 +17,7 @@ extension WebSocketHandler {
         guard wait > 0 else { return }
         shard.metrics.limited(limit.rawValue, action: isDry ? "dry_run" : "throttled")
         guard !isDry else { return }
+        session.noteRefused(.controlRate, ["action": "throttled"])
         controlPauseEnds = now + .nanoseconds(wait)
         armForOpen()
     }

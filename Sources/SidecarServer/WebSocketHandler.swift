@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 import WebSocketProtocol
@@ -245,9 +246,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
             shard.metrics.limited("max_total_pending_bytes", action: "closed")
+            session.noteRefused(.totalPendingBytes, ["action": "closed"])
             session.close(
                 code: CloseCode.tryAgainLater.rawValue,
-                reason: "too many messages are half received",
+                reason: "too many messages are partly received",
                 for: .assemblyBudget
             )
             return
@@ -354,6 +356,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         }
         assemblyDeadline = nil
         shard.metrics.limited("message_assembly_timeout", action: "closed")
+        session.noteRefused(.assemblyTimeout)
         session.close(
             code: CloseCode.policyViolation.rawValue,
             reason: "the message took too long",

@@ -31,7 +31,7 @@ extension WebSocketHandler {
             shard.metrics.limited("max_connection_age", action: "closed")
             session.close(
                 code: CloseCode.goingAway.rawValue,
-                reason: "the connection is old; connect again",
+                reason: "the connection is too old; reconnect",
                 for: .maxAge
             )
         }

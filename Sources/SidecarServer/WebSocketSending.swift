@@ -1,4 +1,5 @@
 import CoreMetrics
+import Logging
 import NIOCore
 import SidecarCore
 import WebSocketProtocol
@@ -147,6 +148,9 @@ extension WebSocketHandler {
             limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
             action ?? SlowSubscriberAction(settings.slowClientAction)
         )
+        if decision.dropped > 0 || decision.answer != .fits {
+            session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
+        }
         for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
         switch decision.answer {
         case .fits: return true
@@ -170,6 +174,7 @@ extension WebSocketHandler {
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
     func giveUpUnsent(beyond share: Int) {
+        session.noteRefused(.totalSendBuffer)
         if phase == .open {
             let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
             for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }

@@ -23,11 +23,11 @@ public enum TokenKeyError: Error, Sendable, Equatable {
     /// What is wrong, in words that carry nothing of the key.
     public var problem: String {
         switch self {
-        case .unreadable: "it is no PEM public key that can be read"
+        case .unreadable: "it is not a readable PEM public key"
         case .shortSecret(let bytes): "a shared secret for JWT_ALGORITHMS has at least \(bytes) bytes"
         case .noAlgorithm: "no algorithm of JWT_ALGORITHMS fits it"
         case .mismatch(let algorithm): "\(algorithm) of JWT_ALGORITHMS is of another kind"
-        case .noKeySet: "it is no key set"
+        case .noKeySet: "it is not a key set"
         }
     }
 }

@@ -37,8 +37,8 @@ public enum TokenRefusal: Error, Sendable, Equatable, CaseIterable {
         case .noExpiry: "The token does not expire."
         case .expired: "The token has expired."
         case .notYetValid: "The token is not valid yet."
-        case .issuer: "The token comes from somebody else."
-        case .audience: "The token is meant for somebody else."
+        case .issuer: "The token's issuer is not accepted."
+        case .audience: "The token's audience is not accepted."
         case .noUser: "The token names no user."
         }
     }

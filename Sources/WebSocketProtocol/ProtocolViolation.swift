@@ -62,14 +62,14 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
         case .fragmentedControlFrame: "A control frame must not be fragmented."
         case .unexpectedContinuation: "There is no message to continue."
         case .messageInterrupted: "The message before this one is not finished."
-        case .closeBodyTooShort: "The body of a Close frame is empty or starts with a two-byte code."
+        case .closeBodyTooShort: "The body of a Close frame must be empty or start with a two-byte code."
         case .invalidCloseCode: "This close code must not be sent."
         case .invalidCloseReason: "The close reason is not valid UTF-8."
         case .invalidText: "The text message is not valid UTF-8."
         case .messageTooBig: "The message is too big."
         case .tooManyFragments: "The message has too many fragments."
         case .invalidCompressedData: "The compressed message is corrupt."
-        case .compressionRatio: "The message is compressed too much."
+        case .compressionRatio: "The message's compression ratio is too high."
         }
     }
 

@@ -33,15 +33,15 @@ struct Invocation {
     /// The text of `sidesocket --help`: every variable of the registry, by group.
     static func helpText(registry: SettingsRegistry = .standard) -> String {
         var text = """
-            sidesocket: gives an HTTP app WebSockets
+            sidesocket: WebSockets for an HTTP app
 
             Usage:
               sidesocket --app-url URL [flags]   serve
               sidesocket check [flags]           validate the settings and print those in force
               sidesocket --help | --version
 
-            Every setting is an environment variable, a flag, and a key of the file that SIDESOCKET_CONFIG names
-            (JSON or YAML). A flag wins over the environment, the environment over the file.
+            Every setting is a flag, an environment variable, and a key of the JSON or YAML file that SIDESOCKET_CONFIG
+            names. Flags take precedence over the environment, and the environment over the file.
 
             """
         for group in SettingGroup.allCases {
@@ -66,7 +66,11 @@ struct Invocation {
         return table.map { row in
             let padding = String(repeating: " ", count: width - row.variable.count)
             return "\(row.isDefault ? " " : "*") \(row.variable)\(padding) = \(row.value)\n"
-        }.joined() + planText(HeartbeatPlan(settings))
+        }.joined() + planText(HeartbeatPlan(settings)) + warningText(settings)
+    }
+
+    private static func warningText(_ settings: Settings) -> String {
+        settings.warnings.isEmpty ? "" : "\n" + settings.warnings.map { "# Warning: \($0).\n" }.joined()
     }
 
     private static func planText(_ plan: HeartbeatPlan) -> String {

@@ -55,7 +55,7 @@ enum SettingsSources {
         let limit = 1 << 20
         var facts = stat()
         if isReload, stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO {
-            throw SettingsReadError("is a pipe, which is read at the start only")
+            throw SettingsReadError("is a pipe, which is only read at startup")
         }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw systemError("cannot be opened") }

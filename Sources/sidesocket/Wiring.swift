@@ -16,6 +16,11 @@ func complain(_ text: String) {
     line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
+/// Says what of the settings is probably not meant.
+func warn(of settings: Settings, _ logger: Logger) {
+    for warning in settings.warnings { logger.warning("a setting may be missing", metadata: ["why": "\(warning)"]) }
+}
+
 /// Says how sockets are kept alive, and what of it does not fit together.
 func logPlan(_ plan: HeartbeatPlan, to logger: Logger) {
     logger.notice("heartbeat", metadata: ["plan": "\(plan.explanation.joined(separator: " "))"])

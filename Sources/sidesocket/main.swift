@@ -142,6 +142,7 @@ logger.notice(
     ]
 )
 logPlan(HeartbeatPlan(settings), to: logger)
+warn(of: settings, logger)
 warnOfTokensInQueries(settings, logger)
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(

@@ -364,7 +364,7 @@ def test_what_a_drain_could_not_deliver_comes_with_the_next_start(app, start):
     edge.wait_exit(20)
     # It is not lost, and nobody has to get up for it.
     assert not [e for e in errors(edge) if "not delivered" in e["message"]]
-    assert [e for e in edge.logs if e["message"] == "events are left to the next start"]
+    assert [e for e in edge.logs if e["message"] == "undelivered events are kept for the next start"]
     app.listen()
     start()
     app.wait_events(5, "close", BREAKER)

@@ -179,8 +179,8 @@ NAME = "A header name imitates a reserved one: write it with hyphens, or choose 
 @shows(
     (400, "The Connection header does not name Upgrade."), (400, "A WebSocket handshake needs HTTP/1.1."),
     (400, "The request line is malformed."), (400, NAME), (403, "The Origin is not allowed here."),
-    (403, "The request comes from a page of another origin, and has no Origin that is allowed here."),
-    (404, "There is no WebSocket at this path."), (426, "Only version 13 of the WebSocket protocol is spoken here."),
+    (403, "The request comes from a page of another origin, without an allowed Origin."),
+    (404, "There is no WebSocket at this path."), (426, "Only version 13 of the WebSocket protocol is supported."),
     (431, "The header section is too large."),
 )  # fmt: skip
 def refused_at_once(app, start):
@@ -202,7 +202,7 @@ def refused_at_once(app, start):
     ]
 
 
-@shows((403, "The Origin is a plain http page of a host that is asked over https."))
+@shows((403, "The Origin is an http page, but the host was requested over https."))
 def page_over_http(app, start):
     edge = start(TRUSTED_PROXIES="loopback")
     https = {"X-Forwarded-Proto": "https"}
@@ -284,7 +284,7 @@ def app_away(app, start):
 
 
 @shows(
-    (502, "The application gave no valid answer."),
+    (502, "The application's response is invalid."),
     (502, "The application chose a subprotocol that was not offered."),
 )
 def bad_answers_to_open(app, start):
@@ -309,8 +309,8 @@ def full(app, start):
 
 
 @shows(
-    (503, "The server has too much that waits for the application."),
-    (1013, "too many messages are half received"),
+    (503, "Too much is waiting for the application."),
+    (1013, "too many messages are partly received"),
 )
 def too_much_waits(app, start):
     edge = start(MAX_PENDING_BYTES="8KiB", MAX_TOTAL_PENDING_BYTES="8KiB")
@@ -397,7 +397,7 @@ def tokens(app, start):
     return [answer(knock(edge)), answer(knock(edge, headers=bearer(60))), closed(enter(edge, headers=bearer(29)))]
 
 
-@shows((4401, "no token came in time"), (4403, "the application refuses the connection"))
+@shows((4401, "no token was received in time"), (4403, "the application refuses the connection"))
 def tokens_in_messages(app, start):
     edge = start(AUTH="required", JWT_KEY=SECRET, JWT_ALGORITHMS="HS256", JWT_SOURCES="message", AUTH_TIMEOUT="1s")
     silent, refused = enter(edge), enter(edge)
@@ -409,7 +409,7 @@ def tokens_in_messages(app, start):
 # Connections end
 
 
-@shows((1001, "no answer to a ping"), (1001, "no message for too long"), (1001, "the connection is old; connect again"))
+@shows((1001, "no answer to a ping"), (1001, "no message for too long"), (1001, "the connection is too old; reconnect"))
 def heartbeats(app, start):
     edge = start(PING_INTERVAL="200ms", PONG_TIMEOUT="200ms", CLIENT_IDLE_TIMEOUT="1s")
     aging = enter(start(MAX_CONNECTION_AGE="1s"))
@@ -472,7 +472,7 @@ def kicked(app, start):
     return [closed(guest), said(edge, "connection.close")]
 
 
-@shows((1009, "The message is too big."), (1009, "The message is compressed too much."))
+@shows((1009, "The message is too big."), (1009, "The message's compression ratio is too high."))
 def big_messages(app, start):
     big = enter(start())
     big.text("x" * (64 << 10))
@@ -496,10 +496,10 @@ def message_rate(app, start):
 
 @shows(
     (400, "The Host header is missing."), (400, NAME), (403, "Events of type sidesocket.* come from Sidesocket alone."),
-    (400, "The body is no event in JSON: an event is an object."),
+    (400, "The body is not a valid JSON event: an event must be an object."),
     (413, "An event in JSON may have 1048576 bytes at most."),
     (415, "An event in JSON may not be compressed here."), (415, "An event in JSON is UTF-8."),
-    (404, "There is nothing at this path."), (505, "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
+    (404, "There is nothing at this path."), (505, "Only HTTP/1.0 and HTTP/1.1 are supported."),
 )  # fmt: skip
 def ordinary_requests(app, start):
     edge = start(WEBHOOK_URL="/hook", WEBHOOK_SECRET="whsec_" + "A" * 44)
@@ -561,10 +561,10 @@ def publishing(app, start):
 
 
 @shows(
-    (401, "The API asks for the bearer token in SIDESOCKET_CONTROL_TOKEN."),
+    (401, "The API requires the bearer token in SIDESOCKET_CONTROL_TOKEN."),
     (403, "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."),
     (403, "Pages of other origins may not use the API."),
-    (415, "A form with parts is no message. Send the message itself as the body, as text/plain, application/json or "
+    (415, "A multipart form is not a message. Send the message itself as the body, as text/plain, application/json or "
           "application/octet-stream."),
     (413, "The body is too large."),
 )  # fmt: skip

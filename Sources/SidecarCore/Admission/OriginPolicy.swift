@@ -31,9 +31,9 @@ public enum OriginRefusal: String, Sendable, Equatable, CaseIterable {
         case .repeated: "The request has more than one Origin."
         case .malformed: "The Origin is not of the form scheme://host or scheme://host:port."
         case .null: "The Origin is null, which is not allowed here."
-        case .downgrade: "The Origin is a plain http page of a host that is asked over https."
+        case .downgrade: "The Origin is an http page, but the host was requested over https."
         case .notListed: "The Origin is not allowed here."
-        case .crossSite: "The request comes from a page of another origin, and has no Origin that is allowed here."
+        case .crossSite: "The request comes from a page of another origin, without an allowed Origin."
         }
     }
 }

@@ -57,7 +57,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
         var pattern = entry[..<equals].drop { $0 == " " }
         while pattern.last == " " { pattern.removeLast() }
         guard ChannelName(pattern) != nil, !pattern.dropLast().contains("*") else {
-            throw ValueProblem("has a pattern that is no channel's name, with one * at its end at most")
+            throw ValueProblem("has a pattern that is not a channel name, with at most one * at its end")
         }
         var action: SlowSubscriberAction?
         var size: Int?
@@ -70,7 +70,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
             } else if item.hasPrefix("ttl="), ttl == nil {
                 ttl = try ValueSyntax<TimeAmount>.duration(Settings.historyTTLs).read(String(item.dropFirst(4)))
             } else {
-                throw ValueProblem("has an item that is not known, or stands twice")
+                throw ValueProblem("has an item that is unknown or appears twice")
             }
         }
         return ChannelPolicy(pattern: String(pattern), action: action, historySize: size, historyTTL: ttl)

@@ -48,7 +48,7 @@ extension HTTPParseError {
     /// A Content-Length beyond what 63 bits hold.
     public static let contentTooLarge = HTTPParseError(status: 400, sentence: "The Content-Length is too large.")
     /// Both framing fields, the classic way to smuggle a request (RFC 9112 §6.1).
-    public static let conflictingFraming = bad("There is a Content-Length beside a Transfer-Encoding.")
+    public static let conflictingFraming = bad("There is a Content-Length together with a Transfer-Encoding.")
     /// Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1).
     public static let transferEncodingInHTTP10 = bad("HTTP/1.0 knows no Transfer-Encoding.")
     /// A Transfer-Encoding that does not end with exactly one `chunked`.
@@ -83,7 +83,7 @@ extension HTTPParseError {
     /// A version other than HTTP/1.0 and HTTP/1.1.
     public static let unsupportedVersion = HTTPParseError(
         status: 505,
-        sentence: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+        sentence: "Only HTTP/1.0 and HTTP/1.1 are supported."
     )
     /// No Host in HTTP/1.1 (RFC 9112 §3.2).
     public static let missingHost = bad("The Host header is missing.")

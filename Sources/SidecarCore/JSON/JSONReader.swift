@@ -83,7 +83,7 @@ struct JSONReader {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         let digits = first == UInt8(ascii: "-") ? text.dropFirst() : text[...]
         guard digits.utf8.allSatisfy(HTTPField.isDigit), digits == "0" || !digits.hasPrefix("0") else {
-            throw Fault(sentence: "the number is not a whole one.")
+            throw Fault(sentence: "the number is not an integer.")
         }
         guard let number = Int(text) else { throw Fault(sentence: "the number is out of range.") }
         return number

@@ -98,7 +98,7 @@ extension JSONReader {
             repeat {
                 let name = try name()
                 guard members.updateValue(try value(depth: depth - 1), forKey: name) == nil else {
-                    throw Fault(sentence: "a member stands twice.")
+                    throw Fault(sentence: "a member appears twice.")
                 }
             } while take(",")
             try expect("}")

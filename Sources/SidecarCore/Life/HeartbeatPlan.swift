@@ -78,19 +78,19 @@ public struct HeartbeatPlan: Sendable, Equatable {
     private static func idleWarning(_ idle: TimeAmount, _ source: Source, _ hop: LoadBalancerPreset?) -> String? {
         guard source == .setting, let hop, let usual = hop.idleTimeout, idle > usual else { return nil }
         return "SIDESOCKET_LB_IDLE_TIMEOUT=\(showDuration(idle)) is longer than the \(showDuration(usual)) that "
-            + "\(hop.rawValue) has by itself: make sure that it is set so there, or leave the variable out"
+            + "\(hop.rawValue) has by default: make sure that it is raised there, or leave the variable out"
     }
 
     private static func pingWarning(_ interval: TimeAmount?, _ idle: TimeAmount, _ source: Source) -> String? {
         guard let interval else {
             return source == .fallback
                 ? nil
-                : "SIDESOCKET_PING_INTERVAL=off: a socket that is idle for \(showDuration(idle)) is dropped on the way; "
+                : "SIDESOCKET_PING_INTERVAL=off: connections idle for \(showDuration(idle)) are dropped by a proxy; "
                     + "leave the variable out for pings below that"
         }
         guard interval < idle, interval.nanoseconds > idle.nanoseconds / 2 else { return nil }
         return "SIDESOCKET_PING_INTERVAL=\(showDuration(interval)) is more than half of the idle timeout "
-            + "\(showDuration(idle)): one late ping loses the socket; set at most "
+            + "\(showDuration(idle)): one late ping loses the connection; set at most "
             + "\(showDuration(.nanoseconds(idle.nanoseconds / 2))), or leave it out"
     }
 
@@ -106,7 +106,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
 
     private static func clientIdleWarning(_ settings: Settings) -> String? {
         guard settings.clientIdleTimeout != Settings.never, settings.clientIdleTimeout < .seconds(1) else { return nil }
-        return "SIDESOCKET_CLIENT_IDLE_TIMEOUT=\(showDuration(settings.clientIdleTimeout)) closes nearly every socket"
+        return "SIDESOCKET_CLIENT_IDLE_TIMEOUT=\(showDuration(settings.clientIdleTimeout)) closes most connections"
     }
 
     // MARK: In words
@@ -122,30 +122,30 @@ public struct HeartbeatPlan: Sendable, Equatable {
     private var chainSentence: String {
         hops.isEmpty
             ? "No load balancer is named (LB)."
-            : "The way: client → \(hops.map(\.rawValue).joined(separator: " → ")) → sidesocket."
+            : "Path: client → \(hops.map(\.rawValue).joined(separator: " → ")) → sidesocket."
     }
 
     private var idleSentence: String {
         switch idleSource {
-        case .setting: "LB_IDLE_TIMEOUT rules: a connection may be idle for \(showDuration(idleTimeout))."
-        case .hop(let hop): "\(hop.rawValue) rules: it drops what is idle for \(showDuration(idleTimeout))."
-        case .fallback: "An idle timeout of \(showDuration(idleTimeout)) on the way is assumed."
+        case .setting: "The idle timeout is set by LB_IDLE_TIMEOUT: \(showDuration(idleTimeout))."
+        case .hop(let hop): "The shortest idle timeout is that of \(hop.rawValue): \(showDuration(idleTimeout))."
+        case .fallback: "An idle timeout of \(showDuration(idleTimeout)) is assumed."
         }
     }
 
     private var pingSentence: String {
         guard let pingInterval else { return "No pings are sent (PING_INTERVAL=off)." }
         let why = isPingIntervalSet ? "set by PING_INTERVAL" : "five twelfths of the idle timeout"
-        return "A ping is due after \(showDuration(pingInterval)) ±10 % without bytes both ways (\(why))."
+        return "A ping is sent after \(showDuration(pingInterval)) ±10 % without bytes both ways (\(why))."
     }
 
     private var ageSentence: String {
-        guard let maxAge else { return "Sockets may get as old as they like." }
+        guard let maxAge else { return "Connections have no maximum age." }
         switch ageSource {
         case .hop(let hop):
-            return "Sockets are closed at the age of \(showDuration(maxAge)) ±10 %, before \(hop.rawValue) does."
+            return "Connections are closed at the age of \(showDuration(maxAge)) ±10 %, before \(hop.rawValue) does."
         case .setting, .fallback:
-            return "Sockets are closed at the age of \(showDuration(maxAge)) ±10 % (MAX_CONNECTION_AGE)."
+            return "Connections are closed at the age of \(showDuration(maxAge)) ±10 % (MAX_CONNECTION_AGE)."
         }
     }
 }

@@ -46,22 +46,22 @@ public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
         case .awsALB: (60, nil, "configurable from 1 to 4000 s; HTTP/2 PING does not count, data bytes do")
         case .awsNLB: (350, nil, "fixed for TLS listeners")
         case .awsCLB: (60, nil, "TCP keep-alive does not count")
-        case .cloudfront: (600, nil, "counts bytes from origin to client only, so server pings and not client ones")
-        case .cloudflare: (100, nil, "not documented for WebSockets; restarts of its edge end sockets too")
+        case .cloudfront: (600, nil, "counts only bytes from origin to client, so server pings but not the client's")
+        case .cloudflare: (100, nil, "not documented for WebSockets; edge restarts also end connections")
         case .gcpALB:
-            (nil, 30, "the backend service timeout is a lifetime: raise it, 86400 s at most, or sockets end at 30 s")
+            (nil, 30, "the backend service timeout is a lifetime: raise it, 86400 s at most, or all end at 30 s")
         case .gcpTCP: (600, nil, "connection tracking of the VPC")
         case .azureAppGateway:
-            (20, nil, "the request timeout holds for WebSockets too; 20 s in the portal, 30 in scripts")
+            (20, nil, "the request timeout applies to WebSockets too; 20 s in the portal, 30 in scripts")
         case .azureFrontDoor: (300, 14_400, "")
         case .azureLB: (240, nil, "drops silently unless TCP reset is on")
         case .heroku: (55, nil, "rolling, either direction")
-        case .fly: (60, nil, "by its older documentation")
+        case .fly: (60, nil, "according to its older documentation")
         case .railway, .digitalOcean: (60, nil, "")
         case .nginx, .ingressNginx:
-            (60, nil, "proxy_read_timeout, the silence of Sidesocket; a reload ends sockets at worker_shutdown_timeout")
+            (60, nil, "proxy_read_timeout; a reload ends connections at worker_shutdown_timeout")
         case .haproxy:
-            (60, nil, "no built-in value; timeout tunnel holds after the upgrade, examples use 60 s and more")
+            (60, nil, "no built-in value; timeout tunnel applies after the upgrade, examples use 60 s and more")
         case .openshift: (30, nil, "the client timeout")
         case .envoy: (300, nil, "stream_idle_timeout; the route's timeout of 15 s must be off for upgrades")
         case .istio: (3_600, nil, "the TCP idle timeout")
@@ -69,7 +69,7 @@ public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
         case .caddy: (nil, nil, "none after the upgrade; a reload closes streams unless stream_close_delay is set")
         case .apache: (60, nil, "ProxyTimeout")
         case .varnish: (60, nil, "pipe_timeout")
-        case .mobile: (30, nil, "address translation of mobile carriers, on the cautious side")
+        case .mobile: (30, nil, "NAT of mobile carriers, a cautious value")
         }
     }
 }

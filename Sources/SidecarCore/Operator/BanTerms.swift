@@ -18,23 +18,23 @@ public struct BanTerms: Sendable, Equatable {
         let bytes = Array(body.readableBytesView)
         guard !bytes.allSatisfy({ [0x20, 0x09, 0x0A, 0x0D].contains($0) }) else { return }
         guard let members = JSONValue(bytes)?.object else {
-            throw BodyFault(sentence: "The body of a ban is empty or a JSON object with ttl and reason.")
+            throw BodyFault(sentence: "The body of a ban must be empty or a JSON object with ttl and reason.")
         }
         for (name, value) in members {
             guard name == "ttl" || name == "reason" else { throw Self.unknown }
-            guard let text = value.string else { throw BodyFault(sentence: "ttl and reason are JSON strings.") }
+            guard let text = value.string else { throw BodyFault(sentence: "ttl and reason must be JSON strings.") }
             try take(name, text)
         }
     }
 
-    private static let unknown = BodyFault(sentence: "A ban takes ttl and reason, and nothing else.")
+    private static let unknown = BodyFault(sentence: "A ban takes only ttl and reason.")
 
     private mutating func take(_ name: String, _ value: String) throws(BodyFault) {
         switch name {
         case "ttl":
             guard ttl == nil else { throw BodyFault(sentence: "ttl is given twice.") }
             ttl = OperatorSyntax.banDuration(value)
-            guard ttl != nil else { throw BodyFault(sentence: "ttl is a duration from 1s to 720h.") }
+            guard ttl != nil else { throw BodyFault(sentence: "ttl must be a duration from 1s to 720h.") }
         case "reason":
             guard reason == nil else { throw BodyFault(sentence: "reason is given twice.") }
             guard value.utf8.count <= Self.maxReasonBytes else {

@@ -59,7 +59,7 @@ extension OperatorSyntax {
             let any = try reader.value(depth: JSONValue.maxDepth)
             if any == .null { return true }
             guard let value = any.string else {
-                fault = "A member is no string."
+                fault = "A member is not a string."
                 return true
             }
             switch name {
@@ -70,7 +70,7 @@ extension OperatorSyntax {
             case "base64" where base64 == nil: base64 = value
             case "exclude" where excluded == nil: excluded = value
             case "event" where event == nil && EventStreamText.isEventType(value): event = value
-            default: fault = "A member is unknown, stands twice or is not valid."
+            default: fault = "A member is unknown, appears twice or is not valid."
             }
             return true
         }

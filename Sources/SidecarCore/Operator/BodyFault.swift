@@ -32,7 +32,7 @@ extension OperatorSyntax {
             return (.text, body)
         case "multipart/form-data":
             throw BodyFault(
-                sentence: "A form with parts is no message. Send the message itself as the body, as text/plain, "
+                sentence: "A multipart form is not a message. Send the message itself as the body, as text/plain, "
                     + "application/json or application/octet-stream.",
                 isOfType: true
             )
@@ -41,8 +41,8 @@ extension OperatorSyntax {
         switch type {
         case .commands:
             throw BodyFault(
-                sentence: "A list of commands is no message. Send the message itself as text/plain, application/json "
-                    + "or application/octet-stream.",
+                sentence: "A list of commands is not a message. Send the message itself as text/plain, "
+                    + "application/json or application/octet-stream.",
                 isOfType: true
             )
         case .text where !body.isValidUTF8:

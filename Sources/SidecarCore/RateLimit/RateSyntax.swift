@@ -14,10 +14,10 @@ extension Rate {
 
         let option = text[text.index(after: comma)...]
         let prefix = "burst="
-        guard option.hasPrefix(prefix) else { throw ValueProblem("has something else than burst= after its comma") }
+        guard option.hasPrefix(prefix) else { throw ValueProblem("has something other than burst= after its comma") }
         let burst = try part("burst", option.dropFirst(prefix.count), numbers)
         guard burst <= largestBurst(Int64(count), per: period, unit: unit) else {
-            throw ValueProblem("has a burst that takes more than 365 days to come back")
+            throw ValueProblem("has a burst that takes more than 365 days to refill")
         }
         return Rate(Int64(count), per: period, burst: Int64(burst), unit: unit)
     }

@@ -60,7 +60,7 @@ public struct RequestRouter: Sendable {
     /// Decides about one request.
     public func route(_ head: HTTPRequestHead) -> RequestRoute {
         if head.method == "CONNECT" {
-            return .refuse(.init(status: 405, sentence: "CONNECT is not served here.", reason: "method"))
+            return .refuse(.init(status: 405, sentence: "CONNECT is not supported.", reason: "method"))
         }
         if let refusal = checkFields(head.headers) { return .refuse(refusal) }
         if head.headers.hasToken("websocket", in: "upgrade") { return .upgrade }

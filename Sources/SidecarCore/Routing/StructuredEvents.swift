@@ -72,7 +72,7 @@ public enum StructuredEvents {
 
     /// Reads one event; says whether its type is one of ours.
     private static func readEvent(_ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool {
-        guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event is an object.") }
+        guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event must be an object.") }
         return try readMembers(&reader)
     }
 
@@ -101,7 +101,7 @@ public enum StructuredEvents {
             }
         } while reader.take(",")
         try reader.expect("}")
-        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member stands twice.") }
+        if isDoubled, !isForged { throw JSONReader.Fault(sentence: "a member appears twice.") }
         return isForged
     }
 
@@ -131,7 +131,7 @@ public enum StructuredEvents {
     }
 
     private static func malformed(_ what: String) -> Refusal {
-        Refusal(status: 400, sentence: "The body is no event in JSON: \(what)", reason: "malformed_event")
+        Refusal(status: 400, sentence: "The body is not a valid JSON event: \(what)", reason: "malformed_event")
     }
 }
 
@@ -139,7 +139,7 @@ extension Refusal {
     /// The answer to a body that is larger than ``StructuredEvents/maxBytes``.
     public static let eventTooLarge = Refusal(
         status: 413,
-        sentence: "An event in JSON may have \(StructuredEvents.maxBytes) bytes at most.",
+        sentence: "A JSON event may be at most \(StructuredEvents.maxBytes) bytes.",
         reason: "event_too_large"
     )
 

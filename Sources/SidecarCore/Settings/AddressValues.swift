@@ -1,6 +1,6 @@
 extension ValueSyntax where Value == [ListenAddress] {
     static let listenAddresses = ValueSyntax(
-        accepted: "HOST:PORT, [::]:PORT or unix:/path; several by comma",
+        accepted: "HOST:PORT, [::]:PORT or unix:/path; comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             var addresses: [ListenAddress] = []
@@ -29,7 +29,7 @@ extension ValueSyntax where Value == [ListenAddress] {
 
 extension ValueSyntax where Value == [AppOrigin] {
     static let appURLs = ValueSyntax(
-        accepted: "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; several by comma",
+        accepted: "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             var origins: [AppOrigin] = []
@@ -76,7 +76,7 @@ extension ValueSyntax where Value == String {
 
 extension ValueSyntax where Value == WebhookTarget {
     static let webhookURL = ValueSyntax(
-        accepted: "a path such as /events, which lies on the app, or an http:// or https:// URL",
+        accepted: "a path on the app such as /events, or an http:// or https:// URL",
         read: { text throws(ValueProblem) in
             if text.hasPrefix("/") {
                 return WebhookTarget(origin: nil, path: try TargetSyntax.originForm(text[...]))
@@ -94,14 +94,14 @@ extension ValueSyntax where Value == WebhookTarget {
 
 extension ValueSyntax where Value == [PathPattern] {
     static let pathPatterns = ValueSyntax(
-        accepted: "paths such as /ws or /live/* (all below /live/); several by comma",
+        accepted: "paths such as /ws or /live/* (all below /live/); comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             var patterns: [PathPattern] = []
             for item in try listItems(text) {
                 guard let pattern = PathPattern(String(item)) else {
                     throw ValueProblem(
-                        "in \(FaultText.quoted(String(item))): is no path that begins with / and has * only as its end, /*"
+                        "in \(FaultText.quoted(String(item))): is not a path that begins with / and has * only in a final /*"
                     )
                 }
                 patterns.append(pattern)
@@ -115,7 +115,7 @@ extension ValueSyntax where Value == [PathPattern] {
 extension ValueSyntax where Value == [String] {
     /// Names of handshake headers that may be repeated on events; lower case, each once.
     static let forwardableHeaders = ValueSyntax(
-        accepted: "header names by comma, or nothing for none; not those that Sidesocket sets itself",
+        accepted: "comma-separated header names, or empty for none; not those that Sidesocket sets itself",
         takesList: true,
         takesEmpty: true,
         read: { text throws(ValueProblem) in
@@ -123,7 +123,7 @@ extension ValueSyntax where Value == [String] {
             for item in text.isEmpty ? [] : try listItems(text) {
                 let name = item.lowercased()
                 guard name.utf8.allSatisfy(isTokenByte) else {
-                    throw ValueProblem("in \(FaultText.quoted(String(item))): is no header name")
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): is not a header name")
                 }
                 guard !isOurs(name) else {
                     throw ValueProblem("in \(FaultText.quoted(String(item))): Sidesocket sets or consumes this header")
@@ -184,7 +184,7 @@ extension ValueSyntax where Value == String {
                 text.utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || ".-_~:@".utf8.contains($0) }
                 )
             else {
-                throw ValueProblem("has another character")
+                throw ValueProblem("has a character that is not allowed")
             }
             return text
         },
@@ -196,7 +196,7 @@ extension ValueSyntax where Value == String {
         accepted: "the path of a file",
         read: { text throws(ValueProblem) in
             guard text.utf8.count <= 4095, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-                throw ValueProblem("is no path of a file")
+                throw ValueProblem("is not a file path")
             }
             return text
         },

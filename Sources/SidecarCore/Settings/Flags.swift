@@ -40,7 +40,7 @@ extension RawSettings {
                         value: text,
                         isSecret: registry[name]?.isSecret ?? false,
                         problem: "is given twice",
-                        accepted: "each flag once; lists are written by comma"
+                        accepted: "each flag once; lists are comma-separated"
                     )
                 )
                 continue
@@ -56,7 +56,7 @@ extension RawSettings {
             fault: SettingFault(
                 name: "argument",
                 value: word,
-                problem: "means nothing here",
+                problem: "is unexpected",
                 accepted: "check, or the flags that sidesocket --help lists"
             )
         )

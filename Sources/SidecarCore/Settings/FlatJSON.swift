@@ -53,7 +53,7 @@ struct FlatJSON {
         if reader.takeWord("true") { return "true" }
         if reader.takeWord("false") { return "false" }
         if reader.takeWord("null") {
-            throw .init(sentence: "null is no value; leave the key out for the default")
+            throw .init(sentence: "null is not a value; leave the key out for the default")
         }
         if reader.take("{") || reader.take("[") {
             throw .init(sentence: "a value is nested; settings are one level deep")

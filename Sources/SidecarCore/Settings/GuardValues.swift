@@ -1,7 +1,7 @@
 extension ValueSyntax where Value == AllowedOrigins {
     static let origins = ValueSyntax(
         accepted: "same-host, *, null, or origins such as https://example.com and https://*.example.com; "
-            + "several by comma",
+            + "comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             let items = try listItems(text)
@@ -17,7 +17,7 @@ extension ValueSyntax where Value == AllowedOrigins {
 
 extension ValueSyntax where Value == TrustedProxies {
     static let proxies = ValueSyntax(
-        accepted: "addresses, networks such as 10.0.0.0/8 or fd00::/8, loopback, private; several by comma; or none",
+        accepted: "addresses, networks such as 10.0.0.0/8 or fd00::/8, loopback, private; comma-separated; or none",
         takesList: true,
         read: { text throws(ValueProblem) in
             if isNone(text) { return .none }
@@ -45,7 +45,7 @@ extension ValueSyntax where Value == ProxyProtocolMode? {
 extension ValueSyntax where Value == Set<DryRunLimit> {
     /// Names of variables, in lower or upper case, with or without the prefix.
     static let limitNames = ValueSyntax(
-        accepted: "\(DryRunLimit.allCases.map(\.rawValue).joined(separator: ", ")); several by comma; or none",
+        accepted: "\(DryRunLimit.allCases.map(\.rawValue).joined(separator: ", ")); comma-separated; or none",
         takesList: true,
         read: { text throws(ValueProblem) in
             if isNone(text) { return [] }
@@ -58,7 +58,7 @@ extension ValueSyntax where Value == Set<DryRunLimit> {
                         rawValue: name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : name
                     )
                 else {
-                    throw ValueProblem("in \(FaultText.quoted(String(item))): is no limit that can run dry")
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): is not one of these limits")
                 }
                 limits.insert(limit)
             }

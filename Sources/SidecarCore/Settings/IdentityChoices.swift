@@ -65,13 +65,13 @@ public struct AutoBan: Sendable, Equatable {
 
 extension ValueSyntax where Value == [TokenAlgorithm] {
     static let tokenAlgorithms = ValueSyntax(
-        accepted: "\(TokenAlgorithm.allCases.map(\.rawValue).joined(separator: ", ")); several by comma",
+        accepted: "\(TokenAlgorithm.allCases.map(\.rawValue).joined(separator: ", ")); comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             var algorithms: [TokenAlgorithm] = []
             for item in try listItems(text) {
                 guard let algorithm = TokenAlgorithm(rawValue: String(item)) else {
-                    throw ValueProblem("has an algorithm that is not known")
+                    throw ValueProblem("has an unknown algorithm")
                 }
                 if !algorithms.contains(algorithm) { algorithms.append(algorithm) }
             }
@@ -83,7 +83,7 @@ extension ValueSyntax where Value == [TokenAlgorithm] {
 
 extension ValueSyntax where Value == [TokenSource] {
     static let tokenSources = ValueSyntax(
-        accepted: "subprotocol, authorization, cookie:NAME, query:NAME, message; several by comma, in their order",
+        accepted: "subprotocol, authorization, cookie:NAME, query:NAME, message; comma-separated, in their order",
         takesList: true,
         read: { text throws(ValueProblem) in
             var sources: [TokenSource] = []
@@ -107,11 +107,11 @@ extension ValueSyntax where Value == [TokenSource] {
         let parts = item.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2, !parts[1].isEmpty,
             parts[1].utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || "-._".utf8.contains($0) })
-        else { throw ValueProblem("names a source that is not known") }
+        else { throw ValueProblem("names an unknown source") }
         switch parts[0] {
         case "cookie": return .cookie(parts[1])
         case "query": return .query(parts[1])
-        default: throw ValueProblem("names a source that is not known")
+        default: throw ValueProblem("names an unknown source")
         }
     }
 }
@@ -119,7 +119,7 @@ extension ValueSyntax where Value == [TokenSource] {
 extension ValueSyntax where Value == [String] {
     /// Texts by comma, such as issuers.
     static let texts = ValueSyntax(
-        accepted: "one or more texts by comma",
+        accepted: "one or more values, comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in try listItems(text).map(String.init) },
         show: { $0.joined(separator: ",") }
@@ -127,7 +127,7 @@ extension ValueSyntax where Value == [String] {
 
     /// Names of claims that the app is told; what is left of each as the name of a header has to be different.
     static let claimNames = ValueSyntax(
-        accepted: "names of claims with a letter or digit in each; several by comma",
+        accepted: "names of claims with a letter or digit in each; comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             let names = try listItems(text).map(String.init)

@@ -111,7 +111,7 @@ public struct RawSettings: Sendable, Equatable {
                     SettingFault(
                         name: place,
                         value: nil,
-                        problem: "cannot be given in a file",
+                        problem: "cannot be set in a file",
                         accepted: "SIDESOCKET_CONFIG or --config"
                     )
                 )

@@ -121,7 +121,7 @@ public enum SettingGroup: String, Sendable, CaseIterable {
     case identity = "Identity and transport"
     case admission = "Who may connect"
     case limits = "Limits on clients"
-    case life = "Heartbeats and the end"
+    case life = "Heartbeats and shutdown"
     case webhook = "Calls to the app"
     case channels = "Channels"
 }

@@ -121,7 +121,7 @@ struct CrossChecks {
         return fault(
             "APP_CA_FILE",
             among: ["APP_CA_FILE", "APP_URL", "WEBHOOK_URL"],
-            problem: "has no use: nothing is called over https",
+            problem: "has no effect: nothing is called over https",
             accepted: "an https:// SIDESOCKET_APP_URL with it"
         )
     }
@@ -132,7 +132,7 @@ struct CrossChecks {
         return fault(
             "PROXY_PROTOCOL",
             among: ["PROXY_PROTOCOL", "TRUSTED_PROXIES"],
-            problem: "has nobody to come from: SIDESOCKET_TRUSTED_PROXIES names no proxy, so every connection would "
+            problem: "needs trusted proxies, and SIDESOCKET_TRUSTED_PROXIES names none, so every connection would "
                 + "be refused",
             accepted: "with it SIDESOCKET_TRUSTED_PROXIES, the addresses of the proxies in front, "
                 + "such as 10.0.0.0/8 or private"
@@ -145,7 +145,7 @@ struct CrossChecks {
         return fault(
             "READY_NEEDS_APP",
             among: ["READY_NEEDS_APP", "APP_HEALTH_PATH"],
-            problem: "has nothing to go by: SIDESOCKET_APP_HEALTH_PATH names no health check",
+            problem: "needs a health check, and SIDESOCKET_APP_HEALTH_PATH names none",
             accepted: "with it SIDESOCKET_APP_HEALTH_PATH, a path of the app such as /healthz"
         )
     }
@@ -158,8 +158,8 @@ struct CrossChecks {
         return fault(
             "PING_INTERVAL",
             among: ["PING_INTERVAL", "LB_IDLE_TIMEOUT", "LB"],
-            problem: "is not below the idle timeout of \(showDuration(plan.idleTimeout)) on the way "
-                + "(SIDESOCKET_LB, SIDESOCKET_LB_IDLE_TIMEOUT): idle sockets would be dropped there",
+            problem: "is not below the idle timeout of \(showDuration(plan.idleTimeout)) on the path "
+                + "(SIDESOCKET_LB, SIDESOCKET_LB_IDLE_TIMEOUT): idle connections would be dropped there",
             accepted: "at most half of it, \(half), or leave it out; off for no pings"
         )
     }

@@ -60,7 +60,7 @@ public struct SettingsRegistry: Sendable {
             \.configFile,
             .filePath,
             unset: "none",
-            "A JSON or YAML file with any of these settings; the environment and flags win over it."
+            "A JSON or YAML file with any of these settings; the environment and flags take precedence."
         ),
         SettingDefinition(
             "LISTEN",
@@ -74,7 +74,7 @@ public struct SettingsRegistry: Sendable {
             .addresses,
             \.controlListen,
             .listenAddresses,
-            "The addresses for metrics and health checks; keep them off the public network."
+            "The addresses for metrics, health checks and the API; keep them off the public network."
         ),
         SettingDefinition(
             "CONTROL_TOKEN",
@@ -83,7 +83,7 @@ public struct SettingsRegistry: Sendable {
             .bearerToken,
             unset: "none: the API answers on loopback listeners only",
             isSecret: true,
-            "The bearer token that the API under /v1/ asks for."
+            "The bearer token for the API under /v1/."
         ),
         SettingDefinition(
             "APP_URL",
@@ -91,7 +91,7 @@ public struct SettingsRegistry: Sendable {
             \.apps,
             .appURLs,
             isRequired: true,
-            "Where the app answers HTTP; of several addresses the one with the fewest calls under way is called."
+            "The address of the app; of several, the one with the fewest calls in flight is called."
         ),
         SettingDefinition(
             "APP_HEALTH_PATH",
@@ -99,21 +99,21 @@ public struct SettingsRegistry: Sendable {
             \.appHealthPath,
             .requestPath,
             unset: "none",
-            "A path on each address of the app that is asked regularly; addresses that fail it are left out."
+            "A health check path on each address of the app; addresses that fail it are left out."
         ),
         SettingDefinition(
             "APP_HEALTH_INTERVAL",
             .addresses,
             \.appHealthInterval,
             .duration(.milliseconds(100) ... .hours(1)),
-            "The time between two such questions; two that fail put the address out, one that passes back in."
+            "The time between two health checks; two failures take an address out, one success puts it back."
         ),
         SettingDefinition(
             "READY_NEEDS_APP",
             .addresses,
             \.readyNeedsApp,
             .boolean,
-            "Whether /readyz answers 503 until an address of the app passes its health check, and while none does."
+            "Whether /readyz responds with 503 while no address of the app passes its health check."
         ),
         SettingDefinition(
             "APP_CA_FILE",
@@ -121,14 +121,14 @@ public struct SettingsRegistry: Sendable {
             \.appCAFile,
             .filePath,
             unset: "the system's authorities",
-            "A PEM file with the authorities to trust when the app is called over https."
+            "A PEM file with the certificate authorities to trust when the app is called over https."
         ),
         SettingDefinition(
             "WS_PATHS",
             .addresses,
             \.wsPaths,
             .pathPatterns,
-            "The paths where WebSockets may be opened; a WebSocket handshake anywhere else is answered 404."
+            "The paths where WebSockets may be opened; a WebSocket handshake anywhere else gets 404."
         ),
         SettingDefinition(
             "WEBHOOK_URL",
@@ -136,21 +136,21 @@ public struct SettingsRegistry: Sendable {
             \.webhookTarget,
             .webhookURL,
             unset: "the client's own path and query on the app",
-            "One place for all events; the client's path and query are then in ce-subject."
+            "Where all events are sent; the client's path and query are then in ce-subject."
         ),
         SettingDefinition(
             "PRESERVE_HOST",
             .addresses,
             \.preserveHost,
             .boolean,
-            "Whether the app is sent the client's Host header, or the host of APP_URL."
+            "Whether the app gets the client's Host header, or the host of APP_URL."
         ),
         SettingDefinition(
             "FORWARD_HEADERS",
             .addresses,
             \.forwardHeaders,
             .forwardableHeaders,
-            "The handshake headers that are repeated on every event after open."
+            "The handshake headers to repeat on every event after open."
         ),
 
         SettingDefinition(
@@ -159,7 +159,7 @@ public struct SettingsRegistry: Sendable {
             \.threads,
             .count(1...1024),
             unset: "the number of cores",
-            "Threads that serve connections."
+            "The number of threads that serve connections."
         ),
         SettingDefinition(
             "NODE_NAME",
@@ -174,14 +174,14 @@ public struct SettingsRegistry: Sendable {
             .process,
             \.logLevel,
             .choice,
-            "The least severe messages that are logged; single messages of clients only at debug."
+            "The least severe level to log; individual client messages are logged only at debug."
         ),
         SettingDefinition(
             "LOG_FORMAT",
             .process,
             \.logFormat,
             .choice,
-            "One JSON object a line, or a line of text for people."
+            "One JSON object per line, or plain text."
         ),
     ]
 
@@ -191,42 +191,42 @@ public struct SettingsRegistry: Sendable {
             .webhook,
             \.proxyTimeout,
             .duration(.milliseconds(10) ... .hours(24), off: true),
-            "The time that the app may be silent before its answer to a passed-through request begins."
+            "How long the app may take to begin its response to a passed-through request."
         ),
         SettingDefinition(
             "WEBHOOK_TIMEOUT",
             .webhook,
             \.webhookTimeout,
             .duration(.milliseconds(10) ... .hours(1)),
-            "The time that the app has to answer one event."
+            "How long the app may take to reply to an event."
         ),
         SettingDefinition(
             "WEBHOOK_RETRY_FOR",
             .webhook,
             \.webhookRetryFor,
             .durationOrZero(.milliseconds(10) ... .hours(24)),
-            "How long a message or close event is tried again while the app is away or busy; off for one attempt."
+            "How long a message or close event is retried while the app is unreachable or busy; off for one attempt."
         ),
         SettingDefinition(
             "WEBHOOK_MAX_IN_FLIGHT",
             .webhook,
             \.webhookMaxInFlight,
             .count(1...65_536),
-            "Events that the app is asked to answer at once, all threads together; shared fairly by connections."
+            "Events in flight to the app at once, all threads together; shared fairly by connections."
         ),
         SettingDefinition(
             "WEBHOOK_BATCH",
             .webhook,
             \.webhookBatch,
             .optionalCount(2...1024),
-            "Messages of one connection that wait are sent in one request, at most so many; off for one by one."
+            "How many queued messages of one connection may be sent in one request; off for one each."
         ),
         SettingDefinition(
             "WEBHOOK_FAILURE",
             .webhook,
             \.webhookFailure,
             .choice,
-            "When the app fails to answer a message: close the connection, or keep it and drop the message."
+            "When delivery of a message failed: close the connection, or keep it and drop the message."
         ),
         SettingDefinition(
             "OUTBOX_DIR",
@@ -234,14 +234,14 @@ public struct SettingsRegistry: Sendable {
             \.outboxDirectory,
             .filePath,
             unset: "none",
-            "A folder where messages and close events that the app has not answered survive a crash of Sidesocket."
+            "A directory where messages and close events that the app has not replied to survive a crash."
         ),
         SettingDefinition(
             "MAX_PENDING_BYTES",
             .webhook,
             \.maxPendingBytes,
             .size(1...1 << 30),
-            "Bytes received from one client that the app has not answered yet; above it, no more is read from the client."
+            "Bytes received from one client that the app has not replied to yet; above it, reading from it pauses."
         ),
         SettingDefinition(
             "MAX_TOTAL_PENDING_BYTES",
@@ -255,7 +255,7 @@ public struct SettingsRegistry: Sendable {
             .webhook,
             \.maxReplyBytes,
             .size(1...1 << 30),
-            "The size of the body of the app's reply to one event."
+            "The maximum size of the body of the app's reply to an event."
         ),
     ]
 }

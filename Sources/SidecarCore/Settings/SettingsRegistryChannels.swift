@@ -16,7 +16,7 @@ extension SettingsRegistry {
             .channels,
             \.maxChannelsPerConnection,
             .count(1...100_000),
-            "The channels that one connection may have subscribed to."
+            "How many channels one connection may be in."
         ),
         SettingDefinition(
             "CHANNEL_POLICIES",
@@ -24,49 +24,49 @@ extension SettingsRegistry {
             \.channelPolicies,
             .channelPolicies,
             unset: "none",
-            "How channels are treated whose names match a pattern: slow subscribers, and what is kept."
+            "Policies for channels whose names match a pattern: slow subscribers and history."
         ),
         SettingDefinition(
             "HISTORY_SIZE",
             .channels,
             \.historySize,
             .count(Settings.historySizes),
-            "The messages that a channel keeps for those who come back; 0 for none."
+            "How many messages a channel keeps in its history; 0 for none."
         ),
         SettingDefinition(
             "HISTORY_TTL",
             .channels,
             \.historyTTL,
             .duration(Settings.historyTTLs),
-            "How long a channel keeps them."
+            "How long a channel keeps messages."
         ),
         SettingDefinition(
             "MAX_HISTORY_BYTES",
             .channels,
             \.maxHistoryBytes,
             .size(1 << 10...1 << 40),
-            "What all channels may keep; the oldest messages fall out."
+            "The bytes that all channels may keep together; the oldest messages are evicted."
         ),
         SettingDefinition(
             "CHANNEL_EVENTS",
             .channels,
             \.channelEvents,
             .onOff,
-            "Whether the app gets an event when a channel has subscribers, and when it has none any more."
+            "Whether the app gets an event when a channel has its first subscriber and has lost its last."
         ),
         SettingDefinition(
             "BROADCAST_HEADER",
             .channels,
             \.broadcastHeader,
             .onOff,
-            "Whether responses that are passed through may publish with Sidesocket-Broadcast headers."
+            "Whether passed-through responses may publish with Sidesocket-Broadcast headers."
         ),
         SettingDefinition(
             "PUBLISH_RATE",
             .channels,
             \.publishRate,
             .rate(.events),
-            "Publications through the API, of all callers together."
+            "Publications through the API, all callers together."
         ),
     ]
 }

@@ -17,7 +17,7 @@ extension SettingsRegistry {
             \.tlsKey,
             .filePath,
             unset: "none",
-            "A PEM file with the private key that belongs to it."
+            "A PEM file with its private key."
         ),
         SettingDefinition(
             "TLS_CLIENT_CA",
@@ -25,7 +25,7 @@ extension SettingsRegistry {
             \.tlsClientCA,
             .filePath,
             unset: "none",
-            "A PEM file with the authorities whose certificate every client has to show."
+            "A PEM file with certificate authorities; every client must present a certificate of one of them."
         ),
         SettingDefinition(
             "CONTROL_TLS_CERT",
@@ -33,7 +33,7 @@ extension SettingsRegistry {
             \.controlTLSCertificate,
             .filePath,
             unset: "none: plain HTTP",
-            "The certificate chain of the control addresses."
+            "A PEM file with the certificate chain of the control addresses."
         ),
         SettingDefinition(
             "CONTROL_TLS_KEY",
@@ -41,7 +41,7 @@ extension SettingsRegistry {
             \.controlTLSKey,
             .filePath,
             unset: "none",
-            "The private key that belongs to it."
+            "A PEM file with its private key."
         ),
         SettingDefinition(
             "WEBHOOK_SECRET",
@@ -50,14 +50,14 @@ extension SettingsRegistry {
             .webhookSecrets,
             unset: "none: events are not signed",
             isSecret: true,
-            "The secrets that events are signed with, as Standard Webhooks has it."
+            "The secret to sign events with, according to Standard Webhooks."
         ),
         SettingDefinition(
             "AUTH",
             .identity,
             \.auth,
             .choice,
-            "Whether a client has to show a JSON Web Token."
+            "Whether a client must present a JSON Web Token."
         ),
         SettingDefinition(
             "JWT_KEY",
@@ -66,7 +66,7 @@ extension SettingsRegistry {
             .text("a PEM public key, or a shared secret of at least 32 bytes", upTo: 64 << 10),
             unset: "none",
             isSecret: true,
-            "The key that tokens are verified with."
+            "The key to verify tokens with."
         ),
         SettingDefinition(
             "JWT_KEY_ID",
@@ -74,7 +74,7 @@ extension SettingsRegistry {
             \.jwtKeyID,
             .text("the kid of that key", upTo: 256),
             unset: "none: tokens with a kid are refused",
-            "The kid that tokens signed with JWT_KEY have."
+            "The kid of JWT_KEY."
         ),
         SettingDefinition(
             "JWT_JWKS_URL",
@@ -82,7 +82,7 @@ extension SettingsRegistry {
             \.jwtKeySetURL,
             .httpURL,
             unset: "none",
-            "Where the issuer publishes its keys, which are fetched again every five minutes."
+            "The URL of the issuer's key set, fetched again every five minutes."
         ),
         SettingDefinition(
             "JWT_ALGORITHMS",
@@ -90,23 +90,23 @@ extension SettingsRegistry {
             \.jwtAlgorithms,
             .tokenAlgorithms,
             unset: "none; required with AUTH",
-            "The algorithms that tokens may be signed with."
+            "The signature algorithms to accept."
         ),
         SettingDefinition(
             "JWT_ISSUER",
             .identity,
             \.jwtIssuers,
             .texts,
-            unset: "anybody",
-            "Who may have issued a token (iss)."
+            unset: "any",
+            "The issuers to accept (iss)."
         ),
         SettingDefinition(
             "JWT_AUDIENCE",
             .identity,
             \.jwtAudiences,
             .texts,
-            unset: "anybody",
-            "Whom a token may be meant for (aud)."
+            unset: "any",
+            "The audiences to accept (aud)."
         ),
         SettingDefinition(
             "JWT_USER_CLAIM",
@@ -120,21 +120,21 @@ extension SettingsRegistry {
             .identity,
             \.jwtLeeway,
             .duration(.zero ... .minutes(10)),
-            "How far the issuer's clock and ours may differ."
+            "The clock skew to allow between the issuer and Sidesocket."
         ),
         SettingDefinition(
             "JWT_SOURCES",
             .identity,
             \.jwtSources,
             .tokenSources,
-            "Where a token is looked for."
+            "Where to look for a token."
         ),
         SettingDefinition(
             "AUTH_TIMEOUT",
             .identity,
             \.authTimeout,
             .duration(.milliseconds(100) ... .minutes(5)),
-            "How long a client may take to send its token as the first message."
+            "The time a client has to send its token as the first message."
         ),
         SettingDefinition(
             "JWT_FORWARD_CLAIMS",
@@ -142,28 +142,28 @@ extension SettingsRegistry {
             \.jwtForwardClaims,
             .claimNames,
             unset: "none",
-            "Claims that the app is told in ce-claim headers."
+            "The claims to send to the app in ce-claim headers."
         ),
         SettingDefinition(
             "REVALIDATE_INTERVAL",
             .identity,
             \.revalidateInterval,
             .duration(.milliseconds(100) ... .hours(24), off: true),
-            "How often the app is asked whether a client is still welcome, give or take a tenth."
+            "How often to ask the app whether a client is still welcome, ±10 %."
         ),
         SettingDefinition(
             "AUTO_BAN",
             .identity,
             \.autoBan,
             .autoBan,
-            "How many breaches of the protocol or of limits get a client's address banned."
+            "How many protocol or limit violations get a client's address banned."
         ),
         SettingDefinition(
             "AUDIT_LOG",
             .identity,
             \.auditLog,
             .filePath,
-            "Where each change through the API and each automatic ban is written: stderr, or a file."
+            "Where to log changes through the API and automatic bans: stderr, or a file."
         ),
     ]
 }
@@ -186,7 +186,7 @@ extension CrossChecks {
         return fault(
             given,
             among: [first, second],
-            problem: "is of no use without SIDESOCKET_\(missing)",
+            problem: "has no effect without SIDESOCKET_\(missing)",
             accepted: "both, or none"
         )
     }
@@ -196,7 +196,7 @@ extension CrossChecks {
         return fault(
             "TLS_CLIENT_CA",
             among: ["TLS_CLIENT_CA", "TLS_CERT", "TLS_KEY"],
-            problem: "is of no use without SIDESOCKET_TLS_CERT: clients show certificates in TLS only",
+            problem: "has no effect without SIDESOCKET_TLS_CERT: clients present certificates only in TLS",
             accepted: "SIDESOCKET_TLS_CERT and SIDESOCKET_TLS_KEY with it"
         )
     }

@@ -16,7 +16,7 @@ extension SettingsRegistry {
             \.lbIdleTimeout,
             .duration(.milliseconds(200) ... .hours(24)),
             unset: "the shortest of those in LB, else 1m",
-            "The shortest idle timeout on the way to the client."
+            "The shortest idle timeout on the path to the client."
         ),
         SettingDefinition(
             "PING_INTERVAL",
@@ -24,14 +24,14 @@ extension SettingsRegistry {
             \.pingInterval,
             .duration(.milliseconds(50) ... .hours(24), off: true),
             unset: "5/12 of the idle timeout",
-            "The time without bytes both ways after which a ping is sent, give or take a tenth."
+            "The time without bytes both ways after which a ping is sent, ±10 %."
         ),
         SettingDefinition(
             "PONG_TIMEOUT",
             .life,
             \.pongTimeout,
             .duration(.milliseconds(50) ... .hours(1)),
-            "The silence of a client after a ping that counts as its end; it is closed with 1001."
+            "How long a client may be silent after a ping before it is closed with 1001."
         ),
         SettingDefinition(
             "CLIENT_IDLE_TIMEOUT",
@@ -46,28 +46,28 @@ extension SettingsRegistry {
             \.maxConnectionAge,
             .duration(.milliseconds(50) ... .hours(24 * 365), off: true),
             unset: "9/10 of the shortest lifetime in LB, else off",
-            "The age at which a WebSocket is closed with 1001, give or take a tenth."
+            "The age at which a WebSocket is closed with 1001, ±10 %."
         ),
         SettingDefinition(
             "DRAIN_TIMEOUT",
             .life,
             \.drainTimeout,
             .duration(.milliseconds(100) ... .hours(1)),
-            "The longest that a shutdown may take after SIGTERM; few connections are closed sooner."
+            "The longest a shutdown may take after SIGTERM; with few connections it takes less."
         ),
     ]
 }
 
 extension ValueSyntax where Value == [LoadBalancerPreset] {
     static let loadBalancers = ValueSyntax(
-        accepted: "\(LoadBalancerPreset.allCases.map(\.rawValue).joined(separator: ", ")); several by comma; or none",
+        accepted: "\(LoadBalancerPreset.allCases.map(\.rawValue).joined(separator: ", ")); comma-separated; or none",
         takesList: true,
         read: { text throws(ValueProblem) in
             if text.lowercased() == "none" { return [] }
             var presets: [LoadBalancerPreset] = []
             for item in try listItems(text) {
                 guard let preset = LoadBalancerPreset(rawValue: item.lowercased()) else {
-                    throw ValueProblem("in \(FaultText.quoted(String(item))): is no load balancer that is known")
+                    throw ValueProblem("in \(FaultText.quoted(String(item))): is not a known load balancer")
                 }
                 presets.append(preset)
             }

@@ -99,7 +99,7 @@ extension ValueSyntax where Value: RawRepresentable & CaseIterable, Value.RawVal
             accepted: Value.allCases.map(\.rawValue).joined(separator: ", "),
             read: { text throws(ValueProblem) in
                 guard let value = Value(rawValue: text.lowercased()) else {
-                    throw ValueProblem("is none of the words for it")
+                    throw ValueProblem("is not one of the accepted values")
                 }
                 return value
             },

@@ -157,7 +157,7 @@ struct YAMLLine {
         case UInt8(ascii: "x"): return try code(digits: 2)
         case UInt8(ascii: "u"): return try code(digits: 4)
         case UInt8(ascii: "U"): return try code(digits: 8)
-        default: throw YAMLProblem("has an escape that is not taken here; use 'single quotes' for a plain backslash")
+        default: throw YAMLProblem("has an escape that is not supported; use 'single quotes' for a plain backslash")
         }
     }
 
@@ -167,7 +167,7 @@ struct YAMLLine {
         guard digits.count == count, digits.allSatisfy(HostSyntax.isHexDigit),
             let code = UInt32(String(decoding: digits, as: UTF8.self), radix: 16), let scalar = Unicode.Scalar(code)
         else {
-            throw YAMLProblem("has an escape that is no character")
+            throw YAMLProblem("has an escape that is not a character")
         }
         return scalar
     }

@@ -108,7 +108,7 @@ enum CommandList {
         case "subscribe": command = .subscribe(try channel(from: &reader))
         case "unsubscribe": command = .unsubscribe(try channel(from: &reader))
         case "publish": command = try publish(from: &reader)
-        default: throw JSONReader.Fault(sentence: "this version does not know the command.")
+        default: throw JSONReader.Fault(sentence: "the command is unknown.")
         }
         if reader.take(",") { throw needsOne }
         try reader.expect("}")
@@ -127,7 +127,7 @@ enum CommandList {
     private static func channel(from reader: inout JSONReader) throws(JSONReader.Fault) -> ChannelName {
         guard let channel = ChannelName(try reader.string()) else {
             throw JSONReader.Fault(
-                sentence: "the channel's name is not 1 to 200 printable characters without space, comma, quote."
+                sentence: "the channel's name is not 1 to 200 printable characters without space, comma or quote."
             )
         }
         return channel
@@ -151,7 +151,7 @@ enum CommandList {
                 if reader.takeWord("null") { return true }
                 let type = try reader.string()
                 guard EventStreamText.isEventType(type) else {
-                    throw JSONReader.Fault(sentence: "an event is 1 to 128 printable characters.")
+                    throw JSONReader.Fault(sentence: "an event must be 1 to 128 printable characters.")
                 }
                 event = type
             default: return try MessageContent.read(name, from: &reader, into: &content)
@@ -192,7 +192,7 @@ enum CommandList {
         if reader.take("}") { return }
         repeat {
             guard try read(try reader.name(), &reader) else {
-                throw JSONReader.Fault(sentence: "a member is unknown or stands twice.")
+                throw JSONReader.Fault(sentence: "a member is unknown or appears twice.")
             }
         } while reader.take(",")
         try reader.expect("}")

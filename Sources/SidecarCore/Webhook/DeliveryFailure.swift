@@ -58,7 +58,7 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
         case .status(let status): "The app answered with status \(status)."
         case .timeout: "The app did not answer in time."
         case .connect(let why): "No connection to the app: \(why)"
-        case .connectionLost: "The app closed the connection before its answer was whole."
+        case .connectionLost: "The app closed the connection before its response was complete."
         case .badReply(let why): "The app's answer is not acceptable: \(why)"
         }
     }

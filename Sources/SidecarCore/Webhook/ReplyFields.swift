@@ -50,7 +50,7 @@ struct ReplyFields: Sendable, Equatable {
             return Self.readChannels(value, into: &publish)
         } else if HTTPField.equals(name, "sidesocket-event") {
             guard EventStreamText.isEventType(value) else {
-                return "Sidesocket-Event is 1 to 128 printable characters."
+                return "Sidesocket-Event must be 1 to 128 printable characters."
             }
             event = value
         } else if HTTPField.equals(name, "sidesocket-exclude") {

@@ -53,7 +53,7 @@ extension ValueSyntax where Value == WebhookSecrets {
     static let webhookSecrets = ValueSyntax(
         accepted: "whsec_ and the base64 of 24 to 64 bytes; several by space, for rotation",
         read: { text throws(ValueProblem) in
-            guard let secrets = WebhookSecrets(text) else { throw ValueProblem("is no secret") }
+            guard let secrets = WebhookSecrets(text) else { throw ValueProblem("is not a valid secret") }
             return secrets
         },
         show: { $0.text }

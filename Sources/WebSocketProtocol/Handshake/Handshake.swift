@@ -15,7 +15,7 @@ public enum Handshake {
     ) throws(HandshakeRefusal) -> AcceptedUpgrade {
         try Self.checkRequestLine(request)
         try Self.checkHost(request.hosts)
-        guard !request.hasBody else { throw .badRequest("A WebSocket handshake has no body.") }
+        guard !request.hasBody else { throw .badRequest("A WebSocket handshake must not have a body.") }
         guard FieldSyntax.list(request.upgrade, contains: "websocket") else {
             throw .badRequest("The Upgrade header does not name websocket.")
         }
@@ -43,20 +43,20 @@ public enum Handshake {
     }
 
     private static func checkRequestLine(_ request: UpgradeRequest) throws(HandshakeRefusal) {
-        guard request.method == "GET" else { throw .badRequest("A WebSocket handshake is a GET request.") }
+        guard request.method == "GET" else { throw .badRequest("A WebSocket handshake must be a GET request.") }
         guard request.httpMajor == 1 && request.httpMinor >= 1 else {
             throw .badRequest("A WebSocket handshake needs HTTP/1.1.")
         }
         // An absolute form would let the client choose a host (§4.2.1 item 1 allows it; we are no forward proxy).
         guard request.target.utf8.first == UInt8(ascii: "/") else {
-            throw .badRequest("The request target of a WebSocket handshake starts with a slash.")
+            throw .badRequest("The request target of a WebSocket handshake must start with a slash.")
         }
     }
 
     /// Wants exactly one host, made of visible ASCII without the marks that separate it from something else.
     private static func checkHost(_ hosts: [String]) throws(HandshakeRefusal) {
         guard hosts.count == 1, let host = hosts.first, !host.isEmpty else {
-            throw .badRequest("A request has exactly one Host header.")
+            throw .badRequest("A request must have exactly one Host header.")
         }
         let isPlain = host.utf8.allSatisfy { byte in
             switch byte {
@@ -70,16 +70,16 @@ public enum Handshake {
 
     private static func checkVersion(_ versions: [String]) throws(HandshakeRefusal) {
         guard versions.count == 1, let version = versions.first else {
-            throw .badRequest("A WebSocket handshake has exactly one Sec-WebSocket-Version header.")
+            throw .badRequest("A WebSocket handshake must have exactly one Sec-WebSocket-Version header.")
         }
         guard FieldSyntax.trimmed(version[...].utf8).elementsEqual("13".utf8) else {
-            throw HandshakeRefusal(status: 426, sentence: "Only version 13 of the WebSocket protocol is spoken here.")
+            throw HandshakeRefusal(status: 426, sentence: "Only version 13 of the WebSocket protocol is supported.")
         }
     }
 
     private static func checkedKey(_ keys: [String]) throws(HandshakeRefusal) -> String {
         guard keys.count == 1, let field = keys.first else {
-            throw .badRequest("A WebSocket handshake has exactly one Sec-WebSocket-Key header.")
+            throw .badRequest("A WebSocket handshake must have exactly one Sec-WebSocket-Key header.")
         }
         // Nearly always there is nothing to trim.
         let key = field.utf8.count == 24 ? field : String(Substring(FieldSyntax.trimmed(field[...].utf8)))

@@ -62,9 +62,9 @@ struct RateTests {
             ("1/s", "has a period that does not begin with a number"),
             ("1/1", "has a period that has no unit of time (ms, s, m, h) after its number"),
             ("1/1s/2s", "has a period that has no unit of time (ms, s, m, h) after its number"),
-            ("1/1s,", "has something else than burst= after its comma"),
-            ("1/1s, burst=2", "has something else than burst= after its comma"),
-            ("1/1s,bursts=2", "has something else than burst= after its comma"),
+            ("1/1s,", "has something other than burst= after its comma"),
+            ("1/1s, burst=2", "has something other than burst= after its comma"),
+            ("1/1s,bursts=2", "has something other than burst= after its comma"),
             ("1/1s,burst=2,burst=3", "has a burst that is not a whole number"),
             ("1/1s,burst=-2", "has a burst that is not a whole number"),
         ]
@@ -91,7 +91,7 @@ struct RateTests {
         #expect(throws: ValueProblem("has a burst that is less than 1")) { try Rate.read("1/1s,burst=0", .events) }
         #expect(try Rate.read("1/24h,burst=364", .events).burst == 364)
         #expect(try Rate.read("1/24h,burst=365", .events).burst == 365)
-        #expect(throws: ValueProblem("has a burst that takes more than 365 days to come back")) {
+        #expect(throws: ValueProblem("has a burst that takes more than 365 days to refill")) {
             try Rate.read("1/24h,burst=366", .events)
         }
         #expect(throws: ValueProblem("has a burst that is more than 1024GiB")) {

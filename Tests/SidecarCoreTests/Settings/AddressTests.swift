@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Addresses in settings")
 struct AddressTests {
-    @Test("listen addresses are host and port, IPv6 in brackets, or a socket, several by comma")
+    @Test("listen addresses are host and port, IPv6 in brackets, or a socket, comma-separated")
     func listen() throws {
         let text = "0.0.0.0:8080, [::]:8081,localhost:0,unix:/run/s.sock,unix:///run/t.sock,[FE80::1]:1"
         #expect(

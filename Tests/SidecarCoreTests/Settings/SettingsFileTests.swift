@@ -139,7 +139,7 @@ struct SettingsFileTests {
         #expect(
             raw.faults.map(\.description) == [
                 "THREADS (f, line 2): was already given on line 1. Accepted: each setting once",
-                "config (f, line 3): cannot be given in a file. Accepted: SIDESOCKET_CONFIG or --config",
+                "config (f, line 3): cannot be set in a file. Accepted: SIDESOCKET_CONFIG or --config",
                 "thread (f, line 4): is unknown. Accepted: threads?",
             ]
         )

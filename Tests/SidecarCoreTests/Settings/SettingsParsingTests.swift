@@ -113,9 +113,9 @@ struct SettingsParsingTests {
                 "SIDESOCKET_LISTEM: is unknown. Accepted: SIDESOCKET_LISTEN?",
                 "foo (s.yaml, line 2): is unknown. Accepted: the names that sidesocket --help lists",
                 "SIDESOCKET_APP_URL=\"ftp://a\": has a scheme other than http and https. Accepted: "
-                    + "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; several by comma",
+                    + "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; comma-separated",
                 "SIDESOCKET_THREADS=\"0\": is less than 1. Accepted: a whole number from 1 to 1024",
-                "log_level (s.yaml, line 1)=\"loud\": is none of the words for it. Accepted: "
+                "log_level (s.yaml, line 1)=\"loud\": is not one of the accepted values. Accepted: "
                     + "trace, debug, info, notice, warning, error, critical",
                 "--drain-timeout=\"10\": has no unit of time (ms, s, m, h) after its number. Accepted: "
                     + "a duration from 100ms to 1h, such as 500ms, 10s, 5m, 1h",

@@ -1,0 +1,138 @@
+/// What clients are refused or limited for, with what the log says of it.
+public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
+    case maxConnections
+    case maxConnectionsPerIP
+    case maxConnectionsPerUser
+    case connectRatePerIP
+    case allowedOrigins
+    case wsPaths
+    case token
+    case ban
+    case proxyProtocol
+    case handshakeTimeout
+    case headerBytes
+    case headerCount
+    case handshakeQueue
+    case totalPendingBytes
+    case messageRate
+    case messageRatePerIP
+    case messageRatePerUser
+    case byteRate
+    case controlRate
+    case messageBytes
+    case fragments
+    case compressionRatio
+    case assemblyTimeout
+    case sendBuffer
+    case totalSendBuffer
+
+    /// The kind of a limit on messages.
+    public init(_ limit: DryRunLimit) {
+        switch limit {
+        case .allowedOrigins: self = .allowedOrigins
+        case .maxConnectionsPerIP: self = .maxConnectionsPerIP
+        case .maxConnectionsPerUser: self = .maxConnectionsPerUser
+        case .connectRatePerIP: self = .connectRatePerIP
+        case .messageRate: self = .messageRate
+        case .messageRatePerIP: self = .messageRatePerIP
+        case .messageRatePerUser: self = .messageRatePerUser
+        case .byteRate: self = .byteRate
+        case .controlRate: self = .controlRate
+        }
+    }
+
+    /// The variable that decides about it, without its prefix.
+    public var variable: String {
+        switch self {
+        case .maxConnections: "MAX_CONNECTIONS"
+        case .maxConnectionsPerIP: "MAX_CONNECTIONS_PER_IP"
+        case .maxConnectionsPerUser: "MAX_CONNECTIONS_PER_USER"
+        case .connectRatePerIP: "CONNECT_RATE_PER_IP"
+        case .allowedOrigins: "ALLOWED_ORIGINS"
+        case .wsPaths: "WS_PATHS"
+        case .token: "AUTH"
+        case .ban: "AUTO_BAN"
+        case .proxyProtocol: "PROXY_PROTOCOL"
+        case .handshakeTimeout: "HANDSHAKE_TIMEOUT"
+        case .headerBytes: "MAX_HEADER_BYTES"
+        case .headerCount: "MAX_HEADERS"
+        case .handshakeQueue: "WEBHOOK_MAX_IN_FLIGHT"
+        case .totalPendingBytes: "MAX_TOTAL_PENDING_BYTES"
+        case .messageRate: "MESSAGE_RATE"
+        case .messageRatePerIP: "MESSAGE_RATE_PER_IP"
+        case .messageRatePerUser: "MESSAGE_RATE_PER_USER"
+        case .byteRate: "BYTE_RATE"
+        case .controlRate: "CONTROL_RATE"
+        case .messageBytes: "MAX_MESSAGE_BYTES"
+        case .fragments: "MAX_FRAGMENTS"
+        case .compressionRatio: "MAX_COMPRESSION_RATIO"
+        case .assemblyTimeout: "MESSAGE_ASSEMBLY_TIMEOUT"
+        case .sendBuffer: "MAX_SEND_BUFFER_BYTES"
+        case .totalSendBuffer: "MAX_TOTAL_SEND_BUFFER_BYTES"
+        }
+    }
+
+    /// What has happened.
+    public var event: String {
+        switch self {
+        case .maxConnections: "connection refused: too many are open"
+        case .maxConnectionsPerIP: "connection refused: its address has too many open"
+        case .maxConnectionsPerUser: "connection refused: its user has too many open"
+        case .connectRatePerIP: "handshake refused: its address opens connections too fast"
+        case .allowedOrigins: "handshake refused: its page's origin is not allowed"
+        case .wsPaths: "handshake refused: there is no WebSocket at its path"
+        case .token: "handshake refused: it has no valid token"
+        case .ban: "client refused: it is banned"
+        case .proxyProtocol: "connection refused: it does not begin with a valid PROXY header of a trusted proxy"
+        case .handshakeTimeout: "request refused: its head took too long"
+        case .headerBytes: "request refused: its head is too large"
+        case .headerCount: "request refused: it has too many headers"
+        case .handshakeQueue: "handshake refused: too many wait for the app"
+        case .totalPendingBytes: "client held up: too much waits for the app"
+        case .messageRate: "client limited: it sends messages too fast"
+        case .messageRatePerIP: "client limited: its address sends messages too fast"
+        case .messageRatePerUser: "client limited: its user sends messages too fast"
+        case .byteRate: "client limited: it sends bytes too fast"
+        case .controlRate: "client limited: it sends pings or pongs too fast"
+        case .messageBytes: "connection closed: a message is too big"
+        case .fragments: "connection closed: a message has too many fragments"
+        case .compressionRatio: "connection closed: a message is compressed too much"
+        case .assemblyTimeout: "connection closed: a message took too long to arrive"
+        case .sendBuffer: "client limited: it reads too slowly"
+        case .totalSendBuffer: "client limited: too much waits to be sent to all, and this one has most of it"
+        }
+    }
+
+    /// What to do when the client was in the right.
+    public var remedy: String {
+        switch self {
+        case .maxConnections: "raise it together with the limit on open files, or add an instance"
+        case .maxConnectionsPerIP, .connectRatePerIP, .messageRatePerIP:
+            "if the address is a proxy's, name it in SIDESOCKET_TRUSTED_PROXIES and let it send X-Forwarded-For; "
+                + "else raise the limit"
+        case .maxConnectionsPerUser, .messageRate, .messageRatePerUser, .byteRate, .controlRate:
+            "raise it, or set it to off"
+        case .allowedOrigins: "add the origin if the page is yours"
+        case .wsPaths: "add the path if it is your app's"
+        case .token: "compare the token with what the SIDESOCKET_JWT_ variables ask for"
+        case .ban: "lift the ban with DELETE /v1/bans, or allow more breaches"
+        case .proxyProtocol:
+            "turn it on at the proxy and name the proxy in SIDESOCKET_TRUSTED_PROXIES, or set it to off"
+        case .handshakeTimeout: "raise it if the client's network is slow"
+        case .headerBytes, .headerCount: "raise it if your pages set that many cookies"
+        case .handshakeQueue: "let the app answer open events faster, or raise it if the app can take more at once"
+        case .totalPendingBytes: "find out why the app is slow, or raise it if there is memory"
+        case .messageBytes, .fragments, .compressionRatio, .assemblyTimeout: "raise it if the message was meant"
+        case .totalSendBuffer: "raise it if there is memory, or lower SIDESOCKET_MAX_SEND_BUFFER_BYTES"
+        case .sendBuffer: "send less, raise it, or choose another SIDESOCKET_SLOW_CLIENT_ACTION"
+        }
+    }
+
+    /// Whether the client is counted by its address, so that a proxy that is not trusted makes one client of many.
+    public var countsByAddress: Bool {
+        switch self {
+        case .maxConnectionsPerIP, .connectRatePerIP, .messageRatePerIP, .ban: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,29 @@
+extension Settings {
+    /// What is allowed but probably not meant, one sentence each without its full stop; for `check` and the log at the
+    /// start.
+    public var warnings: [String] { [namelessProxy, unsignedWebhook].compactMap(\.self) }
+
+    /// The path of the hook is a fence only: who reaches the app in another way can send events to it.
+    private var unsignedWebhook: String? {
+        guard webhookTarget != nil, webhookIsOnApp, webhookSecrets == nil else { return nil }
+        return "SIDESOCKET_WEBHOOK_URL is on the app, but SIDESOCKET_WEBHOOK_SECRET is not set: clients are kept "
+            + "from that path, but nothing proves that an event is genuine; set a secret, and verify the signature"
+    }
+
+    /// Behind a proxy that nobody trusts, all clients are one.
+    private var namelessProxy: String? {
+        guard trustedProxies.isEmpty, let proxy = loadBalancers.first(where: \.hidesClients) else { return nil }
+        return "SIDESOCKET_LB names \(proxy.rawValue), but SIDESOCKET_TRUSTED_PROXIES is empty: all clients behind it "
+            + "count as one address, and the app is told that address; set it to the addresses of the proxy"
+    }
+}
+
+extension LoadBalancerPreset {
+    /// Whether connections come from its own address: it ends those of the clients, and speaks HTTP to us.
+    var hidesClients: Bool {
+        switch self {
+        case .awsNLB, .gcpTCP, .azureLB, .mobile: false
+        default: true
+        }
+    }
+}

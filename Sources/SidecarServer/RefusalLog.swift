@@ -1,0 +1,68 @@
+import Logging
+import NIOCore
+import SidecarCore
+
+/// Tells the operator what clients are refused for, and which setting to look at: one line a minute for each kind.
+final class RefusalLog: Sendable {
+    private let settings: Settings
+    private let logger: Logger
+    private let notices: RefusalNotices
+
+    init(settings: Settings, logger: Logger) {
+        self.settings = settings
+        self.logger = logger
+        notices = RefusalNotices()
+    }
+
+    /// A log for other settings that goes on counting.
+    init(_ settings: Settings, after old: RefusalLog) {
+        self.settings = settings
+        logger = old.logger
+        notices = old.notices
+    }
+
+    /// A client was refused or limited.
+    ///
+    /// - Parameters:
+    ///   - client: Its address.
+    ///   - sentForwardingHeader: Whether it may be a proxy that nobody trusts.
+    ///   - more: What else the line should tell.
+    func note(
+        _ kind: RefusalKind,
+        client: String,
+        sentForwardingHeader: Bool = false,
+        _ more: @autoclosure () -> Logger.Metadata = [:]
+    ) {
+        guard let leftOut = notices.refused(kind, at: .now()) else { return }
+        var fields = more()
+        fields["client"] = "\(client)"
+        fields["setting"] = "\(setting(of: kind))"
+        fields["remedy"] = "\(kind.remedy)"
+        if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
+        if kind.countsByAddress, sentForwardingHeader {
+            fields["hint"] =
+                settings.trustedProxies.isEmpty
+                ? "the request has a forwarding header, but SIDESOCKET_TRUSTED_PROXIES is empty"
+                : "the request has a forwarding header, but SIDESOCKET_TRUSTED_PROXIES does not name its peer"
+        }
+        logger.warning("\(kind.event)", metadata: fields)
+    }
+
+    /// The variable with the value in force, as a user would write it.
+    private func setting(of kind: RefusalKind) -> String {
+        let name = "SIDESOCKET_\(kind.variable)"
+        let row = settings.effectiveTable().first { $0.variable == name }
+        return row.map { "\(name)=\($0.value)" } ?? name
+    }
+}
+
+extension RefusalKind {
+    /// The limit that a request's head broke; nil for what no setting allows.
+    init?(_ error: HTTPParseError) {
+        switch error {
+        case .headTooLarge, .targetTooLong: self = .headerBytes
+        case .tooManyHeaders: self = .headerCount
+        default: return nil
+        }
+    }
+}

@@ -34,14 +34,15 @@ final class SendBuffers {
     private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
     /// When nobody here held more than its share though all together did.
     private var helplessAt: NIODeadline?
-    private var isDue = false
+    private var isMakingRoom = false
+    private var willLook = false
 
     init(budget: SendBudget, loops: Loops, eventLoop: any EventLoop) {
         self.budget = budget
         self.loops = loops
         self.eventLoop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        loops.add { eventLoop.execute { bound.value.relieveSoon() } }
+        loops.add { eventLoop.execute { bound.value.makeRoom() } }
     }
 
     /// Notes that a connection holds other than it did, both in bytes.
@@ -53,7 +54,7 @@ final class SendBuffers {
         } else if old == 0 {
             holders[ObjectIdentifier(holder)] = holder
         }
-        if new > old, budget.isExceeded { relieveSoon() }
+        if new > old, budget.isExceeded { makeRoom() }
     }
 
     /// What one connection may hold that is to get `byteCount` more.
@@ -61,28 +62,27 @@ final class SendBuffers {
         budget.allowance(upTo: most, adding: byteCount)
     }
 
-    /// In a turn of its own, since clients may be closed for it.
-    private func relieveSoon() {
-        guard !isDue, !holders.isEmpty else { return }
-        isDue = true
-        let since = helplessAt.map { NIODeadline.now() - $0 } ?? Self.pause
-        if since >= Self.pause {
-            eventLoop.assumeIsolated().execute { self.relieve() }
-        } else {
-            eventLoop.assumeIsolated().scheduleTask(in: Self.pause - since) { self.relieve() }
+    /// Makes room where that may help; a client that is closed for it may be the one that has just got something.
+    private func makeRoom() {
+        guard !isMakingRoom, !holders.isEmpty, budget.isExceeded else { return }
+        if let helplessAt, NIODeadline.now() - helplessAt < Self.pause { return lookLater() }
+        isMakingRoom = true
+        treatLargestAsSlow()
+        isMakingRoom = false
+        helplessAt = budget.isExceeded ? NIODeadline.now() : nil
+        if helplessAt != nil { loops.wakeAll() }
+    }
+
+    private func lookLater() {
+        guard !willLook else { return }
+        willLook = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+            self.willLook = false
+            self.makeRoom()
         }
     }
 
     /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
-    private func relieve() {
-        isDue = false
-        helplessAt = nil
-        treatLargestAsSlow()
-        guard budget.isExceeded else { return }
-        helplessAt = .now()
-        loops.wakeAll()
-    }
-
     private func treatLargestAsSlow() {
         // Some have taken more than they were seen to.
         for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }

@@ -1,3 +1,5 @@
+internal import ListenerSupport
+
 /// Where the control listener listens.
 public enum ControlAddress: Sendable, Equatable, CustomStringConvertible {
     /// A TCP address; IPv6 hosts without brackets, port 0 for any free one.
@@ -27,5 +29,5 @@ struct ControlListenError: Error, CustomStringConvertible {
     let address: ControlAddress
     let cause: any Error
 
-    var description: String { "cannot listen on \(self.address): \(self.cause)" }
+    var description: String { "cannot listen on \(self.address): \(SystemErrorText.sentence(for: self.cause))" }
 }

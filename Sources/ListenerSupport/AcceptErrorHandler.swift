@@ -56,7 +56,7 @@ public final class AcceptErrorHandler: ChannelDuplexHandler, RemovableChannelHan
             context.fireErrorCaught(error)
             return
         }
-        self.rest(context, because: "errno \(failure.errnoCode)")
+        self.rest(context, because: SystemErrorText.text(of: failure.errnoCode))
     }
 
     private func rest(_ context: ChannelHandlerContext, because reason: String) {

@@ -155,7 +155,7 @@ final class BackendPool {
             if case .connectTimeout? = error as? ChannelError {
                 fail(exchange, .timeout)
             } else {
-                fail(exchange, .connect(Self.sentence(for: error)))
+                fail(exchange, .connect(PlainError.sentence(for: error) + "."))
             }
         }
     }
@@ -185,12 +185,5 @@ final class BackendPool {
     private func fail(_ exchange: any BackendExchange, _ failure: DeliveryFailure) {
         exchangeEnded()
         exchange.backendFailed(failure, wasStale: false)
-    }
-
-    private static func sentence(for error: any Error) -> String {
-        if let error = error as? NIOConnectionError {
-            return error.connectionErrors.first.map { "\($0.error)" } ?? "\(error.host) has no address."
-        }
-        return "\(error)"
     }
 }

@@ -42,6 +42,9 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// What tokens say of the client, and timers for it; nil for most.
     var clientIdentity: SessionIdentity?
 
+    /// How many messages it has published, for the log.
+    var publications = 0
+
     // Limits.
     private var seat: AdmissionGuard.Seat?
     private var userSeat: SharedBucket?
@@ -415,15 +418,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             let cause = cause ?? CloseCause(code: code, initiator: initiator)
             shard.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, carrier)
             shard.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
-            shard.logger.info(
-                "connection closed",
-                metadata: [
-                    "connection": "\(id)", "client": "\(clientAddress)", "user": "\(user ?? "")",
-                    "code": "\(code)", "reason": "\(reason)", "initiator": "\(initiator.rawValue)",
-                    "messages_in": "\(machine.messagesIn)", "messages_out": "\(machine.messagesOut)",
-                    "duration_ms": "\(age.nanoseconds / 1_000_000)",
-                ]
-            )
+            logEnd(code: code, reason: reason, initiator: initiator, cause: cause, age: age)
         }
         perform(step)
         accountBytes()
@@ -439,22 +434,5 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             shard.state.pendingBytes.adjust(by: pending - accountedBytes)
             accountedBytes = pending
         }
-    }
-
-    func log(
-        _ failure: DeliveryFailure,
-        _ event: EventUnderWay,
-        level: Logger.Level,
-        _ message: Logger.Message = "the app did not take an event"
-    ) {
-        shard.logger.log(
-            level: level,
-            message,
-            metadata: [
-                "connection": "\(id)", "client": "\(clientAddress)", "event": "\(event.kind.rawValue)",
-                "event_id": "\(id)-\(event.delivery.sequence)", "events": "\(event.count)",
-                "why": "\(failure.sentence)",
-            ]
-        )
     }
 }

@@ -111,7 +111,7 @@ public final class EdgeService: Service {
         live.withLock { $0.shards = shards }
         let listeners = try await bind(settings, on: group, shards: shards)
         for listener in listeners {
-            logger.notice("listening", metadata: ["address": "\(listener.localAddress?.description ?? "?")"])
+            logger.notice("listening", metadata: ["address": "\(listener.localAddress?.written ?? "?")"])
         }
         await shards.forFirst {
             $0.watchHealth()
@@ -265,8 +265,8 @@ public final class EdgeService: Service {
         logger.notice(
             "delivering events of an earlier process",
             metadata: [
-                "connections": "\(connections.count)",
-                "messages": "\(connections.reduce(0) { $0 + $1.messages.count })",
+                "connections": .stringConvertible(connections.count),
+                "messages": .stringConvertible(connections.reduce(0) { $0 + $1.messages.count }),
             ]
         )
         await shards.spread(connections) { shard, connection in
@@ -299,7 +299,7 @@ public final class EdgeService: Service {
         let occupancy = state.channels.occupancy
         state.beginDrain()
         occupancy?.flush()
-        logger.notice("draining", metadata: ["connections": "\(state.sockets)"])
+        logger.notice("draining", metadata: ["connections": .stringConvertible(state.sockets)])
         // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
@@ -315,12 +315,12 @@ public final class EdgeService: Service {
             logger.log(
                 level: isKept ? .notice : .error,
                 isKept ? "undelivered events are kept for the next start" : "close events were not delivered",
-                metadata: ["count": "\(left)"]
+                metadata: ["count": .stringConvertible(left)]
             )
         }
         if let untold = occupancy?.untold, untold > 0 {
             metrics.messagesDropped(untold, reason: "channel_event_undelivered")
-            logger.error("channel events were not delivered", metadata: ["count": "\(untold)"])
+            logger.error("channel events were not delivered", metadata: ["count": .stringConvertible(untold)])
         }
         if state.outbox?.close() == false { logger.error("the outbox could not be flushed") }
         logger.notice("drained")
@@ -352,7 +352,7 @@ struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
     let cause: any Error
 
-    var description: String { "cannot listen on \(address): \(cause)" }
+    var description: String { "cannot listen on \(address): \(PlainError.sentence(for: cause))" }
 }
 
 /// Finds the shard of an event loop, and asks all of them.

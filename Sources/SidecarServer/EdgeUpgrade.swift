@@ -14,19 +14,13 @@ extension EdgeHTTPHandler {
                 deflate: shard.configuration.deflate
             )
         } catch {
-            refuse(
-                Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake"),
-                handshake: .badRequest
-            )
-            return
+            let refusal = Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake")
+            return refuse(refusal, .badRequest, head)
         }
         guard shard.configuration.router.servesWebSocket(target: head.target) else {
             noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
-            refuse(
-                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
-                handshake: .path
-            )
-            return
+            let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path")
+            return refuse(refusal, .path, head)
         }
         admit(.webSocket(accepted), head, resolved)
     }
@@ -84,9 +78,23 @@ extension EdgeHTTPHandler {
             phase = .upgrading(attempt)
             armTimer(after: shard.configuration.settings.handshakeTimeout)
             attempt.start()
+        } catch  where error.result == .auth {
+            refuse(error.refusal, .auth, head)
         } catch {
             refuse(error.refusal, handshake: error.result)
         }
+    }
+
+    /// Refuses a handshake for what it is, with a line in the log; how many there may be is limited by then.
+    private func refuse(_ refusal: Refusal, _ result: HandshakeResult, _ head: HTTPRequestHead) {
+        shard.logger.info(
+            "handshake refused",
+            metadata: [
+                "client": "\(client.address)", "path": "\(head.target.prefix { $0 != "?" })",
+                "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
+            ]
+        )
+        refuse(refusal, handshake: result)
     }
 
     /// The app has accepted: the head of the answer goes out and events begin.

@@ -14,6 +14,8 @@ final class LoopShard {
     let state: ServerState
     let metrics: ServerMetrics
     let logger: Logger
+    /// Whether the log has a line for each event.
+    let logsEvents: Bool
     let timers: ShardTimers
     let flushes: FlushQueue
     let sendBuffers: SendBuffers
@@ -56,6 +58,7 @@ final class LoopShard {
         self.state = state
         self.metrics = metrics
         self.logger = logger
+        logsEvents = logger.logLevel <= .debug
         let timers = ShardTimers(eventLoop: eventLoop)
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)

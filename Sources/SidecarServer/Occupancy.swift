@@ -114,6 +114,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
     }
 
     override func completed(_ outcome: Outcome) {
+        logAttempt(outcome)
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
             if !(200..<300).contains(head.status) { throw .status(head.status) }
@@ -163,6 +164,17 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
             shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
         }
         done()
+    }
+
+    private func logAttempt(_ outcome: Outcome) {
+        guard shard.logsEvents else { return }
+        var metadata: Logger.Metadata = [
+            "channel": "\(event.channel.text)", "event": "\(event.isOccupied ? "occupied" : "vacated")",
+            "event_id": "\(id)", "attempt": .stringConvertible(failures + 1),
+            "duration_ms": .stringConvertible(milliseconds),
+        ]
+        outcome.describe(in: &metadata)
+        shard.logger.debug("event", metadata: metadata)
     }
 
     private func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message) {

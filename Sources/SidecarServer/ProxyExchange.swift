@@ -24,6 +24,8 @@ final class ProxyExchange: BackendExchange {
     private let startedAt = NIODeadline.now()
     private var status = 0
     private var isRecorded = false
+    /// Of the body, for the access log.
+    private var bytesSent = 0
     private var framing = PassThroughHeads.ClientFraming.none
     private var keepsAlive = false
     private var hasRetried = false
@@ -218,6 +220,7 @@ final class ProxyExchange: BackendExchange {
 
     private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {
         guard bytes.readableBytes > 0 else { return }
+        if framing != .none { bytesSent += bytes.readableBytes }
         switch framing {
         case .none: break
         case .length, .untilClose: handler.write(bytes)
@@ -297,7 +300,17 @@ final class ProxyExchange: BackendExchange {
     private func record(status: Int) {
         guard !isRecorded else { return }
         isRecorded = true
-        shard.metrics.proxied(status: status, nanoseconds: (NIODeadline.now() - startedAt).nanoseconds)
+        let nanoseconds = (NIODeadline.now() - startedAt).nanoseconds
+        shard.metrics.proxied(status: status, nanoseconds: nanoseconds)
+        guard shard.configuration.settings.accessLog else { return }
+        shard.logger.info(
+            "request",
+            metadata: [
+                "method": "\(head.method)", "path": "\(target.prefix { $0 != "?" })", "client": "\(client.address)",
+                "status": .stringConvertible(status), "bytes": .stringConvertible(bytesSent),
+                "duration_ms": .stringConvertible((Double(nanoseconds) / 100_000).rounded() / 10),
+            ]
+        )
     }
 
     /// True for a request without a body whose method may be repeated without harm (RFC 9110 §9.2.2).

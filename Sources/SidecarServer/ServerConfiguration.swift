@@ -89,7 +89,12 @@ struct ServerConfiguration: Sendable {
         do {
             return try NIOSSLContext(configuration: tls)
         } catch {
-            throw FileFault(variable: "APP_CA_FILE", path: caFile ?? "", reason: "\(error)", accepted: "a PEM file")
+            throw FileFault(
+                variable: "APP_CA_FILE",
+                path: caFile ?? "",
+                reason: PlainError.unreadable(caFile ?? "") ?? "it holds no certificate",
+                accepted: "a PEM file"
+            )
         }
     }
 }

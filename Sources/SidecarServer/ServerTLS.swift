@@ -72,7 +72,7 @@ public enum ServerTLS {
                 throw FileFault(
                     variable: "TLS_CLIENT_CA",
                     path: authorities,
-                    reason: "\(error)",
+                    reason: PlainError.unreadable(authorities) ?? "it holds no certificate",
                     accepted: "a PEM file with certificates"
                 )
             }
@@ -106,7 +106,7 @@ public enum ServerTLS {
             throw FileFault(
                 variable: variables.certificate,
                 path: certificate,
-                reason: "\(error)",
+                reason: PlainError.unreadable(certificate) ?? "it holds no certificate",
                 accepted: "a PEM file with a certificate chain"
             )
         }
@@ -117,7 +117,7 @@ public enum ServerTLS {
             throw FileFault(
                 variable: variables.key,
                 path: key,
-                reason: "\(error)",
+                reason: PlainError.unreadable(key) ?? "it holds no private key that can be read without a password",
                 accepted: "a PEM file with the private key of the certificate, without a password"
             )
         }
@@ -149,7 +149,7 @@ public enum ServerTLS {
             throw FileFault(
                 variable: variable,
                 path: certificate,
-                reason: "\(error)",
+                reason: "the certificate and the private key do not belong together",
                 accepted: "a certificate and the private key that belongs to it"
             )
         }

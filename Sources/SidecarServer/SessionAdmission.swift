@@ -14,6 +14,7 @@ extension BridgeSession {
             decideAgainst(.fail(failure))
         case .success(let (head, body)):
             guard (200..<300).contains(head.status) else {
+                logRefused(status: head.status)
                 decideAgainst(.relay(head, body))
                 return
             }

@@ -47,12 +47,14 @@ extension BridgeSession {
     /// The app has answered an event, or an attempt has failed.
     func completed(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         guard event === underWay else { return }
+        let before = effects(before: event)
         switch event.kind {
         case .open: openCompleted(event, outcome)
         case .message: messageCompleted(event, outcome)
         case .revalidate: revalidationCompleted(event, outcome)
         case .close: closeCompleted(event, outcome)
         }
+        log(event, outcome, since: before)
     }
 
     /// - Parameter now: The time, if the caller knows it.

@@ -128,10 +128,7 @@ extension BridgeSession {
     }
 
     private func refuse(_ why: String, code: UInt16, as result: HandshakeResult) {
-        shard.logger.info(
-            "connection refused",
-            metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
-        )
+        logRefused(why: why)
         closeTransport(code: code, reason: why)
         leaveUnknown(as: result)
     }

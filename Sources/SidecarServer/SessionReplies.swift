@@ -25,6 +25,7 @@ extension BridgeSession {
     }
 
     func publish(_ publication: Publication, excludesSelf: Bool) {
+        publications += 1
         shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
     }
 

@@ -19,7 +19,7 @@ class WebhookCall: BackendExchange {
 
     // The attempt under way.
     private var askedAt = NIODeadline.distantFuture
-    private var startedAt = NIODeadline.distantFuture
+    private(set) var startedAt = NIODeadline.distantFuture
     private(set) var address = 0
     private var connection: BackendConnection?
     private var head: HTTPReplyHead?

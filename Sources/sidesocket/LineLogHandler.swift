@@ -172,11 +172,12 @@ struct LogLine {
         return Array(self.text.utf8)
     }
 
-    /// Whole numbers and booleans are JSON values without quotes.
+    /// Numbers and booleans are JSON values without quotes.
     private static func bare(_ value: Logger.MetadataValue) -> String? {
         guard case .stringConvertible(let convertible) = value else { return nil }
         switch convertible {
         case let number as any FixedWidthInteger: return "\(number)"
+        case let number as Double where number.isFinite: return "\(number)"
         case let flag as Bool: return flag ? "true" : "false"
         default: return nil
         }

@@ -138,17 +138,18 @@ logger.notice(
     "starting",
     metadata: [
         "version": "\(version)", "app": "\(settings.apps.map(\.description).joined(separator: ","))",
-        "max_connections": "\(edge.state.maxConnections)",
+        "max_connections": .stringConvertible(edge.state.maxConnections),
     ]
 )
 logPlan(HeartbeatPlan(settings), to: logger)
 warn(of: settings, logger)
 warnOfTokensInQueries(settings, logger)
+let ending = FirstFault()
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(
     configuration: .init(
         services: [
-            .init(service: control, failureTerminationBehavior: .cancelGroup),
+            .init(service: Watched(control, ending), failureTerminationBehavior: .cancelGroup),
             .init(service: drainRequest, successTerminationBehavior: .gracefullyShutdownGroup),
             .init(
                 service: SettingsReloader(
@@ -164,7 +165,7 @@ let services = ServiceGroup(
                 successTerminationBehavior: .ignore
             ),
             .init(
-                service: edge,
+                service: Watched(edge, ending),
                 successTerminationBehavior: .gracefullyShutdownGroup,
                 failureTerminationBehavior: .cancelGroup
             ),
@@ -176,6 +177,6 @@ Task.detached { await TerminationSignals.watch(drainRequest, logger) }
 do {
     try await services.run()
 } catch {
-    logger.critical("cannot go on", metadata: ["error": "\(error)"])
+    logger.critical("cannot go on", metadata: ["error": "\(ending.fault ?? error)"])
     exit(1)
 }

@@ -1,11 +1,14 @@
 """Logs: structured, one line per connection end, and no client can forge or flood them."""
 
 import json
+import socket
 
 import pytest
 from support.app import Reply
-from support.net import eventually
+from support.net import eventually, free_port
+from support.process import run
 from support.raw import encode
+from support.sse import EventStream
 from support.ws import CLOSE, close_payload, handshake_headers
 
 
@@ -117,3 +120,150 @@ def test_case_41_long_and_wild_values_give_short_single_lines(app, sidesocket, f
         assert b"\x1b" not in line
         if form == "json":
             json.loads(line)
+
+
+# What each line tells
+
+
+def lines(edge, message):
+    return [entry for entry in edge.logs if entry["message"] == message]
+
+
+def wait_lines(edge, message, count=1):
+    return eventually(
+        lambda: len(found := lines(edge, message)) >= count and found,
+        lambda: f"{count} times {message!r} in:\n{edge.output}",
+    )
+
+
+def test_the_end_of_a_connection_tells_where_it_was_and_numbers_are_numbers(app, sidesocket):
+    edge = sidesocket(app, SSE_PATHS="/events")
+    client = edge.websocket("/ws/chat?token=s3cret")
+    client.close(4321, "bye")
+    (line,) = wait_lines(edge, "connection closed")
+    assert line["path"] == "/ws/chat" and "s3cret" not in edge.output
+    assert (line["code"], line["messages_in"], line["messages_out"]) == (4321, 0, 0)
+    assert isinstance(line["duration_ms"], int)
+    assert (line["initiator"], line["cause"], line["transport"]) == ("client", "client", "websocket")
+    EventStream(edge.port).close()
+    line = wait_lines(edge, "connection closed", 2)[1]
+    assert (line["path"], line["transport"], line["cause"]) == ("/events", "event_stream", "connection_lost")
+
+
+def test_at_debug_each_event_is_a_line_without_its_body(app, sidesocket):
+    edge = sidesocket(app, LOG_LEVEL="debug", WEBHOOK_RETRY_FOR="10s")
+    app.on(Reply(204, headers={"Sidesocket-Subscribe": "room"}), event="open")
+    answers = [Reply(503), Reply(200, "s3cret answer", {"Content-Type": "text/plain", "Sidesocket-Publish": "room"})]
+    app.on(lambda request: answers.pop(0), event="message")
+    client = edge.websocket("/ws/chat?x=1")
+    client.text("s3cret message")
+    assert client.message() == "s3cret answer"
+    client.close()
+    found = wait_lines(edge, "event", 4)
+    assert [line["event"] for line in found] == ["open", "message", "message", "close"]
+    assert [line["attempt"] for line in found] == [1, 1, 2, 1]
+    assert [line["status"] for line in found] == [204, 503, 200, 204]
+    assert [line["sent"] for line in found] == [0, 0, 1, 0] and [line["published"] for line in found] == [0, 0, 1, 0]
+    for line in found:
+        assert line["level"] == "debug" and line["path"] == "/ws/chat" and 0 <= line["duration_ms"] < 5000
+        assert line["connection"] and line["client"] == "127.0.0.1"
+    assert "s3cret" not in edge.output
+
+
+def test_events_of_channels_are_lines_too_and_failed_attempts_say_why(app, sidesocket):
+    edge = sidesocket(app, LOG_LEVEL="debug", CHANNEL_EVENTS="on", WEBHOOK_TIMEOUT="300ms", WEBHOOK_RETRY_FOR="off")
+    app.on(Reply(204, headers={"Sidesocket-Subscribe": "room"}), event="open")
+    app.on(Reply(raw=b""), event="message")
+    client = edge.websocket()
+    client.text("x")
+    client.expect_close(1013)
+    found = wait_lines(edge, "event", 3)
+    (message,) = [line for line in found if line["event"] == "message"]
+    assert "status" not in message and message["why"] == "The app did not answer in time."
+    assert message["duration_ms"] >= 290
+
+
+def test_a_refused_open_is_a_line_with_status_and_path(app, edge):
+    app.on(Reply(403, "no"), event="open")
+    edge.try_websocket("/ws/room?token=s3cret").wait_closed()
+    (line,) = wait_lines(edge, "the app refused a connection")
+    assert (line["level"], line["status"], line["path"], line["client"]) == ("info", 403, "/ws/room", "127.0.0.1")
+    with edge.client() as client:
+        client.send(encode("GET", "/ws/x?token=s3cret", handshake_headers(key="short")))
+        assert client.response().status == 400
+    (line,) = wait_lines(edge, "handshake refused")
+    assert (line["level"], line["status"], line["path"]) == ("info", 400, "/ws/x")
+    assert "s3cret" not in edge.output
+
+
+def test_the_access_log_has_a_line_for_each_request_that_is_passed_through(app, sidesocket):
+    edge = sidesocket(app, ACCESS_LOG="on")
+    app.on(Reply(201, "created", {"Content-Type": "text/plain"}), path="/things?token=s3cret")
+    with edge.client() as client:
+        client.ask("POST", "/things?token=s3cret", body=b"s3cret")
+    edge.websocket().close()
+    (line,) = wait_lines(edge, "request")
+    assert (line["method"], line["path"], line["status"], line["bytes"]) == ("POST", "/things", 201, 7)
+    assert line["client"] == "127.0.0.1" and 0 <= line["duration_ms"] < 5000
+    assert "s3cret" not in edge.output
+    app.wait_events(1, "close")
+    assert len(lines(edge, "request")) == 1
+
+
+def test_there_is_no_access_log_unless_asked_for(app, edge):
+    with edge.client() as client:
+        client.ask(target="/page")
+    edge.wait_metric("proxy_requests_total", 1)
+    assert lines(edge, "request") == []
+
+
+def test_addresses_are_written_as_people_do(app, sidesocket, tmp_path):
+    port = free_port()
+    edge = sidesocket(app, LISTEN=f"127.0.0.1:{port},[::1]:{port},unix:{tmp_path}/s", wait=False)
+    found = {line["address"] for line in wait_lines(edge, "listening", 3)}
+    assert found == {f"127.0.0.1:{port}", f"[::1]:{port}", f"unix:{tmp_path}/s"}
+
+
+INTERNALS = ("bind(", "CancellationError", "failedTo", "IPv4", "NIO", "descriptor:", "errno", "BoringSSL", "Optional")
+
+
+def plain(text):
+    assert not [word for word in INTERNALS if word in text], text
+
+
+@pytest.mark.parametrize("which", ["LISTEN", "CONTROL_LISTEN"])
+def test_an_address_that_is_taken_is_a_sentence_with_the_address(app, which):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
+        done = run(APP_URL=app.url, **{**settings, which: f"127.0.0.1:{port}"})
+    assert done.returncode != 0
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in done.stdout + done.stderr
+    plain(done.stdout + done.stderr)
+
+
+def test_files_that_cannot_be_used_are_sentences(app, certificate, tmp_path):
+    _, (cert, key) = certificate
+    wrong = tmp_path / "no.pem"
+    wrong.write_text("nothing")
+    for settings, why in [
+        ({"TLS_CERT": str(tmp_path / "missing"), "TLS_KEY": key}, "no such file"),
+        ({"TLS_CERT": str(wrong), "TLS_KEY": key}, "it holds no certificate"),
+        ({"TLS_CERT": cert, "TLS_KEY": str(wrong)}, "it holds no private key"),
+    ]:
+        done = run("check", APP_URL=app.url, **settings)
+        assert done.returncode == 78 and why in done.stdout + done.stderr
+        plain(done.stdout + done.stderr)
+
+
+def test_an_app_that_cannot_be_reached_is_a_sentence(sidesocket):
+    edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}", WEBHOOK_RETRY_FOR="off")
+    edge.try_websocket().wait_closed()
+    (line,) = wait_lines(edge, "the app did not take an event")
+    assert line["why"] == "No connection to the app: connection refused."
+    with edge.client() as client:
+        client.ask(target="/page")
+    assert wait_lines(edge, "the app failed a request")[0]["why"] == line["why"]
+    plain(edge.output)

@@ -135,7 +135,7 @@ def test_a_message_is_measured_from_its_frame_to_its_answer(app, edge):
 
 def test_messages_of_a_batch_are_measured_one_by_one(app, sidesocket):
     edge = sidesocket(app, WEBHOOK_BATCH=10)
-    app.on(lambda request: (time.sleep(0.2), Reply(204))[1], event="message")
+    app.on(lambda request: (time.sleep(0.2), Reply(204))[1])
     socket = edge.websocket()
     for n in range(5):
         socket.text(str(n))

@@ -35,6 +35,8 @@ public struct Settings: Sendable, Equatable {
     public var logLevel = LogLevel.info
     /// How log lines are written (`LOG_FORMAT`).
     public var logFormat = LogFormat.json
+    /// Whether requests that are passed through are logged (`ACCESS_LOG`).
+    public var accessLog = false
 
     /// The certificate chain of the public addresses (`TLS_CERT`); nil: plain HTTP.
     public var tlsCertificate: String?

@@ -183,6 +183,13 @@ public struct SettingsRegistry: Sendable {
             .choice,
             "One JSON object per line, or plain text."
         ),
+        SettingDefinition(
+            "ACCESS_LOG",
+            .process,
+            \.accessLog,
+            .onOff,
+            "Whether each request that is passed through is logged."
+        ),
     ]
 
     private static let webhook = [

@@ -1,0 +1,35 @@
+import ServiceLifecycle
+import Synchronization
+
+/// The fault that ended the process: what ends the other services after it says nothing.
+final class FirstFault: Sendable {
+    private let first = Mutex<(any Error)?>(nil)
+
+    /// The first fault; nil while there is none.
+    var fault: (any Error)? { first.withLock { $0 } }
+
+    func note(_ error: any Error) {
+        if error is CancellationError { return }
+        first.withLock { if $0 == nil { $0 = error } }
+    }
+}
+
+/// A service whose fault is noted.
+struct Watched: Service {
+    private let service: any Service
+    private let ending: FirstFault
+
+    init(_ service: any Service, _ ending: FirstFault) {
+        self.service = service
+        self.ending = ending
+    }
+
+    func run() async throws {
+        do {
+            try await service.run()
+        } catch {
+            ending.note(error)
+            throw error
+        }
+    }
+}

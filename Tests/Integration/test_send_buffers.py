@@ -2,8 +2,10 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
+import time
 
 import pytest
 from support.api import API
@@ -33,8 +35,10 @@ def narrow(port):
 class Stalled:
     """A WebSocket whose client reads its handshake and nothing more."""
 
-    def __init__(self, port, target="/ws"):
+    def __init__(self, port, target="/ws", tls=None):
         self.sock = narrow(port)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="app.test")
         self.sock.sendall(encode("GET", target, handshake_headers()))
         self.head = b""
         while b"\r\n\r\n" not in self.head:
@@ -175,6 +179,25 @@ def test_who_holds_the_most_goes_first_even_if_it_gets_nothing_more(app, sidesoc
     assert end.header("ce-connectionid") == app.events("open")[0].header("ce-connectionid")
     assert json.loads(end.body)["code"] == 1008
     assert held() <= 256 << 10
+
+
+def test_over_tls_they_are_cut_off_as_fast(app, sidesocket, certificate):
+    authority, (chain, key) = certificate
+    edge = sidesocket(
+        app, **UNLIMITED, MAX_TOTAL_SEND_BUFFER_BYTES="1MiB", COMPRESSION="off", TLS_CERT=chain, TLS_KEY=key
+    )
+    app.on(Reply(200, "z" * 240_000, PLAIN), event="message")
+    context = ssl.create_default_context(cafile=authority)
+    clients = [Stalled(edge.port, tls=context) for _ in range(40)]
+    began = time.monotonic()
+    with Watch(edge) as watch:
+        for client in clients:
+            client.ask("go")
+        app.wait_events(30, "close")
+    # Without waiting for the goodbye of TLS behind what nobody reads, two seconds for each.
+    assert time.monotonic() - began < 1.9
+    assert watch.most <= MB + 8 * 240_000
+    assert 0 < edge.metric("connections") < 10
 
 
 def test_event_streams_count_as_well(app, sidesocket):

@@ -25,13 +25,16 @@ final class SendBuffers {
         fileprivate func wakeAll() { for wake in wakers.withLock({ $0 }) { wake() } }
     }
 
+    /// Who has held something for so long has stopped reading, or nearly.
+    private static let patience = TimeAmount.seconds(1)
     /// The time after a look that could not help until the next.
     private static let pause = TimeAmount.milliseconds(20)
 
     private let loops: Loops
     private let budget: SendBudget
     private let eventLoop: any EventLoop
-    private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
+    /// Since when something has waited without a break, too: who reads is done with it again and again.
+    private var holders: [ObjectIdentifier: (holder: any SendBufferHolder, since: NIODeadline)] = [:]
     /// When nobody here held more than its share though all together did.
     private var helplessAt: NIODeadline?
     private var isMakingRoom = false
@@ -52,7 +55,7 @@ final class SendBuffers {
         if new == 0 {
             holders[ObjectIdentifier(holder)] = nil
         } else if old == 0 {
-            holders[ObjectIdentifier(holder)] = holder
+            holders[ObjectIdentifier(holder)] = (holder, .now())
         }
         if new > old, budget.isExceeded { makeRoom() }
     }
@@ -82,16 +85,21 @@ final class SendBuffers {
         }
     }
 
-    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
+    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share:
+    /// first of those who have not been done with it for a while, so that a large download under way outlives them.
     private func treatLargestAsSlow() {
         // Some have taken more than they were seen to.
-        for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
+        for (holder, _) in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
         guard budget.isExceeded else { return }
         let share = budget.share
-        let largest = holders.values.map { (holder: $0, bytes: $0.unsentBytes) }
-            .filter { $0.bytes > share }
+        let overdue = NIODeadline.now() - Self.patience
+        let all = holders.values.map { (holder: $0.holder, bytes: $0.holder.unsentBytes, isStuck: $0.since <= overdue) }
             .sorted { $0.bytes > $1.bytes }
-        for (holder, _) in largest {
+        for (holder, bytes, isStuck) in all where isStuck && bytes > share / 4 {
+            guard budget.isTight else { return }
+            holder.giveUpUnsent(beyond: share / 4)
+        }
+        for (holder, bytes, _) in all where bytes > share {
             guard budget.isTight else { return }
             holder.giveUpUnsent(beyond: share)
         }

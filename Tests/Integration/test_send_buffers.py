@@ -253,3 +253,24 @@ def test_off_leaves_the_limit_of_each_connection(app, sidesocket):
         client.ask("go")
     eventually(lambda: edge.metric("send_buffer_bytes") > 10 * 100_000, "they hold what they may")
     assert slow(edge) == 0 and edge.metric("connections") == 10
+
+
+def test_downloads_under_way_outlive_clients_that_have_stopped_reading(app, sidesocket):
+    """Each of those holds a little less than its share, and a download a little more, but only for a moment."""
+    edge = sidesocket(app, THREADS="1", MAX_TOTAL_SEND_BUFFER_BYTES="2740000", **UNLIMITED)
+    app.on(Reply(200, b"x" * (16 * MB)), path="/big")
+    app.on(Reply(200, b"x" * 2_850_000), path="/some")
+    stuck = []
+    for _ in range(60):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", edge.port))
+        sock.sendall(encode("GET", "/some"))
+        stuck.append(sock)
+    eventually(lambda: edge.metric("send_buffer_bytes") > 60 * 30_000, "they hold about their share")
+    time.sleep(1.2)  # the rule speaks of a second
+    for _ in range(4):
+        with edge.client() as client:
+            assert len(client.ask(target="/big").body) == 16 * MB
+    for sock in stuck:
+        sock.close()

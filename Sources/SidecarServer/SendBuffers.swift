@@ -95,9 +95,11 @@ final class SendBuffers {
         let overdue = NIODeadline.now() - Self.patience
         let all = holders.values.map { (holder: $0.holder, bytes: $0.holder.unsentBytes, isStuck: $0.since <= overdue) }
             .sorted { $0.bytes > $1.bytes }
-        for (holder, bytes, isStuck) in all where isStuck && bytes > share / 4 {
+        // A quarter of the total is left for those who read.
+        let rest = share / 4 * 3
+        for (holder, bytes, isStuck) in all where isStuck && bytes > rest {
             guard budget.isTight else { return }
-            holder.giveUpUnsent(beyond: share / 4)
+            holder.giveUpUnsent(beyond: rest)
         }
         for (holder, bytes, _) in all where bytes > share {
             guard budget.isTight else { return }

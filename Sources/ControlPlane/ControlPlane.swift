@@ -123,6 +123,9 @@ public struct ControlPlane: Service, CustomStringConvertible {
         let limitInShutdown = self.exchangeLimitInShutdown
         let onRunning = self.onRunning
         let logger = self.logger
+        // What the framework has to say of its own parts is nothing for an operator: we say what matters ourselves.
+        var quiet = logger
+        quiet.logLevel = .critical
         let crowd = ConnectionCrowd(capacity: Self.maxConnections)
         let http = HTTPServerBuilder.http1(
             configuration: .init(
@@ -145,7 +148,8 @@ public struct ControlPlane: Service, CustomStringConvertible {
                 drain: self.drain,
                 api: self.api,
                 channels: self.channels,
-                audit: self.audit
+                audit: self.audit,
+                logger: logger
             ),
             server: self.server(for: address, http),
             configuration: ApplicationConfiguration(
@@ -157,10 +161,12 @@ public struct ControlPlane: Service, CustomStringConvertible {
             ),
             onServerRunning: { channel in
                 await Self.surviveAcceptErrors(channel, logger: logger)
-                onRunning(address.bound(to: channel.localAddress))
+                let bound = address.bound(to: channel.localAddress)
+                logger.notice("control listener", metadata: ["address": "\(bound)"])
+                onRunning(bound)
             },
             eventLoopGroupProvider: .shared(group),
-            logger: logger
+            logger: quiet
         )
     }
 

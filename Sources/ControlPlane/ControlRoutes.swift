@@ -1,5 +1,6 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import Logging
 internal import NIOCore
 internal import SidecarCore
 
@@ -26,10 +27,11 @@ enum ControlRoutes {
         drain: @escaping @Sendable () -> Void,
         api: ConnectionsAPI?,
         channels: ChannelsAPI?,
-        audit: APIAudit
+        audit: APIAudit,
+        logger: Logger
     ) -> Router<ControlContext> {
         let router = Router(context: ControlContext.self, options: .autoGenerateHeadEndpoints)
-        router.add(middleware: ProblemMiddleware(allowedMethods: methods))
+        router.add(middleware: ProblemMiddleware(allowedMethods: methods, logger: logger))
         router.get("/metrics") { request, _ in
             let format = MetricsFormat.negotiate(accept: request.headers[.accept])
             return self.answer(.ok, type: format.contentType, metrics(format == .openMetrics))

@@ -34,6 +34,7 @@ struct ProblemMiddleware: RouterMiddleware {
 
     /// The methods of every path there is; a part in braces stands for any.
     let allowedMethods: [(path: String, methods: [HTTPRequest.Method])]
+    let logger: Logger
 
     func handle(
         _ request: Request,
@@ -50,7 +51,7 @@ struct ProblemMiddleware: RouterMiddleware {
         } catch let error as any HTTPResponseError {
             return Problem.response(error.status, detail: "The request could not be answered.")
         } catch {
-            context.logger.error("control request failed", metadata: ["error": "\(error)"])
+            self.logger.error("control request failed", metadata: ["error": "\(error)"])
             return Problem.response(.internalServerError, detail: "The request failed because of an internal error.")
         }
     }

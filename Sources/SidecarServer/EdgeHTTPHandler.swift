@@ -325,7 +325,6 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         switch part {
         case .head: return false  // the reader gives a head only behind an end
         case .body(let bytes):
-            armTimer(after: ServerConfiguration.clientStall)
             if let refusal = inspection.append(bytes) { refuse(refusal) }
         case .end(let trailers):
             shard.timers.cancel(timer)

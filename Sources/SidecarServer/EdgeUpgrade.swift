@@ -19,11 +19,8 @@ extension EdgeHTTPHandler {
         }
         guard shard.configuration.router.servesWebSocket(target: head.target) else {
             noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
-            refuse(
-                Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path"),
-                handshake: .path
-            )
-            return
+            let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path")
+            return refuse(refusal, .path, head)
         }
         admit(.webSocket(accepted), head, resolved)
     }

@@ -25,23 +25,27 @@ final class SendBuffers {
         fileprivate func wakeAll() { for wake in wakers.withLock({ $0 }) { wake() } }
     }
 
+    /// Who has held something for so long has stopped reading, or nearly.
+    private static let patience = TimeAmount.seconds(1)
     /// The time after a look that could not help until the next.
     private static let pause = TimeAmount.milliseconds(20)
 
     private let loops: Loops
     private let budget: SendBudget
     private let eventLoop: any EventLoop
-    private var holders: [ObjectIdentifier: any SendBufferHolder] = [:]
+    /// Since when something has waited without a break, too: who reads is done with it again and again.
+    private var holders: [ObjectIdentifier: (holder: any SendBufferHolder, since: NIODeadline)] = [:]
     /// When nobody here held more than its share though all together did.
     private var helplessAt: NIODeadline?
-    private var isDue = false
+    private var isMakingRoom = false
+    private var willLook = false
 
     init(budget: SendBudget, loops: Loops, eventLoop: any EventLoop) {
         self.budget = budget
         self.loops = loops
         self.eventLoop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        loops.add { eventLoop.execute { bound.value.relieveSoon() } }
+        loops.add { eventLoop.execute { bound.value.makeRoom() } }
     }
 
     /// Notes that a connection holds other than it did, both in bytes.
@@ -51,9 +55,9 @@ final class SendBuffers {
         if new == 0 {
             holders[ObjectIdentifier(holder)] = nil
         } else if old == 0 {
-            holders[ObjectIdentifier(holder)] = holder
+            holders[ObjectIdentifier(holder)] = (holder, .now())
         }
-        if new > old, budget.isExceeded { relieveSoon() }
+        if new > old, budget.isExceeded { makeRoom() }
     }
 
     /// What one connection may hold that is to get `byteCount` more.
@@ -61,37 +65,43 @@ final class SendBuffers {
         budget.allowance(upTo: most, adding: byteCount)
     }
 
-    /// In a turn of its own, since clients may be closed for it.
-    private func relieveSoon() {
-        guard !isDue, !holders.isEmpty else { return }
-        isDue = true
-        let since = helplessAt.map { NIODeadline.now() - $0 } ?? Self.pause
-        if since >= Self.pause {
-            eventLoop.assumeIsolated().execute { self.relieve() }
-        } else {
-            eventLoop.assumeIsolated().scheduleTask(in: Self.pause - since) { self.relieve() }
+    /// Makes room where that may help; a client that is closed for it may be the one that has just got something.
+    private func makeRoom() {
+        guard !isMakingRoom, !holders.isEmpty, budget.isExceeded else { return }
+        if let helplessAt, NIODeadline.now() - helplessAt < Self.pause { return lookLater() }
+        isMakingRoom = true
+        treatLargestAsSlow()
+        isMakingRoom = false
+        helplessAt = budget.isExceeded ? NIODeadline.now() : nil
+        if helplessAt != nil { loops.wakeAll() }
+    }
+
+    private func lookLater() {
+        guard !willLook else { return }
+        willLook = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+            self.willLook = false
+            self.makeRoom()
         }
     }
 
-    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share.
-    private func relieve() {
-        isDue = false
-        helplessAt = nil
-        treatLargestAsSlow()
-        guard budget.isExceeded else { return }
-        helplessAt = .now()
-        loops.wakeAll()
-    }
-
+    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share:
+    /// first of those who have not been done with it for a while, so that a large download under way outlives them.
     private func treatLargestAsSlow() {
         // Some have taken more than they were seen to.
-        for holder in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
+        for (holder, _) in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
         guard budget.isExceeded else { return }
         let share = budget.share
-        let largest = holders.values.map { (holder: $0, bytes: $0.unsentBytes) }
-            .filter { $0.bytes > share }
+        let overdue = NIODeadline.now() - Self.patience
+        let all = holders.values.map { (holder: $0.holder, bytes: $0.holder.unsentBytes, isStuck: $0.since <= overdue) }
             .sorted { $0.bytes > $1.bytes }
-        for (holder, _) in largest {
+        // A quarter of the total is left for those who read.
+        let rest = share / 4 * 3
+        for (holder, bytes, isStuck) in all where isStuck && bytes > rest {
+            guard budget.isTight else { return }
+            holder.giveUpUnsent(beyond: rest)
+        }
+        for (holder, bytes, _) in all where bytes > share {
             guard budget.isTight else { return }
             holder.giveUpUnsent(beyond: share)
         }

@@ -125,11 +125,11 @@ def test_wait_written_answers_when_the_kernel_took_it_or_the_socket_is_gone(app,
         text, answers = "y" * 900_000, []
         while edge.metric("send_buffer_bytes") < 4 << 20:
             post(api, "/v1/channels/slow/messages", text)
-        published = edge.metric("publications_total", source="api")
+        queued = edge.metric("deliveries_total", result="queued")
         ask = ("POST", "/v1/channels/slow/messages", "last", TEXT)
         thread = threading.Thread(target=lambda ask=ask, got=answers: got.append(api.ask(*ask, wait="written")))
         thread.start()
-        edge.wait_metric("publications_total", published + 1, source="api")
+        edge.wait_metric("deliveries_total", queued + 1, result="queued")
         assert answers == [], "answered before it was written"
         if leaves:
             reset(slow.sock)

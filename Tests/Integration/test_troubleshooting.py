@@ -497,8 +497,8 @@ def message_rate(app, start):
 @shows(
     (400, "The Host header is missing."), (400, NAME), (403, "Events of type sidesocket.* come from Sidesocket alone."),
     (400, "The body is not a valid JSON event: an event must be an object."),
-    (413, "An event in JSON may have 1048576 bytes at most."),
-    (415, "An event in JSON may not be compressed here."), (415, "An event in JSON is UTF-8."),
+    (413, "A JSON event may be at most 1048576 bytes."),
+    (415, "A JSON event must not be compressed."), (415, "A JSON event must be UTF-8."),
     (404, "There is nothing at this path."), (505, "Only HTTP/1.0 and HTTP/1.1 are supported."),
 )  # fmt: skip
 def ordinary_requests(app, start):

@@ -89,6 +89,14 @@ extension Span where Element == UInt8 {
         extracting(range).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// The text of the range; each byte beyond ASCII becomes U+FFFD.
+    func asciiText(_ range: Range<Int>) -> String {
+        guard range.contains(where: { self[$0] >= 0x80 }) else { return text(range) }
+        var text = String.UnicodeScalarView()
+        for index in range { text.append(self[index] < 0x80 ? Unicode.Scalar(self[index]) : "\u{FFFD}") }
+        return String(text)
+    }
+
     @inline(__always)
     private func word(at index: Int) -> UInt64 {
         UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))

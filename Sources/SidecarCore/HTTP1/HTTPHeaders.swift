@@ -51,18 +51,20 @@ public struct HTTPHeaders: Sendable {
 
     /// The values of all fields of this name in order, without the white space around them.
     ///
-    /// Bytes that are no UTF-8 read as U+FFFD; `forEach` has them as they came.
+    /// Each byte beyond ASCII reads as U+FFFD: what is asked for here is ASCII, and comparing marks that combine costs
+    /// the square of their number. `forEach` has the bytes as they came.
     public func values(of name: StaticString) -> [String] {
         let span = bytes.readableBytesUInt8Span
         var values: [String] = []
-        for field in fields where span.matches(field.name, name) { values.append(span.text(field.value)) }
+        for field in fields where span.matches(field.name, name) { values.append(span.asciiText(field.value)) }
         return values
     }
 
-    /// The value of the first field of this name, without the white space around it.
+    /// The value of the first field of this name, without the white space around it; bytes beyond ASCII as in
+    /// ``values(of:)``.
     public func first(_ name: StaticString) -> String? {
         let span = bytes.readableBytesUInt8Span
-        for field in fields where span.matches(field.name, name) { return span.text(field.value) }
+        for field in fields where span.matches(field.name, name) { return span.asciiText(field.value) }
         return nil
     }
 

@@ -8,6 +8,7 @@ struct JSONReader {
         let sentence: String
 
         static let malformed = Fault(sentence: "the JSON is malformed.")
+        static let longName = Fault(sentence: "the name of a member is too long.")
         static let wrongType = Fault(sentence: "a value is missing or is of the wrong type.")
     }
 

@@ -13,6 +13,9 @@ package enum JSONValue: Sendable, Equatable {
     /// How deep arrays and objects may lie in one another.
     static let maxDepth = 32
 
+    /// How long the name of a member may be, in bytes: comparing names of any length can cost the square of it.
+    static let maxNameBytes = 256
+
     /// Reads a whole text; nil for what is no JSON, is too deep, or names a member of an object twice, since nobody can
     /// say which of the two counts.
     package init?(_ bytes: [UInt8]) {
@@ -97,6 +100,7 @@ extension JSONReader {
             if take("}") { return .object(members) }
             repeat {
                 let name = try name()
+                guard name.utf8.count <= JSONValue.maxNameBytes else { throw .longName }
                 guard members.updateValue(try value(depth: depth - 1), forKey: name) == nil else {
                     throw Fault(sentence: "a member appears twice.")
                 }

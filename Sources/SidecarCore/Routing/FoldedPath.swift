@@ -73,6 +73,7 @@ struct FoldedPath: Equatable {
     /// extension. Behind the name of a script (a last segment with a dot) more may follow, as CGI's `PATH_INFO` has it.
     func mayPass(for other: FoldedPath) -> Bool {
         guard isStable else { return true }
+        if let folder = other.folder, contains(folder) { return true }
         guard let last = other.segments.last else { return segments.isEmpty }
         let isScript = last.contains(UInt8(ascii: "."))
         let count = other.segments.count
@@ -84,8 +85,23 @@ struct FoldedPath: Equatable {
         }
     }
 
+    /// The folder of a file that servers take for its index; nil for any other, and for the root's.
+    private var folder: ArraySlice<[UInt8]>? {
+        guard segments.count > 1, let last = segments.last else { return nil }
+        return last.starts(with: "index.".utf8) || last.starts(with: "default.".utf8) ? segments.dropLast() : nil
+    }
+
+    private func contains(_ part: ArraySlice<[UInt8]>) -> Bool {
+        guard segments.count >= part.count else { return false }
+        return (0...(segments.count - part.count)).contains { segments[$0..<($0 + part.count)].elementsEqual(part) }
+    }
+
+    /// The same name, perhaps with an extension, or without the one that the other has.
     private static func isSame(_ segment: [UInt8], _ wanted: [UInt8]) -> Bool {
-        segment.starts(with: wanted)
-            && (segment.count == wanted.count || segment[wanted.count] == UInt8(ascii: "."))
+        extends(segment, wanted) || wanted.contains(UInt8(ascii: ".")) && extends(wanted, segment)
+    }
+
+    private static func extends(_ long: [UInt8], _ short: [UInt8]) -> Bool {
+        long.starts(with: short) && (long.count == short.count || long[short.count] == UInt8(ascii: "."))
     }
 }

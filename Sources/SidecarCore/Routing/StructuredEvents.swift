@@ -36,9 +36,9 @@ public enum StructuredEvents {
         guard types.contains(where: namesJSONEvents) else { return .stream }
         let codings = head.headers.values(of: "content-encoding").map { $0.lowercased() }
         guard codings.allSatisfy({ $0.isEmpty || $0 == "identity" }) else {
-            return .refuse(unreadable("An event in JSON may not be compressed here."))
+            return .refuse(unreadable("A JSON event must not be compressed."))
         }
-        guard types.allSatisfy(isUTF8) else { return .refuse(unreadable("An event in JSON is UTF-8.")) }
+        guard types.allSatisfy(isUTF8) else { return .refuse(unreadable("A JSON event must be UTF-8.")) }
         if case .length(let length) = head.framing, length > maxBytes { return .refuse(.eventTooLarge) }
         return .inspect
     }
@@ -84,16 +84,17 @@ public enum StructuredEvents {
         if reader.take("}") { return false }
         var isForged = false
         var isDoubled = false
-        var names: Set<String> = []
+        var names: Set<[UInt8]> = []
         repeat {
             // Attributes are in lower case (CloudEvents §3.1); who writes them otherwise means the same to some readers.
-            let name = try reader.name().lowercased()
+            let name = Array(try reader.name().utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 })
+            guard name.count <= JSONValue.maxNameBytes else { throw .longName }
             if !names.insert(name).inserted { isDoubled = true }
             guard names.count <= maxMembers else { throw JSONReader.Fault(sentence: "an event has too many members.") }
-            if name == "type" {
+            if name.elementsEqual("type".utf8) {
                 var type = try reader.string()
                 isForged = type.withUTF8 { RequestRouter.namesOurEvents(UnsafeRawBufferPointer($0)) } || isForged
-            } else if name == "extensions", !areExtensions, reader.take("{") {
+            } else if name.elementsEqual("extensions".utf8), !areExtensions, reader.take("{") {
                 // The Python library merges them into the attributes.
                 isForged = try readMembers(&reader, areExtensions: true) || isForged
             } else {
@@ -105,15 +106,29 @@ public enum StructuredEvents {
         return isForged
     }
 
+    /// Looks at each byte once: what follows a type belongs to it up to the next mark.
     private static func namesJSONEvents(_ type: String) -> Bool {
-        var rest = Array(type.utf8)[...]
-        while let start = rest.firstRange(of: Array("application/cloudevents".utf8)) {
-            rest = rest[start.upperBound...]
-            let suffix = rest.prefix { !";, \t".utf8.contains($0) }
-            // Without a format JSON is what libraries expect.
-            if !suffix.contains(UInt8(ascii: "+")) || suffix.firstRange(of: Array("json".utf8)) != nil { return true }
+        let wanted: StaticString = "application/cloudevents"
+        return Array(type.utf8).withUnsafeBytes { bytes in
+            var index = 0
+            while index < bytes.count {
+                guard HTTPField.hasPrefix(UnsafeRawBufferPointer(rebasing: bytes[index...]), wanted) else {
+                    index += 1
+                    continue
+                }
+                let suffix = bytes[(index + wanted.utf8CodeUnitCount)...].prefix { !";, \t".utf8.contains($0) }
+                // Without a format JSON is what libraries expect.
+                if !suffix.contains(UInt8(ascii: "+")) || mentionsJSON(suffix) { return true }
+                index = suffix.endIndex
+            }
+            return false
         }
-        return false
+    }
+
+    private static func mentionsJSON(_ suffix: Slice<UnsafeRawBufferPointer>) -> Bool {
+        suffix.indices.contains {
+            HTTPField.hasPrefix(UnsafeRawBufferPointer(rebasing: suffix[$0...]), "json")
+        }
     }
 
     /// A parameter could make the app read other characters than those that are judged here.

@@ -2,7 +2,7 @@ internal import NIOCore
 
 /// A `Sidesocket-Broadcast` field of a response that is passed through: `CHANNEL TEXT`.
 ///
-/// The name of the channel may be in quotes (``ChannelName``). `;enc=percent` behind it says that the text is
+/// The name of the channel may be in quotes (``ChannelName``), and has to be when it has a semicolon. `;enc=percent` behind it says that the text is
 /// percent-encoded, for what a header cannot hold; without it the text is the rest of the field as it is, UTF-8.
 public struct BroadcastHeader: Sendable, Equatable {
     /// The longest field, in bytes.
@@ -45,7 +45,6 @@ public struct BroadcastHeader: Sendable, Equatable {
         guard let text = String(validating: value, as: UTF8.self) else { throw .malformed }
         var rest = text.utf8[...]
         let marker = Array(";enc=percent".utf8)
-        // A name without quotes may have a semicolon in it, so only the marker at its end counts.
         var isEncoded = false
         let channel: ChannelName?
         if rest.first == UInt8(ascii: "\"") {
@@ -61,7 +60,8 @@ public struct BroadcastHeader: Sendable, Equatable {
                 isEncoded = true
                 name = name.dropLast(marker.count)
             }
-            channel = ChannelName(Substring(name))
+            // What stands behind a semicolon is a parameter here, and this is the only one.
+            channel = name.contains(UInt8(ascii: ";")) ? nil : ChannelName(Substring(name))
         }
         guard let channel, rest.popFirst() == UInt8(ascii: " ") else { throw .malformed }
         publication = Publication(

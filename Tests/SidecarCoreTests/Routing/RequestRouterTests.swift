@@ -229,12 +229,26 @@ struct RequestRouterTests {
 
     @Test("Behind the name of a script more may follow, as PATH_INFO has it")
     func scriptPath() throws {
-        for target in ["/hook.php", "/hook.php/", "/hook.php/x/y", "/HOOK.PHP/x", "/a/hook.php/b", "/hook.php.bak"] {
+        for target in [
+            "/hook.php", "/hook.php/", "/hook.php/x/y", "/HOOK.PHP/x", "/a/hook.php/b", "/hook.php.bak", "/hook",
+            "/hook/x",
+        ] {
             #expect(try route("GET \(target) HTTP/1.1", "Host: a", webhookPath: "/hook.php") == "404 webhook_path")
         }
-        for target in ["/hook", "/hook.phpx", "/xhook.php", "/hook.phtml/x"] {
+        for target in ["/hooks", "/hook.phpx", "/xhook.php", "/hook.phtml/x", "/hoo"] {
             #expect(try route("GET \(target) HTTP/1.1", "Host: a", webhookPath: "/hook.php") == "pass \(target)")
         }
+    }
+
+    @Test("With the index of a folder, the folder is hidden too")
+    func indexPath() throws {
+        for target in ["/hook/index.php", "/hook", "/hook/", "/hook/x", "/hook/INDEX.php/x", "/hook/index"] {
+            #expect(
+                try route("GET \(target) HTTP/1.1", "Host: a", webhookPath: "/hook/index.php") == "404 webhook_path"
+            )
+        }
+        #expect(try route("GET /hooks HTTP/1.1", "Host: a", webhookPath: "/hook/index.php") == "pass /hooks")
+        #expect(try route("GET /x HTTP/1.1", "Host: a", webhookPath: "/index.php") == "pass /x")
     }
 
     @Test("A WEBHOOK_URL at the root hides the root and nothing else")

@@ -115,6 +115,20 @@ struct StructuredEventsTests {
         #expect(judge(body) == nil)
     }
 
+    @Test("What costs the square of its length elsewhere is read in one pass")
+    func cost() throws {
+        let marks = String(repeating: "\u{301}", count: 40_000) + String(repeating: "\u{316}", count: 40_000)
+        let types = String(repeating: "application/cloudevents+", count: 1300)
+        let began = ContinuousClock.now
+        #expect(judge("{\"a\(marks)\":1}") == 400)
+        #expect(judge("{\"a\":\"\(marks)\",\"type\":\"\(marks)\"}") == nil)
+        #expect(try treatment("Content-Type: \(types)") == "stream")
+        let few = String(repeating: "\u{301}\u{316}", count: 3_000)
+        #expect(try treatment("Content-Type: x;\(few)charset=\(few)") == "stream")
+        // Milliseconds; the square would be minutes.
+        #expect(ContinuousClock.now - began < .seconds(5))
+    }
+
     @Test("Depth and members have limits, tried just below and above")
     func limits() {
         func nested(_ depth: Int) -> String {

@@ -20,7 +20,7 @@ struct BroadcastHeaderTests {
     func forms() throws {
         #expect(try read(#"orders {"id":7}"#) == #"orders: {"id":7}"#)
         #expect(try read(#""room:1" two  words"#) == "room:1: two  words")
-        #expect(try read("a;b x") == "a;b: x")
+        #expect(try read(#""a;b" x"#) == "a;b: x")
         #expect(try read("orders  x") == "orders:  x")
         #expect(try read("orders grüße") == "orders: grüße")
         #expect(try read("orders 100%25 %zz") == "orders: 100%25 %zz")
@@ -38,7 +38,7 @@ struct BroadcastHeaderTests {
         "What is no channel and text is not published",
         arguments: [
             "orders", "\"orders\"", "\"a,b\" x", "a,b x", "\"a x", "\"\" x", "\"a\"x", "\"a\";x y", ";enc=percent x",
-            "é x",
+            "é x", "a;b x", "orders; enc=percent x", "orders;ENC=percent x", "orders;enc=percent%20 x",
         ]
     )
     func malformed(value: String) throws {

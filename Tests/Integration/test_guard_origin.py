@@ -204,6 +204,8 @@ def test_dry_run_counts_the_origin_and_lets_it_pass(app, sidesocket):
 
 def test_a_refusal_is_logged_on_one_line_that_names_the_client(app, sidesocket):
     edge = sidesocket(app, LOG_LEVEL="debug")
+    # The first in a minute is a warning besides (test_refusals_logged.py).
+    check_refused(knock(edge, source="127.0.0.3", host="shop.example", origin="https://evil.example"), 403)
     before = len(edge.raw_lines)
     check_refused(knock(edge, source="127.0.0.2", host="shop.example", origin="https://evil.example"), 403)
 

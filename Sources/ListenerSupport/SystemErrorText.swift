@@ -22,7 +22,7 @@ public enum SystemErrorText {
         switch error {
         case let error as IOError: text(of: error.errnoCode)
         case ChannelError.connectTimeout: "it took too long"
-        case SocketAddressError.unknown(let host, _): "\(host) has no address"
+        case let error as SocketAddressError.UnknownHost: "\(error.host) has no address"
         case is CancellationError: "it was stopped"
         default: "\(error)"
         }

@@ -128,7 +128,7 @@ def few_descriptors(app, start):
     return [(None, done.stderr)]
 
 
-@shows((None, "is in use by another process"), (None, "cannot go on"), (None, "Address already in use"))
+@shows((None, "is in use by another process"), (None, "cannot go on"), (None, "address already in use"))
 def two_processes(app, start):
     own = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
     first = start(OUTBOX_DIR=start.folder)

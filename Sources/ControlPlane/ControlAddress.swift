@@ -29,5 +29,7 @@ struct ControlListenError: Error, CustomStringConvertible {
     let address: ControlAddress
     let cause: any Error
 
-    var description: String { "cannot listen on \(self.address): \(SystemErrorText.sentence(for: self.cause))" }
+    var description: String {
+        "cannot listen on \(self.address) (SIDESOCKET_CONTROL_LISTEN): \(SystemErrorText.sentence(for: self.cause))"
+    }
 }

@@ -352,7 +352,7 @@ struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
     let cause: any Error
 
-    var description: String { "cannot listen on \(address): \(PlainError.sentence(for: cause))" }
+    var description: String { "cannot listen on \(address) (SIDESOCKET_LISTEN): \(PlainError.sentence(for: cause))" }
 }
 
 /// Finds the shard of an event loop, and asks all of them.

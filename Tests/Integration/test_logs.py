@@ -240,7 +240,7 @@ def test_an_address_that_is_taken_is_a_sentence_with_the_address(app, which):
         settings = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
         done = run(APP_URL=app.url, **{**settings, which: f"127.0.0.1:{port}"})
     assert done.returncode != 0
-    assert f"cannot listen on 127.0.0.1:{port} (SIDESOCKET_LISTEN): address already in use" in done.stdout + done.stderr
+    assert f"cannot listen on 127.0.0.1:{port} (SIDESOCKET_{which}): address already in use" in done.stdout + done.stderr
     plain(done.stdout + done.stderr)
 
 

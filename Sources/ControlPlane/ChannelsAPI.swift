@@ -203,10 +203,11 @@ struct ChannelsAPI: Sendable {
     private func list(_ request: Request) async throws -> Response {
         let query = request.uri.queryParameters
         let limit = try APIPath.limit(query["limit"])
+        let (prefix, after) = (try APIPath.name(query["prefix"], "prefix"), try APIPath.name(query["after"], "after"))
         do throws(ChannelFailure) {
             let found = try await self.connections.channels(
-                prefix: query["prefix"].map(String.init) ?? "",
-                after: query["after"].map(String.init),
+                prefix: prefix ?? "",
+                after: after,
                 limit: limit + 1
             )
             let page = found.prefix(limit)

@@ -39,7 +39,7 @@ struct ConnectionsAPI: Sendable {
                 address: address ?? nil,
                 channel: channel ?? nil
             ),
-            after: query["after"].map(String.init),
+            after: try APIPath.name(query["after"], "after"),
             limit: limit
         )
         var json = ByteBuffer(string: "{\"connections\":[")

@@ -19,7 +19,8 @@ struct EdgeOperator: ConnectionOperator {
         let now = WallClock.unixMilliseconds()
         let found = await shards?.collect { shard in
             let sessions = shard.sessions {
-                (filter.user == nil || $0.user == filter.user) && (wanted == nil || $0.clientAddress == wanted)
+                $0.isRunning && (filter.user == nil || $0.user == filter.user)
+                    && (wanted == nil || $0.clientAddress == wanted)
                     && filter.channel.map($0.isIn) ?? true
                     && $0.id > after ?? ""
             }

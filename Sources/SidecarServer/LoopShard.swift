@@ -14,6 +14,7 @@ final class LoopShard {
     let state: ServerState
     let metrics: ServerMetrics
     let logger: Logger
+    private var lines = LineAllowance()
     /// Whether the log has a line for each event.
     let logsEvents: Bool
     let timers: ShardTimers
@@ -148,6 +149,19 @@ final class LoopShard {
         )
         guard let deflate else { return MessageReader(limits: limits) }
         return MessageReader(limits: limits, deflate: deflate, codecs: codecs)
+    }
+
+    // MARK: Warnings that clients can cause
+
+    /// Whether another such line may be written: nil, or how many were left out before it.
+    func takeLine() -> Int? { lines.take(at: .now()) }
+
+    /// Writes one, unless there have been too many.
+    func warn(_ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
+        guard let leftOut = takeLine() else { return }
+        var fields = metadata()
+        if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
+        logger.warning(message, metadata: fields)
     }
 
     // MARK: What lives here

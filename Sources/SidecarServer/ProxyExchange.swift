@@ -14,6 +14,8 @@ final class ProxyExchange: BackendExchange {
 
     private let head: HTTPRequestHead
     private let target: String
+    /// For the log: a query may hold secrets.
+    private var path: Substring { target.prefix { $0 != "?" } }
     private let client: ClientIdentity
     private let clientKeepAlive: Bool
     private let shard: LoopShard
@@ -210,10 +212,7 @@ final class ProxyExchange: BackendExchange {
                 shard.channels.publish(broadcast.publication, excluding: nil)
             case .failure(let fault):
                 shard.metrics.broadcast(result: fault.rawValue)
-                shard.logger.warning(
-                    "a Sidesocket-Broadcast was not published",
-                    metadata: ["target": "\(target)", "why": "\(fault.sentence)"]
-                )
+                shard.warn("a Sidesocket-Broadcast was not published", ["path": "\(path)", "why": "\(fault.sentence)"])
             }
         }
     }
@@ -256,9 +255,9 @@ final class ProxyExchange: BackendExchange {
             return
         }
         self.handler = nil
-        shard.logger.warning(
+        shard.warn(
             "the app failed a request",
-            metadata: ["client": "\(client.address)", "target": "\(target)", "why": "\(failure.sentence)"]
+            ["client": "\(client.address)", "path": "\(path)", "why": "\(failure.sentence)"]
         )
         if isReplyBegun {
             record(status: status)

@@ -20,6 +20,10 @@ extension BridgeSession {
     ) {
         guard shard.logger.logLevel <= level else { return }
         var metadata = origin
+        if level >= .warning {
+            guard let leftOut = shard.takeLine() else { return }
+            if leftOut > 0 { metadata["left_out"] = .stringConvertible(leftOut) }
+        }
         metadata["event"] = "\(event.kind.rawValue)"
         metadata["event_id"] = "\(id)-\(event.delivery.sequence)"
         metadata["events"] = .stringConvertible(event.count)

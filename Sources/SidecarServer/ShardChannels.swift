@@ -153,12 +153,15 @@ final class ShardChannels {
         _ counts: PublicationTally.Counts,
         to tally: PublicationTally,
         when unwritten: [BridgeSession],
-        until deadline: NIODeadline
+        until deadline: NIODeadline,
+        pause: TimeAmount = .milliseconds(5)
     ) {
         let unwritten = unwritten.filter(\.hasUnsent)
         if unwritten.isEmpty || .now() >= deadline { return tally.add(counts) }
-        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
-            self.report(counts, to: tally, when: unwritten, until: deadline)
+        eventLoop.assumeIsolated().scheduleTask(in: pause) {
+            // Soon for those who read, and rarely for those who don't: many callers may wait for many of them.
+            let next = min(pause * 2, .milliseconds(320))
+            self.report(counts, to: tally, when: unwritten, until: deadline, pause: next)
         }
     }
 }

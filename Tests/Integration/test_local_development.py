@@ -2,11 +2,12 @@
 
 import shlex
 import subprocess
+import sys
 
 import pytest
 from support.app import Reply
 from support.net import eventually
-from support.pages import command
+from support.pages import command, files
 from support.process import ROOT, run
 
 LOCAL = "docs/local-development.md"
@@ -69,6 +70,15 @@ def test_an_event_by_hand(app):
     subprocess.run(["sh", "-c", line], capture_output=True, timeout=10, check=True)
     (event,) = app.wait_events(1, "message")
     assert (event.body, event.header("content-type")) == (b"hello", "text/plain")
+
+
+def test_a_client_with_a_cookie(app, local):
+    app.echo()
+    text = files(LOCAL)["client.py"].replace("127.0.0.1:8080", f"127.0.0.1:{local(PLAIN).port}")
+    text = text.replace("sessionid=…", "sessionid=1")
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert app.wait_events(1, "open")[0].header("cookie") == "sessionid=1"
 
 
 def test_an_event_is_logged_at_debug_without_its_body(app, local):

@@ -1,5 +1,6 @@
 """The files for running it, in the hands of what reads them: Kubernetes, Docker, systemd; and `check`."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from support.api import API, TOKEN
 from support.net import PATIENCE, eventually, free_port
+from support.pages import blocks
 from support.process import ROOT, binary, clean_environment, run
 
 KUBERNETES = ROOT / "examples/kubernetes/deployment.yaml"
@@ -251,6 +253,22 @@ def test_the_image_holds_what_the_health_check_calls():
     assert "COPY --chmod=755 docker/healthcheck.sh" in final and "HEALTHCHECK" in final
 
 
+def test_the_state_that_the_page_shows_has_the_members_of_readyz(app, sidesocket):
+    def shape(value):
+        """Names in order, without the values."""
+        if isinstance(value, dict):
+            return [(name, shape(one)) for name, one in value.items()]
+        return [shape(one) for one in value] if isinstance(value, list) else None
+
+    (printed,) = (text for language, text in blocks("docs/metrics.md") if language == "json")
+    edge = sidesocket(app)
+    state = json.loads(edge.readyz()[1])
+    assert shape(json.loads(printed)) == shape(state)
+    assert (state["app"], state["outbox"]) == ({"reachable": None}, {"writable": None})
+    edge.websocket().close()
+    eventually(lambda: json.loads(edge.readyz()[1])["app"] == {"reachable": True}, "it has been reached")
+
+
 # systemd
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
@@ -276,6 +294,15 @@ def analyze(*arguments):
 @needs_systemd
 def test_systemd_understands_every_line_of_the_unit(unit):
     assert analyze("verify", unit) == (0, "")
+
+
+@needs_systemd
+def test_systemd_understands_the_drop_ins_of_the_page(unit, tmp_path):
+    drop_ins = [text for language, text in blocks("docs/deployment.md") if language == "ini"]
+    assert any("LoadCredential=" in text for text in drop_ins)
+    for text in drop_ins:
+        (tmp_path / UNIT.name).write_text(f"{unit.read_text()}\n{text}")
+        assert analyze("verify", tmp_path / UNIT.name) == (0, ""), text
 
 
 @needs_systemd

@@ -390,7 +390,9 @@ def test_the_readme_s_app_answers_without_a_delay(tmp_path):
     port = free_port()
     place(tmp_path, files("README.md"), **{"echo.py": {"3000": str(port)}})
     assert command("README.md", "python3 echo.py") == "python3 echo.py &"
-    assert command("README.md", "sidesocket") == "sidesocket --app-url http://127.0.0.1:3000"
+    assert command("README.md", "sidesocket") == (
+        "sidesocket --app-url http://127.0.0.1:3000 --listen 127.0.0.1:8080"
+    )
     app = Recipe(tmp_path, port, "python3 echo.py", TRUSTED_PROXIES=None)
     try:
         client = app.edge.websocket()
@@ -406,5 +408,6 @@ def test_the_readme_s_app_answers_without_a_delay(tmp_path):
         client.close()
         app.edge.wait_metric("webhook_requests_total", 1, event="close", outcome="2xx")
         assert app.ask("POST", "/ws", None, b"hello").status == 400
+        assert app.ask("GET", "/").status == 501
     finally:
         app.stop()

@@ -19,13 +19,15 @@ from urllib.parse import urlencode
 import pytest
 
 from .net import PATIENCE, eventually, free_port
-from .pages import command, files, place
-from .process import Sidesocket
+from .pages import blocks, command, files, place
+from .process import ROOT, Sidesocket
 from .ws import WebSocket
 
 VENV = Path(sys.executable).parent
 HOST = "shop.example"
 HTTPS = {"X-Forwarded-Proto": "https"}
+# What a page adds to a file that is there.
+END = re.compile(r"^At the end of `(?P<path>[^`]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.M | re.S)
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
 
@@ -126,57 +128,43 @@ def cookies(answer, *before):
     return "; ".join(f"{name}={value}" for name, value in jar.items())
 
 
+# What the page leaves to the project: its public host, and here passwords that are quick to check.
 SETTINGS = """
-import os
-BASE = os.path.dirname(os.path.dirname(__file__))
-SECRET_KEY = "not secret"
-ALLOWED_HOSTS = ["shop.example", "127.0.0.1", "testserver"]
-ROOT_URLCONF = "shop.all_urls"
-INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "chat"]
-MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-]
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(BASE, "db.sqlite3")}}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ALLOWED_HOSTS = ["shop.example", "127.0.0.1"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-LOGIN_REDIRECT_URL = "/chat/kitchen/"
 """
-URLS = """
-from django.urls import include, path
-urlpatterns = [path("", include("shop.urls")), path("", include("chat.urls"))]
-"""
-WSGI = """
-from django.core.wsgi import get_wsgi_application
-application = get_wsgi_application()
-"""
-PEOPLE = """
-import django
-django.setup()
+# A room that only alice may enter, beside the one of the page.
+CELLAR = """
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from chat.models import Room
-call_command("migrate", run_syncdb=True, verbosity=0)
-alice, bob = (User.objects.create_user(name, password=name) for name in ("alice", "bob"))
-Room.objects.create(slug="kitchen").members.set([alice, bob])
-Room.objects.create(slug="cellar").members.set([alice])
+Room.objects.create(slug="cellar").members.set([User.objects.get(username="alice")])
 """
 
 
 def start_django(folder):
-    texts = files("docs/recipes/django.md")
-    texts["shop/settings.py"] = SETTINGS + texts["shop/settings.py"]
-    texts |= {"shop/all_urls.py": URLS, "shop/wsgi.py": WSGI, "people.py": PEOPLE}
-    texts |= {"shop/__init__.py": "", "chat/__init__.py": ""}
-    place(folder, texts)
+    page = "docs/recipes/django.md"
     env = {"DJANGO_SETTINGS_MODULE": "shop.settings"}
-    subprocess.run([sys.executable, "people.py"], cwd=folder, env={**os.environ, **env}, check=True)
-    line = command("docs/recipes/django.md", "gunicorn")
-    app = Recipe(folder, free_port(), line, env, WS_PATHS="/ws,/chat/ws")
+
+    def shell(line):
+        environment = {**os.environ, **env, "PATH": f"{VENV}:{os.environ['PATH']}"}
+        done = subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+    text = (ROOT / page).read_text()
+    for line in ("django-admin startproject shop .", "python manage.py startapp chat"):
+        assert f"`{line}`" in text
+        shell(line)
+    texts = files(page)
+    ends = {one["path"]: one["text"] for one in END.finditer(text)}
+    urls = texts.pop("shop/urls.py") + ends.pop("shop/urls.py")
+    settings = (folder / "shop/settings.py").read_text() + ends.pop("shop/settings.py") + texts.pop("shop/settings.py")
+    place(folder, texts | {"shop/urls.py": urls, "shop/settings.py": settings + SETTINGS})
+    for line in (line for language, block in blocks(page) if not language for line in block.splitlines()):
+        if line.startswith("python manage.py"):
+            shell(line)
+    shell(f"python manage.py shell -c {shlex.quote(CELLAR)}")
+    flags = shlex.split(command(page, "sidesocket --app-url http://127.0.0.1:3000 --listen"))
+    app = Recipe(folder, free_port(), command(page, "gunicorn"), env, WS_PATHS=flags[flags.index("--ws-paths") + 1])
     app.folder = folder
     return app
 

@@ -93,13 +93,6 @@ public final class EdgeService: Service {
         )
     }
 
-    /// Reads the files that the settings name, as the start would.
-    ///
-    /// - Throws: A ``FileFault`` when one cannot be used.
-    public static func checkFiles(of settings: Settings) throws {
-        _ = try ServerConfiguration(settings: settings, nodeName: "check", maxConnections: 1)
-    }
-
     /// Listens until the process is asked to shut down, then drains within `DRAIN_TIMEOUT`.
     ///
     /// - Throws: An error of the system when an address cannot be bound.
@@ -127,6 +120,11 @@ public final class EdgeService: Service {
         await drain(shards, listeners)
         try await group.shutdownGracefully()
         withExtendedLifetime(shards) {}  // channels that close last still report to them
+    }
+
+    /// Returns when every event loop has had a turn.
+    public func passThroughLoops() async {
+        await live.withLock { $0.shards }?.forEach { _ in }
     }
 
     // MARK: Other settings while it runs

@@ -85,16 +85,7 @@ struct ServerConfiguration: Sendable {
         tls.minimumTLSVersion = .tlsv12
         tls.applicationProtocols = ["http/1.1"]
         tls.shutdownTimeout = .milliseconds(500)  // an app that never says goodbye must not hold up ours
-        if let caFile { tls.trustRoots = .file(caFile) }
-        do {
-            return try NIOSSLContext(configuration: tls)
-        } catch {
-            throw FileFault(
-                variable: "APP_CA_FILE",
-                path: caFile ?? "",
-                reason: PlainError.unreadable(caFile ?? "") ?? "it holds no certificate",
-                accepted: "a PEM file"
-            )
-        }
+        if let caFile { tls.trustRoots = .certificates(try ServerTLS.authorities("APP_CA_FILE", caFile)) }
+        return try NIOSSLContext(configuration: tls)
     }
 }

@@ -3,29 +3,6 @@ public import NIOSSL
 public import SidecarCore
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
-/// A file of the settings that cannot be used.
-public struct FileFault: Error, Sendable, CustomStringConvertible {
-    /// The variable without prefix.
-    public let variable: String
-    /// What it says.
-    public let path: String
-    /// Why not.
-    public let reason: String
-    /// What would do.
-    public let accepted: String
-
-    /// As a line for people.
-    public var description: String {
-        "SIDESOCKET_\(variable)=\"\(path)\": cannot be used: \(reason). Accepted: \(accepted)"
-    }
-}
-
 /// TLS for the control listener, whose pair can be replaced while it serves.
 public final class ControlTLS: Sendable {
     private let pair: Mutex<TLSConfiguration>
@@ -58,69 +35,70 @@ public final class ControlTLS: Sendable {
     }
 }
 
-/// TLS for those who connect to us.
+/// TLS for those who connect to us, and the files that it is made of.
 public enum ServerTLS {
+    /// The variables of a certificate and its key.
+    private struct Names {
+        let certificate: String
+        let key: String
+
+        static let edge = Names(certificate: "TLS_CERT", key: "TLS_KEY")
+        static let control = Names(certificate: "CONTROL_TLS_CERT", key: "CONTROL_TLS_KEY")
+    }
+
     /// What the public addresses speak; nil without `TLS_CERT`.
     static func context(_ settings: Settings) throws(FileFault) -> NIOSSLContext? {
         guard let certificate = settings.tlsCertificate, let key = settings.tlsKey else { return nil }
-        var tls = try configuration(certificate: certificate, key: key, variables: ("TLS_CERT", "TLS_KEY"))
+        var tls = configuration(try chain(.edge, certificate), try privateKey(.edge, key))
         if let authorities = settings.tlsClientCA {
-            try makeSureOfFile("TLS_CLIENT_CA", authorities)
-            do {
-                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(authorities))
-            } catch {
-                throw FileFault(
-                    variable: "TLS_CLIENT_CA",
-                    path: authorities,
-                    reason: PlainError.unreadable(authorities) ?? "it holds no certificate",
-                    accepted: "a PEM file with certificates"
-                )
-            }
+            tls.trustRoots = .certificates(try Self.authorities("TLS_CLIENT_CA", authorities))
             // Of the chain, not of a host name: clients have none.
             tls.certificateVerification = .noHostnameVerification
         }
-        return try make(tls, certificate, variable: "TLS_CERT")
+        return try make(tls, .edge, certificate)
     }
 
     /// The pair of the control addresses; nil without `CONTROL_TLS_CERT`.
     static func controlPair(_ settings: Settings) throws(FileFault) -> TLSConfiguration? {
         guard let certificate = settings.controlTLSCertificate, let key = settings.controlTLSKey else { return nil }
-        let names = (certificate: "CONTROL_TLS_CERT", key: "CONTROL_TLS_KEY")
-        let tls = try configuration(certificate: certificate, key: key, variables: names)
-        _ = try make(tls, certificate, variable: names.certificate)
+        let tls = configuration(try chain(.control, certificate), try privateKey(.control, key))
+        _ = try make(tls, .control, certificate)
         return tls
     }
 
+    /// Everything that is wrong with the files of all listeners, and with the authorities that vouch for the app.
+    static func faults(of settings: Settings) -> [FileFault] {
+        var faults: [FileFault] = []
+        func attempt<Value>(_ body: () throws(FileFault) -> Value) -> Value? {
+            do throws(FileFault) {
+                return try body()
+            } catch {
+                faults.append(error)
+                return nil
+            }
+        }
+        func look(at names: Names, _ certificate: String?, _ keyFile: String?) {
+            guard let certificate, let keyFile else { return }
+            let chain = attempt { () throws(FileFault) in try Self.chain(names, certificate) }
+            let key = attempt { () throws(FileFault) in try Self.privateKey(names, keyFile) }
+            guard let chain, let key else { return }
+            _ = attempt { () throws(FileFault) in try make(configuration(chain, key), names, certificate) }
+        }
+        look(at: .edge, settings.tlsCertificate, settings.tlsKey)
+        if let path = settings.tlsClientCA {
+            _ = attempt { () throws(FileFault) in try authorities("TLS_CLIENT_CA", path) }
+        }
+        look(at: .control, settings.controlTLSCertificate, settings.controlTLSKey)
+        if settings.callsOverTLS, let path = settings.appCAFile {
+            _ = attempt { () throws(FileFault) in try authorities("APP_CA_FILE", path) }
+        }
+        return faults
+    }
+
     private static func configuration(
-        certificate: String,
-        key: String,
-        variables: (certificate: String, key: String)
-    ) throws(FileFault) -> TLSConfiguration {
-        for (variable, path) in [(variables.certificate, certificate), (variables.key, key)] {
-            try makeSureOfFile(variable, path)
-        }
-        let chain: [NIOSSLCertificate]
-        do {
-            chain = try NIOSSLCertificate.fromPEMFile(certificate)
-        } catch {
-            throw FileFault(
-                variable: variables.certificate,
-                path: certificate,
-                reason: PlainError.unreadable(certificate) ?? "it holds no certificate",
-                accepted: "a PEM file with a certificate chain"
-            )
-        }
-        let privateKey: NIOSSLPrivateKey
-        do {
-            privateKey = try NIOSSLPrivateKey(file: key, format: .pem)
-        } catch {
-            throw FileFault(
-                variable: variables.key,
-                path: key,
-                reason: PlainError.unreadable(key) ?? "it holds no private key that can be read without a password",
-                accepted: "a PEM file with the private key of the certificate, without a password"
-            )
-        }
+        _ chain: [NIOSSLCertificate],
+        _ privateKey: NIOSSLPrivateKey
+    ) -> TLSConfiguration {
         var tls = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) },
             privateKey: .privateKey(privateKey)
@@ -131,27 +109,59 @@ public enum ServerTLS {
         return tls
     }
 
-    /// Reading a pipe would wait for somebody to write into it.
-    private static func makeSureOfFile(_ variable: String, _ path: String) throws(FileFault) {
-        var facts = stat()
-        guard stat(path, &facts) == 0, facts.st_mode & S_IFMT != S_IFREG else { return }
-        throw FileFault(variable: variable, path: path, reason: "it is not a regular file", accepted: "a PEM file")
+    private static func chain(_ names: Names, _ path: String) throws(FileFault) -> [NIOSSLCertificate] {
+        try certificates(names.certificate, path, accepted: "a PEM file with a certificate chain")
+    }
+
+    /// Those who vouch for others.
+    static func authorities(_ variable: String, _ path: String) throws(FileFault) -> [NIOSSLCertificate] {
+        try certificates(variable, path, accepted: "a PEM file with certificates")
+    }
+
+    private static func certificates(
+        _ variable: String,
+        _ path: String,
+        accepted: String
+    ) throws(FileFault) -> [NIOSSLCertificate] {
+        func unusable(_ reason: String) -> FileFault {
+            FileFault(variable: variable, path: path, reason: reason, accepted: accepted)
+        }
+        if let problem = SettingsFiles.problem(ofFileToRead: path) { throw unusable(problem) }
+        guard let found = try? NIOSSLCertificate.fromPEMFile(path), !found.isEmpty else {
+            throw unusable("it holds no certificate in PEM form, or one that is damaged")
+        }
+        return found
+    }
+
+    private static func privateKey(_ names: Names, _ path: String) throws(FileFault) -> NIOSSLPrivateKey {
+        func unusable(_ reason: String) -> FileFault {
+            FileFault(
+                variable: names.key,
+                path: path,
+                reason: reason,
+                accepted: "a PEM file with the private key of the certificate, without a password"
+            )
+        }
+        if let problem = SettingsFiles.problem(ofFileToRead: path) { throw unusable(problem) }
+        guard let key = try? NIOSSLPrivateKey(file: path, format: .pem) else {
+            throw unusable("it holds no private key in PEM form, or one with a password")
+        }
+        return key
     }
 
     private static func make(
         _ tls: TLSConfiguration,
-        _ certificate: String,
-        variable: String
+        _ names: Names,
+        _ certificate: String
     ) throws(FileFault) -> NIOSSLContext {
-        do {
-            return try NIOSSLContext(configuration: tls)
-        } catch {
+        guard let context = try? NIOSSLContext(configuration: tls) else {
             throw FileFault(
-                variable: variable,
+                variable: names.certificate,
                 path: certificate,
-                reason: "the certificate and the private key do not belong together",
+                reason: "it does not go with the private key in SIDESOCKET_\(names.key)",
                 accepted: "a certificate and the private key that belongs to it"
             )
         }
+        return context
     }
 }

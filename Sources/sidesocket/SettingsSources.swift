@@ -11,13 +11,24 @@ internal import SidecarCore
 /// Reads what settings are made of: the environment, the settings file, and the files that hold secrets.
 enum SettingsSources {
     /// Adds all sources to the flags of the command line.
+    ///
+    /// - Parameter environmentFile: A file whose variables take the place of `environment`.
     static func gather(
         flags: RawSettings,
         environment: [String: String] = environment(),
+        environmentFile: String? = nil,
         isReload: Bool = false
     ) -> RawSettings {
         var raw = flags
-        raw.add(environment: environment)
+        if let environmentFile {
+            do throws(SettingsReadError) {
+                raw.add(environmentFile: try contents(of: environmentFile), path: environmentFile)
+            } catch {
+                raw.addUnreadableEnvironmentFile(path: environmentFile, reason: error.reason)
+            }
+        } else {
+            raw.add(environment: environment)
+        }
         if let path = raw.configPath {
             do throws(SettingsReadError) {
                 raw.add(file: try contents(of: path, isReload: isReload), path: path)

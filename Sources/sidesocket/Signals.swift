@@ -16,8 +16,11 @@ final class DrainRequest: Service {
     private let requests: AsyncStream<Void>
     private let requested: AsyncStream<Void>.Continuation
     private let flag = Atomic<Bool>(false)
+    private let onRequest: @Sendable () -> Void
 
-    init() {
+    /// - Parameter onRequest: Called when a drain is asked for, once.
+    init(onRequest: @escaping @Sendable () -> Void) {
+        self.onRequest = onRequest
         (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -27,6 +30,7 @@ final class DrainRequest: Service {
     @discardableResult
     func make() -> Bool {
         guard !flag.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        onRequest()
         requested.yield()
         return true
     }
@@ -76,6 +80,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
     /// The files to watch.
     let files: [String]
     let controlTLS: ControlTLS?
+    let notifier: ServiceNotifier?
     let logger: Logger
 
     /// The library that runs services logs them; the flags may hold secrets.
@@ -109,6 +114,8 @@ struct SettingsReloader: Service, CustomStringConvertible {
     }
 
     private func reload() async {
+        notifier?.reloading()
+        defer { notifier?.reloaded() }
         switch Settings.parse(SettingsSources.gather(flags: flags, isReload: true)) {
         case .failure(let faults):
             logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])

@@ -3,6 +3,7 @@ import Logging
 import PrometheusMetrics
 import SidecarCore
 import SidecarServer
+import TokenVerifier
 
 #if canImport(Glibc)
     import Glibc
@@ -14,6 +15,19 @@ import SidecarServer
 func complain(_ text: String) {
     var line = text.hasSuffix("\n") ? text : text + "\n"
     line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+/// Opens the files and keys that the settings name, and says what is wrong with any of them.
+func openFiles(of settings: Settings) async -> (authenticator: Authenticator?, faults: [String]) {
+    let faults = SettingsFiles.faults(of: settings).map(\.description)
+    do {
+        return (try await Authenticator.make(settings), faults)
+    } catch let error as TokenKeyError {
+        let fault = "SIDESOCKET_JWT_KEY: cannot be used: \(error.problem). Accepted: \(TokenKeyError.accepted)"
+        return (nil, faults + [fault])
+    } catch {
+        return (nil, faults + ["SIDESOCKET_JWT_KEY: cannot be used: \(error)"])
+    }
 }
 
 /// Says what of the settings is probably not meant.

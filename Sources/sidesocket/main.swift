@@ -41,7 +41,8 @@ func refuseToStart(_ fault: any Error) -> Never {
 }
 
 let settings: Settings
-switch Settings.parse(SettingsSources.gather(flags: invocation.settings)) {
+let sources = SettingsSources.gather(flags: invocation.settings, environmentFile: invocation.environmentFile)
+switch Settings.parse(sources) {
 case .success(let parsed):
     settings = parsed
 case .failure(let faults):
@@ -49,15 +50,14 @@ case .failure(let faults):
     exit(configurationFault)
 }
 
-let authenticator: Authenticator?
+let (authenticator, fileFaults) = await openFiles(of: settings)
+if !fileFaults.isEmpty {
+    complain(fileFaults.joined(separator: "\n"))
+    exit(configurationFault)
+}
 let controlTLS: ControlTLS?
 do {
-    try EdgeService.checkFiles(of: settings)
     controlTLS = try ControlTLS(settings)
-    authenticator = try await Authenticator.make(settings)
-} catch let error as TokenKeyError {
-    complain("SIDESOCKET_JWT_KEY: cannot be used: \(error.problem). Accepted: \(TokenKeyError.accepted)")
-    exit(configurationFault)
 } catch {
     refuseToStart(error)
 }
@@ -95,7 +95,6 @@ guard descriptors >= SystemLimits.fewestDescriptors else {
     complain("The limit on open files (ulimit -n) is too low: \(missing) more are needed at least.")
     exit(configurationFault)
 }
-let drainRequest = DrainRequest()
 let edge: EdgeService
 do {
     edge = try EdgeService(
@@ -114,6 +113,8 @@ do {
     refuseToStart(error)
 }
 Gauges.register(edge.state, in: registry)
+let notifier = ServiceNotifier(settings, edge: edge, logger: logger)
+let drainRequest = DrainRequest(onRequest: { notifier?.stopping() })
 
 let refusalsLimited = Counter(
     label: "sidesocket_limited_total",
@@ -131,7 +132,8 @@ let control = ControlPlane(
     audit: { auditLog.write($0) },
     onRefusalsLimited: { refusalsLimited.increment() },
     tls: controlTLS?.configuration,
-    logger: logger
+    logger: logger,
+    onRunning: { _ in notifier?.controlListens() }
 )
 
 logger.notice(
@@ -148,7 +150,7 @@ let ending = FirstFault()
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(
     configuration: .init(
-        services: [
+        services: [notifier.map { .init(service: $0, successTerminationBehavior: .ignore) }].compactMap { $0 } + [
             .init(service: Watched(control, ending), failureTerminationBehavior: .cancelGroup),
             .init(service: drainRequest, successTerminationBehavior: .gracefullyShutdownGroup),
             .init(
@@ -160,6 +162,7 @@ let services = ServiceGroup(
                         settings.controlTLSCertificate, settings.controlTLSKey,
                     ].compactMap { $0 },
                     controlTLS: controlTLS,
+                    notifier: notifier,
                     logger: logger
                 ),
                 successTerminationBehavior: .ignore

@@ -168,6 +168,20 @@ def test_check_opens_no_port(app):
     assert run("check", APP_URL=URL, LISTEN=f"127.0.0.1:{port}").returncode == 0
 
 
+def test_help_says_which_settings_may_be_read_from_files():
+    text = run("--help").stdout
+    for name in ("CONTROL_TOKEN", "WEBHOOK_SECRET", "JWT_KEY"):
+        flag = "--" + name.lower().replace("_", "-")
+        assert f"{flag}-file, SIDESOCKET_{name}_FILE" in text
+
+
+def test_an_environment_file_is_for_check_alone(tmp_path):
+    path = tmp_path / "e"
+    path.write_text("SIDESOCKET_APP_URL=http://127.0.0.1:1\n")
+    done = run("--env-file", str(path), LISTEN=f"127.0.0.1:{free_port()}")
+    assert done.returncode == 78 and "--env-file" in done.stderr and "check only" in done.stderr
+
+
 def test_help_names_every_variable_and_flag():
     for flag in ("--help", "-h"):
         done = run(flag)

@@ -184,6 +184,9 @@ public struct RawSettings: Sendable, Equatable {
         faults.append(fault)
     }
 
+    /// What is missing may be in a file that could not be read.
+    mutating func noteMissingFile() { lacksFile = true }
+
     /// Notes a name that nothing is called. Its value is not shown: it may be a secret with its name misspelt.
     mutating func addUnknown(_ name: String, suggestion: String?) {
         faults.append(

@@ -1,0 +1,108 @@
+public import SidecarCore
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// A file of the settings that cannot be used.
+public struct FileFault: Error, Sendable, CustomStringConvertible {
+    /// The variable without prefix.
+    public let variable: String
+    /// What it says.
+    public let path: String
+    /// Why not.
+    public let reason: String
+    /// What would do.
+    public let accepted: String
+
+    /// As a line for people.
+    public var description: String {
+        "SIDESOCKET_\(variable)=\"\(path)\": cannot be used: \(reason). Accepted: \(accepted)"
+    }
+}
+
+/// The files and directories that the settings name.
+public enum SettingsFiles {
+    /// Those that the start could not use; nothing is made or changed.
+    public static func faults(of settings: Settings) -> [FileFault] {
+        ServerTLS.faults(of: settings) + [outboxFault(settings), auditFault(settings)].compactMap(\.self)
+    }
+
+    private static func outboxFault(_ settings: Settings) -> FileFault? {
+        guard let path = settings.outboxDirectory else { return nil }
+        return problem(ofDirectory: path).map {
+            FileFault(
+                variable: "OUTBOX_DIR",
+                path: path,
+                reason: $0,
+                accepted: "a directory that can be written to, or a new one in such a directory"
+            )
+        }
+    }
+
+    private static func auditFault(_ settings: Settings) -> FileFault? {
+        guard settings.auditLog != "stderr" else { return nil }
+        let path = settings.auditLog
+        return problem(ofFileToWrite: path).map {
+            FileFault(
+                variable: "AUDIT_LOG",
+                path: path,
+                reason: $0,
+                accepted: "stderr, or a file that can be written to"
+            )
+        }
+    }
+
+    private static func problem(ofDirectory path: String) -> String? {
+        var facts = stat()
+        if stat(path, &facts) == 0 {
+            guard facts.st_mode & S_IFMT == S_IFDIR else { return "it is no directory" }
+            return access(path, R_OK | W_OK | X_OK) == 0 ? nil : words(errno)
+        }
+        return errno == ENOENT ? problem(ofNewEntry: path) : words(errno)
+    }
+
+    private static func problem(ofFileToWrite path: String) -> String? {
+        var facts = stat()
+        if stat(path, &facts) == 0 {
+            guard facts.st_mode & S_IFMT != S_IFDIR else { return "it is a directory" }
+            return access(path, W_OK) == 0 ? nil : words(errno)
+        }
+        return errno == ENOENT ? problem(ofNewEntry: path) : words(errno)
+    }
+
+    /// Why this cannot be made in its directory.
+    private static func problem(ofNewEntry path: String) -> String? {
+        guard !path.isEmpty else { return "it has no name" }
+        let parent = directory(of: path)
+        var facts = stat()
+        guard stat(parent, &facts) == 0 else { return "the directory it is in: \(words(errno))" }
+        guard facts.st_mode & S_IFMT == S_IFDIR else { return "what it is in is no directory" }
+        return access(parent, W_OK | X_OK) == 0 ? nil : "the directory it is in: \(words(errno))"
+    }
+
+    /// What stands before the last name of a path.
+    static func directory(of path: String) -> String {
+        var rest = path[...]
+        while rest.count > 1, rest.hasSuffix("/") { rest.removeLast() }
+        guard let slash = rest.lastIndex(of: "/") else { return "." }
+        return slash == rest.startIndex ? "/" : String(rest[..<slash])
+    }
+
+    /// Why a file cannot be read from its beginning to its end; nil when it can.
+    static func problem(ofFileToRead path: String) -> String? {
+        var facts = stat()
+        guard stat(path, &facts) == 0 else { return words(errno) }
+        // Reading a pipe would wait for somebody to write into it.
+        guard facts.st_mode & S_IFMT == S_IFREG else { return "it is no regular file" }
+        return access(path, R_OK) == 0 ? nil : words(errno)
+    }
+
+    private static func words(_ code: Int32) -> String {
+        strerror(code).map { String(cString: $0) } ?? "error \(code)"
+    }
+}

@@ -35,9 +35,4 @@ enum PlainError {
         let word = text[mark.upperBound...].prefix { $0.isASCII && ($0.isUppercase || $0.isNumber || $0 == "_") }
         return word.isEmpty ? "TLS failed" : word.split(separator: "_").joined(separator: " ").lowercased()
     }
-
-    /// Why a file cannot be read; nil when it can.
-    static func unreadable(_ path: String) -> String? {
-        access(path, R_OK) == 0 ? nil : SystemErrorText.text(of: errno)
-    }
 }

@@ -11,7 +11,7 @@ import pytest
 from support.api import API
 from support.app import Reply
 from support.guard import UNLIMITED, enter
-from support.net import PATIENCE, eventually
+from support.net import PATIENCE, eventually, stable
 from support.raw import Client, encode
 from support.sse import EventStream
 from support.ws import TEXT, handshake_headers
@@ -267,8 +267,8 @@ def test_downloads_under_way_outlive_clients_that_have_stopped_reading(app, side
         sock.connect(("127.0.0.1", edge.port))
         sock.sendall(encode("GET", "/some"))
         stuck.append(sock)
-    eventually(lambda: edge.metric("send_buffer_bytes") > 60 * 30_000, "they hold about their share")
-    time.sleep(1.2)  # the rule speaks of a second
+    # How much that is depends on what the system holds for them, mostly about their share.
+    stable(lambda: edge.metric("send_buffer_bytes"), quiet=1.2)
     for _ in range(4):
         with edge.client() as client:
             assert len(client.ask(target="/big").body) == 16 * MB

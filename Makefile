@@ -30,7 +30,7 @@ test: need-swift ## all tests: unit tests, fuzz seeds, integration tests
 	@$(MAKE) --no-print-directory .venv/.installed
 	swift build
 	swift test
-	SIDESOCKET_BINARY="$(CURDIR)/$(DEBUG)" $(PYTHON) -m pytest Tests/Integration
+	SIDESOCKET_BINARY="$(CURDIR)/$(DEBUG)" PYTHON=$(PYTHON) scripts/integration.sh
 
 .venv/.installed: Tests/requirements.txt
 	python3 -m venv .venv

@@ -81,6 +81,8 @@ struct SettingsReloader: Service, CustomStringConvertible {
     let files: [String]
     let controlTLS: ControlTLS?
     let notifier: ServiceNotifier?
+    /// SIGHUP, caught since before anything listens: whoever sees that it does may send one.
+    let hangups: UnixSignalsSequence
     let logger: Logger
 
     /// The library that runs services logs them; the flags may hold secrets.
@@ -91,7 +93,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
         let (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         await withTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
-                for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+                for await _ in hangups.cancelOnGracefulShutdown() {
                     requested.yield()
                 }
             }

@@ -147,6 +147,7 @@ logPlan(HeartbeatPlan(settings), to: logger)
 warn(of: settings, logger)
 warnOfTokensInQueries(settings, logger)
 let ending = FirstFault()
+let hangups = await UnixSignalsSequence(trapping: .sighup)
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(
     configuration: .init(
@@ -163,6 +164,7 @@ let services = ServiceGroup(
                     ].compactMap { $0 },
                     controlTLS: controlTLS,
                     notifier: notifier,
+                    hangups: hangups,
                     logger: logger
                 ),
                 successTerminationBehavior: .ignore

@@ -267,3 +267,19 @@ def test_an_app_that_cannot_be_reached_is_a_sentence(sidesocket):
         client.ask(target="/page")
     assert wait_lines(edge, "the app failed a request")[0]["why"] == line["why"]
     plain(edge.output)
+
+
+def test_a_request_that_the_app_fails_is_logged_without_its_query(sidesocket):
+    edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}")
+    with edge.client() as client:
+        client.ask(target="/page?token=s3cret")
+    assert wait_lines(edge, "the app failed a request")[0]["path"] == "/page"
+    assert "s3cret" not in edge.output
+
+
+def test_requests_that_the_app_fails_do_not_fill_the_disk(sidesocket):
+    edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}", THREADS="1")
+    for _ in range(130):
+        with edge.client() as client:
+            client.ask(target="/page")
+    assert len(wait_lines(edge, "the app failed a request", 100)) == 100

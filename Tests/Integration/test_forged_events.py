@@ -50,10 +50,8 @@ def sidecar(url, **settings):
     return Sidesocket(**settings)
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def real(request, real_apps):
-    """`(app, process)`: a sidecar with default settings before a real app."""
-    app = real_apps(request.param)
+def serve(app):
+    """A sidecar before the app, as long as the tests of a fixture need it."""
     process = sidecar(app.url)
     yield app, process
     close_clients()
@@ -61,12 +59,23 @@ def real(request, real_apps):
     process.kill()
 
 
-@pytest.fixture
-def pair(real):
-    app, process = real
+def fresh(pair):
+    """The same for one more test, which sees no requests but its own."""
+    app, process = pair
     process.check_alive()
     app.forget()
     return app, process
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def real(request, real_apps):
+    """`(app, process)`: a sidecar with default settings before a real app."""
+    yield from serve(real_apps(request.param))
+
+
+@pytest.fixture
+def pair(real):
+    return fresh(real)
 
 
 def answers(port, request):
@@ -324,20 +333,12 @@ TYPES = [
 @pytest.fixture(scope="module")
 def sdk(real_apps):
     """`(app, process)`: Django with the CloudEvents SDK, and a sidecar before it."""
-    app = real_apps("gunicorn")
-    process = sidecar(app.url)
-    yield app, process
-    close_clients()
-    process.check_alive()
-    process.kill()
+    yield from serve(real_apps("gunicorn"))
 
 
 @pytest.fixture
 def sdk_pair(sdk):
-    app, process = sdk
-    process.check_alive()
-    app.forget()
-    return app, process
+    return fresh(sdk)
 
 
 def check_someone_elses_event_passes(app, process):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from support.api import API
-from support.app import Reply
+from support.app import Reply, gate
 from support.net import eventually
 from support.sse import EventStream
 from support.ws import close_payload, CLOSE
@@ -135,8 +135,12 @@ def test_a_message_is_measured_from_its_frame_to_its_answer(app, edge):
 
 def test_messages_of_a_batch_are_measured_one_by_one(app, sidesocket):
     edge = sidesocket(app, WEBHOOK_BATCH=10)
-    app.on(lambda request: (time.sleep(0.2), Reply(204))[1])
     socket = edge.websocket()
+    held = gate()
+    app.on(lambda request: held.wait(10) and Reply(204))
     for n in range(5):
         socket.text(str(n))
+    # The first is with the app; the others wait and go together.
+    edge.wait_metric("messages_total", 5, direction="in")
+    held.set()
     eventually(lambda: edge.metric("message_duration_seconds_count") == 5, "all are measured")

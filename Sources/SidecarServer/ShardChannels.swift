@@ -148,7 +148,8 @@ final class ShardChannels {
         report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
     }
 
-    /// Reports when the kernel has taken everything, or it has taken too long.
+    /// Reports when the kernel has taken everything, or it has taken too long. What has not been taken when its client
+    /// is gone counts as dropped.
     func report(
         _ counts: PublicationTally.Counts,
         to tally: PublicationTally,
@@ -156,6 +157,10 @@ final class ShardChannels {
         until deadline: NIODeadline,
         pause: TimeAmount = .milliseconds(5)
     ) {
+        var counts = counts
+        let gone = unwritten.count { !$0.isRunning }
+        counts.queued -= gone
+        counts.dropped += gone
         let unwritten = unwritten.filter(\.hasUnsent)
         if unwritten.isEmpty || .now() >= deadline { return tally.add(counts) }
         eventLoop.assumeIsolated().scheduleTask(in: pause) {

@@ -139,6 +139,8 @@ def test_wait_written_answers_when_the_kernel_took_it_or_the_socket_is_gone(app,
                 got = slow.message()
         thread.join(PATIENCE)
         assert answers[0].status == 200 and answers[0].json["matched"] == 1
+        # What has not been taken when its client is gone never was delivered.
+        assert (answers[0].json["queued"], answers[0].json["dropped"]) == ((0, 1) if leaves else (1, 0))
         if not leaves:
             slow.sock.close()
         eventually(lambda: api.ask("GET", "/v1/channels/slow").status == 404, "the slow one is gone")

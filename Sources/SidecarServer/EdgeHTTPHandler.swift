@@ -302,39 +302,9 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         }
     }
 
-    private func passOn(_ exchange: ProxyExchange) {
+    func passOn(_ exchange: ProxyExchange) {
         phase = .proxying(exchange)
         exchange.start()
-    }
-
-    // MARK: Bodies that may be events
-
-    private func beginInspection(_ head: HTTPRequestHead, target: String, keepAlive: Bool) {
-        let budget = shard.state.assemblyBytes
-        phase = .inspecting(BodyInspection(head: head, target: target, keepAlive: keepAlive, budget: budget))
-        armTimer(after: ServerConfiguration.clientStall)
-        if head.expectsContinue {
-            write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"))
-            flush()
-        }
-    }
-
-    /// Takes the next part of a body; false when there is none.
-    private func inspect(_ inspection: BodyInspection) throws(HTTPParseError) -> Bool {
-        guard let part = try reader.next() else { return false }
-        switch part {
-        case .head: return false  // the reader gives a head only behind an end
-        case .body(let bytes):
-            if let refusal = inspection.append(bytes) { refuse(refusal) }
-        case .end(let trailers):
-            shard.timers.cancel(timer)
-            if let refusal = StructuredEvents.refusal(of: inspection.body) {
-                refuse(refusal)
-            } else {
-                passOn(ProxyExchange(inspection, trailers: trailers, client: client, handler: self))
-            }
-        }
-        return true
     }
 
     /// Refused handshakes count against the rate of handshakes too.

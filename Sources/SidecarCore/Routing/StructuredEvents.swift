@@ -31,7 +31,7 @@ public enum StructuredEvents {
     /// Libraries look for the start of the type, and some join the fields of a doubled header, so the type counts
     /// wherever it stands in one. Formats other than JSON are not read.
     public static func treatment(of head: HTTPRequestHead) -> Treatment {
-        guard head.framing != .none, head.headers.contains("content-type") else { return .stream }
+        guard head.hasBody, head.headers.contains("content-type") else { return .stream }
         let types = head.headers.values(of: "content-type").map { $0.lowercased() }
         guard types.contains(where: namesJSONEvents) else { return .stream }
         let codings = head.headers.values(of: "content-encoding").map { $0.lowercased() }

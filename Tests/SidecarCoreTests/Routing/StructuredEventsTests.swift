@@ -56,6 +56,7 @@ struct StructuredEventsTests {
         }
         #expect(try treatment("Content-Type: text/plain;charset=utf-7,application/cloudevents+json") == "415")
         #expect(try treatment(type, length: StructuredEvents.maxBytes) == "inspect")
+        #expect(try treatment(type, length: 0) == "stream", "there is no event in no body")
         #expect(try treatment(type, length: StructuredEvents.maxBytes + 1) == "413")
     }
 

@@ -1,0 +1,34 @@
+import NIOCore
+import SidecarCore
+
+/// Requests whose bodies may be events (``StructuredEvents``).
+extension EdgeHTTPHandler {
+    /// Reads the body of a request before the app gets any of it, and says so to a client that waits to be asked for it.
+    func beginInspection(_ head: HTTPRequestHead, target: String, keepAlive: Bool) {
+        let budget = shard.state.assemblyBytes
+        phase = .inspecting(BodyInspection(head: head, target: target, keepAlive: keepAlive, budget: budget))
+        armTimer(after: ServerConfiguration.clientStall)
+        if head.expectsContinue {
+            write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"))
+            flush()
+        }
+    }
+
+    /// Takes the next part of a body; false when there is none.
+    func inspect(_ inspection: BodyInspection) throws(HTTPParseError) -> Bool {
+        guard let part = try reader.next() else { return false }
+        switch part {
+        case .head: return false  // the reader gives a head only behind an end
+        case .body(let bytes):
+            if let refusal = inspection.append(bytes) { refuse(refusal) }
+        case .end(let trailers):
+            shard.timers.cancel(timer)
+            if let refusal = StructuredEvents.refusal(of: inspection.body) {
+                refuse(refusal)
+            } else {
+                passOn(ProxyExchange(inspection, trailers: trailers, client: client, handler: self))
+            }
+        }
+        return true
+    }
+}

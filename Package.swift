@@ -61,7 +61,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // What both listeners need to outlive a full descriptor table.
+        // What several targets need of the system: errors in words, files, listeners that outlive a full descriptor table.
         .target(
             name: "ListenerSupport",
             dependencies: [
@@ -108,7 +108,9 @@ let package = Package(
         .executableTarget(
             name: "sidesocket",
             dependencies: [
-                "SidecarServer", "SidecarCore", "ControlPlane", "PrometheusMetrics", "DeliveryOutbox", "TokenVerifier",
+                "SidecarServer", "SidecarCore", "ControlPlane", "ListenerSupport", "PrometheusMetrics",
+                "DeliveryOutbox",
+                "TokenVerifier",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),

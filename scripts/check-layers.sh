@@ -23,7 +23,7 @@ ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
 TokenVerifier: SidecarCore
 SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
-sidesocket: SidecarServer SidecarCore ControlPlane PrometheusMetrics DeliveryOutbox TokenVerifier
+sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
 impure='\b(Channel|ChannelHandler|ChannelHandlerContext|ChannelPipeline|ChannelInboundHandler|ChannelDuplexHandler'

@@ -1,3 +1,4 @@
+internal import ListenerSupport
 public import SidecarCore
 
 #if canImport(Glibc)
@@ -58,31 +59,30 @@ public enum SettingsFiles {
     }
 
     private static func problem(ofDirectory path: String) -> String? {
-        var facts = stat()
-        if stat(path, &facts) == 0 {
-            guard facts.st_mode & S_IFMT == S_IFDIR else { return "it is no directory" }
-            return access(path, R_OK | W_OK | X_OK) == 0 ? nil : words(errno)
+        if let facts = FileFacts(path: path) {
+            guard facts.kind == .directory else { return "it is no directory" }
+            return access(path, R_OK | W_OK | X_OK) == 0 ? nil : SystemErrorText.text(of: errno)
         }
-        return errno == ENOENT ? problem(ofNewEntry: path) : words(errno)
+        return errno == ENOENT ? problem(ofNewEntry: path) : SystemErrorText.text(of: errno)
     }
 
     private static func problem(ofFileToWrite path: String) -> String? {
-        var facts = stat()
-        if stat(path, &facts) == 0 {
-            guard facts.st_mode & S_IFMT != S_IFDIR else { return "it is a directory" }
-            return access(path, W_OK) == 0 ? nil : words(errno)
+        if let facts = FileFacts(path: path) {
+            guard facts.kind != .directory else { return "it is a directory" }
+            return access(path, W_OK) == 0 ? nil : SystemErrorText.text(of: errno)
         }
-        return errno == ENOENT ? problem(ofNewEntry: path) : words(errno)
+        return errno == ENOENT ? problem(ofNewEntry: path) : SystemErrorText.text(of: errno)
     }
 
     /// Why this cannot be made in its directory.
     private static func problem(ofNewEntry path: String) -> String? {
         guard !path.isEmpty else { return "it has no name" }
         let parent = directory(of: path)
-        var facts = stat()
-        guard stat(parent, &facts) == 0 else { return "the directory it is in: \(words(errno))" }
-        guard facts.st_mode & S_IFMT == S_IFDIR else { return "what it is in is no directory" }
-        return access(parent, W_OK | X_OK) == 0 ? nil : "the directory it is in: \(words(errno))"
+        guard let facts = FileFacts(path: parent) else {
+            return "the directory it is in: \(SystemErrorText.text(of: errno))"
+        }
+        guard facts.kind == .directory else { return "what it is in is no directory" }
+        return access(parent, W_OK | X_OK) == 0 ? nil : "the directory it is in: \(SystemErrorText.text(of: errno))"
     }
 
     /// What stands before the last name of a path.
@@ -95,14 +95,9 @@ public enum SettingsFiles {
 
     /// Why a file cannot be read from its beginning to its end; nil when it can.
     static func problem(ofFileToRead path: String) -> String? {
-        var facts = stat()
-        guard stat(path, &facts) == 0 else { return words(errno) }
+        guard let facts = FileFacts(path: path) else { return SystemErrorText.text(of: errno) }
         // Reading a pipe would wait for somebody to write into it.
-        guard facts.st_mode & S_IFMT == S_IFREG else { return "it is no regular file" }
-        return access(path, R_OK) == 0 ? nil : words(errno)
-    }
-
-    private static func words(_ code: Int32) -> String {
-        strerror(code).map { String(cString: $0) } ?? "error \(code)"
+        guard facts.kind == .regular else { return "it is no regular file" }
+        return access(path, R_OK) == 0 ? nil : SystemErrorText.text(of: errno)
     }
 }

@@ -1,3 +1,4 @@
+internal import ListenerSupport
 internal import SidecarCore
 internal import Synchronization
 
@@ -75,9 +76,8 @@ private func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Int {
 
 /// The size of a regular file in bytes; 0 for anything else.
 private func size(of descriptor: CInt) -> Int {
-    var facts = stat()
-    guard fstat(descriptor, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG else { return 0 }
-    return Int(facts.st_size)
+    guard let facts = FileFacts(descriptor: descriptor), facts.kind == .regular else { return 0 }
+    return facts.size
 }
 
 /// True for a file whose last line has no end; nobody can say for one that cannot be read.

@@ -1,3 +1,4 @@
+internal import ListenerSupport
 internal import SidecarCore
 
 #if canImport(Glibc)
@@ -64,8 +65,7 @@ enum SettingsSources {
     /// - Parameter isReload: A pipe is read at the start only: later nobody may ever write into it.
     static func contents(of path: String, isReload: Bool = false) throws(SettingsReadError) -> [UInt8] {
         let limit = 1 << 20
-        var facts = stat()
-        if isReload, stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO {
+        if isReload, FileFacts(path: path)?.kind == .pipe {
             throw SettingsReadError("is a pipe, which is only read at startup")
         }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

@@ -1,3 +1,4 @@
+import ListenerSupport
 import Logging
 import ServiceLifecycle
 import SidecarCore
@@ -105,9 +106,9 @@ struct SettingsReloader: Service, CustomStringConvertible {
     }
 
     private func watch(_ changed: () -> Void) async {
-        var seen = FileStamp.of(files)
+        var seen = files.map { FileFacts(path: $0) }
         while (try? await Task.sleep(for: Self.watchInterval)) != nil {
-            let now = FileStamp.of(files)
+            let now = files.map { FileFacts(path: $0) }
             if now == seen { continue }
             seen = now
             logger.notice("a TLS file has changed")
@@ -136,27 +137,6 @@ struct SettingsReloader: Service, CustomStringConvertible {
             } catch {
                 logger.error("settings not reloaded, the old ones hold", metadata: ["error": "\(error)"])
             }
-        }
-    }
-}
-
-/// What tells that a file was replaced or written to.
-private struct FileStamp: Equatable {
-    let inode: UInt64
-    let size: Int64
-    let seconds: Int64
-    let nanoseconds: Int64
-
-    static func of(_ paths: [String]) -> [FileStamp?] {
-        paths.map { path in
-            var facts = stat()
-            guard stat(path, &facts) == 0 else { return nil }
-            return FileStamp(
-                inode: UInt64(facts.st_ino),
-                size: Int64(facts.st_size),
-                seconds: Int64(facts.st_mtim.tv_sec),
-                nanoseconds: Int64(facts.st_mtim.tv_nsec)
-            )
         }
     }
 }

@@ -249,7 +249,7 @@ def test_files_that_cannot_be_used_are_sentences(app, certificate, tmp_path):
     wrong = tmp_path / "no.pem"
     wrong.write_text("nothing")
     for settings, why in [
-        ({"TLS_CERT": str(tmp_path / "missing"), "TLS_KEY": key}, "No such file or directory"),
+        ({"TLS_CERT": str(tmp_path / "missing"), "TLS_KEY": key}, "no such file or directory"),
         ({"TLS_CERT": str(wrong), "TLS_KEY": key}, "it holds no certificate"),
         ({"TLS_CERT": cert, "TLS_KEY": str(wrong)}, "it holds no private key"),
     ]:

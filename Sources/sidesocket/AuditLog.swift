@@ -26,7 +26,7 @@ final class AuditLog: Sendable {
         guard let path else { return }
         let descriptor = openForAppending(path)
         guard descriptor >= 0 else {
-            throw SettingsReadError(strerror(errno).map { String(cString: $0) } ?? "error \(errno)")
+            throw SettingsReadError(SystemErrorText.text(of: errno))
         }
         close(descriptor)
     }
@@ -54,8 +54,9 @@ final class AuditLog: Sendable {
 
 // Outside of the type, where `write` means the log's own.
 
+/// A pipe that nobody reads is refused, and one that is full takes nothing: neither may hold up the process.
 private func openForAppending(_ path: String) -> CInt {
-    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
+    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o600)
 }
 
 /// How many of the bytes were taken.

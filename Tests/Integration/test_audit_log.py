@@ -1,6 +1,7 @@
 """AUDIT_LOG: who changed what through the API, one JSON line each, and not a secret in it."""
 
 import json
+import os
 import resource
 
 import pytest
@@ -232,3 +233,28 @@ def test_no_log_and_no_check_has_a_secret_in_it(app, sidesocket, tmp_path):
     for word in (TOKEN, key, "jwt-key-jwt", "c00kie", "h1dden", "t0ken", "wr0ng"):
         for text in (done.stdout + done.stderr, edge.output, path.read_text()):
             assert word not in text, word
+
+
+def test_a_pipe_that_nobody_reads_is_an_error_at_the_start(tmp_path):
+    """Opening it would wait for a reader, and for ever."""
+    pipe = tmp_path / "audit.pipe"
+    os.mkfifo(pipe)
+    done = run(APP_URL="http://127.0.0.1:1", AUDIT_LOG=pipe)
+    assert done.returncode == 78 and "SIDESOCKET_AUDIT_LOG" in done.stderr, done.stderr
+
+
+def test_a_pipe_whose_reader_stalls_holds_up_nothing(app, sidesocket, tmp_path):
+    pipe = tmp_path / "audit.pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        edge = sidesocket(app, AUDIT_LOG=pipe)
+        # More than a pipe holds; the rest goes to standard error.
+        for number in range(500):
+            API(edge).ban("user", f"u{number}-" + "x" * 150)
+            if [entry for entry in edge.logs if entry.get("audit")]:
+                break
+        assert [entry for entry in edge.logs if entry.get("audit")], "nothing came in the pipe's place"
+        assert edge.control("/healthz")[0] == 200
+    finally:
+        os.close(reader)

@@ -8,7 +8,7 @@ struct ChannelsAPI: Sendable {
     let connections: any ConnectionOperator
     let audit: APIAudit
     /// The largest message that may be published, in bytes.
-    let maxMessageBytes: Int
+    let maxMessageBytes: @Sendable () -> Int
     let rate: PublishRate
     private let answers = IdempotentAnswers()
 
@@ -103,7 +103,7 @@ struct ChannelsAPI: Sendable {
     }
 
     private func message(of request: Request, _ context: ControlContext) async throws -> (MessageFormat, ByteBuffer) {
-        let body = try await APIPath.body(of: request, context, upTo: self.maxMessageBytes)
+        let body = try await APIPath.body(of: request, context, upTo: self.maxMessageBytes())
         guard request.values(of: "content-encoding").allSatisfy({ $0.lowercased() == "identity" }) else {
             throw APIFault.badRequest("The body has a content coding.")
         }
@@ -118,7 +118,7 @@ struct ChannelsAPI: Sendable {
         let options = try PublishOptions(request)
         guard options.event == nil else { throw APIFault.badRequest("In a list, each entry names its event.") }
         // Escapes make base64 and text longer, but never six times as long.
-        let body = try await APIPath.body(of: request, context, upTo: 6 * self.maxMessageBytes + (1 << 20))
+        let body = try await APIPath.body(of: request, context, upTo: 6 * self.maxMessageBytes() + (1 << 20))
         guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
             throw APIFault.badRequest("The body must be a JSON list of 1 to \(Self.maxPublications) publications.")
         }
@@ -141,7 +141,7 @@ struct ChannelsAPI: Sendable {
                 guard case .failure(let fault) = entry else { return "{}" }
                 throw APIFault.badRequest(fault.sentence)
             }
-            guard entry.payload.readableBytes <= self.maxMessageBytes else { throw APIFault.tooLarge }
+            guard entry.payload.readableBytes <= self.maxMessageBytes() else { throw APIFault.tooLarge }
             try self.rate.take()
             let (format, payload, event) = (entry.format, entry.payload, entry.event)
             let message = DirectMessage(format, payload, event: event, waitsForKernel: waits)

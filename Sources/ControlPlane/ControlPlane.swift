@@ -67,7 +67,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
         token: String? = nil,
         drain: @escaping @Sendable () -> Void = {},
         connections: (any ConnectionOperator)? = nil,
-        maxMessageBytes: Int = 1 << 20,
+        maxMessageBytes: @escaping @Sendable () -> Int = { 1 << 20 },
         publishRate: Rate? = nil,
         audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
         onRefusalsLimited: @escaping @Sendable () -> Void = {},

@@ -27,6 +27,9 @@ public final class EdgeService: Service {
     /// The numbers that health checks and scrapes read.
     public let state: ServerState
 
+    /// The settings in force; a reload changes them.
+    public var settings: Settings { live.withLock { $0.configuration.settings } }
+
     /// Makes the service; nothing listens yet.
     ///
     /// - Parameters:

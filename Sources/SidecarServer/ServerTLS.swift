@@ -15,11 +15,15 @@ public final class ControlTLS: Sendable {
         self.pair = Mutex(pair)
     }
 
-    /// Reads the pair again; the old one holds if it cannot be used.
-    public func reload(_ settings: Settings) throws(FileFault) {
-        guard let new = try ServerTLS.controlPair(settings) else { return }
-        pair.withLock { $0 = new }
+    /// Reads the pair again, to be used once everything else has been read too.
+    ///
+    /// - Throws: What is wrong with it; the old one holds.
+    public func reading(_ settings: Settings) throws(FileFault) -> TLSConfiguration? {
+        try ServerTLS.controlPair(settings)
     }
+
+    /// Takes over what has been read.
+    public func use(_ new: TLSConfiguration) { pair.withLock { $0 = new } }
 
     /// What the listener speaks: each handshake uses the newest pair.
     public var configuration: TLSConfiguration {

@@ -124,8 +124,9 @@ struct SettingsReloader: Service, CustomStringConvertible {
             logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])
         case .success(let settings):
             do {
+                let control = try controlTLS?.reading(settings)
                 let reload = try await edge.reload(settings)
-                try controlTLS?.reload(settings)
+                if let control { controlTLS?.use(control) }
                 logger.notice("settings reloaded", metadata: ["changed": "\(reload.changed.joined(separator: " "))"])
                 if !reload.needRestart.isEmpty {
                     logger.warning(

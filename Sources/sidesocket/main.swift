@@ -127,7 +127,7 @@ let control = ControlPlane(
     token: settings.controlToken,
     drain: { drainRequest.make() },
     connections: edge.connections,
-    maxMessageBytes: settings.maxReplyBytes,
+    maxMessageBytes: { edge.settings.maxReplyBytes },
     publishRate: settings.publishRate,
     audit: { auditLog.write($0) },
     onRefusalsLimited: { refusalsLimited.increment() },

@@ -7,6 +7,7 @@ import time
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
 import pytest
+from support.api import API
 from support.net import eventually, free_port
 from support.ws import TEXT, frame
 from support.swarm import Swarm
@@ -419,3 +420,39 @@ def test_the_first_ping_after_a_reload_does_not_come_to_all_at_once(configured, 
     eventually(lambda: all(len(m.pings) >= 2 for m in members), "two pings each", interval=0.02)
     second = sorted(m.pings[1] for m in members)
     assert second[-1] - second[0] > 0.1
+
+
+def test_a_control_pair_that_cannot_be_used_changes_nothing_else(app, sidesocket, certificate, tmp_path):
+    _, (cert, key) = certificate
+    settings = {"app_url": app.url, "control_tls_cert": cert, "control_tls_key": key, "max_message_bytes": "1KiB"}
+    app.echo()
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(settings))
+    edge = sidesocket(CONFIG=str(path), wait=False)
+    eventually(lambda: any("listening" in str(line.get("message")) for line in edge.logs), "it listens")
+    path.write_text(json.dumps({**settings, "control_tls_key": "/none", "max_message_bytes": "64KiB"}))
+    edge.process.send_signal(signal.SIGHUP)
+    eventually(lambda: any(line.get("message") == REFUSED for line in edge.logs), "an answer to SIGHUP")
+    socket = edge.websocket()
+    socket.text("x" * 2000)
+    socket.expect_close(1009)
+
+
+def test_tls_of_the_control_listener_comes_and_goes_with_a_restart_only(configured, certificate):
+    _, (cert, key) = certificate
+    sidecar = configured()
+    assert sidecar.change(control_tls_cert=cert, control_tls_key=key, max_reply_bytes="2MiB") == {
+        "SIDESOCKET_MAX_REPLY_BYTES"
+    }
+    (line,) = sidecar.said(RESTART)
+    assert set(line["variables"].split()) == {"SIDESOCKET_CONTROL_TLS_CERT", "SIDESOCKET_CONTROL_TLS_KEY"}
+    assert sidecar.edge.readyz()[0] == 200
+
+
+def test_the_size_of_messages_through_the_api_changes(configured):
+    sidecar = configured(max_reply_bytes="1KiB")
+    api = API(sidecar.edge)
+    body, kind = "x" * 2000, {"Content-Type": "text/plain"}
+    api.want(413, "POST", "/v1/channels/room/messages", body, kind)
+    assert sidecar.change(max_reply_bytes="64KiB") == {"SIDESOCKET_MAX_REPLY_BYTES"}
+    api.want(200, "POST", "/v1/channels/room/messages", body, kind)

@@ -16,7 +16,7 @@ extension Settings {
         var changed: [String] = []
         var needRestart: [String] = []
         for definition in registry.definitions where definition.show(self) != definition.show(new) {
-            if SettingsRegistry.needRestart.contains(definition.name) {
+            if SettingsRegistry.needRestart.contains(definition.name) || changesControlProtocol(new, definition.name) {
                 needRestart.append(definition.environmentName)
             } else {
                 definition.copy(new, &merged)
@@ -24,6 +24,14 @@ extension Settings {
             }
         }
         return Reload(settings: merged, changed: changed, needRestart: needRestart)
+    }
+}
+
+extension Settings {
+    /// A pair can be replaced by another; whether the control listener speaks TLS at all is settled when it starts.
+    private func changesControlProtocol(_ new: Settings, _ name: String) -> Bool {
+        ["CONTROL_TLS_CERT", "CONTROL_TLS_KEY"].contains(name)
+            && (controlTLSCertificate == nil) != (new.controlTLSCertificate == nil)
     }
 }
 

@@ -197,7 +197,11 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         _ = send(EventStreamText.end, at: missed.upTo, channel: nil, nil)
     }
 
-    var hasUnsent: Bool { unsentBytes > 0 }
+    func whenWritten(_ receipt: WriteReceipt) {
+        receipt.begin()
+        if !outbox.attach(receipt) { output.whenSent(receipt) }
+    }
+
     var hasInputWaiting: Bool { false }
 
     /// An event with its place, in memory that is used again and again unless it is large.
@@ -228,7 +232,10 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     private func sendWaiting(all: Bool = false) {
-        while all || output.isWritable, let message = outbox.popFirst() { write(message.header, message.payload) }
+        while all || output.isWritable, let message = outbox.popFirst() {
+            write(message.header, message.payload)
+            for receipt in message.receipts { output.whenSent(receipt) }
+        }
         output.flush()
     }
 

@@ -10,6 +10,8 @@ struct Outbox {
         let payload: ByteBuffer?
         /// The channel that it was published to, if it was.
         var channel: ChannelName?
+        /// Those who wait for it to be written.
+        var receipts: [WriteReceipt] = []
 
         /// What it costs to keep: its bytes and what holds them.
         var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + Outbox.messageOverhead }
@@ -18,6 +20,10 @@ struct Outbox {
         var compacted: Message {
             guard let payload, payload.storageCapacity > 2 * payload.readableBytes else { return self }
             return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
+        }
+
+        fileprivate func isDropped() {
+            for receipt in receipts { receipt.settle(wasWritten: false) }
         }
     }
 
@@ -34,6 +40,13 @@ struct Outbox {
     mutating func append(_ message: Message) {
         messages.append(message)
         byteCount += message.byteCount
+    }
+
+    /// Lets the newest message tell when it is written; false when none waits.
+    mutating func attach(_ receipt: WriteReceipt) -> Bool {
+        guard let newest = messages.indices.last else { return false }
+        messages[newest].receipts.append(receipt)
+        return true
     }
 
     /// What is done about a message that has to wait.
@@ -61,7 +74,7 @@ struct Outbox {
         case .close: return (.close, dropped, action)
         case .dropNewest, .latest: return (.drop, dropped, action)
         case .dropOldest:
-            while !fits(), popFirst() != nil { dropped += 1 }
+            while !fits(), dropFirst() { dropped += 1 }
             return (fits() || isEmpty && bytesBefore < limit ? .fits : .drop, dropped, action)
         }
     }
@@ -74,19 +87,27 @@ struct Outbox {
         while bytesBefore + byteCount > limit {
             switch action {
             case .close: return dropped
-            case .dropOldest, .latest: if popFirst() == nil { return dropped }
-            case .dropNewest: if popLast() == nil { return dropped }
+            case .dropOldest, .latest: if !dropFirst() { return dropped }
+            case .dropNewest: if !dropLast() { return dropped }
             }
             dropped += 1
         }
         return dropped
     }
 
-    /// Takes the newest message.
-    private mutating func popLast() -> Message? {
-        guard let message = messages.popLast() else { return nil }
+    /// Drops the newest message; false when there is none.
+    private mutating func dropLast() -> Bool {
+        guard let message = messages.popLast() else { return false }
         byteCount -= message.byteCount
-        return message
+        message.isDropped()
+        return true
+    }
+
+    /// Drops the oldest message; false when there is none.
+    private mutating func dropFirst() -> Bool {
+        guard let message = popFirst() else { return false }
+        message.isDropped()
+        return true
     }
 
     /// Takes the oldest message.
@@ -101,15 +122,20 @@ struct Outbox {
     mutating func removeAll(of channel: ChannelName) -> Int {
         guard messages.contains(where: { $0.channel == channel }) else { return 0 }
         let before = messages.count
-        messages.removeAll { $0.channel == channel }
+        messages.removeAll { message in
+            guard message.channel == channel else { return false }
+            message.isDropped()
+            return true
+        }
         byteCount = messages.reduce(0) { $0 + $1.byteCount }
         return before - messages.count
     }
 
     mutating func removeAll() -> Int {
-        let count = messages.count
+        let dropped = messages
         messages = []
         byteCount = 0
-        return count
+        for message in dropped { message.isDropped() }
+        return dropped.count
     }
 }

@@ -35,8 +35,8 @@ extension BridgeSession {
         return true
     }
 
-    /// Whether the kernel has yet to take something of what was sent.
-    var hasUnsent: Bool { machine.isRunning && transport?.hasUnsent == true }
+    /// Tells when the kernel has taken the message delivered last.
+    func whenWritten(_ receipt: WriteReceipt) { transport?.whenWritten(receipt) }
 
     /// Whether it is this connection, or goes on with the stream of that one.
     func isOrWas(_ connection: (id: String, reader: UInt64)) -> Bool {

@@ -15,8 +15,8 @@ protocol SessionTransport: AnyObject {
     ///
     /// - Parameter missed: Tells that, as far as it fits into so many bytes.
     func resume(_ missed: (_ room: Int) -> MissedEvents)
-    /// Whether the kernel has yet to take something.
-    var hasUnsent: Bool { get }
+    /// Settles the receipt when the kernel has taken the message sent last, or never will.
+    func whenWritten(_ receipt: WriteReceipt)
     /// Whether the client has sent something that has not been taken.
     var hasInputWaiting: Bool { get }
     /// Says goodbye with this code; the session has ended already.

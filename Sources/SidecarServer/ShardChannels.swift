@@ -6,9 +6,6 @@ import SidecarCore
 ///
 /// Each subscriber knows its place in the list of each of its channels, so that leaving costs as little as joining.
 final class ShardChannels {
-    /// How long `?wait=written` waits for slow subscribers.
-    static let patience = TimeAmount.seconds(10)
-
     /// Between two looks at what has expired.
     private static let pause = TimeAmount.milliseconds(20)
     private static let longestPause = TimeAmount.seconds(1)
@@ -113,60 +110,46 @@ final class ShardChannels {
     }
 
     private func deliver(_ delivery: ChannelDelivery, since start: NIODeadline) {
-        var counts = PublicationTally.Counts()
-        var unwritten: [BridgeSession] = []
-        for session in subscribers[delivery.channel] ?? [] {
-            if let excluded = delivery.excluded, session.isOrWas(excluded) { continue }
-            counts.matched += 1
-            if session.deliver(delivery.message, at: delivery.cursor, delivery.policy?.action) {
-                counts.queued += 1
-                if delivery.tally?.waitsForKernel == true, session.hasUnsent { unwritten.append(session) }
-            } else {
-                counts.dropped += 1
-            }
+        let (counts, receipt) = send(to: subscribers[delivery.channel] ?? [], delivery.tally) { session in
+            if let excluded = delivery.excluded, session.isOrWas(excluded) { return nil }
+            return session.deliver(delivery.message, at: delivery.cursor, delivery.policy?.action)
         }
         hub.delivered(counts, since: start)
-        if !unwritten.isEmpty { flushes.flush() }
-        guard let tally = delivery.tally else { return }
-        report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
+        report(counts, receipt, to: delivery.tally)
     }
 
     /// Sends a message past all channels.
     func deliver(_ message: SharedMessage, to sessions: [BridgeSession], _ tally: PublicationTally) {
+        let (counts, receipt) = send(to: sessions, tally) { $0.deliver(message, at: nil, nil) }
+        report(counts, receipt, to: tally)
+    }
+
+    /// - Parameter deliver: Says whether the message was queued; nil for a session that is not to get it.
+    private func send(
+        to sessions: [BridgeSession],
+        _ tally: PublicationTally?,
+        deliver: (BridgeSession) -> Bool?
+    ) -> (PublicationTally.Counts, WriteReceipt?) {
+        let receipt = tally.flatMap { $0.waitsForKernel ? WriteReceipt(for: $0) : nil }
         var counts = PublicationTally.Counts()
-        var unwritten: [BridgeSession] = []
         for session in sessions {
+            guard let isQueued = deliver(session) else { continue }
             counts.matched += 1
-            if session.deliver(message, at: nil, nil) {
+            if isQueued {
                 counts.queued += 1
-                if tally.waitsForKernel, session.hasUnsent { unwritten.append(session) }
+                if let receipt { session.whenWritten(receipt) }
             } else {
                 counts.dropped += 1
             }
         }
-        if !unwritten.isEmpty { flushes.flush() }
-        report(counts, to: tally, when: unwritten, until: .now() + Self.patience)
+        return (counts, receipt)
     }
 
-    /// Reports when the kernel has taken everything, or it has taken too long. What has not been taken when its client
-    /// is gone counts as dropped.
-    func report(
-        _ counts: PublicationTally.Counts,
-        to tally: PublicationTally,
-        when unwritten: [BridgeSession],
-        until deadline: NIODeadline,
-        pause: TimeAmount = .milliseconds(5)
-    ) {
-        var counts = counts
-        let gone = unwritten.count { !$0.isRunning }
-        counts.queued -= gone
-        counts.dropped += gone
-        let unwritten = unwritten.filter(\.hasUnsent)
-        if unwritten.isEmpty || .now() >= deadline { return tally.add(counts) }
-        eventLoop.assumeIsolated().scheduleTask(in: pause) {
-            // Soon for those who read, and rarely for those who don't: many callers may wait for many of them.
-            let next = min(pause * 2, .milliseconds(320))
-            self.report(counts, to: tally, when: unwritten, until: deadline, pause: next)
+    private func report(_ counts: PublicationTally.Counts, _ receipt: WriteReceipt?, to tally: PublicationTally?) {
+        if let receipt {
+            receipt.report(counts, on: eventLoop)
+        } else {
+            tally?.add(counts)
         }
     }
 }

@@ -148,6 +148,18 @@ final class SocketOutput {
         flush()
     }
 
+    /// Writes what was gathered, and settles the receipt when the kernel has taken all of it.
+    func whenSent(_ receipt: WriteReceipt) {
+        flush()
+        guard let context, unsentBytes > 0 else { return receipt.settle(wasWritten: channel != nil) }
+        // Behind all that waits in the channel; it fails with that.
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { result in
+            receipt.settle(wasWritten: (try? result.get()) != nil)
+        }
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
+    }
+
     /// False after the end of the connection.
     var isAttached: Bool { channel != nil }
     /// False while more waits in the channel than its mark allows.

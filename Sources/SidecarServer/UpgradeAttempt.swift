@@ -151,7 +151,7 @@ final class UpgradeAttempt: SessionTransport {
     // Nothing of these happens before the app has decided.
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
     func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
-    var hasUnsent: Bool { false }
+    func whenWritten(_ receipt: WriteReceipt) {}
     var hasInputWaiting: Bool { false }
     func resume(_ missed: (_ room: Int) -> MissedEvents) {}
     func close(code: UInt16, reason: String) {}

@@ -38,7 +38,10 @@ extension WebSocketHandler {
         return true
     }
 
-    var hasUnsent: Bool { unsentBytes > 0 }
+    func whenWritten(_ receipt: WriteReceipt) {
+        receipt.begin()
+        if !outbox.attach(receipt) { output.whenSent(receipt) }
+    }
 
     func resume(_ missed: (_ room: Int) -> MissedEvents) {}
 
@@ -116,7 +119,10 @@ extension WebSocketHandler {
         wrote(byteCount)
     }
 
-    private func write(_ message: Outbox.Message) { write(message.header, message.payload) }
+    private func write(_ message: Outbox.Message) {
+        write(message.header, message.payload)
+        for receipt in message.receipts { output.whenSent(receipt) }
+    }
 
     /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
     func sendWaiting(all: Bool = false) {

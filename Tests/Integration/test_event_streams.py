@@ -7,13 +7,14 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 from support.api import API
 from support.app import Reply
 from support.browser import browser, page
-from support.net import eventually, free_port
+from support.net import PATIENCE, eventually, free_port
 from support.process import run
 from support.sse import EventStream
 from support.tokens import SECRET, bearer, mint
@@ -236,6 +237,23 @@ def test_a_stream_that_does_not_read_holds_up_nobody(app, make_edge, action):
         assert edge.metric("slow_client_total", action=action) > 0
     assert edge.metric("send_buffer_bytes") < 200 << 10
     slow.close()
+
+
+def test_a_publisher_can_wait_until_a_slow_stream_has_read(make_edge):
+    edge = make_edge(MAX_SEND_BUFFER_BYTES="64MiB")
+    slow = EventStream(edge.port, "/events?join=c", receive_buffer=4096)
+    while edge.metric("send_buffer_bytes") < 4 << 20:
+        publish(edge, "c", "x" * 900_000)
+    queued, answers = edge.metric("deliveries_total", result="queued"), []
+    ask = ("POST", "/v1/channels/c/messages", "last", TEXT)
+    thread = threading.Thread(target=lambda: answers.append(API(edge).ask(*ask, wait="written")))
+    thread.start()
+    edge.wait_metric("deliveries_total", queued + 1, result="queued")
+    assert answers == [], "answered before it was written"
+    while slow.event()[1] != "last":
+        pass
+    thread.join(PATIENCE)
+    assert (answers[0].json["queued"], answers[0].json["dropped"]) == (1, 0)
 
 
 # Resume

@@ -236,6 +236,27 @@ def test_who_waits_for_a_message_that_is_written_at_once_is_told_at_once(app, ed
     assert sorted(took)[len(took) // 2] < 0.008, took
 
 
+def test_a_message_dropped_while_it_is_waited_for_counts_as_dropped(app, sidesocket):
+    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="4MiB", SLOW_CLIENT_ACTION="drop-oldest")
+    app.on(admit, event="open")
+    api = API(edge)
+    member(app, edge, join="slow", receive_buffer=8 << 10)
+    while edge.metric("send_buffer_bytes") < 3 << 20:
+        post(api, "/v1/channels/slow/messages", "y" * 900_000)
+    queued, answers = edge.metric("deliveries_total", result="queued"), []
+    thread = threading.Thread(
+        target=lambda: answers.append(api.ask("POST", "/v1/channels/slow/messages", "x", TEXT, wait="written"))
+    )
+    thread.start()
+    edge.wait_metric("deliveries_total", queued + 1, result="queued")
+    started = time.monotonic()
+    while thread.is_alive() and time.monotonic() - started < PATIENCE:
+        post(api, "/v1/channels/slow/messages", "y" * 900_000)
+    thread.join(PATIENCE)
+    assert time.monotonic() - started < 5, "told by its patience"
+    assert (answers[0].json["queued"], answers[0].json["dropped"]) == (0, 1)
+
+
 def test_messages_past_channels_can_be_waited_for_too(app, sidesocket):
     edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="64MiB")
     app.on(admit, event="open")

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.api import API, TOKEN
+from support.app import Reply
 from support.guard import Guest, check_refused
 from support.net import PATIENCE, eventually, free_port
 from support.process import run
@@ -127,6 +129,25 @@ def test_wss_works_with_another_implementation_and_nothing_without_tls(app, secu
                 client.send(data)
                 assert client.recv(timeout=PATIENCE) == data
     assert [event.header("x-forwarded-proto") for event in app.wait_events(2, "open")] == ["https"] * 2
+
+
+def test_a_publisher_can_wait_until_a_slow_client_has_read(app, secure, ca):
+    app.on(lambda _: Reply(204, headers={"Sidesocket-Subscribe": "c"}), event="open")
+    edge = secure(MAX_SEND_BUFFER_BYTES="64MiB")
+    api, text = API(edge), {"Content-Type": "text/plain"}
+    slow = enter(edge, ca.client())
+    while edge.metric("send_buffer_bytes") < 4 << 20:
+        api.want(200, "POST", "/v1/channels/c/messages", "x" * 900_000, text)
+    queued, answers = edge.metric("deliveries_total", result="queued"), []
+    ask = ("POST", "/v1/channels/c/messages", "last", text)
+    thread = threading.Thread(target=lambda: answers.append(api.ask(*ask, wait="written")))
+    thread.start()
+    edge.wait_metric("deliveries_total", queued + 1, result="queued")
+    assert answers == [], "answered before it was written"
+    while slow.message() != "last":
+        pass
+    thread.join(PATIENCE)
+    assert (answers[0].json["queued"], answers[0].json["dropped"]) == (1, 0)
 
 
 def test_requests_pass_through_and_the_app_learns_of_https(app, secure, ca):

@@ -1,0 +1,46 @@
+import NIOCore
+
+/// Waits for the kernel to take a publication on the connections of one event loop (`?wait=written`).
+///
+/// It reports once: when it is settled for every connection, or after ``patience``; what is still on its way then counts
+/// as queued.
+final class WriteReceipt {
+    /// How long slow subscribers are waited for.
+    static let patience = TimeAmount.seconds(10)
+
+    private var tally: PublicationTally?
+    private var counts: PublicationTally.Counts?
+    private var awaited = 0
+    private var lost = 0
+    private var timeout: Scheduled<Void>?
+
+    init(for tally: PublicationTally) {
+        self.tally = tally
+    }
+
+    /// One more connection has it to write.
+    func begin() { awaited += 1 }
+
+    /// A connection has written it, or has dropped it or ended before.
+    func settle(wasWritten: Bool) {
+        awaited -= 1
+        if !wasWritten { lost += 1 }
+        if awaited == 0 { reportOnce() }
+    }
+
+    /// Reports these counts, less what is lost, as soon as all is settled.
+    func report(_ counts: PublicationTally.Counts, on eventLoop: any EventLoop) {
+        self.counts = counts
+        if awaited == 0 { return reportOnce() }
+        timeout = eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { self.reportOnce() }
+    }
+
+    private func reportOnce() {
+        guard var counts, let tally = tally.take() else { return }
+        timeout?.cancel()
+        timeout = nil
+        counts.queued -= lost
+        counts.dropped += lost
+        tally.add(counts)
+    }
+}

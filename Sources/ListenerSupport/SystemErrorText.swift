@@ -1,4 +1,5 @@
 public import NIOCore
+import NIOPosix
 
 #if canImport(Glibc)
     import Glibc
@@ -23,6 +24,7 @@ public enum SystemErrorText {
         case let error as IOError: text(of: error.errnoCode)
         case ChannelError.connectTimeout: "it took too long"
         case let error as SocketAddressError.UnknownHost: "\(error.host) has no address"
+        case is UnixDomainSocketPathWrongType: "a file that is not a socket is there"
         case is CancellationError: "it was stopped"
         default: "\(error)"
         }

@@ -205,7 +205,7 @@ final class AdmissionGuard: Sendable {
         metrics.limited("ban_table", action: "refused")
         guard bans.shouldTellOfFullTable() else { return }
         logger.warning(
-            "an address was not banned: the table of bans has no room for another automatic one",
+            "address not banned: no room for another automatic ban",
             metadata: ["address": "\(network)"]
         )
     }
@@ -257,10 +257,6 @@ final class AdmissionGuard: Sendable {
                 note(.token, client, ["why": "\(error.refusal.sentence)"])
                 breach(by: client.ip)
             }
-            logger.info(
-                "token refused",
-                metadata: ["client": "\(client.address)", "why": "\(error.refusal.sentence)"]
-            )
             throw error
         }
     }
@@ -342,13 +338,6 @@ final class AdmissionGuard: Sendable {
             client,
             ["origin": "\(head.headers.first("origin") ?? "")", "why": "\(why.sentence)"]
         )
-        logger.info(
-            "origin refused",
-            metadata: [
-                "client": "\(client.address)", "origin": "\(head.headers.first("origin") ?? "")",
-                "why": "\(why.rawValue)",
-            ]
-        )
         throw HandshakeRejection(
             refusal: Refusal(status: 403, sentence: why.sentence, reason: "origin"),
             result: .origin
@@ -380,7 +369,7 @@ final class AdmissionGuard: Sendable {
         let isNew = warned.withLock { $0.count < Self.maxWarnings && $0.insert(network).inserted }
         guard isNew else { return }
         logger.warning(
-            "a peer that is not trusted sends forwarding headers; all clients behind it count as one address",
+            "an untrusted peer sends forwarding headers; all clients behind it count as one address",
             metadata: [
                 "peer": "\(client.address)",
                 "set":

@@ -64,7 +64,7 @@ public final class EdgeService: Service {
             logger: logger,
             outbox: try settings.outboxDirectory.map { directory in
                 try DeliveryOutbox(directory: directory) { fault in
-                    logger.error("outbox", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
+                    logger.error("outbox failure", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
                 }
             },
             authenticator: authenticator
@@ -264,7 +264,7 @@ public final class EdgeService: Service {
     private func resume(_ connections: [RecoveredConnection], on shards: ShardDirectory) async {
         guard !connections.isEmpty else { return }
         logger.notice(
-            "delivering events of an earlier process",
+            "delivering events left by an earlier process",
             metadata: [
                 "connections": .stringConvertible(connections.count),
                 "messages": .stringConvertible(connections.reduce(0) { $0 + $1.messages.count }),
@@ -279,7 +279,7 @@ public final class EdgeService: Service {
     private func closeBanned() async {
         for await ban in autoBans {
             await EdgeOperator(edge: self).closeConnections(coveredBy: ban.subject)
-            logger.warning("a client is banned", metadata: ["address": "\(ban.subject.value)"])
+            logger.warning("client banned", metadata: ["address": "\(ban.subject.value)"])
             audit(
                 AuditRecord(
                     action: "ban.auto",

@@ -78,8 +78,8 @@ extension EdgeHTTPHandler {
             phase = .upgrading(attempt)
             armTimer(after: shard.configuration.settings.handshakeTimeout)
             attempt.start()
-        } catch  where error.result == .auth {
-            refuse(error.refusal, .auth, head)
+        } catch  where error.result == .auth || error.result == .origin {
+            refuse(error.refusal, error.result, head)
         } catch {
             refuse(error.refusal, handshake: error.result)
         }
@@ -87,13 +87,12 @@ extension EdgeHTTPHandler {
 
     /// Refuses a handshake for what it is, with a line in the log; how many there may be is limited by then.
     private func refuse(_ refusal: Refusal, _ result: HandshakeResult, _ head: HTTPRequestHead) {
-        shard.logger.info(
-            "handshake refused",
-            metadata: [
-                "client": "\(client.address)", "path": "\(head.target.prefix { $0 != "?" })",
-                "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
-            ]
-        )
+        var metadata: Logger.Metadata = [
+            "client": "\(client.address)", "path": "\(head.target.prefix { $0 != "?" })",
+            "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
+        ]
+        if let origin = head.headers.first("origin") { metadata["origin"] = "\(origin)" }
+        shard.logger.info("handshake refused", metadata: metadata)
         refuse(refusal, handshake: result)
     }
 

@@ -89,7 +89,7 @@ final class KeySetFetcher: TimerOwner {
         request = nil
         hasFailed = fault != nil
         if let fault {
-            shard.logger.warning("the key set for tokens could not be fetched", metadata: ["why": "\(fault)"])
+            shard.logger.warning("cannot fetch the JWKS", metadata: ["why": "\(fault)"])
         }
     }
 }

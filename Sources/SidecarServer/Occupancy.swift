@@ -157,7 +157,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
 
     private func gaveUp(_ failure: DeliveryFailure) {
         if failure.isTransient, occupancy.notTold(event.channel) {
-            log(failure, level: .warning, "delivery of a channel event failed; it is retried")
+            log(failure, level: .warning, "delivery of a channel event failed; will retry")
         } else {
             if !failure.isTransient { occupancy.told(event.channel) }
             log(failure, level: .error, "delivery of a channel event failed")

@@ -212,7 +212,7 @@ final class ProxyExchange: BackendExchange {
                 shard.channels.publish(broadcast.publication, excluding: nil)
             case .failure(let fault):
                 shard.metrics.broadcast(result: fault.rawValue)
-                shard.warn("a Sidesocket-Broadcast was not published", ["path": "\(path)", "why": "\(fault.sentence)"])
+                shard.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
             }
         }
     }
@@ -256,7 +256,7 @@ final class ProxyExchange: BackendExchange {
         }
         self.handler = nil
         shard.warn(
-            "the app failed a request",
+            "no usable response from the app",
             ["client": "\(client.address)", "path": "\(path)", "why": "\(failure.sentence)"]
         )
         if isReplyBegun {

@@ -157,7 +157,7 @@ extension BridgeSession {
     func renew(byApp token: String) {
         if case .refused(let why) = renewed(with: token) {
             shard.logger.warning(
-                "the app's new token was refused",
+                "new token from the app refused",
                 metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
             )
         }

@@ -16,7 +16,7 @@ extension BridgeSession {
         _ failure: DeliveryFailure,
         _ event: EventUnderWay,
         level: Logger.Level,
-        _ message: Logger.Message = "the app did not take an event"
+        _ message: Logger.Message = "delivery failed"
     ) {
         guard shard.logger.logLevel <= level else { return }
         var metadata = origin

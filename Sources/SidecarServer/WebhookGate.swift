@@ -171,7 +171,7 @@ final class WebhookGate: Sendable {
     func noteHealth(address: Int, isDown: Bool, on eventLoop: any EventLoop) {
         guard state.withLock({ $0.dispatcher.noteHealth(address: address, isDown: isDown) }) else { return }
         logger.warning(
-            isDown ? "the app's health check fails" : "the app's health check passes again",
+            isDown ? "health check failed" : "health check passed again",
             metadata: ["address": "\(name(of: address))"]
         )
         grantAll(at: .now())
@@ -226,11 +226,11 @@ final class WebhookGate: Sendable {
         switch change {
         case .opened:
             logger.error(
-                "breaker opened: the app fails, events wait",
+                "circuit breaker opened: the app is failing; events wait",
                 metadata: ["address": "\(name(of: address))"]
             )
         case .closed:
-            logger.notice("breaker closed: the app is well again", metadata: ["address": "\(name(of: address))"])
+            logger.notice("circuit breaker closed: the app has recovered", metadata: ["address": "\(name(of: address))"])
         }
     }
 }

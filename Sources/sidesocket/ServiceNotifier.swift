@@ -31,7 +31,7 @@ final class ServiceNotifier: Service, CustomStringConvertible {
     /// Nil without a manager that can be reached.
     init?(_ settings: Settings, edge: EdgeService, logger: Logger) {
         guard let manager = ServiceManager(SettingsSources.environment(), processID: getpid()) else { return nil }
-        for fault in manager.faults { logger.warning("the service manager is not told", metadata: ["why": "\(fault)"]) }
+        for fault in manager.faults { logger.warning("cannot notify the service manager", metadata: ["why": "\(fault)"]) }
         guard !manager.socketName.isEmpty else { return nil }
         descriptor = Self.makeSocket()
         guard descriptor >= 0 else { return nil }
@@ -96,7 +96,7 @@ final class ServiceNotifier: Service, CustomStringConvertible {
         let code = text.withUTF8 { Self.send($0, to: manager.socketName, on: descriptor) }
         if code != 0 {
             logger.debug(
-                "the service manager was not reached",
+                "cannot reach the service manager",
                 metadata: ["why": "\(strerror(code).map { String(cString: $0) } ?? "error \(code)")"]
             )
         }

@@ -111,7 +111,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
             let now = files.map { FileFacts(path: $0) }
             if now == seen { continue }
             seen = now
-            logger.notice("a TLS file has changed")
+            logger.notice("a TLS file changed; reloading")
             changed()
         }
     }
@@ -121,7 +121,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
         defer { notifier?.reloaded() }
         switch Settings.parse(SettingsSources.gather(flags: flags, isReload: true)) {
         case .failure(let faults):
-            logger.error("settings not reloaded, the old ones hold", metadata: ["faults": "\(faults)"])
+            logger.error("settings not reloaded; the old ones stay in force", metadata: ["faults": "\(faults)"])
         case .success(let settings):
             do {
                 let control = try controlTLS?.reading(settings)
@@ -130,13 +130,13 @@ struct SettingsReloader: Service, CustomStringConvertible {
                 logger.notice("settings reloaded", metadata: ["changed": "\(reload.changed.joined(separator: " "))"])
                 if !reload.needRestart.isEmpty {
                     logger.warning(
-                        "these need a restart, the old values hold",
+                        "these settings need a restart; the old values stay in force",
                         metadata: ["variables": "\(reload.needRestart.joined(separator: " "))"]
                     )
                 }
                 logPlan(HeartbeatPlan(reload.settings), to: logger)
             } catch {
-                logger.error("settings not reloaded, the old ones hold", metadata: ["error": "\(error)"])
+                logger.error("settings not reloaded; the old ones stay in force", metadata: ["error": "\(error)"])
             }
         }
     }

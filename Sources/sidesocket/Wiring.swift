@@ -38,14 +38,14 @@ func warn(of settings: Settings, _ logger: Logger) {
 /// Says how sockets are kept alive, and what of it does not fit together.
 func logPlan(_ plan: HeartbeatPlan, to logger: Logger) {
     logger.notice("heartbeat", metadata: ["plan": "\(plan.explanation.joined(separator: " "))"])
-    for warning in plan.warnings { logger.warning("heartbeat does not fit", metadata: ["why": "\(warning)"]) }
+    for warning in plan.warnings { logger.warning("heartbeat settings conflict", metadata: ["why": "\(warning)"]) }
 }
 
 /// Says that tokens in queries end up in logs.
 func warnOfTokensInQueries(_ settings: Settings, _ logger: Logger) {
     for case .query(let name) in settings.jwtSources where settings.auth != .off {
         logger.warning(
-            "tokens in the query end up in the logs of whatever is on the way",
+            "proxies along the way log tokens in the query string",
             metadata: ["SIDESOCKET_JWT_SOURCES": "query:\(name)", "instead": "subprotocol, cookie or message"]
         )
     }

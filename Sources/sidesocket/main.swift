@@ -147,6 +147,8 @@ logPlan(HeartbeatPlan(settings), to: logger)
 warn(of: settings, logger)
 warnOfTokensInQueries(settings, logger)
 let ending = FirstFault()
+var lifecycleLogger = logger
+lifecycleLogger.logLevel = max(logger.logLevel, .info)  // its lines at debug are about types of ours
 let hangups = await UnixSignalsSequence(trapping: .sighup)
 // Shut down from the last to the first: the control listener answers all through the drain.
 let services = ServiceGroup(
@@ -175,13 +177,13 @@ let services = ServiceGroup(
                 failureTerminationBehavior: .cancelGroup
             ),
         ],
-        logger: logger
+        logger: lifecycleLogger
     )
 )
 Task.detached { await TerminationSignals.watch(drainRequest, logger) }
 do {
     try await services.run()
 } catch {
-    logger.critical("cannot go on", metadata: ["error": "\(ending.fault ?? error)"])
+    logger.critical("stopping after a fatal error", metadata: ["error": "\(ending.fault ?? error)"])
     exit(1)
 }

@@ -380,7 +380,7 @@ def test_when_the_time_is_over_the_client_gets_1013_and_the_app_the_close_event(
     assert "never tried" not in [e.text for e in app.events("message")]
     assert edge.metric("messages_dropped_total") == 2
     line = eventually(
-        lambda: [e for e in edge.logs if e["message"] == "the app did not take an event" and e["event"] == "message"],
+        lambda: [e for e in edge.logs if e["message"] == "delivery failed" and e["event"] == "message"],
         lambda: f"a log line in {edge.output}",
     )[-1]
     connection = app.events("close")[-1].header("ce-connectionid")
@@ -473,7 +473,7 @@ def test_a_close_event_that_nobody_takes_is_counted_and_logged_with_its_id(app, 
         lambda: [
             e
             for e in edge.logs
-            if e["message"] == "the app did not take an event" and e["event_id"] == f"{connection}-2"
+            if e["message"] == "delivery failed" and e["event_id"] == f"{connection}-2"
         ],
         lambda: f"a line with the id in {edge.output}",
     )

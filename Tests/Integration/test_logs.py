@@ -224,7 +224,7 @@ def test_addresses_are_written_as_people_do(app, sidesocket, tmp_path):
     assert found == {f"127.0.0.1:{port}", f"[::1]:{port}", f"unix:{tmp_path}/s"}
 
 
-INTERNALS = ("bind(", "CancellationError", "failedTo", "IPv4", "NIO", "descriptor:", "errno", "BoringSSL", "Optional")
+INTERNALS = ("bind(", "CancellationError", "failedTo", "IPv4", "NIO", "descriptor:", "errno", "BoringSSL", "Optional", "sl-")
 
 
 def plain(text):
@@ -244,6 +244,18 @@ def test_an_address_that_is_taken_is_a_sentence_with_the_address(app, which):
     plain(done.stdout + done.stderr)
 
 
+@pytest.mark.parametrize("which", ["LISTEN", "CONTROL_LISTEN"])
+def test_a_socket_that_cannot_be_made_is_a_sentence_with_its_path(app, tmp_path, which):
+    file = tmp_path / "file"
+    file.touch()
+    settings = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
+    done = run(APP_URL=app.url, LOG_LEVEL="debug", **{**settings, which: f"unix:{file}"})
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"cannot listen on unix:{file} (SIDESOCKET_{which}): a file that is not a socket is there" in said
+    plain(said)
+
+
 def test_files_that_cannot_be_used_are_sentences(app, certificate, tmp_path):
     _, (cert, key) = certificate
     wrong = tmp_path / "no.pem"
@@ -261,11 +273,11 @@ def test_files_that_cannot_be_used_are_sentences(app, certificate, tmp_path):
 def test_an_app_that_cannot_be_reached_is_a_sentence(sidesocket):
     edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}", WEBHOOK_RETRY_FOR="off")
     edge.try_websocket().wait_closed()
-    (line,) = wait_lines(edge, "the app did not take an event")
+    (line,) = wait_lines(edge, "delivery failed")
     assert line["why"] == "No connection to the app: connection refused."
     with edge.client() as client:
         client.ask(target="/page")
-    assert wait_lines(edge, "the app failed a request")[0]["why"] == line["why"]
+    assert wait_lines(edge, "no usable response from the app")[0]["why"] == line["why"]
     plain(edge.output)
 
 
@@ -273,7 +285,7 @@ def test_a_request_that_the_app_fails_is_logged_without_its_query(sidesocket):
     edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}")
     with edge.client() as client:
         client.ask(target="/page?token=s3cret")
-    assert wait_lines(edge, "the app failed a request")[0]["path"] == "/page"
+    assert wait_lines(edge, "no usable response from the app")[0]["path"] == "/page"
     assert "s3cret" not in edge.output
 
 
@@ -282,4 +294,4 @@ def test_requests_that_the_app_fails_do_not_fill_the_disk(sidesocket):
     for _ in range(130):
         with edge.client() as client:
             client.ask(target="/page")
-    assert len(wait_lines(edge, "the app failed a request", 100)) == 100
+    assert len(wait_lines(edge, "no usable response from the app", 100)) == 100

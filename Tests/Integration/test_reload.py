@@ -14,8 +14,8 @@ from support.swarm import Swarm
 from test_heartbeat import RESOLUTION, SLACK
 
 DONE = "settings reloaded"
-REFUSED = "settings not reloaded, the old ones hold"
-RESTART = "these need a restart, the old values hold"
+REFUSED = "settings not reloaded; the old ones stay in force"
+RESTART = "these settings need a restart; the old values stay in force"
 EVIL = "https://evil.example"
 
 

@@ -128,7 +128,7 @@ def few_descriptors(app, start):
     return [(None, done.stderr)]
 
 
-@shows((None, "is in use by another process"), (None, "cannot go on"), (None, "address already in use"))
+@shows((None, "is in use by another process"), (None, "stopping after a fatal error"), (None, "address already in use"))
 def two_processes(app, start):
     own = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
     first = start(OUTBOX_DIR=start.folder)
@@ -140,14 +140,14 @@ def two_processes(app, start):
     return [(None, second.stderr), (None, third.stderr)]
 
 
-@shows((None, "these need a restart, the old values hold"), (None, "settings not reloaded, the old ones hold"))
+@shows((None, "these settings need a restart; the old values stay in force"), (None, "settings not reloaded; the old ones stay in force"))
 def reloads(app, start):
     file = start.folder / "settings.yaml"
     file.write_text("max_connections: 100\n")
     edge = start(CONFIG=file)
     file.write_text("max_connections: 200\n")
     edge.process.send_signal(signal.SIGHUP)
-    said(edge, "these need a restart")
+    said(edge, "these settings need a restart")
     file.write_text("max_connection: 200\n")
     edge.process.send_signal(signal.SIGHUP)
     return [said(edge, "settings not reloaded", "max_connection ")]
@@ -240,7 +240,7 @@ def too_fast(app, start):
 
 @shows(
     (429, "This address has too many connections open."),
-    (None, "a peer that is not trusted sends forwarding headers; all clients behind it count as one address"),
+    (None, "an untrusted peer sends forwarding headers; all clients behind it count as one address"),
 )
 def everybody_is_one_client(app, start):
     def come(edge, last):
@@ -273,14 +273,14 @@ def many_of_a_user(app, start):
 
 @shows(
     (502, "The application cannot be reached."), (503, "The application is not available."),
-    (None, "breaker opened: the app fails, events wait"), (None, "the app failed a request"),
+    (None, "circuit breaker opened: the app is failing; events wait"), (None, "no usable response from the app"),
 )  # fmt: skip
 def app_away(app, start):
     edge = start()
     app.stop_listening()
     seen = [ask(edge), *[answer(knock(edge)) for _ in range(6)]]
     assert json.loads(edge.readyz()[1])["apps"][0]["breaker"] == "open"
-    return [*seen, said(edge, "breaker opened", "the app failed a request")]
+    return [*seen, said(edge, "breaker opened", "no usable response from the app")]
 
 
 @shows(
@@ -535,7 +535,7 @@ def tls_to_a_plain_port(app, start):
 # Events and messages, and the API
 
 
-@shows((None, '"matched":0'), (None, '"dropped":1'), (None, "a Sidesocket-Broadcast was not published"))
+@shows((None, '"matched":0'), (None, '"dropped":1'), (None, "Sidesocket-Broadcast not published"))
 def publishing(app, start):
     edge = start(SLOW_CLIENT_ACTION="drop-newest", MAX_SEND_BUFFER_BYTES="4KiB")
     app.on(Reply(204, headers={"Sidesocket-Subscribe": "room:1"}), event="open")
@@ -556,7 +556,7 @@ def publishing(app, start):
     for value in ("room:1", "room:1 gr\xfc\xdf", "room:1 " + "x" * 9000):
         app.on(Reply(200, headers={"Sidesocket-Broadcast": value}), path="/page")
         assert ask(edge, target="/page")[0] == 200
-    eventually(lambda: edge.output.count("a Sidesocket-Broadcast was not published") == 3, "three lines")
+    eventually(lambda: edge.output.count("Sidesocket-Broadcast not published") == 3, "three lines")
     return [(None, nobody), (None, dropped), (None, edge.output)]
 
 

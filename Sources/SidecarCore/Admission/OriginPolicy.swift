@@ -7,7 +7,7 @@ public enum OriginDecision: Sendable, Equatable {
 }
 
 /// Why a page may not open a socket.
-public enum OriginRefusal: String, Sendable, Equatable, CaseIterable {
+public enum OriginRefusal: Sendable, Equatable, CaseIterable {
     /// There is no `Origin`, and `ALLOW_MISSING_ORIGIN` is off.
     case missing
     /// There are several `Origin` fields, or several origins in one.
@@ -20,9 +20,9 @@ public enum OriginRefusal: String, Sendable, Equatable, CaseIterable {
     /// written it.
     case downgrade
     /// The list has no such origin.
-    case notListed = "not_listed"
+    case notListed
     /// There is no `Origin`, but the browser says that a page of another one asks.
-    case crossSite = "cross_site"
+    case crossSite
 
     /// One plain sentence for the answer and the log; it repeats nothing that the client sent.
     public var sentence: String {

@@ -2,7 +2,7 @@ public import NIOCore
 
 /// How long a socket may be silent, in which sense, and how long it may live.
 public struct HeartbeatPolicy: Sendable, Equatable {
-    /// Time without bytes both ways after which a ping is due; nil for no pings.
+    /// How long either direction may be idle before a ping is due; nil for no pings.
     public var pingInterval: TimeAmount?
     /// Silence after a ping that counts as death.
     public var pongTimeout: TimeAmount

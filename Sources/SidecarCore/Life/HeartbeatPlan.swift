@@ -24,7 +24,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
     public let idleTimeout: TimeAmount
     /// Who says so.
     public let idleSource: Source
-    /// The time without bytes both ways after which a ping is due, before jitter; nil for no pings.
+    /// How long either direction may be idle before a ping is due, before jitter; nil for no pings.
     public let pingInterval: TimeAmount?
     /// Whether the interval was set or follows from the idle timeout.
     public let isPingIntervalSet: Bool
@@ -136,7 +136,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
     private var pingSentence: String {
         guard let pingInterval else { return "No pings are sent (PING_INTERVAL=off)." }
         let why = isPingIntervalSet ? "set by PING_INTERVAL" : "five twelfths of the idle timeout"
-        return "A ping is sent after \(showDuration(pingInterval)) ±10 % without bytes both ways (\(why))."
+        return "A ping is sent when either direction has been idle for \(showDuration(pingInterval)) ±10 % (\(why))."
     }
 
     private var ageSentence: String {

@@ -109,7 +109,7 @@ public struct Settings: Sendable, Equatable {
     public var loadBalancers: [LoadBalancerPreset] = []
     /// The shortest idle timeout on the way (`LB_IDLE_TIMEOUT`); nil: from ``loadBalancers``.
     public var lbIdleTimeout: TimeAmount?
-    /// Time without bytes both ways after which a ping is due (`PING_INTERVAL`); nil: from the idle timeout;
+    /// How long either direction may be idle before a ping is due (`PING_INTERVAL`); nil: from the idle timeout;
     /// ``never`` when off.
     public var pingInterval: TimeAmount?
     /// Silence after a ping that counts as death (`PONG_TIMEOUT`).

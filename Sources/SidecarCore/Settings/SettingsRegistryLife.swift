@@ -24,7 +24,7 @@ extension SettingsRegistry {
             \.pingInterval,
             .duration(.milliseconds(50) ... .hours(24), off: true),
             unset: "5/12 of the idle timeout",
-            "The time without bytes both ways after which a ping is sent, ±10 %."
+            "How long either direction may be idle before a ping is sent, ±10 %."
         ),
         SettingDefinition(
             "PONG_TIMEOUT",

@@ -315,7 +315,7 @@ final class AdmissionGuard: Sendable {
         throw HandshakeRejection(
             refusal: Refusal(
                 status: 429,
-                sentence: "This address opens connections too fast.",
+                sentence: "This address is opening connections too fast.",
                 reason: "rate_limited",
                 fields: String(buffer: fields)
             ),

@@ -78,7 +78,7 @@ final class KeySetFetcher: TimerOwner {
     }
 
     private func took(_ keys: TokenKeys?) {
-        guard let keys else { return ended("It is no JSON Web Key Set.") }
+        guard let keys else { return ended("It is not a JSON Web Key Set.") }
         guard !keys.isEmpty else { return ended("It has no key that JWT_ALGORITHMS could use.") }
         authenticator.replaceKeySet(keys)
         ended(nil)

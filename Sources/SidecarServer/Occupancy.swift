@@ -94,7 +94,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
         switch shard.state.gate.acquire(lane, for: self, on: shard.eventLoop, at: now) {
         case .granted(let address): call(address: address, at: now)
         case .queued: break  // the gate keeps it until its turn has come
-        case .full, .unavailable: failed(.connect("No address of it can be called."), retryAfter: nil)
+        case .full, .unavailable: failed(.connect("the circuit breaker is open on every address."), retryAfter: nil)
         }
     }
 

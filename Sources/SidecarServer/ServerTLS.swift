@@ -162,7 +162,7 @@ public enum ServerTLS {
             throw FileFault(
                 variable: names.certificate,
                 path: certificate,
-                reason: "it does not go with the private key in SIDESOCKET_\(names.key)",
+                reason: "it does not match the private key in SIDESOCKET_\(names.key)",
                 accepted: "a certificate and the private key that belongs to it"
             )
         }

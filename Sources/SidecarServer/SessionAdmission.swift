@@ -43,13 +43,13 @@ extension BridgeSession {
     func turnAway(limit: String, _ result: HandshakeResult) {
         leaveQueue()
         shard.metrics.limited(limit, action: "refused")
-        if result != .appFailed { noteRefused(.handshakeQueue) }
+        noteRefused(result == .appFailed ? .breaker : .handshakeQueue)
         decideAgainst(
             .refuse(
                 Refusal(
                     status: 503,
                     sentence: result == .appFailed
-                        ? "The application is not available." : "Too many clients connect at once; try again later.",
+                        ? "The application is not available." : "Too many clients are connecting; try again later.",
                     reason: result.rawValue,
                     retryAfter: ServerConfiguration.retryAfter()
                 ),

@@ -54,7 +54,7 @@ extension BridgeSession {
 
     /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
     private func revalidationFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
-        log(failure, event, level: .info, "the app did not revalidate a client")
+        log(failure, event, level: .info, "revalidation failed")
         if case .status = failure {
             close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
         } else {

@@ -122,7 +122,7 @@ extension BridgeSession {
         // Others come first, or somebody finds out right now whether the app is well.
         if !shard.state.gate.isHopeless { return watchWait() }
         leaveQueue()
-        gaveUp(underWay, .connect("No address of it can be called."))
+        gaveUp(underWay, .connect("the circuit breaker is open on every address."))
     }
 
     /// Tries the event again later if there is time for it.

@@ -8,7 +8,7 @@ extension BridgeSession {
         guard reply.changesChannels else { return reply }
         let limit = shard.configuration.settings.maxChannelsPerConnection
         guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
-            throw .badReply("It leads to more than MAX_CHANNELS_PER_CONNECTION channels.")
+            throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
         }
         return reply
     }

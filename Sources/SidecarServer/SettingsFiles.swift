@@ -40,7 +40,7 @@ public enum SettingsFiles {
                 variable: "OUTBOX_DIR",
                 path: path,
                 reason: $0,
-                accepted: "a directory that can be written to, or a new one in such a directory"
+                accepted: "a writable directory, or a new one inside a writable directory"
             )
         }
     }
@@ -53,14 +53,14 @@ public enum SettingsFiles {
                 variable: "AUDIT_LOG",
                 path: path,
                 reason: $0,
-                accepted: "stderr, or a file that can be written to"
+                accepted: "stderr, or a writable file"
             )
         }
     }
 
     private static func problem(ofDirectory path: String) -> String? {
         if let facts = FileFacts(path: path) {
-            guard facts.kind == .directory else { return "it is no directory" }
+            guard facts.kind == .directory else { return "it is not a directory" }
             return access(path, R_OK | W_OK | X_OK) == 0 ? nil : SystemErrorText.text(of: errno)
         }
         return errno == ENOENT ? problem(ofNewEntry: path) : SystemErrorText.text(of: errno)
@@ -79,10 +79,10 @@ public enum SettingsFiles {
         guard !path.isEmpty else { return "it has no name" }
         let parent = directory(of: path)
         guard let facts = FileFacts(path: parent) else {
-            return "the directory it is in: \(SystemErrorText.text(of: errno))"
+            return "its parent directory: \(SystemErrorText.text(of: errno))"
         }
-        guard facts.kind == .directory else { return "what it is in is no directory" }
-        return access(parent, W_OK | X_OK) == 0 ? nil : "the directory it is in: \(SystemErrorText.text(of: errno))"
+        guard facts.kind == .directory else { return "its parent is not a directory" }
+        return access(parent, W_OK | X_OK) == 0 ? nil : "its parent directory: \(SystemErrorText.text(of: errno))"
     }
 
     /// What stands before the last name of a path.
@@ -97,7 +97,7 @@ public enum SettingsFiles {
     static func problem(ofFileToRead path: String) -> String? {
         guard let facts = FileFacts(path: path) else { return SystemErrorText.text(of: errno) }
         // Reading a pipe would wait for somebody to write into it.
-        guard facts.kind == .regular else { return "it is no regular file" }
+        guard facts.kind == .regular else { return "it is not a regular file" }
         return access(path, R_OK) == 0 ? nil : SystemErrorText.text(of: errno)
     }
 }

@@ -230,7 +230,10 @@ final class WebhookGate: Sendable {
                 metadata: ["address": "\(name(of: address))"]
             )
         case .closed:
-            logger.notice("circuit breaker closed: the app has recovered", metadata: ["address": "\(name(of: address))"])
+            logger.notice(
+                "circuit breaker closed: the app has recovered",
+                metadata: ["address": "\(name(of: address))"]
+            )
         }
     }
 }

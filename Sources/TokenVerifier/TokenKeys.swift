@@ -25,8 +25,8 @@ public enum TokenKeyError: Error, Sendable, Equatable {
         switch self {
         case .unreadable: "it is not a readable PEM public key"
         case .shortSecret(let bytes): "a shared secret for JWT_ALGORITHMS has at least \(bytes) bytes"
-        case .noAlgorithm: "no algorithm of JWT_ALGORITHMS fits it"
-        case .mismatch(let algorithm): "\(algorithm) of JWT_ALGORITHMS is of another kind"
+        case .noAlgorithm: "no algorithm of JWT_ALGORITHMS can use it"
+        case .mismatch(let algorithm): "it is the wrong kind of key for \(algorithm) (JWT_ALGORITHMS)"
         case .noKeySet: "it is not a key set"
         }
     }

@@ -72,7 +72,7 @@ struct Invocation {
 
             Usage:
               sidesocket --app-url URL [flags]   serve
-              sidesocket check [flags]           validate settings and the files they name, print those in force
+              sidesocket check [flags]           check the settings and the files they name, then print the settings in force
               sidesocket check --env-file FILE   the same for the variables in an environment file of systemd
               sidesocket --help | --version
 

@@ -31,7 +31,9 @@ final class ServiceNotifier: Service, CustomStringConvertible {
     /// Nil without a manager that can be reached.
     init?(_ settings: Settings, edge: EdgeService, logger: Logger) {
         guard let manager = ServiceManager(SettingsSources.environment(), processID: getpid()) else { return nil }
-        for fault in manager.faults { logger.warning("cannot notify the service manager", metadata: ["why": "\(fault)"]) }
+        for fault in manager.faults {
+            logger.warning("cannot notify the service manager", metadata: ["why": "\(fault)"])
+        }
         guard !manager.socketName.isEmpty else { return nil }
         descriptor = Self.makeSocket()
         guard descriptor >= 0 else { return nil }

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.guard import enter, knock, logged_client
+from support.net import eventually, free_port
 from support.process import run
 
 # Each kind: the settings, what is asked so that it is refused, the status, and the setting that has to be named.
@@ -53,6 +54,13 @@ def test_nobody_is_warned_about_what_a_dry_run_lets_pass(app, sidesocket):
     guests = [enter(edge, origin="https://evil.example") for _ in range(3)]
     line_of_its_end(edge, guests[0])
     assert [e for e in edge.logs if e["level"] == "warning"] == [], edge.output
+
+
+def test_a_handshake_refused_because_the_app_fails_is_logged_too(sidesocket):
+    edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}")
+    eventually(lambda: knock(edge).status == 503, "the circuit breaker opens")
+    (line,) = eventually(lambda: warnings(edge, "circuit breaker is open"), lambda: edge.output)
+    assert "SIDESOCKET_APP_URL" in line["setting"] and line["remedy"]
 
 
 # A proxy that nobody trusts is the usual cause.

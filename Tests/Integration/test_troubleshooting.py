@@ -114,7 +114,7 @@ def after(reply, edge, app, event="message"):
 # It does not start
 
 
-@shows((None, "is unknown"), (None, "is not below the idle timeout"))
+@shows((None, "unknown setting"), (None, "is not below the idle timeout"))
 def wrong_settings(app, start):
     done = run("check", APP_URL=app.url, LISTEM="127.0.0.1:1", PING_INTERVAL="1m")
     assert done.returncode == 78
@@ -231,7 +231,7 @@ def slow_head(app, start):
     return [raw(start(HANDSHAKE_TIMEOUT="200ms"), b"GET / HTTP/1.1\r\n")]
 
 
-@shows((429, "This address opens connections too fast."))
+@shows((429, "This address is opening connections too fast."))
 def too_fast(app, start):
     edge = start(CONNECT_RATE_PER_IP="1/1h")
     enter(edge)
@@ -333,7 +333,7 @@ def too_much_waits(app, start):
     return seen
 
 
-@shows((503, "Too many clients connect at once; try again later."))
+@shows((503, "Too many clients are connecting; try again later."))
 def crowd(app, start):
     edge = start(HANDSHAKE_TIMEOUT="300ms", WEBHOOK_MAX_IN_FLIGHT=1)
     gate = threading.Event()

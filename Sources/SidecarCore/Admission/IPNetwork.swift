@@ -36,7 +36,7 @@ public struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
         let slash = text.firstIndex(of: "/")
         let host = text[..<(slash ?? text.endIndex)]
         guard !host.contains("%"), let address = IPAddress(host) else {
-            throw AdmissionSyntaxFault(in: text, "is no IP address or network, 10.0.0.0/8 or fd00::/8")
+            throw AdmissionSyntaxFault(in: text, "is not an IP address or network such as 10.0.0.0/8 or fd00::/8")
         }
         guard let slash else {
             self.init(address, prefixLength: address.bitCount)
@@ -50,7 +50,7 @@ public struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
         else {
             throw AdmissionSyntaxFault(
                 in: text,
-                "has no prefix length from \(skipped) to \(address.bitCount + skipped) after its /"
+                "the prefix length must be from \(skipped) to \(address.bitCount + skipped)"
             )
         }
         guard length >= skipped else {

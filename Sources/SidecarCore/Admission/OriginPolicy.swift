@@ -44,7 +44,8 @@ public enum OriginRefusal: Sendable, Equatable, CaseIterable {
 /// page can ask without an `Origin`, as for an event stream, the browser still tells its site in `Sec-Fetch-Site`.
 public struct OriginPolicy: Sendable, Equatable {
     private var allowsSameHost = false
-    private var allowsAny = false
+    /// Whether the list has `*`.
+    private(set) var allowsAny = false
     private var allowsNull = false
     private var exact: Set<WebOrigin> = []
     private var subdomains: [SubdomainPattern] = []

@@ -13,6 +13,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
     case headerBytes
     case headerCount
     case handshakeQueue
+    case breaker
     case totalPendingBytes
     case messageRate
     case messageRatePerIP
@@ -57,6 +58,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .headerBytes: "MAX_HEADER_BYTES"
         case .headerCount: "MAX_HEADERS"
         case .handshakeQueue: "WEBHOOK_MAX_IN_FLIGHT"
+        case .breaker: "APP_URL"
         case .totalPendingBytes: "MAX_TOTAL_PENDING_BYTES"
         case .messageRate: "MESSAGE_RATE"
         case .messageRatePerIP: "MESSAGE_RATE_PER_IP"
@@ -88,6 +90,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .headerBytes: "request refused: the request head is too large"
         case .headerCount: "request refused: too many headers"
         case .handshakeQueue: "handshake refused: too many are waiting for the app"
+        case .breaker: "handshake refused: the app is failing and its circuit breaker is open"
         case .totalPendingBytes: "client limited: too many bytes are waiting for the app"
         case .messageRate: "client limited: too many messages"
         case .messageRatePerIP: "client limited: too many messages from this address"
@@ -121,6 +124,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .handshakeTimeout: "raise it if the client's network is slow"
         case .headerBytes, .headerCount: "raise it if your pages set that many cookies"
         case .handshakeQueue: "let the app answer open events faster, or raise it if the app can take more at once"
+        case .breaker: "find out why the app fails; the lines \"delivery failed\" tell how"
         case .totalPendingBytes: "find out why the app is slow, or raise it if there is memory"
         case .messageBytes, .fragments, .compressionRatio, .assemblyTimeout: "raise it if the message was meant"
         case .totalSendBuffer: "raise it if there is memory, or lower SIDESOCKET_MAX_SEND_BUFFER_BYTES"

@@ -40,7 +40,7 @@ public struct ServiceManager: Sendable, Equatable {
         guard let text = environment["WATCHDOG_USEC"] else { return nil }
         if let process = environment["WATCHDOG_PID"], process != "\(processID)" { return nil }
         guard let microseconds = Int64(text), microseconds > 0 else {
-            faults.append("WATCHDOG_USEC is no number of microseconds")
+            faults.append("WATCHDOG_USEC is not a number of microseconds")
             return nil
         }
         // Twice in the time that it waits; a day is as good as more.

@@ -17,7 +17,7 @@ extension ValueSyntax where Value == [ListenAddress] {
                     throw ValueProblem("in \(FaultText.quoted(String(item))): \(error.message)")
                 }
                 if let other = addresses.first(where: { $0.collides(with: address) }) {
-                    throw ValueProblem("names the same address twice, \(other) and \(address)")
+                    throw ValueProblem("has two addresses that collide, \(other) and \(address)")
                 }
                 addresses.append(address)
             }
@@ -42,7 +42,7 @@ extension ValueSyntax where Value == [AppOrigin] {
                     throw items.count == 1
                         ? error : ValueProblem("in \(FaultText.quoted(String(item))): \(error.message)")
                 }
-                guard !origins.contains(origin) else { throw ValueProblem("names the same address twice, \(origin)") }
+                guard !origins.contains(origin) else { throw ValueProblem("lists \(origin) twice") }
                 origins.append(origin)
             }
             guard origins.count <= 64 else { throw ValueProblem("names more than 64 addresses") }
@@ -192,16 +192,21 @@ extension ValueSyntax where Value == String {
     )
 
     /// The path of a file; whether it exists is for the one who opens it to say.
-    static let filePath = ValueSyntax(
-        accepted: "the path of a file",
-        read: { text throws(ValueProblem) in
-            guard text.utf8.count <= 4095, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-                throw ValueProblem("is not a file path")
-            }
-            return text
-        },
-        show: { $0 }
-    )
+    static let filePath = path("the path of a file")
+    static let directoryPath = path("the path of a directory")
+
+    private static func path(_ accepted: String) -> ValueSyntax {
+        ValueSyntax(
+            accepted: accepted,
+            read: { text throws(ValueProblem) in
+                guard text.utf8.count <= 4095, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                    throw ValueProblem("is not a path")
+                }
+                return text
+            },
+            show: { $0 }
+        )
+    }
 }
 
 /// The items of a list by comma, without the spaces around them.

@@ -120,12 +120,12 @@ public struct EnvironmentFile: Sendable, Equatable {
         let name = Self.trimmed(key)
         guard Self.isName(name) else {
             // systemd leaves such a line out, with no more than a line in its own log.
-            if isAboutUs { fault("has no variable's name before its equals sign; there is no export here") }
+            if isAboutUs { fault("has no variable name before the equals sign; export is not allowed here") }
             return
         }
         let bytes = value.prefix(kept)
         guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
-            if isAboutUs { fault("has a value that is no text in UTF-8") }
+            if isAboutUs { fault("has a value that is not valid UTF-8") }
             return
         }
         variables[String(decoding: name, as: UTF8.self)] = text

@@ -40,7 +40,7 @@ extension RawSettings {
                         value: text,
                         isSecret: registry[name]?.isSecret ?? false,
                         problem: "is given twice",
-                        accepted: "each flag once; lists are comma-separated"
+                        advice: "Give each flag once; lists are comma-separated"
                     )
                 )
                 continue
@@ -56,8 +56,8 @@ extension RawSettings {
             fault: SettingFault(
                 name: "argument",
                 value: word,
-                problem: "is unexpected",
-                accepted: "check, or the flags that sidesocket --help lists"
+                problem: "is neither a command nor a flag",
+                advice: "The only command is check; sidesocket --help lists the flags"
             )
         )
     }

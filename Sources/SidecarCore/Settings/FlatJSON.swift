@@ -36,7 +36,7 @@ struct FlatJSON {
             } while reader.take(",")
             guard reader.take("}") else { throw .init(sentence: "a comma or the closing } is missing") }
         }
-        guard reader.isAtEnd() else { throw .init(sentence: "something follows the closing }") }
+        guard reader.isAtEnd() else { throw .init(sentence: "there is text after the closing }") }
     }
 
     private mutating func value() throws(JSONReader.Fault) -> FlatDocument.Value {

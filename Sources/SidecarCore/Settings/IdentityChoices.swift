@@ -177,7 +177,7 @@ extension ValueSyntax where Value == AutoBan? {
             if text.lowercased() == "off" { return nil }
             let parts = text.split(separator: ",", omittingEmptySubsequences: false)
             guard parts.count == 2, parts[1].hasPrefix("ttl="), !parts[0].contains("burst") else {
-                throw ValueProblem("is not THRESHOLD/PERIOD,ttl=DURATION")
+                throw ValueProblem("has the wrong format")
             }
             guard let breaches = try ValueSyntax<Rate?>.rate(.events).read(String(parts[0])) else {
                 throw ValueProblem("has no threshold")

@@ -103,7 +103,7 @@ public struct RawSettings: Sendable, Equatable {
                         name: place,
                         value: nil,
                         problem: "was already given on line \(line)",
-                        accepted: "each setting once"
+                        advice: "Give each setting once"
                     )
                 )
             } else if name == "CONFIG" {
@@ -112,7 +112,7 @@ public struct RawSettings: Sendable, Equatable {
                         name: place,
                         value: nil,
                         problem: "cannot be set in a file",
-                        accepted: "SIDESOCKET_CONFIG or --config"
+                        advice: "Use SIDESOCKET_CONFIG or --config"
                     )
                 )
             } else if !registry.accepts(name) {
@@ -153,7 +153,7 @@ public struct RawSettings: Sendable, Equatable {
                         name: file.place,
                         value: file.text,
                         problem: "is given together with \(value.place)",
-                        accepted: "one of the two"
+                        advice: "Give one of the two"
                     )
                 )
                 continue
@@ -193,8 +193,8 @@ public struct RawSettings: Sendable, Equatable {
             SettingFault(
                 name: name,
                 value: nil,
-                problem: "is unknown" + (Self.looksInjectedByKubernetes(name) ? Self.serviceLinksHint : ""),
-                accepted: suggestion.map { "\($0)?" } ?? "the names that sidesocket --help lists"
+                problem: "unknown setting" + (Self.looksInjectedByKubernetes(name) ? Self.serviceLinksHint : ""),
+                advice: suggestion.map { "Did you mean \($0)?" } ?? "sidesocket --help lists all settings"
             )
         )
     }

@@ -4,23 +4,34 @@ public struct SettingFault: Error, Equatable, Sendable, CustomStringConvertible 
     public let name: String
     /// The bad value, escaped and shortened for a terminal; redacted when it is secret; nil when there is none.
     public let value: String?
-    /// What would have been right.
+    /// What would have been right; empty where ``advice`` says more.
     public let accepted: String
+    /// What to do, as a sentence without its full stop; empty for none.
+    public let advice: String
     /// What is wrong.
     public let problem: String
 
     /// A fault in what `name` says. `value` is the raw text; it is made fit for showing here.
-    init(name: String, value: String?, isSecret: Bool = false, problem: String, accepted: String) {
+    init(
+        name: String,
+        value: String?,
+        isSecret: Bool = false,
+        problem: String,
+        accepted: String = "",
+        advice: String = ""
+    ) {
         self.name = FaultText.plain(name)
         self.value = value.map { isSecret ? FaultText.redacted : FaultText.quoted($0) }
         self.accepted = accepted
+        self.advice = advice
         self.problem = problem
     }
 
-    /// One line: `NAME="value": problem. Accepted: …`.
+    /// One line: `NAME="value": problem. Accepted: …` or `NAME="value": problem. Advice`.
     public var description: String {
         let written = value.map { "\(name)=\($0)" } ?? name
-        return accepted.isEmpty ? "\(written): \(problem)" : "\(written): \(problem). Accepted: \(accepted)"
+        let parts = ["\(written): \(problem)", accepted.isEmpty ? "" : "Accepted: \(accepted)", advice]
+        return parts.filter { !$0.isEmpty }.joined(separator: ". ")
     }
 }
 

@@ -22,7 +22,7 @@ extension Settings {
                         name: value?.place ?? definition.environmentName,
                         value: value?.text,
                         isSecret: definition.isSecret,
-                        problem: definition.isSecret ? "is not as it should be" : error.message,
+                        problem: definition.isSecret ? "has the wrong format" : error.message,
                         accepted: definition.accepted
                     )
                 )
@@ -43,7 +43,7 @@ extension Settings {
         into settings: inout Settings
     ) throws(ValueProblem) {
         guard let value = raw.effective(definition.name) else {
-            if definition.isRequired { throw ValueProblem("is required and not given") }
+            if definition.isRequired { throw ValueProblem("is required but not set") }
             return
         }
         guard definition.takesList || !value.isList else { throw ValueProblem("is a list where one value belongs") }
@@ -122,7 +122,7 @@ struct CrossChecks {
             "APP_CA_FILE",
             among: ["APP_CA_FILE", "APP_URL", "WEBHOOK_URL"],
             problem: "has no effect: nothing is called over https",
-            accepted: "an https:// SIDESOCKET_APP_URL with it"
+            advice: "Set an https:// SIDESOCKET_APP_URL, or leave it out"
         )
     }
 
@@ -132,9 +132,9 @@ struct CrossChecks {
         return fault(
             "PROXY_PROTOCOL",
             among: ["PROXY_PROTOCOL", "TRUSTED_PROXIES"],
-            problem: "needs trusted proxies, and SIDESOCKET_TRUSTED_PROXIES names none, so every connection would "
+            problem: "needs trusted proxies, but SIDESOCKET_TRUSTED_PROXIES is empty, so every connection would "
                 + "be refused",
-            accepted: "with it SIDESOCKET_TRUSTED_PROXIES, the addresses of the proxies in front, "
+            advice: "Set SIDESOCKET_TRUSTED_PROXIES to the addresses of the proxies in front, "
                 + "such as 10.0.0.0/8 or private"
         )
     }
@@ -145,8 +145,8 @@ struct CrossChecks {
         return fault(
             "READY_NEEDS_APP",
             among: ["READY_NEEDS_APP", "APP_HEALTH_PATH"],
-            problem: "needs a health check, and SIDESOCKET_APP_HEALTH_PATH names none",
-            accepted: "with it SIDESOCKET_APP_HEALTH_PATH, a path of the app such as /healthz"
+            problem: "needs a health check, but SIDESOCKET_APP_HEALTH_PATH is not set",
+            advice: "Set SIDESOCKET_APP_HEALTH_PATH to a path of the app such as /healthz"
         )
     }
 
@@ -160,18 +160,26 @@ struct CrossChecks {
             among: ["PING_INTERVAL", "LB_IDLE_TIMEOUT", "LB"],
             problem: "is not below the idle timeout of \(showDuration(plan.idleTimeout)) on the path "
                 + "(SIDESOCKET_LB, SIDESOCKET_LB_IDLE_TIMEOUT): idle connections would be dropped there",
-            accepted: "at most half of it, \(half), or leave it out; off for no pings"
+            advice: "Set at most half of it, \(half), or leave it out; off sends no pings"
         )
     }
 
-    func fault(_ name: String, among names: [String], problem: String, accepted: String) -> SettingFault? {
+    /// A fault in one of the variables `names`, unless one of them has a fault already.
+    func fault(
+        _ name: String,
+        among names: [String],
+        problem: String,
+        accepted: String = "",
+        advice: String = ""
+    ) -> SettingFault? {
         guard failed.isDisjoint(with: names) else { return nil }
         let value = raw.effective(name)
         return SettingFault(
             name: value?.place ?? SettingsRegistry.prefix + name,
             value: value?.text,
             problem: problem,
-            accepted: accepted
+            accepted: accepted,
+            advice: advice
         )
     }
 }

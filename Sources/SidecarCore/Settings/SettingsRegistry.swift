@@ -239,7 +239,7 @@ public struct SettingsRegistry: Sendable {
             "OUTBOX_DIR",
             .webhook,
             \.outboxDirectory,
-            .filePath,
+            .directoryPath,
             unset: "none",
             "A directory where messages and close events that the app has not replied to survive a crash."
         ),

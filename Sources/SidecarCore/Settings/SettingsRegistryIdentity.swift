@@ -187,7 +187,7 @@ extension CrossChecks {
             given,
             among: [first, second],
             problem: "has no effect without SIDESOCKET_\(missing)",
-            accepted: "both, or none"
+            advice: "Set both, or neither"
         )
     }
 
@@ -197,7 +197,7 @@ extension CrossChecks {
             "TLS_CLIENT_CA",
             among: ["TLS_CLIENT_CA", "TLS_CERT", "TLS_KEY"],
             problem: "has no effect without SIDESOCKET_TLS_CERT: clients present certificates only in TLS",
-            accepted: "SIDESOCKET_TLS_CERT and SIDESOCKET_TLS_KEY with it"
+            advice: "Also set SIDESOCKET_TLS_CERT and SIDESOCKET_TLS_KEY"
         )
     }
 
@@ -207,7 +207,7 @@ extension CrossChecks {
             "AUTH",
             among: ["AUTH", "JWT_KEY", "JWT_JWKS_URL"],
             problem: "has no key to verify tokens with",
-            accepted: "SIDESOCKET_JWT_KEY, SIDESOCKET_JWT_KEY_FILE or SIDESOCKET_JWT_JWKS_URL with it"
+            advice: "Also set SIDESOCKET_JWT_KEY, SIDESOCKET_JWT_KEY_FILE or SIDESOCKET_JWT_JWKS_URL"
         )
     }
 
@@ -216,7 +216,7 @@ extension CrossChecks {
         return fault(
             "JWT_ALGORITHMS",
             among: ["AUTH", "JWT_ALGORITHMS"],
-            problem: "is required with SIDESOCKET_AUTH and not given",
+            problem: "is required with SIDESOCKET_AUTH but not set",
             accepted: "the algorithms of your issuer, such as RS256"
         )
     }

@@ -1,7 +1,21 @@
 extension Settings {
     /// What is allowed but probably not meant, one sentence each without its full stop; for `check` and the log at the
     /// start.
-    public var warnings: [String] { [namelessProxy, unsignedWebhook].compactMap(\.self) }
+    public var warnings: [String] {
+        [anyPage, anyProxy, namelessProxy, unsignedWebhook].compactMap(\.self)
+    }
+
+    private var anyPage: String? {
+        guard allowedOrigins.policy.allowsAny else { return nil }
+        return "SIDESOCKET_ALLOWED_ORIGINS is *: the pages of any site can open WebSockets with your users' cookies; "
+            + "list the origins of your pages"
+    }
+
+    private var anyProxy: String? {
+        guard let network = trustedProxies.networks.first(where: { $0.prefixLength == 0 }) else { return nil }
+        return "SIDESOCKET_TRUSTED_PROXIES has \(network): any client can claim any address, which escapes every "
+            + "limit and ban by address; list the addresses of your proxies"
+    }
 
     /// The path of the hook is a fence only: who reaches the app in another way can send events to it.
     private var unsignedWebhook: String? {
@@ -13,8 +27,8 @@ extension Settings {
     /// Behind a proxy that nobody trusts, all clients are one.
     private var namelessProxy: String? {
         guard trustedProxies.isEmpty, let proxy = loadBalancers.first(where: \.hidesClients) else { return nil }
-        return "SIDESOCKET_LB names \(proxy.rawValue), but SIDESOCKET_TRUSTED_PROXIES is empty: all clients behind it "
-            + "count as one address, and the app is told that address; set it to the addresses of the proxy"
+        return "SIDESOCKET_LB names \(proxy.rawValue), but SIDESOCKET_TRUSTED_PROXIES is empty, so all clients behind it "
+            + "count as one address, which is also what the app sees; set it to the addresses of the proxy"
     }
 }
 

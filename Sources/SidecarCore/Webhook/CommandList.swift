@@ -56,7 +56,7 @@ enum CommandList {
             var reader = JSONReader(bytes)
             do throws(DeliveryFailure) {
                 let commands = try commands(&reader)
-                guard reader.isAtEnd() else { throw .badReply("Something follows the command list.") }
+                guard reader.isAtEnd() else { throw .badReply("There is text after the command list.") }
                 return .success(commands)
             } catch {
                 return .failure(error)

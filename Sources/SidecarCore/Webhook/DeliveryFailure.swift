@@ -59,7 +59,7 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
         case .timeout: "The app did not answer in time."
         case .connect(let why): "No connection to the app: \(why)"
         case .connectionLost: "The app closed the connection before its response was complete."
-        case .badReply(let why): "The app's answer is not acceptable: \(why)"
+        case .badReply(let why): "The app's response is invalid: \(why)"
         }
     }
 }

@@ -31,9 +31,9 @@ struct TrustedProxiesTests {
     @Test(
         "What is no network is refused with the reason",
         arguments: [
-            ("", "is no IP address"), ("/", "is no IP address"), ("10.0.0/8", "is no IP address"),
-            ("10/8", "is no IP address"), ("example.com", "is no IP address"), ("[::1]", "is no IP address"),
-            ("fe80::1%eth0", "is no IP address"), ("fe80::%eth0/10", "is no IP address"),
+            ("", "is not an IP address"), ("/", "is not an IP address"), ("10.0.0/8", "is not an IP address"),
+            ("10/8", "is not an IP address"), ("example.com", "is not an IP address"), ("[::1]", "is not an IP address"),
+            ("fe80::1%eth0", "is not an IP address"), ("fe80::%eth0/10", "is not an IP address"),
             ("10.0.0.0/", "from 0 to 32"), ("10.0.0.0/33", "from 0 to 32"), ("10.0.0.0/-1", "from 0 to 32"),
             ("10.0.0.0/08", "from 0 to 32"), ("10.0.0.0/+8", "from 0 to 32"), ("10.0.0.0/8/8", "from 0 to 32"),
             ("10.0.0.0/255.0.0.0", "from 0 to 32"), ("10.0.0.0/ 8", "from 0 to 32"), ("::/129", "from 0 to 128"),

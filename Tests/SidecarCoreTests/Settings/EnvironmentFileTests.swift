@@ -72,6 +72,6 @@ struct EnvironmentFileTests {
         let faults = raw.faults.map(\.description)
         #expect(faults.count == 2)
         #expect(faults.first?.hasPrefix("/etc/x, line 2: ") == true)
-        #expect(faults.last?.hasPrefix("SIDESOCKET_TREADS: is unknown") == true)
+        #expect(faults.last?.hasPrefix("SIDESOCKET_TREADS: unknown setting") == true)
     }
 }

@@ -138,9 +138,9 @@ struct SettingsFileTests {
         raw.add(file: Array("threads: 1\nTHREADS: 1\nconfig: g\nthread: 1\n".utf8), path: "f")
         #expect(
             raw.faults.map(\.description) == [
-                "THREADS (f, line 2): was already given on line 1. Accepted: each setting once",
-                "config (f, line 3): cannot be set in a file. Accepted: SIDESOCKET_CONFIG or --config",
-                "thread (f, line 4): is unknown. Accepted: threads?",
+                "THREADS (f, line 2): was already given on line 1. Give each setting once",
+                "config (f, line 3): cannot be set in a file. Use SIDESOCKET_CONFIG or --config",
+                "thread (f, line 4): unknown setting. Did you mean threads?",
             ]
         )
     }

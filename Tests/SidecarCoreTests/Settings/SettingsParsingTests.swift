@@ -110,8 +110,8 @@ struct SettingsParsingTests {
         )
         #expect(
             all == [
-                "SIDESOCKET_LISTEM: is unknown. Accepted: SIDESOCKET_LISTEN?",
-                "foo (s.yaml, line 2): is unknown. Accepted: the names that sidesocket --help lists",
+                "SIDESOCKET_LISTEM: unknown setting. Did you mean SIDESOCKET_LISTEN?",
+                "foo (s.yaml, line 2): unknown setting. sidesocket --help lists all settings",
                 "SIDESOCKET_APP_URL=\"ftp://a\": has a scheme other than http and https. Accepted: "
                     + "http://HOST:PORT, https://HOST:PORT or unix:/path, no path after the port; comma-separated",
                 "SIDESOCKET_THREADS=\"0\": is less than 1. Accepted: a whole number from 1 to 1024",

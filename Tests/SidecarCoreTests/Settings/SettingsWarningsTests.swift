@@ -40,4 +40,15 @@ struct SettingsWarningsTests {
         #expect(try warnings(["LB": chain]) == [])
         #expect(try warnings([:]) == [])
     }
+
+    @Test("Settings that open a door to anybody are warned about")
+    func openDoors() throws {
+        let page = try #require(try warnings(["ALLOWED_ORIGINS": "*"]).first)
+        #expect(page.contains("SIDESOCKET_ALLOWED_ORIGINS"))
+        for network in ["0.0.0.0/0", "::/0"] {
+            let proxy = try #require(try warnings(["TRUSTED_PROXIES": "10.0.0.0/8,\(network)"]).first)
+            #expect(proxy.contains("SIDESOCKET_TRUSTED_PROXIES has \(network)"))
+        }
+        #expect(try warnings(["ALLOWED_ORIGINS": "same-host", "TRUSTED_PROXIES": "private"]) == [])
+    }
 }

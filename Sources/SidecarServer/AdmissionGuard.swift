@@ -372,8 +372,8 @@ final class AdmissionGuard: Sendable {
             "an untrusted peer sends forwarding headers; all clients behind it count as one address",
             metadata: [
                 "peer": "\(client.address)",
-                "set":
-                    "SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address) if it is your load balancer",
+                "remedy":
+                    "if it is your load balancer, set SIDESOCKET_TRUSTED_PROXIES=\(client.ip == nil ? "loopback" : client.address)",
             ]
         )
     }

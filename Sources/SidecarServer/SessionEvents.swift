@@ -140,7 +140,6 @@ extension BridgeSession {
         else { return false }
         attempt.failures += 1
         if case .connect = failure { attempt.refusedBy = [attempt.address] }
-        if attempt.failures == 1 { log(failure, attempt, level: .debug, "delivery failed; will retry") }
         retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
             guard let self, let underWay = self.underWay else { return }
             underWay.metrics.retries.increment()

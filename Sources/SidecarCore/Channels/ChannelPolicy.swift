@@ -41,7 +41,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
         accepted:
             "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
-            + SlowSubscriberAction.allCases.map(\.rawValue).joined(separator: ", ") + "; several by ;",
+            + SlowSubscriberAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []
             for entry in text.split(separator: ";", omittingEmptySubsequences: false) {

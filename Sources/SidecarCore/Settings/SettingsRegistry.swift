@@ -81,7 +81,7 @@ public struct SettingsRegistry: Sendable {
             .addresses,
             \.controlToken,
             .bearerToken,
-            unset: "none: the API answers on loopback listeners only",
+            unset: "none (the API answers on loopback listeners only)",
             isSecret: true,
             "The bearer token for the API under /v1/."
         ),
@@ -174,7 +174,7 @@ public struct SettingsRegistry: Sendable {
             .process,
             \.logLevel,
             .choice,
-            "The least severe level to log; individual client messages are logged only at debug."
+            "The least severe level to log; individual client messages are logged only at debug and trace."
         ),
         SettingDefinition(
             "LOG_FORMAT",

@@ -29,7 +29,7 @@ extension SettingsRegistry {
             .admission,
             \.clientIPHeader,
             .choice,
-            "The header in which they name it."
+            "The header in which trusted proxies give the client's address."
         ),
         SettingDefinition(
             "PROXY_PROTOCOL",
@@ -153,7 +153,7 @@ extension SettingsRegistry {
             .limits,
             \.maxMessageBytes,
             .size(1...1 << 30),
-            "The maximum size of a message from a client, after decompression; a larger one is closed with 1009."
+            "The maximum size of a message from a client, after decompression; a larger one closes the connection with 1009."
         ),
         SettingDefinition(
             "MAX_FRAGMENTS",
@@ -196,7 +196,7 @@ extension SettingsRegistry {
             \.maxCompressionRatio,
             .optionalCount(1...10_000),
             "How many times its compressed size a message may grow to, its first 256 KiB not counted; a larger one "
-                + "is closed with 1009."
+                + "closes the connection with 1009."
         ),
         SettingDefinition(
             "MAX_SEND_BUFFER_BYTES",

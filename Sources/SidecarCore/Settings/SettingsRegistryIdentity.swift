@@ -8,7 +8,7 @@ extension SettingsRegistry {
             .identity,
             \.tlsCertificate,
             .filePath,
-            unset: "none: plain HTTP",
+            unset: "none (plain HTTP)",
             "A PEM file with the certificate chain of the public addresses; read again when it changes."
         ),
         SettingDefinition(
@@ -17,7 +17,7 @@ extension SettingsRegistry {
             \.tlsKey,
             .filePath,
             unset: "none",
-            "A PEM file with its private key."
+            "A PEM file with the private key of TLS_CERT."
         ),
         SettingDefinition(
             "TLS_CLIENT_CA",
@@ -32,7 +32,7 @@ extension SettingsRegistry {
             .identity,
             \.controlTLSCertificate,
             .filePath,
-            unset: "none: plain HTTP",
+            unset: "none (plain HTTP)",
             "A PEM file with the certificate chain of the control addresses."
         ),
         SettingDefinition(
@@ -41,14 +41,14 @@ extension SettingsRegistry {
             \.controlTLSKey,
             .filePath,
             unset: "none",
-            "A PEM file with its private key."
+            "A PEM file with the private key of CONTROL_TLS_CERT."
         ),
         SettingDefinition(
             "WEBHOOK_SECRET",
             .identity,
             \.webhookSecrets,
             .webhookSecrets,
-            unset: "none: events are not signed",
+            unset: "none (events are not signed)",
             isSecret: true,
             "The secret to sign events with, according to Standard Webhooks."
         ),
@@ -72,8 +72,8 @@ extension SettingsRegistry {
             "JWT_KEY_ID",
             .identity,
             \.jwtKeyID,
-            .text("the kid of that key", upTo: 256),
-            unset: "none: tokens with a kid are refused",
+            .text("any text of up to 256 bytes", upTo: 256),
+            unset: "none (tokens with a kid are refused)",
             "The kid of JWT_KEY."
         ),
         SettingDefinition(
@@ -156,7 +156,7 @@ extension SettingsRegistry {
             .identity,
             \.autoBan,
             .autoBan,
-            "How many protocol or limit violations get a client's address banned."
+            "Bans an address after this many protocol or limit violations, for this long."
         ),
         SettingDefinition(
             "AUDIT_LOG",

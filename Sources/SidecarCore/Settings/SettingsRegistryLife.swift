@@ -31,14 +31,14 @@ extension SettingsRegistry {
             .life,
             \.pongTimeout,
             .duration(.milliseconds(50) ... .hours(1)),
-            "How long a client may be silent after a ping before it is closed with 1001."
+            "How long a client may be silent after a ping before its connection is closed with 1001."
         ),
         SettingDefinition(
             "CLIENT_IDLE_TIMEOUT",
             .life,
             \.clientIdleTimeout,
             .duration(.milliseconds(50) ... .hours(24 * 365), off: true),
-            "The time without a data message from a client after which it is closed with 1001."
+            "The time without a data message from a client after which its connection is closed with 1001."
         ),
         SettingDefinition(
             "MAX_CONNECTION_AGE",

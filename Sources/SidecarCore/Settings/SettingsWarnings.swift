@@ -27,7 +27,8 @@ extension Settings {
     /// Behind a proxy that nobody trusts, all clients are one.
     private var namelessProxy: String? {
         guard trustedProxies.isEmpty, let proxy = loadBalancers.first(where: \.hidesClients) else { return nil }
-        return "SIDESOCKET_LB names \(proxy.rawValue), but SIDESOCKET_TRUSTED_PROXIES is empty, so all clients behind it "
+        return
+            "SIDESOCKET_LB names \(proxy.rawValue), but SIDESOCKET_TRUSTED_PROXIES is empty, so all clients behind it "
             + "count as one address, which is also what the app sees; set it to the addresses of the proxy"
     }
 }

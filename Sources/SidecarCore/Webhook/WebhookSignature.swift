@@ -51,7 +51,7 @@ public struct WebhookSecrets: Sendable, Equatable {
 
 extension ValueSyntax where Value == WebhookSecrets {
     static let webhookSecrets = ValueSyntax(
-        accepted: "whsec_ and the base64 of 24 to 64 bytes; several by space, for rotation",
+        accepted: "whsec_ and the base64 of 24 to 64 bytes; separate several with spaces, for rotation",
         read: { text throws(ValueProblem) in
             guard let secrets = WebhookSecrets(text) else { throw ValueProblem("is not a valid secret") }
             return secrets

@@ -32,7 +32,8 @@ struct TrustedProxiesTests {
         "What is no network is refused with the reason",
         arguments: [
             ("", "is not an IP address"), ("/", "is not an IP address"), ("10.0.0/8", "is not an IP address"),
-            ("10/8", "is not an IP address"), ("example.com", "is not an IP address"), ("[::1]", "is not an IP address"),
+            ("10/8", "is not an IP address"), ("example.com", "is not an IP address"),
+            ("[::1]", "is not an IP address"),
             ("fe80::1%eth0", "is not an IP address"), ("fe80::%eth0/10", "is not an IP address"),
             ("10.0.0.0/", "from 0 to 32"), ("10.0.0.0/33", "from 0 to 32"), ("10.0.0.0/-1", "from 0 to 32"),
             ("10.0.0.0/08", "from 0 to 32"), ("10.0.0.0/+8", "from 0 to 32"), ("10.0.0.0/8/8", "from 0 to 32"),

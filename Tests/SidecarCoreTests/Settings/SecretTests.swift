@@ -60,7 +60,9 @@ struct SecretTests {
 
     @Test("only secrets can be read from a file")
     func noSecret() {
-        #expect(faults(parse(["SIDESOCKET_THREADS_FILE": "/t"], files: ["/t": "1"])).first?.problem == "unknown setting")
+        #expect(
+            faults(parse(["SIDESOCKET_THREADS_FILE": "/t"], files: ["/t": "1"])).first?.problem == "unknown setting"
+        )
     }
 
     @Test("a secret shows neither in a fault nor in the effective table")

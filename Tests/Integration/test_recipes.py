@@ -33,11 +33,13 @@ from support.recipes import (
     rails_headers,
     start_django,
     start_express,
+    start_express_with_sessions,
     start_fastapi,
     start_flask,
     start_flask_chat,
     start_fpm,
     start_php,
+    start_php_with_sessions,
     start_rails,
 )
 from support.ws import CLOSE, close_payload
@@ -143,6 +145,24 @@ def test_the_app_knows_the_client_and_the_scheme(apps, start):
     app = apps(start)
     path = "/who.php" if start is start_fpm else "/who"
     assert app.ask("GET", path, {"X-Forwarded-For": "203.0.113.7"}).text.strip('"') == "https 203.0.113.7"
+
+
+SESSIONS = {
+    "express": (start_express_with_sessions, "/ws", lambda app: "session=alice"),
+    "php": (start_php_with_sessions, "/ws.php", lambda app: cookies(app.ask("GET", "/login.php"))),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_lines_for_a_session_let_in_its_user(apps, name):
+    start, path, login = SESSIONS[name]
+    app = apps(start)
+    assert app.knock(path).answer.status == 401
+    client = app.enter(path, login(app))
+    (connection,) = API(app.edge).connections()
+    assert (connection["user"], connection["channels"]) == ("alice", ["orders"])
+    client.text("hello")
+    assert client.message() == "You said: hello"
 
 
 # The chats

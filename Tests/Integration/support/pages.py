@@ -24,10 +24,10 @@ def files(name):
     return found
 
 
-def command(name, begin):
-    """The one command line of a page that begins so."""
+def command(name, begin, end=""):
+    """The one command line of a page that begins and ends so."""
     lines = [line for language, text in blocks(name) if not language for line in text.splitlines()]
-    (line,) = (line for line in lines if line.startswith(begin))
+    (line,) = (line for line in lines if line.startswith(begin) and line.endswith(end))
     return line
 
 

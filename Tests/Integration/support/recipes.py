@@ -163,7 +163,7 @@ def start_django(folder):
         if line.startswith("python manage.py"):
             shell(line)
     shell(f"python manage.py shell -c {shlex.quote(CELLAR)}")
-    flags = shlex.split(command(page, "sidesocket --app-url http://127.0.0.1:3000 --listen"))
+    flags = shlex.split(command(page, "sidesocket ", "/chat/ws"))
     app = Recipe(folder, free_port(), command(page, "gunicorn"), env, WS_PATHS=flags[flags.index("--ws-paths") + 1])
     app.folder = folder
     return app
@@ -194,15 +194,17 @@ PHP_WHO = "<?php echo ($_SERVER['HTTPS'] ?? '') === 'on' ? 'https' : 'http', ' '
 
 def start_flask(folder):
     place(folder, files("docs/recipes/flask.md") | {"who.py": FLASK_WHO})
-    line = command("docs/recipes/flask.md", "gunicorn")
-    assert line.endswith(" shop:app")
+    line = command("docs/recipes/flask.md", "gunicorn", " shop:app")
     return Recipe(folder, free_port(), line.replace("shop:app", "who:app"))
 
 
 def start_flask_chat(folder):
-    place(folder, files("docs/recipes/flask.md"))
-    line = command("docs/recipes/flask.md", "gunicorn").replace("shop:app", "chat:app")
-    return Recipe(folder, free_port(), line, {"SECRET_KEY": "not secret"})
+    page = "docs/recipes/flask.md"
+    place(folder, files(page))
+    export = f"""{command(page, "export SECRET_KEY=")}; printf %s "$SECRET_KEY\""""
+    key = subprocess.run(["sh", "-c", export], capture_output=True, text=True, check=True, timeout=10).stdout
+    assert len(key) >= 32, key
+    return Recipe(folder, free_port(), command(page, "gunicorn", " chat:app"), {"SECRET_KEY": key})
 
 
 def start_fastapi(folder):
@@ -283,6 +285,46 @@ def start_express(folder):
     place(folder, files("docs/recipes/express.md") | {"who.js": EXPRESS_WHO}, **{"shop.js": listen})
     env = {"NODE_PATH": "/usr/share/nodejs", "NODE_OPTIONS": f"--require {folder}/who.js"}
     return Recipe(folder, port, command("docs/recipes/express.md", "node"), env)
+
+
+# What a page leaves to the app: a session, and a login that puts its user there.
+EXPRESS_SESSION = """
+const express = require('express')
+const { post } = express.application
+express.application.post = function (path, ...rest) {
+  const session = (req, res, next) => {
+    req.session = { user: /session=(\\w+)/.exec(req.get('cookie') ?? '')?.[1] }
+    next()
+  }
+  return post.call(this, path, session, ...rest)
+}
+"""
+PHP_LOGIN = "<?php session_start(); $_SESSION['user'] = 'alice';\n"
+
+
+def start_express_with_sessions(folder):
+    """With the lines for a session in place of those for anybody."""
+    need("node", "/usr/share/nodejs/express")
+    page, port = "docs/recipes/express.md", free_port()
+    (lines,) = (text for language, text in blocks(page) if language == "js" and "req.session" in text)
+    anybody = "return res.set('Sidesocket-Subscribe', 'orders').status(204).end()"
+    place(
+        folder,
+        files(page) | {"session.js": EXPRESS_SESSION},
+        **{"shop.js": {"listen(3000,": f"listen({port},", anybody: lines}},
+    )
+    env = {"NODE_PATH": "/usr/share/nodejs", "NODE_OPTIONS": f"--require {folder}/session.js"}
+    return Recipe(folder, port, command(page, "node"), env)
+
+
+def start_php_with_sessions(folder):
+    """With the lines for a session where the page says that they go."""
+    need("php")
+    page = "docs/recipes/php.md"
+    (lines,) = (text for language, text in blocks(page) if language == "php" and "$_SESSION" in text)
+    case = "case 'sidesocket.open':\n"
+    place(folder, files(page) | {"public/login.php": PHP_LOGIN}, **{"public/ws.php": {case: case + lines}})
+    return Recipe(folder, free_port(), command(page, "PHP_CLI_SERVER_WORKERS=4 php"), WS_PATHS="/ws.php")
 
 
 def start_php(folder):
@@ -366,7 +408,8 @@ class FPMRecipe(Recipe):
         )
         try:
             eventually((folder / "fpm.sock").exists, "PHP-FPM listens")
-            flags = shlex.split(command("docs/recipes/php.md", "sidesocket --app-url http://127.0.0.1:3000 --listen"))
+            line = command("docs/recipes/php.md", "sidesocket ", " --trusted-proxies loopback --ws-paths /ws.php")
+            flags = shlex.split(line)
             given = dict(zip((flag[2:].upper().replace("-", "_") for flag in flags[1::2]), flags[2::2], strict=True))
             assert given.pop("APP_URL") == "http://127.0.0.1:3000" and given.pop("LISTEN") == "127.0.0.1:8080"
             given["LISTEN"] = f"127.0.0.1:{public}"

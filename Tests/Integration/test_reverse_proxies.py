@@ -12,12 +12,14 @@ import sys
 import time
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
 import yaml
 from support import proxies
 from support.api import API
+from support.app import Reply
 from support.net import eventually, free_port
 from support.process import ROOT, Sidesocket, run
 from support.proxies import HOST, PROXIES, Certificate, SecureGuest, block, blocks, settings
@@ -266,6 +268,32 @@ def test_without_trusted_proxies_all_clients_are_one_and_the_log_says_what_to_se
         assert any("SIDESOCKET_CONNECT_RATE_PER_IP" in json.dumps(line) for line in lines), lines
     finally:
         close_clients()
+        front.stop()
+
+
+def test_the_commands_to_try_it(app, sidesocket, tmp_path_factory):
+    """As printed, but with a folder and ports that are free here."""
+    folder = reachable_folder(tmp_path_factory, "try-it")
+    make, page, websocket = (line for text in blocks("Try it") for line in text.splitlines())
+    assert make.startswith("openssl req ") and page.startswith("curl ") and websocket.startswith("curl ")
+    subprocess.run(["sh", "-c", make], cwd=folder, check=True, capture_output=True, timeout=30)
+    app.on(Reply(200, b"a page of the app"), path="/")
+    printed = settings("nginx")
+    del printed["LISTEN"]
+    edge = sidesocket(app, **printed)
+    certificate = SimpleNamespace(pem=folder / "shop.pem", key=folder / "shop.key")
+    front = proxies.start_nginx(folder, certificate, edge.port)
+
+    def ask(line):
+        line = line.replace("/etc/ssl/", f"{folder}/").replace("--max-time 5", "--max-time 1")
+        line = line.replace(":443:", f":{front.port}:").replace(".example/", f".example:{front.port}/")
+        # The port is not 443 here, and nginx passes on the host without it.
+        return subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=10).stdout
+
+    try:
+        assert ask(page).endswith("a page of the app")
+        assert ask(websocket).startswith("HTTP/1.1 101 ")
+    finally:
         front.stop()
 
 

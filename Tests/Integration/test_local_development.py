@@ -75,7 +75,7 @@ def test_an_event_by_hand(app):
 def test_a_client_with_a_cookie(app, local):
     app.echo()
     text = files(LOCAL)["client.py"].replace("127.0.0.1:8080", f"127.0.0.1:{local(PLAIN).port}")
-    text = text.replace("sessionid=…", "sessionid=1")
+    text = text.replace("sessionid=PASTE_HERE", "sessionid=1")
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
     assert app.wait_events(1, "open")[0].header("cookie") == "sessionid=1"

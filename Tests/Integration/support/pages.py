@@ -25,8 +25,8 @@ def files(name):
 
 
 def command(name, begin, end=""):
-    """The one command line of a page that begins and ends so."""
-    lines = [line for language, text in blocks(name) if not language for line in text.splitlines()]
+    """The one command line of a page that begins and ends so, however often it is printed."""
+    lines = {line for language, text in blocks(name) if not language for line in text.splitlines()}
     (line,) = (line for line in lines if line.startswith(begin) and line.endswith(end))
     return line
 

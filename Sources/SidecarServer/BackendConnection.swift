@@ -49,6 +49,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private(set) var repliedAt = NIODeadline.now()
     private var isRequestWhole = false
     private var replyKeepsAlive = false
+    private var isReplyBegun = false
     private var readsPaused = false
     private var readWithheld = false
     private var endedUncleanly = false
@@ -73,6 +74,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         self.exchange = exchange
         isRequestWhole = false
         replyKeepsAlive = false
+        isReplyBegun = false
         output.hasFlushed = false
         exchange.backendReady(self)
     }
@@ -235,6 +237,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
             while self.exchange === exchange, let part = try reader.next() {
                 switch part {
                 case .head(let head):
+                    isReplyBegun = true
                     replyKeepsAlive = head.keepAlive
                     if exchange.takesWholeReplies, let body = reader.takeWholeBody() {
                         finish()
@@ -249,7 +252,8 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
                 exchange.backendReplied(part)
             }
         } catch {
-            fail(.badReply(error.sentence))
+            // Behind another exchange, they may be bytes that the app still owed to that one.
+            fail(.badReply(error.sentence), wasStale: exchangesServed > 0 && !isReplyBegun)
             close()
         }
     }

@@ -369,6 +369,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Answers a request ourselves and closes.
     func refuse(_ refusal: Refusal, handshake: HandshakeResult? = nil) {
         shard.metrics.httpRefused(refusal.reason)
+        if let kind = RefusalKind(refusalReason: refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
         if let handshake { shard.metrics.count(handshake) }
         shard.scratch.clear()
         PassThroughHeads.writeRefusal(refusal, headOnly: isHeadRequest, into: &shard.scratch)

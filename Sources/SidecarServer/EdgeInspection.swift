@@ -5,7 +5,7 @@ import SidecarCore
 extension EdgeHTTPHandler {
     /// Reads the body of a request before the app gets any of it, and says so to a client that waits to be asked for it.
     func beginInspection(_ head: HTTPRequestHead, target: String, keepAlive: Bool) {
-        let budget = shard.state.assemblyBytes
+        let budget = shard.state.inspectionBytes
         phase = .inspecting(BodyInspection(head: head, target: target, keepAlive: keepAlive, budget: budget))
         armTimer(after: ServerConfiguration.clientStall)
         if head.expectsContinue {

@@ -36,7 +36,7 @@ final class RefusalLog: Sendable {
         guard let leftOut = notices.refused(kind, at: .now()) else { return }
         var fields = more()
         fields["client"] = "\(client)"
-        fields["setting"] = "\(setting(of: kind))"
+        if let variable = kind.variable { fields["setting"] = "\(setting(variable))" }
         fields["remedy"] = "\(kind.remedy)"
         if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
         if kind.countsByAddress, sentForwardingHeader {
@@ -49,8 +49,8 @@ final class RefusalLog: Sendable {
     }
 
     /// The variable with the value in force, as a user would write it.
-    private func setting(of kind: RefusalKind) -> String {
-        let name = "SIDESOCKET_\(kind.variable)"
+    private func setting(_ variable: String) -> String {
+        let name = "SIDESOCKET_\(variable)"
         let row = settings.effectiveTable().first { $0.variable == name }
         return row.map { "\(name)=\($0.value)" } ?? name
     }

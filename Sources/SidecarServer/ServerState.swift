@@ -16,6 +16,9 @@ public final class ServerState: Sendable {
     /// Bytes of messages that have not arrived whole. A budget of their own, of the same size: half a message gives
     /// nothing back until its sender goes on, so it must not hold up the others.
     let assemblyBytes: SharedBudget
+    /// Bytes of requests that are read whole before the app sees them, a quarter of that: whoever stalls with such a
+    /// request holds up others like it, and no WebSocket.
+    let inspectionBytes: SharedBudget
     /// Bytes queued towards clients that the kernel has not taken.
     public let sendBuffers: SendBudget
     let sendBufferLoops = SendBuffers.Loops()
@@ -47,6 +50,7 @@ public final class ServerState: Sendable {
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
+        inspectionBytes = SharedBudget(limit: max(settings.maxTotalPendingBytes / 4, StructuredEvents.maxBytes))
         sendBuffers = SendBudget(limit: settings.maxTotalSendBufferBytes)
         descriptors = SharedBudget(limit: maxDescriptors)
         gate = WebhookGate(

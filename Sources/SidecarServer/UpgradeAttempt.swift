@@ -88,12 +88,7 @@ final class UpgradeAttempt: SessionTransport {
     /// Messages that came with the handshake are of no use to anybody any more.
     private func countDropped(in leftover: ByteBuffer) {
         guard leftover.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
-        var bytes = leftover
-        var reader = shard.messageReader(accepted.deflate)
-        var count = 0
-        while let event = try? reader.next(from: &bytes) {
-            if case .message = event { count += 1 }
-        }
+        let count = shard.messageReader(accepted.deflate).messagesCompleted(by: leftover)
         shard.metrics.messagesDropped(count, reason: "client_gone")
     }
 
@@ -137,9 +132,9 @@ final class UpgradeAttempt: SessionTransport {
             into: &answer
         )
         if let refusal {
-            shard.logger.warning(
+            shard.warn(
                 "handshake refused",
-                metadata: ["connection": "\(session.id)", "why": "\(refusal.sentence)"]
+                ["client": "\(session.clientAddress)", "path": "\(session.path)", "why": "\(refusal.sentence)"]
             )
             handler.refuse(refusal, handshake: .appFailed)
             session.transportEnded(code: 1006, reason: "", initiator: .server)

@@ -36,12 +36,7 @@ extension WebSocketHandler {
 
     /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
     func discardLeftover(reason: String) {
-        var bytes = input ?? ByteBuffer()
-        var dropped = 0
-        while let event = try? reader.next(from: &bytes) {
-            if case .message = event { dropped += 1 }
-        }
-        shard.metrics.messagesDropped(dropped, reason: reason)
+        if let input { shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason) }
         endLeftover()
     }
 

@@ -84,6 +84,45 @@ public struct MessageReader: ~Copyable {
         }
     }
 
+    /// How many messages these bytes complete, by their frames alone: for what nobody will read, so that nothing is
+    /// inflated or kept.
+    ///
+    /// It ends at a Close, and at a frame that breaks a rule of framing.
+    public func messagesCompleted(by bytes: ByteBuffer) -> Int {
+        guard !self.isFinished else { return 0 }
+        var rest = bytes
+        var count = 0
+        var isInsideMessage = self.assembler.isInsideMessage
+        var open = self.frame.map { (opcode: $0.opcode, isFinal: $0.isFinal, bytesDue: $0.bytesDue) }
+        while true {
+            if open == nil {
+                let context = self.context(isInsideMessage: isInsideMessage)
+                let header = rest.withUnsafeReadableBytes { try? FrameHeader.parse($0, in: context) }
+                guard let header else { return count }
+                rest.moveReaderIndex(forwardBy: header.headerLength)
+                open = (header.opcode, header.isFinal, header.payloadLength)
+            }
+            guard let frame = open.take(), rest.readableBytes >= frame.bytesDue, frame.opcode != .close else {
+                return count
+            }
+            rest.moveReaderIndex(forwardBy: frame.bytesDue)
+            if frame.opcode.isControl { continue }
+            isInsideMessage = !frame.isFinal
+            if frame.isFinal { count += 1 }
+        }
+    }
+
+    /// What a frame may be whose message has no payload yet.
+    private func context(isInsideMessage: Bool) -> FrameContext {
+        FrameContext(
+            isInsideMessage: isInsideMessage,
+            bytesLeft: self.limits.maxMessageBytes,
+            compressedBytesLeft: self.assembler.canInflate
+                ? PayloadInflater.maxWireBytes(forMessageBytes: self.limits.maxMessageBytes) : nil,
+            fragmentsLeft: self.limits.maxFragments
+        )
+    }
+
     private mutating func advance(_ buffer: inout ByteBuffer) throws(ProtocolViolation) -> WebSocketEvent? {
         while true {
             if self.frame == nil { self.frame = try self.openFrame(&buffer) }

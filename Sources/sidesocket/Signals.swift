@@ -78,8 +78,6 @@ struct SettingsReloader: Service, CustomStringConvertible {
 
     let edge: EdgeService
     let flags: RawSettings
-    /// The files to watch.
-    let files: [String]
     let controlTLS: ControlTLS?
     let notifier: ServiceNotifier?
     /// SIGHUP, caught since before anything listens: whoever sees that it does may send one.
@@ -98,22 +96,31 @@ struct SettingsReloader: Service, CustomStringConvertible {
                     requested.yield()
                 }
             }
-            if !files.isEmpty {
-                tasks.addTask { await cancelWhenGracefulShutdown { await watch { requested.yield() } } }
-            }
+            tasks.addTask { await cancelWhenGracefulShutdown { await watch { requested.yield() } } }
             for await _ in requests.cancelOnGracefulShutdown() { await reload() }
         }
     }
 
     private func watch(_ changed: () -> Void) async {
-        var seen = files.map { FileFacts(path: $0) }
+        var seen = filesInUse()
         while (try? await Task.sleep(for: Self.watchInterval)) != nil {
-            let now = files.map { FileFacts(path: $0) }
+            let now = filesInUse()
+            // Also with a file that a reload has just named: it may have been replaced since.
             if now == seen { continue }
             seen = now
             logger.notice("a TLS file changed; reloading")
             changed()
         }
+    }
+
+    /// The TLS files that the settings in force name.
+    private func filesInUse() -> [String: FileFacts?] {
+        let settings = edge.settings
+        let paths = [
+            settings.tlsCertificate, settings.tlsKey, settings.tlsClientCA,
+            settings.controlTLSCertificate, settings.controlTLSKey,
+        ]
+        return Dictionary(paths.compactMap(\.self).map { ($0, FileFacts(path: $0)) }) { first, _ in first }
     }
 
     private func reload() async {

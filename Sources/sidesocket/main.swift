@@ -160,10 +160,6 @@ let services = ServiceGroup(
                 service: SettingsReloader(
                     edge: edge,
                     flags: invocation.settings,
-                    files: [
-                        settings.tlsCertificate, settings.tlsKey, settings.tlsClientCA,
-                        settings.controlTLSCertificate, settings.controlTLSKey,
-                    ].compactMap { $0 },
                     controlTLS: controlTLS,
                     notifier: notifier,
                     hangups: hangups,

@@ -9,7 +9,7 @@ from support.app import Reply, gate
 from support.net import eventually, reset
 from support.process import run
 from support.raw import encode
-from support.ws import BINARY, CONTINUATION, TEXT, frame, handshake_headers
+from support.ws import BINARY, CONTINUATION, PONG, TEXT, frame, handshake_headers
 
 # A message of two parts that does not arrive whole before its second one.
 HALVES = {
@@ -43,6 +43,27 @@ def test_silent_clients_with_half_a_message_do_not_stop_the_others(app, sidesock
         assert other.message() == "x" * 60_001
     other.close()
     edge.wait_metric("connections", 0)
+
+
+def test_bodies_that_stall_before_they_are_checked_hold_up_no_websocket(app, sidesocket):
+    edge = sidesocket(app, MAX_TOTAL_PENDING_BYTES="4MiB")
+    app.echo()
+    size = 1 << 20
+    head = encode("POST", "/x", {"Content-Type": "application/cloudevents+json", "Content-Length": str(size)})
+    stalled = [edge.client() for _ in range(5)]
+    for client in stalled:
+        client.try_send(head + b"x" * (size - 1))
+    # A quarter of the budget is theirs, and the first has it.
+    eventually(lambda: edge.metric("http_refused_total", reason="body_budget") == 4, "the others are refused")
+    assert "too many bodies are being checked" in edge.output
+    socket = edge.websocket()
+    socket.frame(TEXT, "y" * 15_000, fin=False)
+    socket.ping()
+    assert socket.receive().opcode == PONG, "the first part has been read"
+    socket.frame(CONTINUATION, "y" * 15_000)
+    assert socket.message() == "y" * 30_000
+    for client in stalled:
+        client.sock.close()
 
 
 def test_half_received_compressed_messages_are_counted_with_the_memory_of_their_decompressors(app, sidesocket):

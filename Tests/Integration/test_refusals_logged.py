@@ -63,6 +63,30 @@ def test_a_handshake_refused_because_the_app_fails_is_logged_too(sidesocket):
     assert "SIDESOCKET_APP_URL" in line["setting"] and line["remedy"]
 
 
+JSON_EVENT = {"Content-Type": "application/cloudevents+json"}
+FORGED = b'{"specversion":"1.0","id":"1","source":"/x","type":"sidesocket.message"}'
+
+
+@pytest.mark.parametrize(
+    "method, path, headers, body, status, words",
+    [
+        ("GET", "/x", {"Ce_Type": "x"}, b"", 400, "imitates an event"),
+        ("POST", "/x", {"ce-type": "sidesocket.message"}, b"x", 403, "imitates an event"),
+        ("POST", "/x", JSON_EVENT, FORGED, 403, "imitates an event"),
+        ("POST", "/x", JSON_EVENT, b"{", 400, "cannot be checked"),
+        ("POST", "/x", {**JSON_EVENT, "Content-Length": str(2 << 20)}, b"", 413, "cannot be checked"),
+        ("POST", "/hook", {}, b"x", 404, "only Sidesocket may call this path"),
+    ],
+)
+def test_requests_that_would_fool_the_app_are_logged(app, sidesocket, method, path, headers, body, status, words):
+    edge = sidesocket(app, WEBHOOK_URL="/hook")
+    for _ in range(3):
+        with edge.client() as client:
+            assert client.ask(method, path, headers, body).status == status
+    (line,) = eventually(lambda: warnings(edge, words), lambda: edge.output)
+    assert line["why"] and line["remedy"] and line["client"] == "127.0.0.1"
+
+
 # A proxy that nobody trusts is the usual cause.
 
 

@@ -227,6 +227,24 @@ def test_a_new_certificate_is_served_while_sockets_stay_open(app, sidesocket, ca
     said(enter(edge, ca.client()))
 
 
+def test_files_that_a_reload_has_named_are_watched_too(app, sidesocket, ca, tmp_path):
+    file = tmp_path / "settings.yaml"
+
+    def name(pair):
+        cert, key = ca.issue(pair)
+        file.write_text(f"tls_cert: {cert}\ntls_key: {key}\n")
+
+    name("first")
+    edge = sidesocket(app, CONFIG=str(file))
+    first = served(edge.port)
+    name("second")
+    edge.process.send_signal(signal.SIGHUP)
+    eventually(lambda: served(edge.port) != first, "the second certificate is served", interval=0.05)
+    second = served(edge.port)
+    ca.issue("second")
+    eventually(lambda: served(edge.port) != second, "its successor is served", interval=0.05)
+
+
 @pytest.mark.parametrize("kick", [False, True], ids=["by itself", "SIGHUP"])
 def test_a_broken_pair_leaves_the_old_one_and_is_logged(app, secure, ca, kick):
     edge = secure()

@@ -99,6 +99,26 @@ struct Talk: Sendable, CustomTestStringConvertible {
         }
     }
 
+    @Test("The messages that bytes complete are counted by their frames, wherever reading has come to")
+    func counted() {
+        for talk in Talk.all {
+            let messages = talk.heard.count { if case .event(.message) = $0 { true } else { false } }
+            for cut in 0...talk.bytes.count {
+                let listener = Listener()
+                listener.feed(talk.bytes[..<cut])
+                let before = listener.heard.count { if case .event(.message) = $0 { true } else { false } }
+                listener.buffer.writeBytes(talk.bytes[cut...])
+                let rest = listener.reader.messagesCompleted(by: listener.buffer)
+                #expect(rest == messages - before, "cut at \(cut)")
+            }
+        }
+        let text = ClientBytes.text("a")
+        for rest in [ClientBytes.close(1000) + text, [0x83, 0x80, 0, 0, 0, 0] + text, text.dropLast()] {
+            let count = Listener().reader.messagesCompleted(by: ByteBuffer(bytes: text + rest))
+            #expect(count == 1)
+        }
+    }
+
     @Test("All legal talks behind one another, fed byte by byte, are all heard")
     func allInARow() {
         let talks = Talk.all.filter { !$0.heard.contains { if case .event(.close) = $0 { true } else { false } } }

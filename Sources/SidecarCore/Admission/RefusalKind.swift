@@ -26,6 +26,10 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
     case assemblyTimeout
     case sendBuffer
     case totalSendBuffer
+    case forgedEvent
+    case unreadableEvent
+    case bodyBudget
+    case webhookPath
 
     /// The kind of a limit on messages.
     public init(_ limit: DryRunLimit) {
@@ -42,8 +46,8 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// The variable that decides about it, without its prefix.
-    public var variable: String {
+    /// The variable that decides about it, without its prefix; nil where none does.
+    public var variable: String? {
         switch self {
         case .maxConnections: "MAX_CONNECTIONS"
         case .maxConnectionsPerIP: "MAX_CONNECTIONS_PER_IP"
@@ -71,6 +75,9 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .assemblyTimeout: "MESSAGE_ASSEMBLY_TIMEOUT"
         case .sendBuffer: "MAX_SEND_BUFFER_BYTES"
         case .totalSendBuffer: "MAX_TOTAL_SEND_BUFFER_BYTES"
+        case .forgedEvent, .unreadableEvent: nil
+        case .bodyBudget: "MAX_TOTAL_PENDING_BYTES"
+        case .webhookPath: "WEBHOOK_URL"
         }
     }
 
@@ -102,6 +109,10 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .compressionRatio: "connection closed: compression ratio too high"
         case .assemblyTimeout: "connection closed: a message took too long to arrive"
         case .sendBuffer: "client limited: it reads too slowly"
+        case .forgedEvent: "request refused: it imitates an event of Sidesocket"
+        case .unreadableEvent: "request refused: its JSON event cannot be checked"
+        case .bodyBudget: "request refused: too many bodies are being checked"
+        case .webhookPath: "request refused: only Sidesocket may call this path"
         case .totalSendBuffer: "client limited: send buffers are full and this client holds the most"
         }
     }
@@ -128,7 +139,22 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .totalPendingBytes: "find out why the app is slow, or raise it if there is memory"
         case .messageBytes, .fragments, .compressionRatio, .assemblyTimeout: "raise it if the message was meant"
         case .totalSendBuffer: "raise it if there is memory, or lower SIDESOCKET_MAX_SEND_BUFFER_BYTES"
+        case .forgedEvent: "if it is your app's own request, rename its header or the type of its event"
+        case .unreadableEvent: "if it is your app's own request, send valid, uncompressed JSON of at most 1 MiB"
+        case .bodyBudget: "raise it if there is memory"
+        case .webhookPath: "if clients may call this path too, choose another for the events"
         case .sendBuffer: "send less, raise it, or choose another SIDESOCKET_SLOW_CLIENT_ACTION"
+        }
+    }
+
+    /// The kind of a refused request, by the label of its metric; nil for one that is told of elsewhere.
+    public init?(refusalReason: String) {
+        switch refusalReason {
+        case "forged_event", "reserved_header": self = .forgedEvent
+        case "malformed_event", "unreadable_event", "event_too_large": self = .unreadableEvent
+        case "body_budget": self = .bodyBudget
+        case "webhook_path": self = .webhookPath
+        default: return nil
         }
     }
 

@@ -7,9 +7,11 @@
 struct FoldedPath: Equatable {
     /// A path is decoded so many times at most; what is still encoded then is nobody's ordinary path.
     private static let maxDecodings = 8
+    /// Nor is one with more segments than this, and each costs time.
+    private static let maxSegments = 256
 
     private let segments: [[UInt8]]
-    /// Whether all escapes could be taken off.
+    /// Whether all escapes could be taken off, and all segments be looked at.
     private let isStable: Bool
 
     /// Folds the path of a target; its query is ignored.
@@ -21,8 +23,10 @@ struct FoldedPath: Equatable {
             isStable = decoded.count == bytes.count
             bytes = decoded
         }
-        self.isStable = isStable
-        segments = Self.segments(of: bytes)
+        let hasFewSegments =
+            bytes.count(where: { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }) <= Self.maxSegments
+        self.isStable = isStable && hasFewSegments
+        segments = hasFewSegments ? Self.segments(of: bytes) : []
     }
 
     private static func segments(of path: [UInt8]) -> [[UInt8]] {
@@ -73,7 +77,8 @@ struct FoldedPath: Equatable {
     /// extension. Behind the name of a script (a last segment with a dot) more may follow, as CGI's `PATH_INFO` has it.
     func mayPass(for other: FoldedPath) -> Bool {
         guard isStable else { return true }
-        if let folder = other.folder, contains(folder) { return true }
+        if let folder = other.folder, !folder.isEmpty, contains(folder) { return true }
+        if let folder, folder.elementsEqual(other.segments) { return true }
         guard let last = other.segments.last else { return segments.isEmpty }
         let isScript = last.contains(UInt8(ascii: "."))
         let count = other.segments.count
@@ -85,9 +90,9 @@ struct FoldedPath: Equatable {
         }
     }
 
-    /// The folder of a file that servers take for its index; nil for any other, and for the root's.
+    /// The folder of a file that servers take for its index; nil for any other.
     private var folder: ArraySlice<[UInt8]>? {
-        guard segments.count > 1, let last = segments.last else { return nil }
+        guard let last = segments.last else { return nil }
         return last.starts(with: "index.".utf8) || last.starts(with: "default.".utf8) ? segments.dropLast() : nil
     }
 

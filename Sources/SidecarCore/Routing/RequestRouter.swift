@@ -90,14 +90,30 @@ public struct RequestRouter: Sendable {
     private func asksForEvents(_ head: HTTPRequestHead) -> Bool {
         guard !streamPaths.isEmpty else { return false }
         let path = Self.path(of: head.target)
-        return streamPaths.contains { $0.matches(path) }
-            && head.headers.values(of: "accept").contains {
-                $0.split(separator: ",").contains(where: Self.isEventStream)
+        guard streamPaths.contains(where: { $0.matches(path) }) else { return false }
+        var accepts = false
+        head.headers.forEach { name, value in
+            if !accepts, HTTPField.equals(name, "accept") { accepts = Self.acceptsEvents(value) }
+        }
+        return accepts
+    }
+
+    /// Looks at each byte once, however many types a client names.
+    private static func acceptsEvents(_ types: UnsafeRawBufferPointer) -> Bool {
+        var rest = types[...]
+        while !rest.isEmpty {
+            let range = rest.prefix { $0 != UInt8(ascii: ",") }
+            rest = rest[range.endIndex...].dropFirst()
+            let type = UnsafeRawBufferPointer(rebasing: range.drop { $0 == 0x20 || $0 == 0x09 })
+            if HTTPField.hasPrefix(type, "text/event-stream"), isEventStream(String(decoding: type, as: UTF8.self)) {
+                return true
             }
+        }
+        return false
     }
 
     /// True for `text/event-stream` unless its weight is zero (RFC 9110 §12.5.1).
-    private static func isEventStream(_ range: Substring) -> Bool {
+    private static func isEventStream(_ range: String) -> Bool {
         var parts = range.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() }
         guard !parts.isEmpty, parts.removeFirst() == "text/event-stream" else { return false }
         return !parts.contains { $0.hasPrefix("q=") && Double($0.dropFirst(2)) == 0 }

@@ -16,6 +16,9 @@ public enum StructuredEvents {
     /// How many members an event may have; CloudEvents has less than ten of its own.
     static let maxMembers = 1024
 
+    /// How many parameters a type may have; `charset` is the only one in use.
+    static let maxParameters = 16
+
     /// What to do with the body of a request.
     public enum Treatment: Sendable, Equatable {
         /// It is streamed to the app unseen.
@@ -133,7 +136,9 @@ public enum StructuredEvents {
 
     /// A parameter could make the app read other characters than those that are judged here.
     private static func isUTF8(_ type: String) -> Bool {
-        type.split(separator: ";").dropFirst().allSatisfy { parameter in
+        let parts = type.split(separator: ";", maxSplits: maxParameters)
+        guard parts.count <= maxParameters else { return false }
+        return parts.dropFirst().allSatisfy { parameter in
             let text = parameter.filter { $0 != " " && $0 != "\t" && $0 != "\"" && $0 != "'" }
             guard text.hasPrefix("charset") else { return true }
             let value = text.drop { $0 != "=" }.dropFirst().prefix { $0 != "," }

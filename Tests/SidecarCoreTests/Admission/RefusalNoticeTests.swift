@@ -52,13 +52,13 @@ struct RefusalNoticeTests {
     @Test("Each kind names a variable that exists, what happened and what to do", arguments: RefusalKind.allCases)
     func words(kind: RefusalKind) {
         let names = SettingsRegistry.standard.definitions.map(\.environmentName)
-        #expect(names.contains("SIDESOCKET_" + kind.variable))
+        #expect(kind.variable.map { names.contains("SIDESOCKET_" + $0) } ?? true)
         #expect(!kind.remedy.isEmpty && !kind.remedy.hasSuffix("."))
         #expect(Set(RefusalKind.allCases.map(\.event)).count == RefusalKind.allCases.count)
     }
 
     @Test("A limit that can be tried out is told of under its own name", arguments: DryRunLimit.allCases)
     func limits(limit: DryRunLimit) {
-        #expect(RefusalKind(limit).variable.lowercased() == limit.rawValue)
+        #expect(RefusalKind(limit).variable?.lowercased() == limit.rawValue)
     }
 }

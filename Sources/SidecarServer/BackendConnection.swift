@@ -49,7 +49,6 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private(set) var repliedAt = NIODeadline.now()
     private var isRequestWhole = false
     private var replyKeepsAlive = false
-    private var isReplyBegun = false
     private var readsPaused = false
     private var readWithheld = false
     private var endedUncleanly = false
@@ -74,7 +73,6 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         self.exchange = exchange
         isRequestWhole = false
         replyKeepsAlive = false
-        isReplyBegun = false
         output.hasFlushed = false
         exchange.backendReady(self)
     }
@@ -237,7 +235,6 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
             while self.exchange === exchange, let part = try reader.next() {
                 switch part {
                 case .head(let head):
-                    isReplyBegun = true
                     replyKeepsAlive = head.keepAlive
                     if exchange.takesWholeReplies, let body = reader.takeWholeBody() {
                         finish()
@@ -252,8 +249,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
                 exchange.backendReplied(part)
             }
         } catch {
-            // Behind another exchange, they may be bytes that the app still owed to that one.
-            fail(.badReply(error.sentence), wasStale: exchangesServed > 0 && !isReplyBegun)
+            fail(.badReply(error.sentence))
             close()
         }
     }

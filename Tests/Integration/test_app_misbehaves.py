@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from socket import MSG_PEEK
 
 import pytest
 from support.app import App, Gone, Reply
@@ -373,31 +372,6 @@ def test_a_body_that_comes_late_where_none_may_be_answers_nobody(shared_other, m
                 break
             time.sleep(0.002)
         assert client.ask(target="/next").text == "/next"
-
-
-def test_bytes_that_come_late_behind_a_reply_fail_no_other_client(app, sidesocket):
-    """Once another event is on its way they seem to belong to that: it is sent again, on a connection of its own."""
-    edge = sidesocket(app, THREADS="1")
-    second_is_there = threading.Event()
-
-    def rule(connection, request):
-        body = b"".join(connection.body(request))
-        if body == b"first":
-            connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
-            assert connection.sock.recv(1, MSG_PEEK), "the second event comes on this connection"
-            connection.send(b"<html>oops</html>")
-            second_is_there.set()
-            return
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ngood")
-
-    app.on(stream=rule, event="message")
-    first, second = edge.websocket(), edge.websocket()
-    first.text("first")
-    eventually(lambda: edge.metric("webhook_requests_total", event="message", outcome="2xx") == 1, "it is answered")
-    second.text("second")
-    assert second.message() == "good"
-    assert second_is_there.is_set()
-    assert edge.metric("webhook_retries_total", event="message") == 1
 
 
 def test_a_204_with_a_body_does_not_shift_the_next_answer(shared_other):

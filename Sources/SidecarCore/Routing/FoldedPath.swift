@@ -78,7 +78,7 @@ struct FoldedPath: Equatable {
     func mayPass(for other: FoldedPath) -> Bool {
         guard isStable else { return true }
         if let folder = other.folder, !folder.isEmpty, contains(folder) { return true }
-        if let folder, folder.elementsEqual(other.segments) { return true }
+        if let folder, !folder.isEmpty, folder.elementsEqual(other.segments) { return true }
         guard let last = other.segments.last else { return segments.isEmpty }
         let isScript = last.contains(UInt8(ascii: "."))
         let count = other.segments.count

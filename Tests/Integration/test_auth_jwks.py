@@ -140,7 +140,7 @@ def test_a_reload_with_the_right_authority_brings_the_keys_at_once(app, make_app
     path = tmp_path / "settings.json"
     path.write_text("{}")
     edge = sidesocket(app, CONFIG=path, **settings(endpoint))
-    eventually(lambda: "key set for tokens could not be fetched" in edge.output, lambda: edge.output)
+    eventually(lambda: "cannot fetch the JWKS" in edge.output, lambda: edge.output)
     check_unavailable(edge)
     path.write_text(json.dumps({"app_ca_file": ca}))
     edge.process.send_signal(signal.SIGHUP)

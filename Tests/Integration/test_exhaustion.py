@@ -53,8 +53,8 @@ def test_bodies_that_stall_before_they_are_checked_hold_up_no_websocket(app, sid
     stalled = [edge.client() for _ in range(5)]
     for client in stalled:
         client.try_send(head + b"x" * (size - 1))
-    # A quarter of the budget is theirs, and the first has it.
-    eventually(lambda: edge.metric("http_refused_total", reason="body_budget") == 4, "the others are refused")
+    # A quarter of the budget is theirs, and there is room in it for one at most.
+    eventually(lambda: edge.metric("http_refused_total", reason="body_budget") >= 4, "the others are refused")
     assert "too many bodies are being checked" in edge.output
     socket = edge.websocket()
     socket.frame(TEXT, "y" * 15_000, fin=False)

@@ -27,15 +27,15 @@ class Answer:
 class API:
     """The API of one sidecar; with `tls`, an SSLContext, it is called over TLS."""
 
-    def __init__(self, edge, token=None, port=None, tls=None):
-        self.port, self.token, self.tls = port or edge.control_port, token, tls
+    def __init__(self, edge, token=None, port=None, tls=None, timeout=PATIENCE):
+        self.port, self.token, self.tls, self.timeout = port or edge.control_port, token, tls, timeout
 
     def ask(self, method, path, body=None, headers=None, **query):
         """Calls `path`, in which a value must be quoted already; `query` is quoted here."""
         if self.tls:
-            line = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=self.tls)
+            line = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.timeout, context=self.tls)
         else:
-            line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+            line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
         given = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
         try:
             full = f"{path}?{urlencode(query, quote_via=quote)}" if query else path

@@ -196,9 +196,9 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         // Without close_notify, a body that only the end delimits may have been cut by anybody on the way.
         if let error = error as? NIOSSLError, case .uncleanShutdown = error { endedUncleanly = true }
         if let error = error as? NIOSSLError, case .handshakeFailed = error {
-            fail(.connect("The TLS handshake failed: \(PlainError.sentence(for: error))."))
+            fail(.connect("the TLS handshake failed: \(PlainError.sentence(for: error))."))
         } else if error is NIOSSLExtraError {
-            fail(.connect("The TLS handshake failed: \(PlainError.sentence(for: error))."))
+            fail(.connect("the TLS handshake failed: \(PlainError.sentence(for: error))."))
         }
         close()
     }

@@ -22,7 +22,8 @@ struct Outbox {
             return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
         }
 
-        fileprivate func isDropped() {
+        /// Tells those who wait for it.
+        fileprivate func settleAsDropped() {
             for receipt in receipts { receipt.settle(wasWritten: false) }
         }
     }
@@ -99,14 +100,14 @@ struct Outbox {
     private mutating func dropLast() -> Bool {
         guard let message = messages.popLast() else { return false }
         byteCount -= message.byteCount
-        message.isDropped()
+        message.settleAsDropped()
         return true
     }
 
     /// Drops the oldest message; false when there is none.
     private mutating func dropFirst() -> Bool {
         guard let message = popFirst() else { return false }
-        message.isDropped()
+        message.settleAsDropped()
         return true
     }
 
@@ -122,11 +123,8 @@ struct Outbox {
     mutating func removeAll(of channel: ChannelName) -> Int {
         guard messages.contains(where: { $0.channel == channel }) else { return 0 }
         let before = messages.count
-        messages.removeAll { message in
-            guard message.channel == channel else { return false }
-            message.isDropped()
-            return true
-        }
+        for message in messages where message.channel == channel { message.settleAsDropped() }
+        messages.removeAll { $0.channel == channel }
         byteCount = messages.reduce(0) { $0 + $1.byteCount }
         return before - messages.count
     }
@@ -135,7 +133,7 @@ struct Outbox {
         let dropped = messages
         messages = []
         byteCount = 0
-        for message in dropped { message.isDropped() }
+        for message in dropped { message.settleAsDropped() }
         return dropped.count
     }
 }

@@ -134,7 +134,10 @@ final class UpgradeAttempt: SessionTransport {
         if let refusal {
             shard.warn(
                 "handshake refused",
-                ["client": "\(session.clientAddress)", "path": "\(session.path)", "why": "\(refusal.sentence)"]
+                [
+                    "client": "\(session.clientAddress)", "path": "\(session.path)",
+                    "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
+                ]
             )
             handler.refuse(refusal, handshake: .appFailed)
             session.transportEnded(code: 1006, reason: "", initiator: .server)

@@ -67,7 +67,7 @@ class WebhookCall: BackendExchange {
         if let pool = shard.webhookPool(address) {
             pool.run(self, fresh: fresh)
         } else {
-            finish(.failure(.connect("a reload has removed its address.")))
+            finish(.failure(.connect("it has no such address.")))
         }
     }
 

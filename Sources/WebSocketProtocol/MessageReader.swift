@@ -92,11 +92,17 @@ public struct MessageReader: ~Copyable {
         guard !self.isFinished else { return 0 }
         var rest = bytes
         var count = 0
+        let compressedBytesLeft = self.assembler.canInflate ? Int.max : nil
         var isInsideMessage = self.assembler.isInsideMessage
         var open = self.frame.map { (opcode: $0.opcode, isFinal: $0.isFinal, bytesDue: $0.bytesDue) }
         while true {
             if open == nil {
-                let context = self.context(isInsideMessage: isInsideMessage)
+                let context = FrameContext(
+                    isInsideMessage: isInsideMessage,
+                    bytesLeft: .max,
+                    compressedBytesLeft: compressedBytesLeft,
+                    fragmentsLeft: .max
+                )
                 let header = rest.withUnsafeReadableBytes { try? FrameHeader.parse($0, in: context) }
                 guard let header else { return count }
                 rest.moveReaderIndex(forwardBy: header.headerLength)
@@ -110,17 +116,6 @@ public struct MessageReader: ~Copyable {
             isInsideMessage = !frame.isFinal
             if frame.isFinal { count += 1 }
         }
-    }
-
-    /// What a frame may be whose message has no payload yet.
-    private func context(isInsideMessage: Bool) -> FrameContext {
-        FrameContext(
-            isInsideMessage: isInsideMessage,
-            bytesLeft: self.limits.maxMessageBytes,
-            compressedBytesLeft: self.assembler.canInflate
-                ? PayloadInflater.maxWireBytes(forMessageBytes: self.limits.maxMessageBytes) : nil,
-            fragmentsLeft: self.limits.maxFragments
-        )
     }
 
     private mutating func advance(_ buffer: inout ByteBuffer) throws(ProtocolViolation) -> WebSocketEvent? {

@@ -60,7 +60,8 @@ def test_a_handshake_refused_because_the_app_fails_is_logged_too(sidesocket):
     edge = sidesocket(APP_URL=f"http://127.0.0.1:{free_port()}")
     eventually(lambda: knock(edge).status == 503, "the circuit breaker opens")
     (line,) = eventually(lambda: warnings(edge, "circuit breaker is open"), lambda: edge.output)
-    assert "SIDESOCKET_APP_URL" in line["setting"] and line["remedy"]
+    assert line["client"] == "127.0.0.1" and "delivery failed" in line["remedy"]
+    assert "delivery failed" in edge.output
 
 
 JSON_EVENT = {"Content-Type": "application/cloudevents+json"}

@@ -62,7 +62,6 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .headerBytes: "MAX_HEADER_BYTES"
         case .headerCount: "MAX_HEADERS"
         case .handshakeQueue: "WEBHOOK_MAX_IN_FLIGHT"
-        case .breaker: "APP_URL"
         case .totalPendingBytes: "MAX_TOTAL_PENDING_BYTES"
         case .messageRate: "MESSAGE_RATE"
         case .messageRatePerIP: "MESSAGE_RATE_PER_IP"
@@ -75,7 +74,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .assemblyTimeout: "MESSAGE_ASSEMBLY_TIMEOUT"
         case .sendBuffer: "MAX_SEND_BUFFER_BYTES"
         case .totalSendBuffer: "MAX_TOTAL_SEND_BUFFER_BYTES"
-        case .forgedEvent, .unreadableEvent: nil
+        case .breaker, .forgedEvent, .unreadableEvent: nil
         case .bodyBudget: "MAX_TOTAL_PENDING_BYTES"
         case .webhookPath: "WEBHOOK_URL"
         }
@@ -135,7 +134,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .handshakeTimeout: "raise it if the client's network is slow"
         case .headerBytes, .headerCount: "raise it if your pages set that many cookies"
         case .handshakeQueue: "let the app answer open events faster, or raise it if the app can take more at once"
-        case .breaker: "find out why the app fails; the lines \"delivery failed\" tell how"
+        case .breaker: "find out why the app fails; the lines \"delivery failed\" say how"
         case .totalPendingBytes: "find out why the app is slow, or raise it if there is memory"
         case .messageBytes, .fragments, .compressionRatio, .assemblyTimeout: "raise it if the message was meant"
         case .totalSendBuffer: "raise it if there is memory, or lower SIDESOCKET_MAX_SEND_BUFFER_BYTES"

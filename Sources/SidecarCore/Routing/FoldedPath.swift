@@ -29,6 +29,11 @@ struct FoldedPath: Equatable {
         segments = hasFewSegments ? Self.segments(of: bytes) : []
     }
 
+    private init(folder: ArraySlice<[UInt8]>) {
+        segments = Array(folder)
+        isStable = true
+    }
+
     private static func segments(of path: [UInt8]) -> [[UInt8]] {
         var segments: [[UInt8]] = []
         for part in path.split(whereSeparator: { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }) {
@@ -77,8 +82,8 @@ struct FoldedPath: Equatable {
     /// extension. Behind the name of a script (a last segment with a dot) more may follow, as CGI's `PATH_INFO` has it.
     func mayPass(for other: FoldedPath) -> Bool {
         guard isStable else { return true }
-        if let folder = other.folder, !folder.isEmpty, contains(folder) { return true }
-        if let folder, !folder.isEmpty, folder.elementsEqual(other.segments) { return true }
+        if let folder = other.folder, contains(folder) { return true }
+        if let folder, Self(folder: folder).mayPass(for: other) { return true }
         guard let last = other.segments.last else { return segments.isEmpty }
         let isScript = last.contains(UInt8(ascii: "."))
         let count = other.segments.count
@@ -90,9 +95,9 @@ struct FoldedPath: Equatable {
         }
     }
 
-    /// The folder of a file that servers take for its index; nil for any other.
+    /// The folder of a file that servers take for its index; nil for any other, and for the root's.
     private var folder: ArraySlice<[UInt8]>? {
-        guard let last = segments.last else { return nil }
+        guard segments.count > 1, let last = segments.last else { return nil }
         return last.starts(with: "index.".utf8) || last.starts(with: "default.".utf8) ? segments.dropLast() : nil
     }
 

@@ -98,25 +98,42 @@ public struct RequestRouter: Sendable {
         return accepts
     }
 
-    /// Looks at each byte once, however many types a client names.
+    /// Looks at bytes, and at each of them once: text with many combining marks is slow to split.
     private static func acceptsEvents(_ types: UnsafeRawBufferPointer) -> Bool {
         var rest = types[...]
-        while !rest.isEmpty {
-            let range = rest.prefix { $0 != UInt8(ascii: ",") }
-            rest = rest[range.endIndex...].dropFirst()
-            let type = UnsafeRawBufferPointer(rebasing: range.drop { $0 == 0x20 || $0 == 0x09 })
-            if HTTPField.hasPrefix(type, "text/event-stream"), isEventStream(String(decoding: type, as: UTF8.self)) {
-                return true
-            }
+        while let range = nextPart(of: &rest, endedBy: UInt8(ascii: ",")) {
+            if isEventStream(range) { return true }
         }
         return false
     }
 
     /// True for `text/event-stream` unless its weight is zero (RFC 9110 §12.5.1).
-    private static func isEventStream(_ range: String) -> Bool {
-        var parts = range.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() }
-        guard !parts.isEmpty, parts.removeFirst() == "text/event-stream" else { return false }
-        return !parts.contains { $0.hasPrefix("q=") && Double($0.dropFirst(2)) == 0 }
+    private static func isEventStream(_ range: Slice<UnsafeRawBufferPointer>) -> Bool {
+        var rest = range
+        guard let type = nextPart(of: &rest, endedBy: UInt8(ascii: ";")),
+            HTTPField.equals(UnsafeRawBufferPointer(rebasing: type), "text/event-stream")
+        else { return false }
+        while let parameter = nextPart(of: &rest, endedBy: UInt8(ascii: ";")) {
+            guard HTTPField.hasPrefix(UnsafeRawBufferPointer(rebasing: parameter), "q=") else { continue }
+            let weight = parameter.dropFirst(2)
+            if !weight.isEmpty, weight.allSatisfy({ $0 == UInt8(ascii: "0") || $0 == UInt8(ascii: ".") }) {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Takes the next part of a list, without the blanks around it; nil behind the last.
+    private static func nextPart(
+        of rest: inout Slice<UnsafeRawBufferPointer>,
+        endedBy mark: UInt8
+    ) -> Slice<UnsafeRawBufferPointer>? {
+        guard !rest.isEmpty else { return nil }
+        var part = rest.prefix { $0 != mark }
+        rest = rest[part.endIndex...].dropFirst()
+        func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+        while let last = part.last, isBlank(last) { part.removeLast() }
+        return part.drop(while: isBlank)
     }
 
     private func checkFields(_ headers: HTTPHeaders) -> Refusal? {

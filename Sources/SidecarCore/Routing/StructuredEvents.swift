@@ -136,9 +136,9 @@ public enum StructuredEvents {
 
     /// A parameter could make the app read other characters than those that are judged here.
     private static func isUTF8(_ type: String) -> Bool {
-        let parts = type.split(separator: ";", maxSplits: maxParameters)
-        guard parts.count <= maxParameters else { return false }
-        return parts.dropFirst().allSatisfy { parameter in
+        let parameters = type.split(separator: ";", maxSplits: maxParameters + 1).dropFirst()
+        guard parameters.count <= maxParameters else { return false }
+        return parameters.allSatisfy { parameter in
             let text = parameter.filter { $0 != " " && $0 != "\t" && $0 != "\"" && $0 != "'" }
             guard text.hasPrefix("charset") else { return true }
             let value = text.drop { $0 != "=" }.dropFirst().prefix { $0 != "," }

@@ -49,10 +49,17 @@ struct RefusalNoticeTests {
         }
     }
 
-    @Test("Each kind names a variable that exists, what happened and what to do", arguments: RefusalKind.allCases)
+    @Test(
+        "Each kind says what happened and what to do, and names a variable if one decides",
+        arguments: RefusalKind.allCases
+    )
     func words(kind: RefusalKind) {
         let names = SettingsRegistry.standard.definitions.map(\.environmentName)
-        #expect(kind.variable.map { names.contains("SIDESOCKET_" + $0) } ?? true)
+        if let variable = kind.variable {
+            #expect(names.contains("SIDESOCKET_" + variable))
+        } else {
+            #expect([.breaker, .forgedEvent, .unreadableEvent].contains(kind))
+        }
         #expect(!kind.remedy.isEmpty && !kind.remedy.hasSuffix("."))
         #expect(Set(RefusalKind.allCases.map(\.event)).count == RefusalKind.allCases.count)
     }

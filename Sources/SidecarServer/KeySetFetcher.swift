@@ -145,7 +145,9 @@ final class KeySetRequest: BackendExchange {
         }
     }
 
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) { end(.failure(Fault(sentence: failure.sentence))) }
+    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+        end(.failure(Fault(sentence: failure.sentence(about: "issuer"))))
+    }
     func backendWritabilityChanged(isWritable: Bool) {}
     func backendReadComplete() {}
 

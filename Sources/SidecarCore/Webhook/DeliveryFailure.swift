@@ -53,13 +53,16 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
     }
 
     /// One plain sentence for the log.
-    public var sentence: String {
+    public var sentence: String { sentence(about: "app") }
+
+    /// The same about another server that was asked.
+    public func sentence(about server: String) -> String {
         switch self {
-        case .status(let status): "The app answered with status \(status)."
-        case .timeout: "The app did not answer in time."
-        case .connect(let why): "No connection to the app: \(why)"
-        case .connectionLost: "The app closed the connection before its response was complete."
-        case .badReply(let why): "The app's response is invalid: \(why)"
+        case .status(let status): "The \(server) answered with status \(status)."
+        case .timeout: "The \(server) did not answer in time."
+        case .connect(let why): "No connection to the \(server): \(why)"
+        case .connectionLost: "The \(server) closed the connection before its response was complete."
+        case .badReply(let why): "The \(server)'s response is invalid: \(why)"
         }
     }
 }

@@ -51,10 +51,17 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Pure: policy and HTTP/1.1 messages; no sockets, no clock.
+        // Pure: HTTP/1.1 messages (RFC 9112), bytes in, parts out.
+        .target(
+            name: "HTTP1",
+            dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: settings
+        ),
+        // Pure: policy; no sockets, no clock.
         .target(
             name: "SidecarCore",
             dependencies: [
+                "HTTP1",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -74,7 +81,7 @@ let package = Package(
         .target(
             name: "SidecarServer",
             dependencies: [
-                "WebSocketProtocol", "SidecarCore", "ListenerSupport", "DeliveryOutbox", "TokenVerifier",
+                "WebSocketProtocol", "HTTP1", "SidecarCore", "ListenerSupport", "DeliveryOutbox", "TokenVerifier",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -123,8 +130,17 @@ let package = Package(
         // Counts the instructions of the work on a message: Benchmarks/instructions.
         .executableTarget(
             name: "instruction-probe",
-            dependencies: ["WebSocketProtocol", "SidecarCore", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: [
+                "WebSocketProtocol", "HTTP1", "SidecarCore", .product(name: "NIOCore", package: "swift-nio"),
+            ],
             path: "Benchmarks/instructions/Probe",
+            swiftSettings: settings
+        ),
+        // What the tests of several targets share.
+        .target(
+            name: "TestSupport",
+            dependencies: ["HTTP1", .product(name: "NIOCore", package: "swift-nio")],
+            path: "Tests/TestSupport",
             swiftSettings: settings
         ),
         .testTarget(
@@ -133,12 +149,19 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "SidecarCoreTests",
+            name: "HTTP1Tests",
             dependencies: [
-                "SidecarCore",
+                "HTTP1", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SidecarCoreTests",
+            dependencies: [
+                "HTTP1", "SidecarCore", "TestSupport", .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -166,13 +189,13 @@ let package = Package(
         ),
         .testTarget(
             name: "DeliveryOutboxTests",
-            dependencies: ["DeliveryOutbox", "CSQLite"],
+            dependencies: ["DeliveryOutbox", "CSQLite", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "WebSocketProtocol", "SidecarCore",
+                "WebSocketProtocol", "HTTP1", "SidecarCore", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Tests/Fuzz",

@@ -4,11 +4,11 @@
 #   scripts/check-layers.sh              check Sources/
 #   scripts/check-layers.sh --self-test  check that each rule catches a breach
 #
-# Why: WebSocketProtocol and SidecarCore are values. Bytes and events go in, actions come out, and
+# Why: WebSocketProtocol, HTTP1 and SidecarCore are values. Bytes and events go in, actions come out, and
 # time and randomness are arguments. Only so can their tests run without sockets and without sleeps.
 set -euo pipefail
 
-pure_targets="WebSocketProtocol SidecarCore TokenVerifier"
+pure_targets="WebSocketProtocol HTTP1 SidecarCore TokenVerifier"
 # Synchronization is the standard library's: a counter shared by all event loops needs its atomics.
 pure_imports="NIOCore DequeModule Synchronization Crypto JWTKit FoundationEssentials"
 # A target, then the targets of this package that it may import. These are the arrows.
@@ -17,12 +17,13 @@ CZlib:
 CSQLite:
 DeliveryOutbox: CSQLite
 WebSocketProtocol: CZlib
-SidecarCore:
+HTTP1:
+SidecarCore: HTTP1
 PrometheusMetrics:
 ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
 TokenVerifier: SidecarCore
-SidecarServer: WebSocketProtocol SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
+SidecarServer: WebSocketProtocol HTTP1 SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
 sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
@@ -45,7 +46,7 @@ imports_of() { # FILE
 
 check() { # ROOT
     local root=$1 folder target allowed own file line module text
-    own=$(sed -nE 's/^([A-Za-z]+):.*/\1/p' <<<"$arrows" | paste -sd ' ')
+    own=$(sed -nE 's/^([A-Za-z0-9]+):.*/\1/p' <<<"$arrows" | paste -sd ' ')
     faults=0
     for folder in "$root"/Sources/*/; do
         target=$(basename "$folder")
@@ -100,6 +101,7 @@ self_test() {
     expect pass WebSocketProtocol/A.swift 'public import NIOCore'
     expect pass WebSocketProtocol/A.swift '// A Channel reads .now() and .random( for us.'
     expect pass WebSocketProtocol/A.swift 'let deadline = now + timeout; let ChannelsOpen = 1'
+    expect pass SidecarCore/A.swift 'public import HTTP1'
     expect pass SidecarCore/A.swift 'if done { queue = [] } // drop what it held'
     expect pass SidecarCore/Deep/A.swift 'import struct DequeModule.Deque'
     expect pass SidecarCore/A.swift $'import NIOCore\nimport Synchronization'
@@ -110,6 +112,9 @@ self_test() {
 
     expect fail WebSocketProtocol/A.swift 'import SidecarCore'
     expect fail SidecarCore/A.swift 'import WebSocketProtocol'
+    expect fail HTTP1/A.swift 'import SidecarCore'
+    expect fail HTTP1/A.swift 'func f(_ channel: any Channel) {}'
+    expect fail ControlPlane/A.swift 'import HTTP1'
     expect fail WebSocketProtocol/A.swift 'import NIOPosix'
     expect fail WebSocketProtocol/A.swift '@preconcurrency public import NIOHTTP1'
     expect fail SidecarCore/Deep/A.swift '    import Logging // for now'

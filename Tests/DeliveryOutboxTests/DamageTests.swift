@@ -1,5 +1,6 @@
 import CSQLite
 import Glibc
+import TestSupport
 import Testing
 
 @testable import DeliveryOutbox
@@ -130,7 +131,7 @@ struct DamageTests {
     func flipped() throws {
         try fill(scratch)
         let whole = Scratch.read(scratch.database)
-        var random = Seeded(state: 7)
+        var random = SeededRandom(seed: 7)
         for round in 0..<150 {
             let broken = Scratch()
             mkdir(broken.outbox, 0o700)

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import DeliveryOutbox
@@ -16,7 +17,7 @@ struct ModelTests {
     @Test("Random notes, writes, failures and restarts leave what the dictionary has", arguments: 1...12)
     func random(seed: Int) throws {
         let scratch = Scratch()
-        var random = Seeded(state: UInt64(seed))
+        var random = SeededRandom(seed: UInt64(seed))
         var model = Model()
         var opened = 0
         var outbox = try DeliveryOutbox(scratch) { $0.flushMilliseconds = 1 }
@@ -122,7 +123,7 @@ struct ModelTests {
         }
     }
 
-    private func bytes(_ random: inout Seeded) -> [UInt8] {
+    private func bytes(_ random: inout SeededRandom) -> [UInt8] {
         let length = Int.random(in: 0..<10, using: &random) == 0 ? 6_000 : 20
         return (0..<Int.random(in: 0...length, using: &random)).map { _ in
             UInt8.random(in: .min ... .max, using: &random)

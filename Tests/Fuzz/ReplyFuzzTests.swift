@@ -1,4 +1,5 @@
 import FoundationEssentials
+import HTTP1
 import NIOCore
 import SidecarCore
 import Testing

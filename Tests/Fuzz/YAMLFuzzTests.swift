@@ -1,4 +1,5 @@
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @testable import SidecarCore
@@ -13,19 +14,6 @@ struct YAMLFuzzTests {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         return names.sorted().compactMap { FileManager.default.contents(atPath: "\(folder)/\($0)").map(Array.init) }
     }()
-
-    /// Numbers that are the same in every run (SplitMix64).
-    private struct SeededNumbers: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            return mixed ^ (mixed >> 31)
-        }
-    }
 
     /// What holds for every file.
     private func check(_ bytes: [UInt8]) {
@@ -57,7 +45,7 @@ struct YAMLFuzzTests {
 
     @Test("seeds with bytes changed, dropped, doubled and mixed are read", arguments: UInt64(1)...8)
     func mutated(run: UInt64) throws {
-        var numbers = SeededNumbers(state: run)
+        var numbers = SeededRandom(seed: run)
         let special = Array("[]{},#&*!|>'\"%@`?:- \t\r\n\\u~0\u{FEFF}é".utf8) + [0, 0x7F, 0xFF]
         for _ in 0..<400 {
             var bytes = try #require(Self.seeds.randomElement(using: &numbers))
@@ -76,7 +64,7 @@ struct YAMLFuzzTests {
 
     @Test("any text written in quotes is read back, from YAML and from JSON alike")
     func roundTrip() throws {
-        var numbers = SeededNumbers(state: 42)
+        var numbers = SeededRandom(seed: 42)
         let alphabet = Array("ab :#[]{},'\"\\-é😀*&!|>%@`?~/").map(String.init)
         for _ in 0..<500 {
             let items = (0..<Int.random(in: 1...3, using: &numbers)).map { _ in

@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// Looks for a client's token where `JWT_SOURCES` says.

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The name of a channel: 1 to 200 bytes of printable ASCII without space, comma and quote.
 public struct ChannelName: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// The longest name, in bytes.

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// Reads a date as HTTP servers write it (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 enum HTTPDate {
     private static let months = [

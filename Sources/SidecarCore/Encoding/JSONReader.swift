@@ -1,3 +1,5 @@
+import HTTP1
+
 /// Reads JSON (RFC 8259) piece by piece: the caller says what it expects next.
 ///
 /// It never recurses, so no depth of nesting costs stack, and it makes nothing that the caller has not asked for.

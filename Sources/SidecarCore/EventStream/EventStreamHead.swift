@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// The head of the answer that begins an event stream.

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// Which header fields travel on, and which only Sidesocket may write.
 ///
 /// Three audiences differ: the app as receiver of an event (strict: nobody forges one), the app behind

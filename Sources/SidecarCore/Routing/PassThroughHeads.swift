@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// Rewrites heads for pass-through: hop-by-hop fields end here (RFC 9110 §7.6.1), framing is written anew.

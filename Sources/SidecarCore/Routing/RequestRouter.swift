@@ -1,3 +1,5 @@
+public import HTTP1
+
 /// An answer that Sidesocket gives itself, without asking the app.
 public struct Refusal: Error, Sendable, Equatable {
     /// The HTTP status.

@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// Whether a request that is passed through may carry an event in its body, and whether that event claims to be ours.

@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// What the app's answer to `open` puts into the 101.

@@ -1,3 +1,4 @@
+public import HTTP1
 internal import NIOCore
 
 /// A `Sidesocket-Broadcast` field of a response that is passed through: `CHANNEL TEXT`.

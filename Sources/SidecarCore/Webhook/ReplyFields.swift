@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The `Sidesocket-…` fields of an answer.
 struct ReplyFields: Sendable, Equatable {
     var user: UserName?

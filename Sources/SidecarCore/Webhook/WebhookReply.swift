@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// How the app asks to close a connection.

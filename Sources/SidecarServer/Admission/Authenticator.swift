@@ -1,3 +1,4 @@
+import HTTP1
 import NIOCore
 public import SidecarCore
 import Synchronization

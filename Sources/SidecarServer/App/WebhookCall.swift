@@ -1,4 +1,5 @@
 import CoreMetrics
+import HTTP1
 import NIOCore
 import SidecarCore
 

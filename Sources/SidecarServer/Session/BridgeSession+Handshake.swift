@@ -1,4 +1,5 @@
 import CoreMetrics
+import HTTP1
 import Logging
 import NIOCore
 import SidecarCore

@@ -1,5 +1,6 @@
 import CoreMetrics
 import DeliveryOutbox
+import HTTP1
 import Logging
 import NIOCore
 import SidecarCore

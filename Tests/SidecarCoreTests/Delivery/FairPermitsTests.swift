@@ -1,4 +1,5 @@
 import SidecarCore
+import TestSupport
 import Testing
 
 extension FairPermits {

@@ -1,5 +1,6 @@
 import NIOCore
 import SidecarCore
+import TestSupport
 import Testing
 
 @Suite("Heartbeat")

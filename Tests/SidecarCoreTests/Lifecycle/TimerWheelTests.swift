@@ -1,5 +1,6 @@
 import NIOCore
 import SidecarCore
+import TestSupport
 import Testing
 
 /// The same promises kept by a plain list.

@@ -1,4 +1,6 @@
+import HTTP1
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import SidecarCore

@@ -1,5 +1,7 @@
+import HTTP1
 import NIOCore
 import SidecarCore
+import TestSupport
 import Testing
 
 @Suite("Pass-through: the request to the app")

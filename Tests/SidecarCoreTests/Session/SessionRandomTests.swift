@@ -1,5 +1,6 @@
 import NIOCore
 import SidecarCore
+import TestSupport
 import Testing
 
 /// Plays random events, sensible or not, and keeps the books that the machine must agree with.

@@ -1,3 +1,5 @@
+public import HTTP1
+
 /// Decides who the client of a request is; limits, logs and the app all go by its answer.
 ///
 /// A peer that is not trusted is the client, whatever its headers say. A trusted one is asked through the one header

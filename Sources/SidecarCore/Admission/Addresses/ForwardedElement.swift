@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The elements of comma lists, taken from the right.
 ///
 /// Proxies append, so what stands rightmost was written by the nearest of them. Reading from there, nothing that the

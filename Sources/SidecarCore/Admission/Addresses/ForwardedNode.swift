@@ -1,3 +1,5 @@
+import HTTP1
+
 /// What one element of a forwarding header calls the sender of the request.
 enum ForwardedNode: Equatable {
     case address(IPAddress)

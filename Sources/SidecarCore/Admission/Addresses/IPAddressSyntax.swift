@@ -1,3 +1,5 @@
+import HTTP1
+
 extension IPAddress {
     /// Reads an address as text, strictly: a dotted quad without leading zeros, or IPv6 (RFC 4291 §2.2) with an
     /// optional zone (RFC 4007 §11), which is dropped: it means nothing beyond its own machine.

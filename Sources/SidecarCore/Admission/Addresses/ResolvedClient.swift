@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The scheme that a client spoke to the outermost proxy that we trust, or to us.
 public enum ClientScheme: String, Sendable, Equatable, CaseIterable {
     /// Plain HTTP or `ws:`.

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// What became of the question whether a page may open a socket.
 public enum OriginDecision: Sendable, Equatable {
     /// The handshake may go on.

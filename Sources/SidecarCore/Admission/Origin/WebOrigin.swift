@@ -1,3 +1,5 @@
+import HTTP1
+
 /// A host with an optional port as it stands in `Host` and behind the scheme of an origin.
 struct OriginAuthority: Equatable {
     /// In lower case; IPv6 in brackets and canonical.

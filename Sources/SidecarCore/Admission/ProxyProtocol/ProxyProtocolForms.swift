@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The text line of version 1.
 enum ProxyV1Line {
     /// `PROXY `.

@@ -1,3 +1,4 @@
+public import HTTP1
 public import NIOCore
 
 /// Writes a connection's events as HTTP requests in CloudEvents 1.0 binary content mode.

@@ -1,3 +1,4 @@
+import HTTP1
 import NIOCore
 
 /// Writes several messages of one connection as one request in the CloudEvents 1.0 JSON batch format.

@@ -134,7 +134,7 @@ public struct HTTPHeaders: Sendable {
     }
 
     /// The text of a range of the head that is no field: the reason of a status line.
-    func text(_ range: Range<Int>) -> String {
+    package func text(_ range: Range<Int>) -> String {
         let span = bytes.readableBytesUInt8Span
         guard range.upperBound <= span.count else { return "" }
         return span.text(range)

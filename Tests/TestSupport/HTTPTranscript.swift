@@ -1,13 +1,13 @@
-import NIOCore
-import SidecarCore
+package import HTTP1
+package import NIOCore
 
 /// How the bytes of a test reach a reader.
-enum HTTPDelivery {
+package enum HTTPDelivery {
     case whole
     case eachByte
     case splitAt(Int)
 
-    func pieces(of bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+    package func pieces(of bytes: [UInt8]) -> [ArraySlice<UInt8>] {
         switch self {
         case .whole: [bytes[...]]
         case .eachByte: bytes.indices.map { bytes[$0...$0] }
@@ -18,48 +18,48 @@ enum HTTPDelivery {
 
 /// What a reader said, one line per step, with the pieces of a body joined: two deliveries of the same bytes must say
 /// the same.
-struct HTTPTranscript: Equatable, CustomStringConvertible {
-    private(set) var lines: [String] = []
-    private(set) var error: HTTPParseError?
+package struct HTTPTranscript: Equatable, CustomStringConvertible {
+    package private(set) var lines: [String] = []
+    package private(set) var error: HTTPParseError?
     /// Says whether the reader waits for nothing: no request has begun that is not complete.
-    var isIdle = false
+    package var isIdle = false
     private var body: [UInt8] = []
 
-    var description: String { lines.joined(separator: "\n") }
+    package var description: String { lines.joined(separator: "\n") }
 
-    mutating func add(_ line: String) {
+    package mutating func add(_ line: String) {
         flush()
         lines.append(line)
     }
 
-    mutating func add(body bytes: ByteBuffer) {
+    package mutating func add(body bytes: ByteBuffer) {
         body.append(contentsOf: bytes.readableBytesView)
     }
 
-    mutating func add(error: HTTPParseError) {
+    package mutating func add(error: HTTPParseError) {
         add("error \(error.status) \(error.sentence)")
         self.error = error
     }
 
-    mutating func add(_ headers: HTTPHeaders) {
+    package mutating func add(_ headers: HTTPHeaders) {
         headers.forEach { name, value in
             add("  \(String(decoding: name, as: UTF8.self)): \(String(decoding: value, as: UTF8.self))")
         }
     }
 
-    mutating func add(end trailers: HTTPHeaders?) {
+    package mutating func add(end trailers: HTTPHeaders?) {
         add(trailers == nil ? "end" : "end with trailers")
         if let trailers { add(trailers) }
     }
 
-    mutating func flush() {
+    package mutating func flush() {
         if !body.isEmpty { lines.append("body \(String(decoding: body, as: UTF8.self))") }
         body = []
     }
 }
 
 /// Reads all requests of a connection.
-func requestTranscript(
+package func requestTranscript(
     _ bytes: [UInt8],
     _ delivery: HTTPDelivery = .whole,
     limits: HTTPLimits = HTTPLimits()
@@ -95,7 +95,7 @@ func requestTranscript(
 /// Reads one reply, then whatever comes behind it, then the end of the connection.
 ///
 /// - Parameter takesWhole: Asks for the body in one piece where it is all there.
-func replyTranscript(
+package func replyTranscript(
     _ bytes: [UInt8],
     _ delivery: HTTPDelivery = .whole,
     to method: HTTPMethodKind = .other,
@@ -145,7 +145,7 @@ extension HTTPTranscript {
 }
 
 /// The same bytes whole, byte by byte and split at each byte: returns the deliveries that said something else.
-func httpDeliveriesThatDiffer(_ count: Int, _ transcript: (HTTPDelivery) -> HTTPTranscript) -> [String] {
+package func httpDeliveriesThatDiffer(_ count: Int, _ transcript: (HTTPDelivery) -> HTTPTranscript) -> [String] {
     let whole = transcript(.whole)
     var different: [String] = []
     if transcript(.eachByte) != whole { different.append("each byte: \(transcript(.eachByte))") }
@@ -155,4 +155,4 @@ func httpDeliveriesThatDiffer(_ count: Int, _ transcript: (HTTPDelivery) -> HTTP
     return different
 }
 
-func httpBytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+package func httpBytes(_ text: String) -> [UInt8] { Array(text.utf8) }

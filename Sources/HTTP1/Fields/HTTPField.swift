@@ -46,34 +46,34 @@ public enum HTTPField {
 
     /// RFC 9110 §5.6.2 `tchar`, as one bit per ASCII code.
     @inline(__always)
-    static func isTokenByte(_ byte: UInt8) -> Bool {
+    package static func isTokenByte(_ byte: UInt8) -> Bool {
         isMember(byte, low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
     }
 
     /// RFC 9110 §5.5: visible characters, obs-text, SP and HTAB.
     @inline(__always)
-    static func isValueByte(_ byte: UInt8) -> Bool {
+    package static func isValueByte(_ byte: UInt8) -> Bool {
         (byte >= 0x20 && byte != 0x7F) || byte == UInt8(ascii: "\t")
     }
 
     @inline(__always)
-    static func isSpace(_ byte: UInt8) -> Bool {
+    package static func isSpace(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
     }
 
     @inline(__always)
-    static func isDigit(_ byte: UInt8) -> Bool {
+    package static func isDigit(_ byte: UInt8) -> Bool {
         byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
     }
 
     @inline(__always)
-    static func isLetter(_ byte: UInt8) -> Bool {
+    package static func isLetter(_ byte: UInt8) -> Bool {
         let folded = byte | 0x20
         return folded >= UInt8(ascii: "a") && folded <= UInt8(ascii: "z")
     }
 
     @inline(__always)
-    static func hexValue(_ byte: UInt8) -> Int? {
+    package static func hexValue(_ byte: UInt8) -> Int? {
         if isDigit(byte) { return Int(byte &- UInt8(ascii: "0")) }
         let folded = byte | 0x20
         guard folded >= UInt8(ascii: "a"), folded <= UInt8(ascii: "f") else { return nil }
@@ -82,13 +82,23 @@ public enum HTTPField {
 
     /// ASCII equality regardless of case.
     @inline(__always)
-    static func equalFolded(_ left: UInt8, _ right: UInt8) -> Bool {
+    package static func equalFolded(_ left: UInt8, _ right: UInt8) -> Bool {
         left == right || ((left ^ right) == 0x20 && isLetter(left))
     }
 
     @inline(__always)
-    static func isMember(_ byte: UInt8, low: UInt64, high: UInt64) -> Bool {
+    package static func isMember(_ byte: UInt8, low: UInt64, high: UInt64) -> Bool {
         let word = byte < 64 ? low : high
         return byte < 128 && (word &>> UInt64(byte & 63)) & 1 == 1
+    }
+
+    /// Case-insensitive equality of two tokens.
+    public static func equals(_ name: UnsafeRawBufferPointer, _ other: String) -> Bool {
+        var other = other
+        return other.withUTF8 { bytes in
+            guard bytes.count == name.count else { return false }
+            for (left, right) in zip(name, bytes) where !equalFolded(left, right) { return false }
+            return true
+        }
     }
 }

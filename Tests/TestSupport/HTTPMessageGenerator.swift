@@ -1,25 +1,10 @@
-/// Deterministic randomness: the same seed gives the same messages on every machine.
-struct HTTPSeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
-    }
-}
-
 /// Makes valid messages of all framings, and damages them.
-struct HTTPMessageGenerator {
-    private var random: HTTPSeededGenerator
+package struct HTTPMessageGenerator {
+    private var random: SeededRandom
 
-    init(seed: UInt64) { random = HTTPSeededGenerator(seed: seed) }
+    package init(seed: UInt64) { random = SeededRandom(seed: seed) }
 
-    mutating func request() -> [UInt8] {
+    package mutating func request() -> [UInt8] {
         let method = pick(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PROPFIND"])
         let target = pick(["/", "/a/b?c=d&e", "//x", "/%2f..%2f", "/|{}\\", "http://a.example/p?q", "/" + text(40)])
         let minor = pick([1, 1, 1, 0])
@@ -31,7 +16,7 @@ struct HTTPMessageGenerator {
         return joined(lines) + body
     }
 
-    mutating func reply() -> [UInt8] {
+    package mutating func reply() -> [UInt8] {
         var bytes: [UInt8] = []
         for _ in 0..<pick([0, 0, 1, 2]) { bytes += joined(["HTTP/1.1 \(pick([100, 102, 103])) Wait"] + fields()) }
         let minor = pick([1, 1, 1, 0])
@@ -45,7 +30,7 @@ struct HTTPMessageGenerator {
     }
 
     /// Damages one to three places.
-    mutating func damaged(_ message: [UInt8]) -> [UInt8] {
+    package mutating func damaged(_ message: [UInt8]) -> [UInt8] {
         var bytes = message
         let odd = Array("\r\n\0\t :;,/\"\u{7F}09afAzZ#".utf8) + [0x80, 0xFF, 0x0B]
         let phrases = [

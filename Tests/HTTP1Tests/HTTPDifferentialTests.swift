@@ -1,8 +1,10 @@
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1
-import SidecarCore
+import TestSupport
 import Testing
+
+@testable import HTTP1
 
 /// Holds our readers against NIO's decoders, which wrap llhttp: another reading of the same RFC.
 @Suite("HTTP readers beside NIO's decoders")

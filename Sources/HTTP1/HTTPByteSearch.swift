@@ -37,7 +37,7 @@ extension Span where Element == UInt8 {
 
     /// The range without the optional white space at both ends (RFC 9110 §5.6.3).
     @inline(__always)
-    func trimmed(_ range: Range<Int>) -> Range<Int> {
+    package func trimmed(_ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound
         while start < end, HTTPField.isSpace(self[start]) { start &+= 1 }
@@ -47,7 +47,7 @@ extension Span where Element == UInt8 {
 
     /// Says whether the range holds exactly this text, regardless of case.
     @inline(__always)
-    func matches(_ range: Range<Int>, _ text: StaticString) -> Bool {
+    package func matches(_ range: Range<Int>, _ text: StaticString) -> Bool {
         // Nearly always the lengths differ, which is known without a call.
         range.count == text.utf8CodeUnitCount && matchesSameLength(range, text)
     }
@@ -85,7 +85,7 @@ extension Span where Element == UInt8 {
     }
 
     /// The text of the range; bytes that are no UTF-8 become U+FFFD.
-    func text(_ range: Range<Int>) -> String {
+    package func text(_ range: Range<Int>) -> String {
         extracting(range).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
     }
 

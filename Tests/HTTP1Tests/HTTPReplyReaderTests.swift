@@ -1,6 +1,8 @@
 import NIOCore
-import SidecarCore
+import TestSupport
 import Testing
+
+@testable import HTTP1
 
 @Suite("HTTP reply reader")
 struct HTTPReplyReaderTests {

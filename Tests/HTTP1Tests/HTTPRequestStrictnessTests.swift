@@ -1,5 +1,7 @@
-import SidecarCore
+import TestSupport
 import Testing
+
+@testable import HTTP1
 
 @Suite("HTTP request strictness")
 struct HTTPRequestStrictnessTests {

@@ -84,9 +84,9 @@ struct HTTPFramingFields: Sendable {
 }
 
 /// Checks the value of Host (RFC 9112 §3.2) and the authority of an absolute target.
-enum HTTPHost {
+package enum HTTPHost {
     /// `host[:port]` with a non-empty host, no user part, no list, a port of at most 65535.
-    static func isValid(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+    package static func isValid(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         var index = range.lowerBound
         if !range.isEmpty, bytes[index] == UInt8(ascii: "[") {
             index += 1

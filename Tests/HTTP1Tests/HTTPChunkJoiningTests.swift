@@ -1,6 +1,7 @@
 import NIOCore
-import SidecarCore
 import Testing
+
+@testable import HTTP1
 
 @Suite("Small chunks that came together")
 struct HTTPChunkJoiningTests {

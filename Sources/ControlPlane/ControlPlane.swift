@@ -126,11 +126,11 @@ public struct ControlPlane: Service, CustomStringConvertible {
         // What the framework has to say of its own parts is nothing for an operator: we say what matters ourselves.
         var quiet = logger
         quiet.logLevel = .critical
-        let crowd = ConnectionCrowd(capacity: Self.maxConnections)
+        let limiter = ConnectionLimiter(capacity: Self.maxConnections)
         let http = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [
-                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown, crowd: crowd),
+                    ExchangeDeadlineHandler(limit: limit, limitInShutdown: limitInShutdown, limiter: limiter),
                     ContinueHandler(),
                 ],
                 httpDecoderConfiguration: .init(

@@ -6,22 +6,22 @@ internal import Synchronization
 /// It holds the open connections, the messages that were accepted and not answered, and the close events that were
 /// not delivered. Callers only change a table in memory under a short lock; what cancels out there never reaches the
 /// disk. At most 2 ms later a queue of its own writes the rest, in one transaction. So a process that is killed
-/// loses the notes of its last 2 ms, and an event may be delivered twice, with the same id. Who must not lose a note
+/// loses the records of its last 2 ms, and an event may be delivered twice, with the same id. Who must not lose a record
 /// waits for ``afterWriting(_:)``.
 ///
-/// An id stands for one connection, which is opened once. Its sequences ascend. Notes about a connection that was not
+/// An id stands for one connection, which is opened once. Its sequences ascend. Records about a connection that was not
 /// opened, or is finished, are ignored.
 public final class DeliveryOutbox: Sendable {
     private let queue = DispatchQueue(label: "sidesocket.outbox")
     private let limits: OutboxLimits
     private let onFault: @Sendable (String) -> Void
-    private let notes: Mutex<Notes>
-    /// Taken before `notes`, never after it.
+    private let journal: Mutex<Journal>
+    /// Taken before `journal`, never after it.
     private let disk: Mutex<Disk>
     private let faultCount: Atomic<Int>
 
     /// What callers change.
-    private struct Notes: Sendable {
+    private struct Journal: Sendable {
         var batch = PendingBatch()
         var recovered: [RecoveredConnection]
         /// Connections of earlier processes that are not finished.
@@ -34,8 +34,8 @@ public final class DeliveryOutbox: Sendable {
         /// True since a write failed, until one succeeds.
         var isFailing = false
         /// Bytes of messages that are being written.
-        var bytesUnderWay = 0
-        /// True from the first note until a write leaves none; a write is then on its way.
+        var bytesBeingWritten = 0
+        /// True from the first record until a write leaves none; a write is then on its way.
         var isScheduled = false
         var isClosed = false
         var dropped = 0
@@ -56,7 +56,7 @@ public final class DeliveryOutbox: Sendable {
     /// - Parameters:
     ///   - directory: Where `outbox.sqlite` and `lock` are.
     ///   - onFault: Gets one plain sentence for the log: now, from ``recover()``, or later from any thread but never
-    ///     from within a note. It may call the outbox.
+    ///     from within a record. It may call the outbox.
     public convenience init(
         directory: String,
         onFault: @escaping @Sendable (String) -> Void
@@ -84,8 +84,8 @@ public final class DeliveryOutbox: Sendable {
         }
         self.limits = limits
         self.onFault = onFault
-        notes = Mutex(
-            Notes(
+        journal = Mutex(
+            Journal(
                 recovered: found.connections,
                 recoveredIDs: Set(found.connections.map(\.id)),
                 nextKey: found.nextKey
@@ -100,44 +100,44 @@ public final class DeliveryOutbox: Sendable {
     /// It is handed out once, so that its memory can be freed; a second call gets nothing. On disk everything stays
     /// until it is answered or finished under the same id, and need not be opened again.
     public func recover() -> [RecoveredConnection] {
-        notes.withLock { notes in
+        journal.withLock { journal in
             var recovered: [RecoveredConnection] = []
-            swap(&recovered, &notes.recovered)
+            swap(&recovered, &journal.recovered)
             return recovered
         }
     }
 
-    // MARK: - Notes
+    // MARK: - Journal
 
     /// A connection was accepted.
     public func opened(id: String, head: [UInt8], identity: [UInt8], at: Int64) {
-        note { (notes, limits) in
+        record { (journal, limits) in
             guard !id.isEmpty, id.utf8.count <= limits.idBytes, head.count <= limits.fieldBytes,
                 identity.count <= limits.fieldBytes
             else {
-                notes.dropped += 1
+                journal.dropped += 1
                 return
             }
             // One that was recovered is on disk already.
-            guard !notes.recoveredIDs.contains(id) else { return }
+            guard !journal.recoveredIDs.contains(id) else { return }
             let opening = PendingConnection.Opening(
-                key: notes.nextKey,
+                key: journal.nextKey,
                 head: head,
                 identity: identity,
                 at: max(0, at)
             )
-            notes.nextKey += 1
-            notes.batch.opened(id: id, opening)
+            journal.nextKey += 1
+            journal.batch.opened(id: id, opening)
         }
     }
 
     /// The app has given the connection another identity.
     public func identityChanged(id: String, identity: [UInt8]) {
-        note { (notes, limits) in
+        record { (journal, limits) in
             if identity.count > limits.fieldBytes {
-                notes.dropped += 1
+                journal.dropped += 1
             } else {
-                notes.batch.identityChanged(id: id, identity: identity)
+                journal.batch.identityChanged(id: id, identity: identity)
             }
         }
     }
@@ -151,15 +151,17 @@ public final class DeliveryOutbox: Sendable {
             payload: payload,
             at: max(0, at)
         )
-        note { (notes, limits) in
+        record { (journal, limits) in
             guard message.cost <= limits.bufferedBytes, message.payload.count <= limits.fieldBytes else {
-                notes.dropped += 1
-                return notes.batch.counted(id: id)
+                journal.dropped += 1
+                return journal.batch.counted(id: id)
             }
-            notes.batch.accepted(message)
+            journal.batch.accepted(message)
             // Only while the disk is full or slow.
-            while notes.batch.messages.bytes + notes.bytesUnderWay > limits.bufferedBytes, notes.batch.dropOldest() {
-                notes.dropped += 1
+            while journal.batch.messages.bytes + journal.bytesBeingWritten > limits.bufferedBytes,
+                journal.batch.dropOldest()
+            {
+                journal.dropped += 1
             }
         }
     }
@@ -167,36 +169,36 @@ public final class DeliveryOutbox: Sendable {
     /// An event is done: delivered, or finally failed.
     public func answered(id: String, sequence: UInt64) {
         // The bytes are freed here, outside the lock.
-        _ = note { (notes, _) in notes.batch.answered(id: id, sequence: sequence) }
+        _ = record { (journal, _) in journal.batch.answered(id: id, sequence: sequence) }
     }
 
     /// The connection has ended, and its close event is now owed to the app.
     public func closing(id: String, sequence: UInt64, body: [UInt8], at: Int64) {
-        note { (notes, limits) in
+        record { (journal, limits) in
             if body.count > limits.fieldBytes {
-                notes.dropped += 1
+                journal.dropped += 1
             } else {
-                notes.batch.closing(id: id, RecoveredClose(sequence: sequence, body: body, at: max(0, at)))
+                journal.batch.closing(id: id, RecoveredClose(sequence: sequence, body: body, at: max(0, at)))
             }
         }
     }
 
     /// Nothing is owed any more: all of the connection is forgotten.
     public func finished(id: String) {
-        note { (notes, _) in
-            if !notes.recoveredIDs.isEmpty { notes.recoveredIDs.remove(id) }
-            notes.batch.finished(id: id)
+        record { (journal, _) in
+            if !journal.recoveredIDs.isEmpty { journal.recoveredIDs.remove(id) }
+            journal.batch.finished(id: id)
         }
     }
 
     @discardableResult
     @inline(__always)
-    private func note<Result: Sendable>(_ change: (inout Notes, OutboxLimits) -> Result) -> Result? {
-        let (result, isFirst): (Result?, Bool) = notes.withLock { notes in
-            guard !notes.isClosed else { return (nil, false) }
-            let result = change(&notes, limits)
-            let isFirst = !notes.isScheduled
-            notes.isScheduled = true
+    private func record<Result: Sendable>(_ change: (inout Journal, OutboxLimits) -> Result) -> Result? {
+        let (result, isFirst): (Result?, Bool) = journal.withLock { journal in
+            guard !journal.isClosed else { return (nil, false) }
+            let result = change(&journal, limits)
+            let isFirst = !journal.isScheduled
+            journal.isScheduled = true
             return (result, isFirst)
         }
         if isFirst { schedule(milliseconds: limits.flushMilliseconds) }
@@ -210,34 +212,34 @@ public final class DeliveryOutbox: Sendable {
         disk.withLock { $0.writer?.allowsWriting = allowed }
     }
 
-    /// True when every note so far is on disk, or when nothing can be written: a full disk holds nobody up.
+    /// True when every record so far is on disk, or when nothing can be written: a full disk holds nobody up.
     public var isWritten: Bool {
-        notes.withLock { $0.isFailing || $0.batch.isEmpty && !$0.isWriting }
+        journal.withLock { $0.isFailing || $0.batch.isEmpty && !$0.isWriting }
     }
 
     /// True since a write failed, as on a full disk, until one succeeds or nothing is left to be written.
-    public var isFailing: Bool { notes.withLock { $0.isFailing } }
+    public var isFailing: Bool { journal.withLock { $0.isFailing } }
 
-    /// Calls back, from another thread, when all notes so far have been written, or could not be.
+    /// Calls back, from another thread, when all records so far have been written, or could not be.
     public func afterWriting(_ body: @escaping @Sendable () -> Void) {
-        let isAlone = notes.withLock { notes in
-            guard !notes.isClosed else { return true }
-            notes.waiters.append(body)
+        let isAlone = journal.withLock { journal in
+            guard !journal.isClosed else { return true }
+            journal.waiters.append(body)
             return false
         }
         if isAlone { return body() }
-        note { _, _ in }  // a write is on its way then
+        record { _, _ in }  // a write is on its way then
     }
 
-    /// Waits until all notes so far are on disk; false if they cannot be written now, and are kept for later.
+    /// Waits until all records so far are on disk; false if they cannot be written now, and are kept for later.
     @discardableResult
     public func flush() -> Bool {
         write(isLast: false) == 0
     }
 
-    /// Writes all notes and gives the directory free; later notes are ignored.
+    /// Writes all records and gives the directory free; later records are ignored.
     ///
-    /// - Returns: False if the last notes could not be written and are lost.
+    /// - Returns: False if the last records could not be written and are lost.
     @discardableResult
     public func close() -> Bool {
         write(isLast: true) == 0
@@ -245,19 +247,19 @@ public final class DeliveryOutbox: Sendable {
 
     /// Bytes of messages that are not on disk yet, 128 per message included.
     public var bytesBuffered: Int {
-        notes.withLock { $0.batch.messages.bytes + $0.bytesUnderWay }
+        journal.withLock { $0.batch.messages.bytes + $0.bytesBeingWritten }
     }
 
     /// Everything that went wrong: files moved aside, rows skipped or refused, writes that failed.
     public var faults: Int { faultCount.load(ordering: .relaxed) }
 
-    /// Notes that were not kept: the oldest messages beyond 64 MiB, and what is too large.
-    public var droppedNotes: Int {
-        notes.withLock { $0.dropped }
+    /// Records that were not kept: the oldest messages beyond 64 MiB, and what is too large.
+    public var droppedRecords: Int {
+        journal.withLock { $0.dropped }
     }
 
     private func schedule(milliseconds: Int) {
-        // It holds the outbox: one that is let go without `close()` still writes its last notes.
+        // It holds the outbox: one that is let go without `close()` still writes its last records.
         queue.asyncAfter(deadline: .now() + .milliseconds(milliseconds)) { self.turn() }
     }
 
@@ -265,9 +267,9 @@ public final class DeliveryOutbox: Sendable {
     private func turn() {
         let failures = write(isLast: false)
         let pause = failures == 0 ? 0 : limits.flushMilliseconds << min(failures, 16)
-        let goesOn = notes.withLock { notes in
-            notes.isScheduled = !(notes.batch.isEmpty && notes.waiters.isEmpty) && !notes.isClosed
-            return notes.isScheduled
+        let goesOn = journal.withLock { journal in
+            journal.isScheduled = !(journal.batch.isEmpty && journal.waiters.isEmpty) && !journal.isClosed
+            return journal.isScheduled
         }
         if goesOn {
             schedule(milliseconds: max(limits.flushMilliseconds, min(pause, limits.retryMilliseconds)))
@@ -288,7 +290,7 @@ public final class DeliveryOutbox: Sendable {
             let sentence = disk.report.sentence(
                 failure: failure?.message,
                 refusedRows: writer.refusedRows,
-                droppedNotes: notes.withLock { $0.dropped },
+                droppedRecords: journal.withLock { $0.dropped },
                 now: DispatchTime.now().uptimeNanoseconds,
                 isLast: isLast
             )
@@ -308,30 +310,30 @@ public final class DeliveryOutbox: Sendable {
     ) -> SQLiteFailure? {
         var batch = PendingBatch()
         swap(&batch, &disk.spare)
-        notes.withLock { notes in
-            swap(&batch, &notes.batch)
-            swap(&waiters, &notes.waiters)
-            notes.isWriting = true
-            notes.bytesUnderWay = batch.messages.bytes
-            if isLast { notes.isClosed = true }
+        journal.withLock { journal in
+            swap(&batch, &journal.batch)
+            swap(&waiters, &journal.waiters)
+            journal.isWriting = true
+            journal.bytesBeingWritten = batch.messages.bytes
+            if isLast { journal.isClosed = true }
         }
         var failure: SQLiteFailure?
         if !batch.isEmpty {
             do { try writer.write(batch) } catch let error { failure = error }
         }
         if failure != nil {
-            notes.withLock { notes in
-                notes.bytesUnderWay = 0
-                notes.isWriting = false
-                notes.isFailing = true
-                batch.append(notes.batch)
-                notes.batch = batch
+            journal.withLock { journal in
+                journal.bytesBeingWritten = 0
+                journal.isWriting = false
+                journal.isFailing = true
+                batch.append(journal.batch)
+                journal.batch = batch
             }
         } else {
-            notes.withLock { notes in
-                notes.bytesUnderWay = 0
-                notes.isWriting = false
-                notes.isFailing = false
+            journal.withLock { journal in
+                journal.bytesBeingWritten = 0
+                journal.isWriting = false
+                journal.isFailing = false
             }
             batch.clear()
             disk.spare = batch

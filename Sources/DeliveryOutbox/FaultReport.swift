@@ -6,7 +6,7 @@ struct FaultReport {
     private var failures = 0
     private var words = ""
     private var toldRefusedRows = 0
-    private var toldDroppedNotes = 0
+    private var toldDroppedRecords = 0
 
     /// Makes a report that has said nothing yet.
     init(interval: UInt64) {
@@ -18,13 +18,13 @@ struct FaultReport {
     /// - Parameters:
     ///   - failure: Why the write failed, or nil.
     ///   - refusedRows: All rows refused so far.
-    ///   - droppedNotes: All notes dropped so far.
+    ///   - droppedRecords: All records dropped so far.
     ///   - now: A clock that does not jump, in nanoseconds.
     ///   - isLast: True if there will be no later chance.
     mutating func sentence(
         failure: String?,
         refusedRows: Int,
-        droppedNotes: Int,
+        droppedRecords: Int,
         now: UInt64,
         isLast: Bool
     ) -> String? {
@@ -33,18 +33,18 @@ struct FaultReport {
             words = failure
         }
         let refused = refusedRows - toldRefusedRows
-        let dropped = droppedNotes - toldDroppedNotes
+        let dropped = droppedRecords - toldDroppedRecords
         guard failures > 0 || refused > 0 || dropped > 0 else { return nil }
         if let lastReport, !isLast, now < lastReport || now - lastReport < interval { return nil }
         lastReport = now
         toldRefusedRows = refusedRows
-        toldDroppedNotes = droppedNotes
+        toldDroppedRecords = droppedRecords
         defer { failures = 0 }
         var parts: [String] = []
         if failures > 0 { parts.append("\(Self.count(failures, "write")) failed (\(words))") }
         if refused > 0 { parts.append("\(Self.count(refused, "row")) refused") }
-        if dropped > 0 { parts.append("\(Self.count(dropped, "note")) dropped") }
-        let end = isLast && failure != nil ? "; the last notes are lost" : ""
+        if dropped > 0 { parts.append("\(Self.count(dropped, "record")) dropped") }
+        let end = isLast && failure != nil ? "; the last records are lost" : ""
         return "The outbox could not keep everything: \(parts.joined(separator: ", "))\(end)."
     }
 

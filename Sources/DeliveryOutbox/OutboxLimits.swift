@@ -6,7 +6,7 @@ struct OutboxLimits: Sendable {
     var fieldBytes = 64 * 1_024 * 1_024
     /// Bytes of a connection's id.
     var idBytes = 1_024
-    /// From the first note to the write, in milliseconds.
+    /// From the first record to the write, in milliseconds.
     var flushMilliseconds = 2
     /// The longest pause between two attempts while writing fails, in milliseconds.
     var retryMilliseconds = 1_000

@@ -7,7 +7,7 @@ struct FullDiskTests {
     private let scratch = Scratch()
     private let faults = Faults()
 
-    @Test("Notes are kept, told about once and written when there is room again")
+    @Test("Records are kept, told about once and written when there is room again")
     func retried() throws {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 600_000 }
         outbox.opened(id: "a", head: [], identity: [], at: 1)
@@ -32,7 +32,7 @@ struct FullDiskTests {
         #expect(faults.sentences.first?.contains("1 write failed") == true)
         outbox.allowWriting(true)
         #expect(outbox.flush() && !outbox.isFailing)
-        #expect(outbox.droppedNotes == 0)
+        #expect(outbox.droppedRecords == 0)
         #expect(outbox.bytesBuffered == 0)
         #expect(outbox.close())
         let found = try reopened(scratch)
@@ -59,14 +59,14 @@ struct FullDiskTests {
         }
         #expect(!outbox.flush())
         #expect(outbox.bytesBuffered == 2_280)
-        #expect(outbox.droppedNotes == 0)
+        #expect(outbox.droppedRecords == 0)
         outbox.accepted(id: "b", sequence: 7, isText: true, payload: [], at: 1)
-        #expect(outbox.droppedNotes == 1)
+        #expect(outbox.droppedRecords == 1)
         outbox.accepted(id: "b", sequence: 8, isText: true, payload: payload, at: 1)
-        #expect(outbox.droppedNotes == 2)
+        #expect(outbox.droppedRecords == 2)
         // One that cannot fit at all does not push the others out.
         outbox.accepted(id: "b", sequence: 9, isText: true, payload: [UInt8](repeating: 1, count: 2_153), at: 1)
-        #expect(outbox.droppedNotes == 3)
+        #expect(outbox.droppedRecords == 3)
         #expect(outbox.bytesBuffered <= 2_280)
         outbox.answered(id: "a", sequence: 2)
         outbox.allowWriting(true)
@@ -74,7 +74,7 @@ struct FullDiskTests {
         let found = try reopened(scratch)
         #expect(found.map { $0.messages.map(\.sequence) } == [[3, 4, 5, 6], [3, 4, 5, 6, 7, 8]])
         #expect(found.map(\.messagesIn) == [5, 8])
-        #expect(faults.sentences.last?.contains("3 notes dropped") == true)
+        #expect(faults.sentences.last?.contains("3 records dropped") == true)
     }
 
     @Test("Writing is tried again without a flush")
@@ -90,13 +90,13 @@ struct FullDiskTests {
         outbox.close()
     }
 
-    @Test("A close that cannot write says that notes are lost")
+    @Test("A close that cannot write says that records are lost")
     func lost() throws {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 600_000 }
         outbox.allowWriting(false)
         outbox.opened(id: "a", head: [], identity: [], at: 1)
         #expect(!outbox.close())
-        #expect(faults.sentences.last?.contains("the last notes are lost") == true)
+        #expect(faults.sentences.last?.contains("the last records are lost") == true)
         #expect(try reopened(scratch).isEmpty)
     }
 
@@ -104,7 +104,7 @@ struct FullDiskTests {
     func report() {
         var report = FaultReport(interval: 60)
         func told(_ now: UInt64, _ failure: String? = "full", dropped: Int = 0) -> String? {
-            report.sentence(failure: failure, refusedRows: 0, droppedNotes: dropped, now: now, isLast: false)
+            report.sentence(failure: failure, refusedRows: 0, droppedRecords: dropped, now: now, isLast: false)
         }
         #expect(told(0, nil) == nil)
         #expect(told(100) == "The outbox could not keep everything: 1 write failed (full).")
@@ -112,7 +112,7 @@ struct FullDiskTests {
         #expect(told(159, dropped: 4) == nil)
         #expect(
             told(160, dropped: 5)
-                == "The outbox could not keep everything: 3 writes failed (full), 5 notes dropped."
+                == "The outbox could not keep everything: 3 writes failed (full), 5 records dropped."
         )
         #expect(told(300, nil, dropped: 5) == nil)
     }

@@ -14,7 +14,7 @@ struct ModelTests {
         var expected: [RecoveredConnection] { order.compactMap { connections[$0] } }
     }
 
-    @Test("Random notes, writes, failures and restarts leave what the dictionary has", arguments: 1...12)
+    @Test("Random records, writes, failures and restarts leave what the dictionary has", arguments: 1...12)
     func random(seed: Int) throws {
         let scratch = Scratch()
         var random = SeededRandom(seed: UInt64(seed))
@@ -82,7 +82,7 @@ struct ModelTests {
                 model.order.removeAll { $0 == id }
                 model.connections[id] = nil
                 outbox.finished(id: id)
-                // Late notes about it do nothing.
+                // Late records about it do nothing.
                 outbox.accepted(id: id, sequence: 99, isText: true, payload: [1], at: 1)
                 outbox.answered(id: id, sequence: 99)
             case 94..<98:

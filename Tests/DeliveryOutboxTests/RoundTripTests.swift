@@ -54,7 +54,7 @@ struct RoundTripTests {
         #expect(faults.sentences.isEmpty)
     }
 
-    @Test("Notes of several writes add up")
+    @Test("Records of several writes add up")
     func severalWrites() throws {
         let outbox = try DeliveryOutbox(scratch)
         outbox.opened(id: "a", head: [1], identity: [], at: 1)
@@ -159,14 +159,14 @@ struct RoundTripTests {
         #expect(try reopened(scratch) == found)
     }
 
-    @Test("Notes reach the disk without a flush, also from an outbox that was let go")
+    @Test("Records reach the disk without a flush, also from an outbox that was let go")
     func byItself() throws {
         do {
             let outbox = try DeliveryOutbox(scratch)
             outbox.opened(id: "a", head: [], identity: [], at: 1)
         }
         while true {
-            // In use until the write of the notes has let the outbox go.
+            // In use until the write of the records has let the outbox go.
             do {
                 #expect(try reopened(scratch).map(\.id) == ["a"])
                 return
@@ -176,7 +176,7 @@ struct RoundTripTests {
         }
     }
 
-    @Test("After the close, notes do nothing and a second close is fine")
+    @Test("After the close, records do nothing and a second close is fine")
     func closed() throws {
         let outbox = try DeliveryOutbox(scratch)
         #expect(outbox.close())
@@ -188,7 +188,7 @@ struct RoundTripTests {
         #expect(try reopened(scratch).isEmpty)
     }
 
-    @Test("Eight threads note at once and nothing is lost")
+    @Test("Eight threads record at once and nothing is lost")
     func concurrency() async throws {
         let outbox = try DeliveryOutbox(scratch) { $0.flushMilliseconds = 1 }
         await withTaskGroup(of: Void.self) { group in

@@ -1,9 +1,7 @@
-internal import DequeModule
 internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 internal import SidecarCore
-internal import Synchronization
 
 /// Why a request to the API is not carried out.
 struct APIFault: ProblemError {
@@ -87,82 +85,5 @@ enum APIAnswer {
             headers: [.contentType: "application/json", .cacheControl: "no-store"],
             body: ResponseBody(byteBuffer: json)
         )
-    }
-}
-
-/// How fast may be published through the API (`PUBLISH_RATE`).
-final class PublishRate: Sendable {
-    private let limit: GCRA?
-    private let tat = Mutex(GCRA.full)
-
-    init(_ rate: Rate?) {
-        limit = rate.map { GCRA($0) }
-    }
-
-    /// Counts a publication.
-    ///
-    /// - Throws: 429 when it comes too soon.
-    func take() throws {
-        guard let limit else { return }
-        let now = Int64(clamping: NIODeadline.now().uptimeNanoseconds)
-        guard case .limited(let wait) = tat.withLock({ limit.take(1, tat: &$0, now: now) }) else { return }
-        throw APIFault(
-            status: .tooManyRequests,
-            detail: "Publications exceed PUBLISH_RATE.",
-            outcome: .refused,
-            retryAfter: Int(wait / 1_000_000_000) + 1
-        )
-    }
-}
-
-/// The first answer to each key, for five minutes.
-actor IdempotentAnswers {
-    private static let lifetime = TimeAmount.minutes(5)
-    private static let capacity = 100_000
-    /// What all of them may hold, in bytes: the answer to a list of a thousand messages has some hundred thousand.
-    static let maxBytes = 64 << 20
-
-    /// Keys are bytes: text that only looks alike is not the same key.
-    private var answers: [[UInt8]: Task<ByteBuffer, any Error>] = [:]
-    /// The keys of those that have succeeded; the others are under way, as many as there are connections at most.
-    private var order: Deque<(key: [UInt8], until: NIODeadline, byteCount: Int)> = []
-    private var bytes = 0
-
-    /// Answers with what the first one with this key gets; one that failed does not count.
-    ///
-    /// - Throws: 503 when too many keys, or too much for them, are remembered for another one.
-    func answer(to key: String, _ make: @escaping @Sendable () async throws -> ByteBuffer) async throws -> ByteBuffer {
-        let key = Array(key.utf8)
-        removeOld()
-        if let known = answers[key] { return try await known.value }
-        guard answers.count < Self.capacity, bytes < Self.maxBytes else {
-            throw APIFault(
-                status: .serviceUnavailable,
-                detail: "Too many idempotency keys were used within five minutes.",
-                outcome: .refused,
-                retryAfter: 1
-            )
-        }
-        let task = Task { try await make() }
-        answers[key] = task
-        do {
-            let answer = try await task.value
-            let byteCount = key.count + answer.readableBytes
-            order.append((key, .now() + Self.lifetime, byteCount))
-            bytes += byteCount
-            return answer
-        } catch {
-            answers[key] = nil
-            throw error
-        }
-    }
-
-    private func removeOld() {
-        let now = NIODeadline.now()
-        while let first = order.first, first.until <= now {
-            answers[first.key] = nil
-            bytes -= first.byteCount
-            order.removeFirst()
-        }
     }
 }

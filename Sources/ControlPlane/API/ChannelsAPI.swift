@@ -278,7 +278,7 @@ struct ChannelsAPI: Sendable {
 }
 
 extension APIFault {
-    /// What an engine cannot do, as an answer.
+    /// What an broker cannot do, as an answer.
     init(_ failure: ChannelFailure) {
         switch failure {
         case .unknownChannel: self.init(status: .notFound, detail: "There is no such channel, or it has no history.")

@@ -4,7 +4,7 @@ internal import Synchronization
 /// The connections of one control listener: when there are too many, the one that has waited longest makes room.
 ///
 /// Without it, clients that keep their connections, or begin a request and never end it, would keep a probe out.
-final class ConnectionCrowd: Sendable {
+final class ConnectionLimiter: Sendable {
     private struct State {
         var waiting: [ObjectIdentifier: (channel: any Channel, since: NIODeadline)] = [:]
         var busy: Set<ObjectIdentifier> = []

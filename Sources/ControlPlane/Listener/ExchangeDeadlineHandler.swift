@@ -14,11 +14,11 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private let limit: TimeAmount
     private let limitInShutdown: TimeAmount
-    private let crowd: ConnectionCrowd
+    private let limiter: ConnectionLimiter
     private var timer: Scheduled<Void>?
 
-    init(limit: TimeAmount, limitInShutdown: TimeAmount, crowd: ConnectionCrowd) {
-        self.crowd = crowd
+    init(limit: TimeAmount, limitInShutdown: TimeAmount, limiter: ConnectionLimiter) {
+        self.limiter = limiter
         self.limit = limit
         self.limitInShutdown = limitInShutdown
     }
@@ -33,18 +33,18 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .end = self.unwrapInboundIn(data) { self.crowd.isBusy(context.channel) }
+        if case .end = self.unwrapInboundIn(data) { self.limiter.isBusy(context.channel) }
         context.fireChannelRead(data)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        self.crowd.left(context.channel)
+        self.limiter.left(context.channel)
         self.timer?.cancel()
         self.timer = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.crowd.left(context.channel)
+        self.limiter.left(context.channel)
         self.timer?.cancel()
         self.timer = nil
         context.fireChannelInactive()
@@ -73,7 +73,7 @@ final class ExchangeDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandl
     /// Another exchange may begin.
     private func begin(_ context: ChannelHandlerContext) {
         self.restart(self.limit, context: context)
-        if context.channel.isActive { self.crowd.waits(context.channel) }
+        if context.channel.isActive { self.limiter.waits(context.channel) }
     }
 
     private func restart(_ limit: TimeAmount, context: ChannelHandlerContext) {

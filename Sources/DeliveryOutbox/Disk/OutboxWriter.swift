@@ -1,6 +1,6 @@
 import CSQLite
 
-/// Brings batches of notes into the file, each in one transaction; it is used by one thread at a time.
+/// Brings batches of records into the file, each in one transaction; it is used by one thread at a time.
 final class OutboxWriter {
     private let database: SQLiteDatabase
     private let begin: SQLiteStatement

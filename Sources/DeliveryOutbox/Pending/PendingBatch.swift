@@ -1,4 +1,4 @@
-/// What one connection's notes amount to since the last write.
+/// What one connection's records amount to since the last write.
 struct PendingConnection: Sendable {
     /// A connection that the file does not know yet.
     struct Opening: Sendable {
@@ -41,7 +41,7 @@ struct PendingConnection: Sendable {
     var isNewToFile: Bool { opening != nil && !forgetsFirst }
 }
 
-/// The notes since the last write, folded into one state per connection, so that those which cancel out are gone.
+/// The records since the last write, folded into one state per connection, so that those which cancel out are gone.
 ///
 /// Its size follows from the connections and messages that are open, not from how long the disk has been away.
 struct PendingBatch: Sendable {
@@ -51,7 +51,7 @@ struct PendingBatch: Sendable {
     /// True if there is nothing to write.
     var isEmpty: Bool { connections.isEmpty }
 
-    // MARK: - Notes
+    // MARK: - Journal
 
     /// A new connection; a second opening of the same one changes nothing.
     mutating func opened(id: String, _ opening: PendingConnection.Opening) {
@@ -94,7 +94,7 @@ struct PendingBatch: Sendable {
 
     // MARK: - Whole batches
 
-    /// Adds the notes that came while this batch could not be written.
+    /// Adds the records that came while this batch could not be written.
     mutating func append(_ later: PendingBatch) {
         for (id, connection) in later.connections {
             if connection.forgetsFirst { finished(id: id) }

@@ -128,7 +128,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .allowedOrigins: "add the origin if the page is yours"
         case .wsPaths: "add the path if it is your app's"
         case .token: "compare the token with what the SIDESOCKET_JWT_ variables ask for"
-        case .ban: "lift the ban with DELETE /v1/bans, or allow more breaches"
+        case .ban: "lift the ban with DELETE /v1/bans, or allow more violations"
         case .proxyProtocol:
             "turn it on at the proxy and name the proxy in SIDESOCKET_TRUSTED_PROXIES, or set it to off"
         case .handshakeTimeout: "raise it if the client's network is slow"

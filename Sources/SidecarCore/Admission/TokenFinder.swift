@@ -79,8 +79,8 @@ public struct TokenFinder: Sendable {
         guard let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) else { return [] }
         return target[mark...].dropFirst().split(separator: "&").compactMap { pair in
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard PercentText.decoded(parts[0].utf8) == name else { return nil }
-            return parts.count == 2 ? PercentText.decoded(parts[1].utf8) : ""
+            guard PercentEncoding.decoded(parts[0].utf8) == name else { return nil }
+            return parts.count == 2 ? PercentEncoding.decoded(parts[1].utf8) : ""
         }
     }
 

@@ -1,7 +1,7 @@
 import NIOCore
 
 /// Base64 with the standard alphabet (RFC 4648 §4).
-enum Base64Text {
+enum Base64 {
     /// The bytes that the text stands for; nil unless it has its padding and nothing else beside the alphabet.
     static func decoded(_ text: String) -> ByteBuffer? {
         let symbols = text.utf8

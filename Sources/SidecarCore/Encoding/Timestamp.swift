@@ -1,7 +1,7 @@
 public import NIOCore
 
 /// Writes points in time as RFC 3339 with milliseconds in UTC, the form of the CloudEvents attribute `time`.
-public enum EventTime {
+public enum Timestamp {
     /// How many bytes a time has.
     static let byteCount = 24
 
@@ -12,13 +12,13 @@ public enum EventTime {
         buffer.writeText(measure: byteCount) { write(unixMilliseconds: unixMilliseconds, with: &$0) }
     }
 
-    /// The same with a pen.
-    static func write(unixMilliseconds: Int64, with pen: inout TextPen) {
+    /// The same with a writer.
+    static func write(unixMilliseconds: Int64, with writer: inout TextWriter) {
         let clamped = min(max(unixMilliseconds, -62_167_219_200_000), 253_402_300_799_999)
         let days = clamped >= 0 ? clamped / 86_400_000 : -((86_399_999 - clamped) / 86_400_000)
         let inDay = clamped - days * 86_400_000
         let (year, month, day) = civil(fromDays: days)
-        pen.write(byteCount: byteCount) { out in
+        writer.write(byteCount: byteCount) { out in
             func put(_ value: Int64, at offset: Int) {
                 let value = UInt32(truncatingIfNeeded: value)
                 out[offset] = UInt8(truncatingIfNeeded: 48 + value / 10)

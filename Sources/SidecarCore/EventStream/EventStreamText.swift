@@ -20,7 +20,7 @@ public enum EventStreamText {
             writeLines(payload, into: &buffer)
         case .binary:
             buffer.writeString("event: \(event ?? binaryEvent)\ndata: ")
-            Base64Text.write(payload, into: &buffer)
+            Base64.write(payload, into: &buffer)
             buffer.writeStaticString("\n")
         }
         buffer.writeStaticString("\n")

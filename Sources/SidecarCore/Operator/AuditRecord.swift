@@ -34,7 +34,7 @@ public struct AuditRecord: Sendable, Equatable {
     public func line(unixMilliseconds: Int64) -> [UInt8] {
         var line = ByteBuffer()
         line.writeStaticString("{\"time\":\"")
-        EventTime.write(unixMilliseconds: unixMilliseconds, into: &line)
+        Timestamp.write(unixMilliseconds: unixMilliseconds, into: &line)
         line.writeStaticString("\",\"audit\":")
         line.writeLogString(action)
         line.writeStaticString(",\"who\":")

@@ -90,7 +90,7 @@ extension OperatorSyntax {
                 )
             )
         case (nil, let base64?):
-            guard let bytes = Base64Text.decoded(base64) else {
+            guard let bytes = Base64.decoded(base64) else {
                 return .failure(BatchFault(sentence: "The base64 is not valid."))
             }
             return .success(
@@ -122,7 +122,7 @@ extension OperatorSyntax {
         for (index, message) in history.messages.enumerated() {
             if index > 0 { json.writeStaticString(",") }
             json.writeString("{\"offset\":\(message.offset),\"time\":\"")
-            EventTime.write(unixMilliseconds: message.time, into: &json)
+            Timestamp.write(unixMilliseconds: message.time, into: &json)
             switch message.format {
             case .text:
                 json.writeStaticString("\",\"text\":")
@@ -130,7 +130,7 @@ extension OperatorSyntax {
                 json.writeStaticString("}")
             case .binary:
                 json.writeStaticString("\",\"base64\":\"")
-                Base64Text.write(message.payload, into: &json)
+                Base64.write(message.payload, into: &json)
                 json.writeStaticString("\"}")
             }
         }

@@ -55,7 +55,7 @@ public struct ConnectionInfo: Sendable, Equatable {
         buffer.writeStaticString(",\"subject\":")
         buffer.writeJSONString(subject)
         buffer.writeStaticString(",\"openedAt\":\"")
-        EventTime.write(unixMilliseconds: openedAt, into: &buffer)
+        Timestamp.write(unixMilliseconds: openedAt, into: &buffer)
         buffer.writeString(
             "\",\"messagesIn\":\(messagesIn),\"messagesOut\":\(messagesOut),\"pendingBytes\":\(pendingBytes),\"channels\":["
         )
@@ -240,7 +240,7 @@ public struct BanInfo: Sendable, Equatable {
         buffer.writeString("{\"kind\":\"\(subject.kind)\",\"value\":")
         buffer.writeJSONString(subject.value)
         buffer.writeStaticString(",\"expiresAt\":\"")
-        EventTime.write(unixMilliseconds: expiresAt, into: &buffer)
+        Timestamp.write(unixMilliseconds: expiresAt, into: &buffer)
         buffer.writeStaticString("\",\"reason\":")
         buffer.writeJSONString(reason)
         buffer.writeStaticString("}")
@@ -254,7 +254,7 @@ public enum OperatorSyntax {
 
     /// A part of a path without its percent-encoding; nil when that is not UTF-8.
     public static func text(_ part: some StringProtocol) -> String? {
-        String(validating: PercentText.bytes(part.utf8), as: UTF8.self)
+        String(validating: PercentEncoding.bytes(part.utf8), as: UTF8.self)
     }
 
     /// Whether an event on event streams may be of this type.

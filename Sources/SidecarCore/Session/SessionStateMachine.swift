@@ -1,143 +1,6 @@
 import DequeModule
 public import NIOCore
 
-/// Whether a message is text (valid UTF-8) or binary.
-public enum MessageFormat: Sendable, Equatable {
-    /// UTF-8 text.
-    case text
-    /// Any bytes.
-    case binary
-}
-
-/// Who ended a connection.
-public enum CloseInitiator: String, Sendable, Equatable {
-    /// The client sent a Close frame.
-    case client
-    /// We closed: the app asked, a limit, a failure or a drain.
-    case server
-    /// The connection broke without a Close frame.
-    case network
-}
-
-/// What the app is told about the end of a connection, the body of the `close` event.
-public struct CloseReport: Sendable, Equatable {
-    /// The close code of RFC 6455 §7.4; 1005 without a code, 1006 without a Close frame.
-    public var code: UInt16
-    /// The reason of the Close frame, or empty.
-    public var reason: String
-    /// Who ended it.
-    public var initiator: CloseInitiator
-    /// Data messages received from the client.
-    public var messagesIn: Int
-    /// Data messages sent to the client.
-    public var messagesOut: Int
-    /// From the accepted handshake to the end, in milliseconds.
-    public var durationMilliseconds: Int64
-
-    /// Makes a report.
-    public init(
-        code: UInt16,
-        reason: String,
-        initiator: CloseInitiator,
-        messagesIn: Int,
-        messagesOut: Int,
-        durationMilliseconds: Int64
-    ) {
-        self.code = code
-        self.reason = reason
-        self.initiator = initiator
-        self.messagesIn = messagesIn
-        self.messagesOut = messagesOut
-        self.durationMilliseconds = durationMilliseconds
-    }
-}
-
-/// A data message that waits for its turn.
-public struct QueuedMessage: Sendable, Equatable {
-    /// Text or binary.
-    public let format: MessageFormat
-    /// What the client sent.
-    public let payload: ByteBuffer
-    /// When it arrived, in milliseconds since 1970; nil when that is now.
-    public let time: Int64?
-    /// The same by the clock that measures how long things take; nil when nobody measures.
-    public let since: NIODeadline?
-
-    /// A message that arrived at `time`.
-    public init(format: MessageFormat, payload: ByteBuffer, time: Int64?, since: NIODeadline? = nil) {
-        self.since = since
-        self.format = format
-        self.payload = payload
-        self.time = time
-    }
-
-    /// What it costs while it waits, in bytes.
-    var bytes: Int { payload.readableBytes + SessionStateMachine.messageOverhead }
-}
-
-/// One event of a connection for the app, or several messages at once.
-public enum SessionEvent: Sendable, Equatable {
-    /// The handshake asks to be accepted.
-    case open
-    /// A data message.
-    case message(MessageFormat, ByteBuffer)
-    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences follow each other.
-    case batch([QueuedMessage])
-    /// Is the client still welcome (`REVALIDATE_INTERVAL`)?
-    case revalidate
-    /// The connection has ended.
-    case close(CloseReport)
-
-    /// What sort of event it is.
-    public var kind: Kind {
-        switch self {
-        case .open: .open
-        case .message, .batch: .message
-        case .revalidate: .revalidate
-        case .close: .close
-        }
-    }
-
-    /// The sorts of events; the raw value is the last part of `ce-type`.
-    public enum Kind: String, Sendable {
-        /// A handshake.
-        case open
-        /// One or more messages.
-        case message
-        /// A question about the client.
-        case revalidate
-        /// The end.
-        case close
-
-        /// Where its call waits for a permit.
-        public var lane: PermitLane {
-            switch self {
-            case .open: .handshakes
-            case .message, .revalidate: .events
-            case .close: .closes
-            }
-        }
-    }
-}
-
-/// An event with its place in the connection's order.
-public struct Delivery: Sendable, Equatable {
-    /// 1 for `open`, then one more for each event, without gaps; that of the first one in a batch.
-    public let sequence: UInt64
-    /// What happened.
-    public let event: SessionEvent
-    /// When it happened, in milliseconds since 1970; nil when that is now.
-    public var time: Int64?
-    /// When a message arrived, by the clock that measures how long things take; nil when nobody measures.
-    public var since: NIODeadline?
-
-    /// The sequences of all that it brings.
-    public var sequences: ClosedRange<UInt64> {
-        if case .batch(let messages) = event { return sequence...(sequence + UInt64(max(messages.count, 1)) - 1) }
-        return sequence...sequence
-    }
-}
-
 /// The order of one connection's events: one at a time, `open` first, `close` last and exactly once.
 ///
 /// ```
@@ -166,13 +29,13 @@ public struct SessionStateMachine: Sendable {
     }
 
     private var phase = Phase.opening
-    private var eventUnderWay = false
+    private var eventInFlight = false
     private var sequence: UInt64 = 0
     private var queue: Deque<QueuedMessage> = []
     /// Messages that come before a revalidation that is due; nil when none is.
     private var revalidationAfter: Int?
     private let maxBatch: Int
-    private var underWayBytes = 0
+    private var inFlightBytes = 0
     private var report: CloseReport?
     private var isReportFinal = false
     private var acceptedAt: NIODeadline?
@@ -217,7 +80,7 @@ public struct SessionStateMachine: Sendable {
         self.report = report
         isReportFinal = true
         phase = .ending
-        return eventUnderWay ? .wait : next()
+        return eventInFlight ? .wait : next()
     }
 
     /// Messages that wait behind the one under way.
@@ -231,7 +94,7 @@ public struct SessionStateMachine: Sendable {
     /// True when the connection has ended and its close event has not been answered.
     public var owesClose: Bool { phase == .ending }
     /// True when no event is with the app and none waits.
-    public var isQuiet: Bool { !eventUnderWay && queue.isEmpty }
+    public var isQuiet: Bool { !eventInFlight && queue.isEmpty }
 
     /// Time since the accepted handshake; zero before it.
     public func age(at now: NIODeadline) -> TimeAmount {
@@ -240,7 +103,7 @@ public struct SessionStateMachine: Sendable {
 
     /// Starts with the `open` event.
     public mutating func begin() -> Step {
-        guard phase == .opening, !eventUnderWay else { return .wait }
+        guard phase == .opening, !eventInFlight else { return .wait }
         return deliver(.open)
     }
 
@@ -248,8 +111,8 @@ public struct SessionStateMachine: Sendable {
     ///
     /// A client that vanished meanwhile was connected in the eyes of the app, so its close event follows.
     public mutating func accepted(at now: NIODeadline) -> Step {
-        guard phase == .opening, eventUnderWay else { return .wait }
-        eventUnderWay = false
+        guard phase == .opening, eventInFlight else { return .wait }
+        eventInFlight = false
         acceptedAt = now
         phase = report == nil ? .running : .ending
         return next()
@@ -259,7 +122,7 @@ public struct SessionStateMachine: Sendable {
     public mutating func refused() {
         guard phase == .opening else { return }
         phase = .finished
-        eventUnderWay = false
+        eventInFlight = false
     }
 
     /// A data message arrived.
@@ -277,7 +140,7 @@ public struct SessionStateMachine: Sendable {
         let message = QueuedMessage(format: format, payload: payload, time: time, since: since)
         messagesIn += 1
         pendingBytes += message.bytes
-        if eventUnderWay {
+        if eventInFlight {
             queue.append(message)
             return .wait
         }
@@ -288,7 +151,7 @@ public struct SessionStateMachine: Sendable {
     public mutating func revalidate() -> Step {
         guard phase == .running, revalidationAfter == nil else { return .wait }
         revalidationAfter = queue.count
-        return eventUnderWay ? .wait : next()
+        return eventInFlight ? .wait : next()
     }
 
     /// A data message went out to the client.
@@ -298,10 +161,10 @@ public struct SessionStateMachine: Sendable {
 
     /// The app has answered the event under way, or it failed for good.
     public mutating func answered() -> Step {
-        guard eventUnderWay, phase != .opening else { return .wait }
-        eventUnderWay = false
-        pendingBytes -= underWayBytes
-        underWayBytes = 0
+        guard eventInFlight, phase != .opening else { return .wait }
+        eventInFlight = false
+        pendingBytes -= inFlightBytes
+        inFlightBytes = 0
         if phase == .ending, report == nil {
             phase = .finished
             return .finish
@@ -329,7 +192,7 @@ public struct SessionStateMachine: Sendable {
         )
         if phase == .opening { return .wait }
         phase = .ending
-        return eventUnderWay ? .wait : next()
+        return eventInFlight ? .wait : next()
     }
 
     /// Drops the messages that wait, and says how many they were.
@@ -366,12 +229,12 @@ public struct SessionStateMachine: Sendable {
     }
 
     private mutating func deliver(_ message: QueuedMessage) -> Step {
-        underWayBytes = message.bytes
+        inFlightBytes = message.bytes
         return deliver(.message(message.format, message.payload), at: message.time, since: message.since)
     }
 
     private mutating func deliver(_ messages: [QueuedMessage]) -> Step {
-        underWayBytes = messages.reduce(0) { $0 + $1.bytes }
+        inFlightBytes = messages.reduce(0) { $0 + $1.bytes }
         return deliver(.batch(messages))
     }
 
@@ -380,7 +243,7 @@ public struct SessionStateMachine: Sendable {
         at time: Int64? = nil,
         since: NIODeadline? = nil
     ) -> Step {
-        eventUnderWay = true
+        eventInFlight = true
         let delivery = Delivery(sequence: sequence + 1, event: event, time: time, since: since)
         sequence = delivery.sequences.upperBound
         return .deliver(delivery)

@@ -74,7 +74,7 @@ public struct BroadcastHeader: Sendable, Equatable {
 
     private static func payload(_ text: Substring.UTF8View, isEncoded: Bool) throws(Fault) -> ByteBuffer {
         guard isEncoded else { return ByteBuffer(bytes: text) }
-        let bytes = ByteBuffer(bytes: PercentText.bytes(text))
+        let bytes = ByteBuffer(bytes: PercentEncoding.bytes(text))
         guard bytes.isValidUTF8 else { throw .malformed }
         return bytes
     }

@@ -20,7 +20,7 @@ struct MessageContent {
         if name == "text" {
             content = MessageContent(format: .text, payload: ByteBuffer(string: value))
         } else {
-            guard let bytes = Base64Text.decoded(value) else {
+            guard let bytes = Base64.decoded(value) else {
                 throw JSONReader.Fault(sentence: "the base64 is not valid.")
             }
             content = MessageContent(format: .binary, payload: bytes)

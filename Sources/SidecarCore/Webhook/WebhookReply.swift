@@ -1,42 +1,6 @@
 public import HTTP1
 public import NIOCore
 
-/// How the app asks to close a connection.
-public struct CloseRequest: Sendable, Equatable {
-    /// A code that a server may send (RFC 6455 §7.4).
-    public let code: UInt16
-    /// The reason, cut between two characters to the ``maxReasonBytes`` that a Close frame can carry, so that the
-    /// client, the `close` event and the log tell the same.
-    public let reason: String
-
-    /// The longest reason, in bytes: a control frame's 125 without the code (RFC 6455 §5.5.1).
-    public static let maxReasonBytes = 123
-
-    /// Checks the code: 1000–1003, 1007–1014 and 3000–4999 may be sent.
-    public init?(code: Int, reason: String) {
-        switch code {
-        case 1000...1003, 1007...1014, 3000...4999: self.code = UInt16(code)
-        default: return nil
-        }
-        self.reason = Self.cut(reason)
-    }
-
-    private static func cut(_ reason: String) -> String {
-        let bytes = reason.utf8
-        guard bytes.count > maxReasonBytes else { return reason }
-        var end = bytes.index(bytes.startIndex, offsetBy: maxReasonBytes)
-        while end > bytes.startIndex, bytes[end] & 0xC0 == 0x80 { end = bytes.index(before: end) }
-        return String(reason[..<end])
-    }
-
-    /// Reads `4000` or `4000 bye`, the value of `Sidesocket-Close`.
-    init?(headerValue: String) {
-        let parts = headerValue.split(separator: " ", maxSplits: 1)
-        guard let first = parts.first, first.utf8.count == 4, let code = Int(first) else { return nil }
-        self.init(code: code, reason: parts.count > 1 ? String(parts[1]) : "")
-    }
-}
-
 /// What an accepted answer asks for, to be applied in this order: identity, output, close.
 public struct WebhookReply: Sendable, Equatable {
     /// What goes to the client.

@@ -10,7 +10,7 @@ import TokenVerifier
 /// Handshakes take short striped locks here; the messages of an open connection take none.
 final class AdmissionGuard: Sendable {
     /// What an admitted connection holds until it ends.
-    struct Seat: Sendable {
+    struct Slot: Sendable {
         let address: SharedBucket?
     }
 
@@ -44,7 +44,7 @@ final class AdmissionGuard: Sendable {
     private let bytes: GCRA?
     /// The rate of one connection's pings and pongs; nil for none.
     let controls: GCRA?
-    private let breaches: RateLimitTable?
+    private let violations: RateLimitTable?
     private let authenticator: Authenticator?
     /// Who may not come in.
     let bans: BanList
@@ -72,7 +72,7 @@ final class AdmissionGuard: Sendable {
             RateLimitTable(GCRA($0), seed: (random.next(), random.next()))
         }
         bans = BanList()
-        breaches = settings.autoBan.map { RateLimitTable(GCRA($0.breaches), seed: (random.next(), random.next())) }
+        violations = settings.autoBan.map { RateLimitTable(GCRA($0.violations), seed: (random.next(), random.next())) }
         connectRateSetting = settings.connectRatePerIP
         connectFields = settings.connectRatePerIP.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
         connections = BucketTable(settings.messageRatePerIP.map { GCRA($0) })
@@ -90,7 +90,7 @@ final class AdmissionGuard: Sendable {
         authenticator = old.authenticator
         onAutoBan = old.onAutoBan
         bans = old.bans
-        breaches = old.breaches
+        violations = old.violations
         logger = old.logger
         refusals = RefusalLog(settings, after: old.refusals)
         resolver = ClientAddressResolver(trusted: settings.trustedProxies, header: settings.clientIPHeader)
@@ -171,24 +171,24 @@ final class AdmissionGuard: Sendable {
             try checkRate(client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix), Self.now())
         } catch {
             note(.connectRatePerIP, client)
-            breach(by: client.ip)
+            countViolation(by: client.ip)
             throw error
         }
     }
 
-    /// Counts a breach of the protocol or of a limit, and bans whoever has too many (`AUTO_BAN`).
-    func breach(by address: String) { breach(by: IPAddress(address)) }
+    /// Counts a violation of the protocol or of a limit, and bans whoever has too many (`AUTO_BAN`).
+    func countViolation(by address: String) { countViolation(by: IPAddress(address)) }
 
     /// Forgets what an address has done, when its ban is lifted.
     func forgive(_ subject: BanSubject) {
         guard case .network(let network) = subject else { return }
-        breaches?.forget(RateLimitKey(network.address, ipv6PrefixLength: settings.rateLimitIPv6Prefix).addressKey)
+        violations?.forget(RateLimitKey(network.address, ipv6PrefixLength: settings.rateLimitIPv6Prefix).addressKey)
     }
 
-    private func breach(by address: IPAddress?) {
-        guard let breaches, let autoBan = settings.autoBan, let address else { return }
+    private func countViolation(by address: IPAddress?) {
+        guard let violations, let autoBan = settings.autoBan, let address else { return }
         let key = RateLimitKey(address, ipv6PrefixLength: settings.rateLimitIPv6Prefix)
-        guard case .limited = breaches.take(key.addressKey, now: Self.now()) else { return }
+        guard case .limited = violations.take(key.addressKey, now: Self.now()) else { return }
         let network = IPNetwork(
             address,
             prefixLength: address.isIPv4 ? address.bitCount : settings.rateLimitIPv6Prefix
@@ -218,7 +218,7 @@ final class AdmissionGuard: Sendable {
         _ head: HTTPRequestHead,
         _ client: ResolvedClient,
         takesMessages: Bool
-    ) throws(HandshakeRejection) -> (Seat, HandshakeIdentity) {
+    ) throws(HandshakeRejection) -> (Slot, HandshakeIdentity) {
         try checkOrigin(head, client)
         let identity = try identify(head, client, takesMessages: takesMessages)
         let key = client.rateLimitKey(ipv6PrefixLength: settings.rateLimitIPv6Prefix)
@@ -229,14 +229,14 @@ final class AdmissionGuard: Sendable {
             } else {
                 metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
                 note(.maxConnectionsPerIP, client)
-                breach(by: client.ip)
+                countViolation(by: client.ip)
                 throw HandshakeRejection(
                     refusal: .tooManyConnections(of: "address", limit: settings.maxConnectionsPerIP),
                     result: .connectionLimit
                 )
             }
         }
-        return (Seat(address: bucket), identity)
+        return (Slot(address: bucket), identity)
     }
 
     private func identify(
@@ -256,22 +256,22 @@ final class AdmissionGuard: Sendable {
         } catch {
             if error.refusal.status == 401 {
                 note(.token, client, ["why": "\(error.refusal.sentence)"])
-                breach(by: client.ip)
+                countViolation(by: client.ip)
             }
             throw error
         }
     }
 
-    /// Gives back the seat of a connection that has ended.
-    func leave(_ seat: Seat) {
-        seat.address?.close()
+    /// Gives back the slot of a connection that has ended.
+    func leave(_ slot: Slot) {
+        slot.address?.close()
     }
 
     /// Counts a connection with its user.
     ///
     /// - Parameter client: The address of the connection.
     /// - Returns: The user's bucket, to be closed with the connection; nil when the user has too many.
-    func seat(forUser user: UserName, client: String) -> SharedBucket? {
+    func slot(forUser user: UserName, client: String) -> SharedBucket? {
         let bucket = users.bucket(for: user, now: Self.now())
         if bucket.tryOpen(limit: settings.maxConnectionsPerUser) { return bucket }
         if allows(.maxConnectionsPerUser) {
@@ -284,9 +284,9 @@ final class AdmissionGuard: Sendable {
     }
 
     /// What a new connection may send.
-    func allowance(for seat: Seat) -> MessageAllowance {
+    func allowance(for slot: Slot) -> MessageAllowance {
         var allowance = MessageAllowance(perConnection: perConnection, bytes: bytes, dryRun: settings.dryRun)
-        if settings.messageRatePerIP != nil { allowance.share(withAddress: seat.address) }
+        if settings.messageRatePerIP != nil { allowance.share(withAddress: slot.address) }
         return allowance
     }
 

@@ -14,7 +14,7 @@ final class KeySetFetcher: TimerOwner {
     private static let tick = TimeAmount.milliseconds(500)
 
     private let path: String
-    private let pool: BackendPool
+    private let pool: AppPool
     private let authenticator: Authenticator
     private unowned let shard: LoopShard
     private let timer = TimerEntry()
@@ -23,7 +23,7 @@ final class KeySetFetcher: TimerOwner {
     private var hasFailed = false
     private var isDueAfter: TimeAmount { hasFailed ? Self.shortestInterval : Self.interval }
 
-    init(path: String, pool: BackendPool, authenticator: Authenticator, shard: LoopShard) {
+    init(path: String, pool: AppPool, authenticator: Authenticator, shard: LoopShard) {
         self.path = path
         self.pool = pool
         self.authenticator = authenticator
@@ -96,7 +96,7 @@ final class KeySetFetcher: TimerOwner {
 }
 
 /// One request for a key set.
-final class KeySetRequest: BackendExchange {
+final class KeySetRequest: AppExchange {
     static let timeout = TimeAmount.seconds(10)
     static let maxBytes = 256 << 10
 
@@ -106,7 +106,7 @@ final class KeySetRequest: BackendExchange {
     private let authority: String
     private let completed: (KeySetRequest, Result<[UInt8], Fault>) -> Void
     private let deadline = NIODeadline.now() + KeySetRequest.timeout
-    private var connection: BackendConnection?
+    private var connection: AppConnection?
     private var status = 0
     private var body = ByteBuffer()
     /// Nobody waits for the answer any more.
@@ -118,7 +118,7 @@ final class KeySetRequest: BackendExchange {
         self.completed = completed
     }
 
-    func backendReady(_ connection: BackendConnection) {
+    func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: deadline)
         var request = ByteBuffer()
@@ -128,7 +128,7 @@ final class KeySetRequest: BackendExchange {
         connection.sendWhole(request)
     }
 
-    func backendReplied(_ part: HTTPReplyPart) {
+    func appReplied(_ part: HTTPReplyPart) {
         switch part {
         case .informational: break
         case .head(let head): status = head.status
@@ -146,11 +146,11 @@ final class KeySetRequest: BackendExchange {
         }
     }
 
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
         end(.failure(Fault(sentence: failure.sentence(about: "issuer"))))
     }
-    func backendWritabilityChanged(isWritable: Bool) {}
-    func backendReadComplete() {}
+    func appWritabilityChanged(isWritable: Bool) {}
+    func appReadComplete() {}
 
     private func end(_ answer: Result<[UInt8], Fault>) {
         connection = nil

@@ -4,46 +4,46 @@ import NIOSSL
 import SidecarCore
 
 /// One request and its answer on a connection to the app.
-protocol BackendExchange: AnyObject {
+protocol AppExchange: AnyObject {
     /// True when nobody waits for the answer any more; a connection that comes up then goes to the pool.
     var isCancelled: Bool { get }
     /// The connection is there: write the request.
-    func backendReady(_ connection: BackendConnection)
+    func appReady(_ connection: AppConnection)
     /// A part of the answer; after `end` the connection is no longer the exchange's.
-    func backendReplied(_ part: HTTPReplyPart)
+    func appReplied(_ part: HTTPReplyPart)
     /// True when an answer that has come whole may be handed over whole.
     var takesWholeReplies: Bool { get }
     /// The whole answer, if ``takesWholeReplies``; the connection is no longer the exchange's.
-    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer)
+    func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer)
     /// The exchange is over without a whole answer.
     ///
     /// - Parameter wasStale: The app had closed a kept-alive connection under us, and saw or answered nothing.
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool)
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool)
     /// The app takes bytes again, or has stopped to.
-    func backendWritabilityChanged(isWritable: Bool)
+    func appWritabilityChanged(isWritable: Bool)
     /// A burst of reads is over: flush what was written on.
-    func backendReadComplete()
+    func appReadComplete()
 }
 
-extension BackendExchange {
+extension AppExchange {
     var takesWholeReplies: Bool { false }
-    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {}
+    func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {}
 }
 
 /// A connection to the app, used by one exchange after another.
-final class BackendConnection: ChannelDuplexHandler, TimerOwner {
+final class AppConnection: ChannelDuplexHandler, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let pool: BackendPool
+    private let pool: AppPool
     private let timers: ShardTimers
     private let timer = TimerEntry()
     private let output: SocketOutput
     private let isEncrypted: Bool
     private var reader: HTTPReplyReader
     private var context: ChannelHandlerContext?
-    private var exchange: (any BackendExchange)?
+    private var exchange: (any AppExchange)?
     private var exchangesServed = 0
     private let madeAt = NIODeadline.now()
     /// When the last answer was whole.
@@ -54,7 +54,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     private var readWithheld = false
     private var endedUncleanly = false
 
-    init(pool: BackendPool, timers: ShardTimers, output: SocketOutput, isEncrypted: Bool, limits: HTTPLimits) {
+    init(pool: AppPool, timers: ShardTimers, output: SocketOutput, isEncrypted: Bool, limits: HTTPLimits) {
         self.pool = pool
         self.timers = timers
         self.output = output
@@ -63,19 +63,19 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     /// True when another connection should take its place, so that a change of the app's address is seen.
-    func isOld(at now: NIODeadline) -> Bool { now - madeAt > ServerConfiguration.backendLifetime }
+    func isOld(at now: NIODeadline) -> Bool { now - madeAt > ServerConfiguration.appConnectionLifetime }
     var isAttached: Bool { output.isAttached }
     var isWritable: Bool { output.isWritable }
 
     // MARK: For the exchange
 
     /// Hands the connection to an exchange.
-    func begin(_ exchange: any BackendExchange) {
+    func begin(_ exchange: any AppExchange) {
         self.exchange = exchange
         isRequestWhole = false
         replyKeepsAlive = false
         output.hasFlushed = false
-        exchange.backendReady(self)
+        exchange.appReady(self)
     }
 
     /// Says what the answer will belong to; to be called before the request is written.
@@ -184,12 +184,12 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        exchange?.backendReadComplete()
+        exchange?.appReadComplete()
         read(context: context)  // costs less than being asked whether to
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        exchange?.backendWritabilityChanged(isWritable: context.channel.isWritable)
+        exchange?.appWritabilityChanged(isWritable: context.channel.isWritable)
         context.fireChannelWritabilityChanged()
     }
 
@@ -214,7 +214,7 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
             let part = endedUncleanly ? nil : try? reader.endOfInput()
             if let part {
                 finish()
-                exchange.backendReplied(part)
+                exchange.appReplied(part)
             } else {
                 fail(.connectionLost, wasStale: wasStale)
             }
@@ -239,15 +239,15 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
                     replyKeepsAlive = head.keepAlive
                     if exchange.takesWholeReplies, let body = reader.takeWholeBody() {
                         finish()
-                        return exchange.backendReplied(head, body)
+                        return exchange.appReplied(head, body)
                     }
                 case .end:
                     finish()
-                    return exchange.backendReplied(part)
+                    return exchange.appReplied(part)
                 case .informational, .body:
                     break
                 }
-                exchange.backendReplied(part)
+                exchange.appReplied(part)
             }
         } catch {
             fail(.badReply(error.sentence))
@@ -272,6 +272,6 @@ final class BackendConnection: ChannelDuplexHandler, TimerOwner {
         let failed = exchange
         exchange = nil
         if failed != nil { pool.exchangeEnded() }
-        failed?.backendFailed(failure, wasStale: wasStale)
+        failed?.appFailed(failure, wasStale: wasStale)
     }
 }

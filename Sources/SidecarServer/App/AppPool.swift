@@ -12,7 +12,7 @@ import SidecarCore
 /// The connections of one event loop to one origin of the app.
 ///
 /// The last one used is used next: the connections that a quiet hour doesn't need grow old and close.
-final class BackendPool {
+final class AppPool {
     let origin: AppOrigin
     private let eventLoop: any EventLoop
     private let timers: ShardTimers
@@ -21,7 +21,7 @@ final class BackendPool {
     private let state: ServerState
     /// Whether it leads to the app, so that it says something about the app's health.
     private let isApp: Bool
-    private var idle: [BackendConnection] = []
+    private var idle: [AppConnection] = []
     private var isClosed = false
     /// Exchanges under way, those that wait for their connection included.
     private(set) var inUse = 0
@@ -47,12 +47,12 @@ final class BackendPool {
     /// Finds or makes a connection for an exchange.
     ///
     /// - Parameter fresh: Don't use a kept-alive one; for the retry after one had been closed under us.
-    func run(_ exchange: any BackendExchange, fresh: Bool = false) {
+    func run(_ exchange: any AppExchange, fresh: Bool = false) {
         inUse += 1
         if fresh || !reuse(for: exchange) { connect(for: exchange) }
     }
 
-    private func reuse(for exchange: any BackendExchange) -> Bool {
+    private func reuse(for exchange: any AppExchange) -> Bool {
         guard let connection = idle.popLast() else { return false }
         connection.begin(exchange)
         return true
@@ -61,17 +61,17 @@ final class BackendPool {
     /// An exchange has ended, one way or the other.
     func exchangeEnded() { inUse -= 1 }
 
-    func release(_ connection: BackendConnection, at now: NIODeadline) {
+    func release(_ connection: AppConnection, at now: NIODeadline) {
         if isClosed || !connection.isAttached || connection.isOld(at: now) {
             connection.close()
             return
         }
         idle.append(connection)
-        connection.rest(until: now + ServerConfiguration.backendIdle)
+        connection.rest(until: now + ServerConfiguration.appConnectionIdle)
     }
 
     /// A connection has ended by itself.
-    func forget(_ connection: BackendConnection) {
+    func forget(_ connection: AppConnection) {
         if let index = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: index) }
     }
 
@@ -87,7 +87,7 @@ final class BackendPool {
         state.descriptors.adjust(by: -1)
     }
 
-    private func connect(for exchange: any BackendExchange) {
+    private func connect(for exchange: any AppExchange) {
         guard !state.descriptors.isSpent else {
             fail(exchange, .connect("No file descriptor is left for it."))
             return
@@ -95,7 +95,7 @@ final class BackendPool {
         attempt(for: exchange, until: .now() + ServerConfiguration.connectTimeout)
     }
 
-    private func attempt(for exchange: any BackendExchange, until deadline: NIODeadline) {
+    private func attempt(for exchange: any AppExchange, until deadline: NIODeadline) {
         state.descriptors.adjust(by: 1)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -120,13 +120,13 @@ final class BackendPool {
 
     private func connected(
         _ result: Result<any Channel, any Error>,
-        for exchange: any BackendExchange,
+        for exchange: any AppExchange,
         until deadline: NIODeadline
     ) {
         switch result {
         case .success(let channel):
             if isApp { state.noteApp(reachable: true) }
-            guard let connection = try? channel.pipeline.syncOperations.handler(type: BackendConnection.self),
+            guard let connection = try? channel.pipeline.syncOperations.handler(type: AppConnection.self),
                 connection.isAttached
             else {
                 // It closed between coming up and now.
@@ -172,7 +172,7 @@ final class BackendPool {
             )
         }
         try channel.pipeline.syncOperations.addHandler(
-            BackendConnection(
+            AppConnection(
                 pool: self,
                 timers: timers,
                 output: SocketOutput(queue: flushes),
@@ -182,8 +182,8 @@ final class BackendPool {
         )
     }
 
-    private func fail(_ exchange: any BackendExchange, _ failure: DeliveryFailure) {
+    private func fail(_ exchange: any AppExchange, _ failure: DeliveryFailure) {
         exchangeEnded()
-        exchange.backendFailed(failure, wasStale: false)
+        exchange.appFailed(failure, wasStale: false)
     }
 }

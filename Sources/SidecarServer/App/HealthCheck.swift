@@ -5,19 +5,19 @@ import SidecarCore
 /// Asks one address of the app for its health, again and again (`APP_HEALTH_PATH`).
 ///
 /// Two answers in a row that are no 2xx or 3xx put the address out, one that is puts it back in.
-final class HealthCheck: BackendExchange, TimerOwner {
+final class HealthCheck: AppExchange, TimerOwner {
     private static let failuresThatCount = 2
 
     private let address: Int
     private let path: String
-    private let pool: BackendPool
+    private let pool: AppPool
     private unowned let shard: LoopShard
     private let timer = TimerEntry()
-    private var connection: BackendConnection?
+    private var connection: AppConnection?
     private var status = 0
     private var failures = 0
 
-    init(address: Int, path: String, pool: BackendPool, shard: LoopShard) {
+    init(address: Int, path: String, pool: AppPool, shard: LoopShard) {
         self.address = address
         self.path = path
         self.pool = pool
@@ -36,7 +36,7 @@ final class HealthCheck: BackendExchange, TimerOwner {
         return nil
     }
 
-    func backendReady(_ connection: BackendConnection) {
+    func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: .now() + shard.configuration.settings.webhookTimeout)
         var request = ByteBuffer()
@@ -45,7 +45,7 @@ final class HealthCheck: BackendExchange, TimerOwner {
         connection.sendWhole(request)
     }
 
-    func backendReplied(_ part: HTTPReplyPart) {
+    func appReplied(_ part: HTTPReplyPart) {
         switch part {
         case .informational: break
         case .head(let head): status = head.status
@@ -57,9 +57,9 @@ final class HealthCheck: BackendExchange, TimerOwner {
         }
     }
 
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) { ended(isWell: false) }
-    func backendWritabilityChanged(isWritable: Bool) {}
-    func backendReadComplete() {}
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool) { ended(isWell: false) }
+    func appWritabilityChanged(isWritable: Bool) {}
+    func appReadComplete() {}
 
     private func ended(isWell: Bool) {
         connection = nil

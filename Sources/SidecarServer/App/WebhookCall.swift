@@ -6,7 +6,7 @@ import SidecarCore
 /// One event on its way to the app, over all its attempts, and the answer on its way back.
 ///
 /// Subclasses say what the event is and what follows from the answer.
-class WebhookCall: BackendExchange {
+class WebhookCall: AppExchange {
     /// What became of an attempt.
     typealias Outcome = Result<(head: HTTPReplyHead, body: ByteBuffer), DeliveryFailure>
 
@@ -22,7 +22,7 @@ class WebhookCall: BackendExchange {
     private var askedAt = NIODeadline.distantFuture
     private(set) var startedAt = NIODeadline.distantFuture
     private(set) var address = 0
-    private var connection: BackendConnection?
+    private var connection: AppConnection?
     private var head: HTTPReplyHead?
     private var status = 0
     private var body: ByteBuffer?
@@ -72,13 +72,13 @@ class WebhookCall: BackendExchange {
         }
     }
 
-    func backendReady(_ connection: BackendConnection) {
+    func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: startedAt + shard.configuration.settings.webhookTimeout)
         connection.sendWhole { writeRequest(into: &$0) }
     }
 
-    func backendReplied(_ part: HTTPReplyPart) {
+    func appReplied(_ part: HTTPReplyPart) {
         switch part {
         case .informational:
             break
@@ -104,7 +104,7 @@ class WebhookCall: BackendExchange {
     /// Nobody else looks at the parts of an answer.
     var takesWholeReplies: Bool { true }
 
-    func backendReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {
+    func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {
         status = head.status
         if body.readableBytes > shard.configuration.settings.maxReplyBytes {
             finish(.failure(.badReply("Its body is larger than MAX_REPLY_BYTES.")))
@@ -113,7 +113,7 @@ class WebhookCall: BackendExchange {
         }
     }
 
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
         if wasStale, !hasRetried {
             // The app saw nothing of it, or will know it by its ce-id.
             hasRetried = true
@@ -124,8 +124,8 @@ class WebhookCall: BackendExchange {
         finish(.failure(failure))
     }
 
-    func backendWritabilityChanged(isWritable: Bool) {}
-    func backendReadComplete() {}
+    func appWritabilityChanged(isWritable: Bool) {}
+    func appReadComplete() {}
 
     private func failure(of outcome: Outcome) -> DeliveryFailure? {
         if case .failure(let failure) = outcome { return failure }

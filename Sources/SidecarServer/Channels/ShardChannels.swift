@@ -30,7 +30,7 @@ final class ShardChannels {
     /// Keeps the histories clean; on one loop only. While nothing is due, nothing is done but to look for that.
     func watchHistory() {
         let now = AdmissionGuard.now()
-        let due = hub.engine.removeExpired(now: now)
+        let due = hub.broker.removeExpired(now: now)
         let pause = min(
             max(due.map { TimeAmount.nanoseconds($0 &- now) } ?? Self.longestPause, Self.pause),
             Self.longestPause
@@ -45,7 +45,7 @@ final class ShardChannels {
         let place = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
         session.channels[channel] = place
-        hub.engine.changed(channel, by: .joined, onLoop: loop, isEdge: place == 0)
+        hub.broker.changed(channel, by: .joined, onLoop: loop, isEdge: place == 0)
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
@@ -68,16 +68,16 @@ final class ShardChannels {
             subscribers[channel]?[place] = moved
             moved.channels[channel] = place
         }
-        hub.engine.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
+        hub.broker.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
     }
 
     /// What was published to the channels of a session since a stream's last event, as far as it fits into so many bytes.
-    func missed(by session: BridgeSession, since cursor: StreamCursor?, room: Int) -> MissedEvents {
-        hub.engine.missed(
+    func missed(by session: BridgeSession, since cursor: StreamCursor?, room: Int) -> Replay {
+        hub.broker.missed(
             session.channels.keys,
             since: cursor,
             room: room,
-            overhead: Outbox.messageOverhead,
+            overhead: SendQueue.messageOverhead,
             now: AdmissionGuard.now()
         )
     }
@@ -119,7 +119,7 @@ final class ShardChannels {
     }
 
     /// Sends a message past all channels.
-    func deliver(_ message: SharedMessage, to sessions: [BridgeSession], _ tally: PublicationTally) {
+    func deliver(_ message: PreparedMessage, to sessions: [BridgeSession], _ tally: PublicationTally) {
         let (counts, receipt) = send(to: sessions, tally) { $0.deliver(message, at: nil, nil) }
         report(counts, receipt, to: tally)
     }

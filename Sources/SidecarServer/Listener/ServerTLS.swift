@@ -1,46 +1,9 @@
 import NIOCore
-public import NIOSSL
-public import SidecarCore
-import Synchronization
-
-/// TLS for the control listener, whose pair can be replaced while it serves.
-public final class ControlTLS: Sendable {
-    private let pair: Mutex<TLSConfiguration>
-
-    /// Reads the pair; nil without `CONTROL_TLS_CERT`.
-    ///
-    /// - Throws: What is wrong with it.
-    public init?(_ settings: Settings) throws(FileFault) {
-        guard let pair = try ServerTLS.controlPair(settings) else { return nil }
-        self.pair = Mutex(pair)
-    }
-
-    /// Reads the pair again, to be used once everything else has been read too.
-    ///
-    /// - Throws: What is wrong with it; the old one holds.
-    public func reading(_ settings: Settings) throws(FileFault) -> TLSConfiguration? {
-        try ServerTLS.controlPair(settings)
-    }
-
-    /// Takes over what has been read.
-    public func use(_ new: TLSConfiguration) { pair.withLock { $0 = new } }
-
-    /// What the listener speaks: each handshake uses the newest pair.
-    public var configuration: TLSConfiguration {
-        var tls = pair.withLock { $0 }
-        tls.sslContextCallback = { [self] _, promise in
-            let newest = pair.withLock { $0 }
-            var override = NIOSSLContextConfigurationOverride()
-            override.certificateChain = newest.certificateChain
-            override.privateKey = newest.privateKey
-            promise.succeed(override)
-        }
-        return tls
-    }
-}
+import NIOSSL
+import SidecarCore
 
 /// TLS for those who connect to us, and the files that it is made of.
-public enum ServerTLS {
+enum ServerTLS {
     /// The variables of a certificate and its key.
     private struct Names {
         let certificate: String

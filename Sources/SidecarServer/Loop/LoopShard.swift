@@ -24,9 +24,9 @@ final class LoopShard {
     let codecs = DeflateCodecs()
     let channels: ShardChannels
     /// One for each address of ``Settings/webhookOrigins``.
-    private let webhookPools: [BackendPool]
+    private let webhookPools: [AppPool]
     /// One for each address of ``Settings/apps``; the same ones when events go there too.
-    private let proxyPools: [BackendPool]
+    private let proxyPools: [AppPool]
 
     /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
     var scratch = ByteBufferAllocator().buffer(capacity: 2048)
@@ -37,10 +37,10 @@ final class LoopShard {
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
-    private var keySetPool: BackendPool?
+    private var keySetPool: AppPool?
     private var occupancyReporter: OccupancyReporter?
     private var webSockets = 0
-    private var leftovers: [ObjectIdentifier: WebSocketHandler] = [:]
+    private var departing: [ObjectIdentifier: WebSocketHandler] = [:]
     private var toDrain: Deque<BridgeSession> = []
     private var sessionsWithoutBudget: [BridgeSession] = []
     private var budgetChecks = 0
@@ -66,8 +66,8 @@ final class LoopShard {
         self.flushes = flushes
         sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
-        func pool(_ origin: AppOrigin) -> BackendPool {
-            BackendPool(
+        func pool(_ origin: AppOrigin) -> AppPool {
+            AppPool(
                 origin: origin,
                 eventLoop: eventLoop,
                 timers: timers,
@@ -82,10 +82,10 @@ final class LoopShard {
             ? proxyPools : configuration.settings.webhookOrigins.map(pool)
     }
 
-    private var allPools: [BackendPool] { webhookPools + proxyPools + (keySetPool.map { [$0] } ?? []) }
+    private var allPools: [AppPool] { webhookPools + proxyPools + (keySetPool.map { [$0] } ?? []) }
 
     /// The connections to the address that the gate has chosen.
-    func webhookPool(_ address: Int) -> BackendPool? {
+    func webhookPool(_ address: Int) -> AppPool? {
         webhookPools.indices.contains(address) ? webhookPools[address] : nil
     }
 
@@ -93,7 +93,7 @@ final class LoopShard {
     /// under way here.
     ///
     /// - Parameter other: An address that has just refused; it is taken only if there is no other.
-    func proxyPool(otherThan other: BackendPool? = nil) -> BackendPool? {
+    func proxyPool(otherThan other: AppPool? = nil) -> AppPool? {
         if proxyPools.count == 1 { return proxyPools.first }
         let sharesGate = configuration.settings.webhookTarget?.origin == nil
         let rest = proxyPools.indices.filter { proxyPools[$0] !== other }
@@ -118,7 +118,7 @@ final class LoopShard {
         guard let url = configuration.settings.jwtKeySetURL, let origin = url.origin,
             let authenticator = state.authenticator
         else { return }
-        let pool = BackendPool(
+        let pool = AppPool(
             origin: origin,
             eventLoop: eventLoop,
             timers: timers,
@@ -176,8 +176,8 @@ final class LoopShard {
     func webSocketEnded() { webSockets -= 1 }
 
     /// Keeps the handler of a client that has gone, until what it sent has been taken.
-    func keep(_ handler: WebSocketHandler) { leftovers[ObjectIdentifier(handler)] = handler }
-    func release(_ handler: WebSocketHandler) { leftovers[ObjectIdentifier(handler)] = nil }
+    func keep(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = handler }
+    func release(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = nil }
 
     func insert(_ session: BridgeSession) {
         sessions[session.id] = session

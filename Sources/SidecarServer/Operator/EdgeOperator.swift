@@ -54,7 +54,7 @@ struct EdgeOperator: ConnectionOperator {
         _ message: DirectMessage,
         to sessions: @escaping @Sendable (LoopShard) -> [BridgeSession]
     ) async -> DeliveryCounts {
-        let shared = SharedMessage(message.format, message.payload, event: message.event)
+        let shared = PreparedMessage(message.format, message.payload, event: message.event)
         let tally = PublicationTally(waitsForKernel: message.waitsForKernel)
         // A loop that has ended is not asked, and does not report.
         let asked = await shards?.collect { shard in
@@ -100,13 +100,13 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [UserName]) {
-        let summary = try await hub.engine.summary(of: name, now: AdmissionGuard.now())
+        let summary = try await hub.broker.summary(of: name, now: AdmissionGuard.now())
         let users = await shards?.collect { $0.channels.users(of: name) } ?? []
         return (summary, users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
     }
 
     func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelSummary] {
-        try await hub.engine.channels(prefix: prefix, after: after, limit: limit, now: AdmissionGuard.now())
+        try await hub.broker.channels(prefix: prefix, after: after, limit: limit, now: AdmissionGuard.now())
     }
 
     func history(
@@ -115,7 +115,7 @@ struct EdgeOperator: ConnectionOperator {
         epoch: String?,
         limit: Int
     ) async throws(ChannelFailure) -> ChannelHistory {
-        try await hub.engine.history(of: channel, part, epoch: epoch, limit: limit, now: AdmissionGuard.now())
+        try await hub.broker.history(of: channel, part, epoch: epoch, limit: limit, now: AdmissionGuard.now())
     }
 
     // MARK: Ends

@@ -67,12 +67,12 @@ extension BridgeSession {
             underWay = event
             if event.kind == .close, case .close(let report) = event.delivery.event {
                 event.happenedAt = recoveredCloseTime ?? event.happenedAt
-                noteClosing(event.delivery.sequence, report, event.happenedAt)
+                journalClosing(event.delivery.sequence, report, event.happenedAt)
             }
             if event.kind == .open {
                 attempt(at: now ?? .now())
             } else {
-                afterNoting(at: now) { self.attempt(at: $0) }
+                afterJournal(at: now) { self.attempt(at: $0) }
             }
         case .finish:
             leaveShard()

@@ -20,8 +20,8 @@ extension BridgeSession {
                 return
             }
             let reply = answer(head, body)
-            noteOpened(by: try? reply.get())
-            afterNoting { self.opened(by: head, reply, event, at: $0) }
+            journalOpened(by: try? reply.get())
+            afterJournal { self.opened(by: head, reply, event, at: $0) }
         }
     }
 
@@ -40,7 +40,7 @@ extension BridgeSession {
         if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
     }
 
-    /// Sends a client away that the app has not heard of; it may come again when the crowd has gone.
+    /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
     func turnAway(limit: String, _ result: HandshakeResult) {
         leaveQueue()
         shard.metrics.limited(limit, action: "refused")
@@ -73,7 +73,7 @@ extension BridgeSession {
 
     func decideAgainst(_ decision: HandshakeDecision) {
         machine.refused()
-        leaveSeats()
+        releaseSlots()
         handshake = nil
         transport?.handshakeDecided(decision)
         leaveShard()
@@ -109,7 +109,7 @@ extension BridgeSession {
             performLast(step, code: 1006)
             return
         }
-        if let user = reply.user, !user.isEmpty, user != self.user, !takeSeat(ofUser: user) {
+        if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
             transport?.handshakeDecided(
                 .refuse(
                     .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
@@ -142,7 +142,7 @@ extension BridgeSession {
 
     /// Ends a session that never became a WebSocket.
     private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
-        noteIdentity()  // the answer that would have changed it is not applied
+        journalIdentity()  // the answer that would have changed it is not applied
         if case .deliver = step {
             perform(step)
         } else {

@@ -38,7 +38,7 @@ extension BridgeSession {
         let identity = makeIdentity()
         // The app may have given the user another name since; a new token of the same user leaves that alone.
         if identity.tokenUser != token.user, user != token.user {
-            guard takeSeat(ofUser: token.user) else { return false }
+            guard takeSlot(ofUser: token.user) else { return false }
         }
         identity.tokenUser = token.user
         identity.claims = token.claims.map { ($0.name, $0.value) }
@@ -83,7 +83,7 @@ extension BridgeSession {
                 )
             }
         } catch {
-            breached()
+            countViolation()
             close(code: 4401, reason: error.sentence, discarding: true, for: .tokenRefused)
         }
         return true
@@ -123,7 +123,7 @@ extension BridgeSession {
 
     /// Ends a socket that never told who it is.
     private func refuseToken(_ why: String) {
-        breached()
+        countViolation()
         refuse(why, code: 4401, as: .auth)
     }
 

@@ -6,7 +6,7 @@ import SidecarCore
 extension BridgeSession {
     /// Notes the connection, and who it is as the app has it from its answer to `open`: from now on the app is owed an
     /// event that says so.
-    func noteOpened(by reply: WebhookReply?) {
+    func journalOpened(by reply: WebhookReply?) {
         guard let outbox = shard.state.outbox else { return }
         outbox.opened(
             id: id,
@@ -17,12 +17,12 @@ extension BridgeSession {
     }
 
     /// Notes who the client is; one that the app has not accepted is not on disk yet.
-    func noteIdentity() {
+    func journalIdentity() {
         guard let outbox = shard.state.outbox, machine.wasAccepted else { return }
         outbox.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
     }
 
-    func noteAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
+    func journalAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
         guard let outbox = shard.state.outbox, machine.isRunning else { return }
         outbox.accepted(
             id: id,
@@ -33,7 +33,7 @@ extension BridgeSession {
         )
     }
 
-    func noteClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
+    func journalClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
         guard let outbox = shard.state.outbox else { return }
         outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
     }
@@ -42,7 +42,7 @@ extension BridgeSession {
     /// another one would get its id.
     ///
     /// - Parameter now: The time, if the caller knows it.
-    func afterNoting(at now: NIODeadline? = nil, _ body: @escaping (_ now: NIODeadline) -> Void) {
+    func afterJournal(at now: NIODeadline? = nil, _ body: @escaping (_ now: NIODeadline) -> Void) {
         guard let outbox = shard.state.outbox, !outbox.isWritten else { return body(now ?? .now()) }
         let eventLoop = shard.eventLoop
         let bound = NIOLoopBound(body, eventLoop: eventLoop)

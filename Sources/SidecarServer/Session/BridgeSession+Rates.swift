@@ -20,7 +20,7 @@ extension BridgeSession {
             }
             shard.metrics.limited(limit.rawValue, action: "closed")
             noteRefused(RefusalKind(limit), ["action": "closed"])
-            breached()
+            countViolation()
             shard.metrics.messagesDropped(1, reason: "rate_limited")
             close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
             return false

@@ -47,8 +47,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     var publications = 0
 
     // Limits.
-    private var seat: AdmissionGuard.Seat?
-    private var userSeat: SharedBucket?
+    private var slot: AdmissionGuard.Slot?
+    private var userSlot: SharedBucket?
     var allowance: MessageAllowance
     /// True while a rate keeps it from taking more.
     var isThrottled = false
@@ -76,7 +76,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         id: String,
         handshake: HTTPRequestHead,
         client: ClientIdentity,
-        seat: AdmissionGuard.Seat,
+        slot: AdmissionGuard.Slot,
         isStream: Bool = false,
         lastEventID: String? = nil,
         shard: LoopShard
@@ -85,8 +85,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         self.lastEventID = lastEventID
         self.id = id
         self.shard = shard
-        self.seat = seat
-        self.allowance = shard.admission.allowance(for: seat)
+        self.slot = slot
+        self.allowance = shard.admission.allowance(for: slot)
         self.handshake = handshake
         self.machine = SessionStateMachine(maxBatch: shard.configuration.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
@@ -103,7 +103,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         id = recovered.id
         self.shard = shard
         isStream = false
-        seat = nil
+        slot = nil
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         clientAddress = "recovered"
         prefix = EventPrefix(ByteBuffer(bytes: recovered.head))
@@ -147,7 +147,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
-    func breached() { shard.admission.breach(by: clientAddress) }
+    func countViolation() { shard.admission.countViolation(by: clientAddress) }
 
     // MARK: From the transport
 
@@ -175,19 +175,19 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         guard isAllowed(payloadBytes: payload.readableBytes, at: now) else { return }
         if shard.state.authenticator != nil, takesToken(format, payload) { return }
         let time = WallClock.unixMilliseconds()
-        noteAccepted(format, payload, at: time)
+        journalAccepted(format, payload, at: time)
         perform(machine.received(format, payload, at: time, since: now), at: now)
         accountBytes()
     }
 
-    func leaveSeats() {
+    func releaseSlots() {
         if let throttle { shard.timers.cancel(throttle.entry) }
         throttle = nil
         cancelIdentityTimers()
-        if let seat { shard.admission.leave(seat) }
-        seat = nil
-        userSeat?.close()
-        userSeat = nil
+        if let slot { shard.admission.leave(slot) }
+        slot = nil
+        userSlot?.close()
+        userSlot = nil
     }
 
     /// The client has gone, though not all that it sent has been taken.
@@ -211,7 +211,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// True while no more messages may be read: too much waits for the app.
     var mustPauseReading: Bool {
-        if mustPauseLeftover { return true }
+        if mustPauseResidualInput { return true }
         if awaitsToken { return false }
         guard shard.state.pendingBytes.isSpent, machine.isRunning else { return false }
         if !isWaitingForBudget {
@@ -224,7 +224,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// The same for what a client that has gone has left: it is held anyway, so the process-wide budget cannot wait
     /// for it.
-    var mustPauseLeftover: Bool {
+    var mustPauseResidualInput: Bool {
         // In a drain it ends as soon as the app has answered what came before.
         if awaitsApp { return true }
         if isDraining || isThrottled { return machine.isRunning }
@@ -254,13 +254,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
             self.user = nil
-            userSeat?.close()
-            userSeat = nil
+            userSlot?.close()
+            userSlot = nil
             allowance.share(withUser: nil)
             if !machine.isRunning {
-                // The client has gone: its close event tells the user, but nobody would give the seat back.
+                // The client has gone: its close event tells the user, but nobody would give the slot back.
                 self.user = user.isEmpty ? nil : user
-            } else if !user.isEmpty, !takeSeat(ofUser: user) {
+            } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
             } else if shard.admission.bans.covers(user: user) {
                 shard.metrics.limited("ban", action: "closed")
@@ -274,15 +274,15 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Makes the fields anew that say who the client is.
     func writeIdentity() {
         identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
-        noteIdentity()
+        journalIdentity()
     }
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
-    func takeSeat(ofUser user: UserName) -> Bool {
-        guard let bucket = shard.admission.seat(forUser: user, client: clientAddress) else { return false }
-        userSeat?.close()
+    func takeSlot(ofUser user: UserName) -> Bool {
+        guard let bucket = shard.admission.slot(forUser: user, client: clientAddress) else { return false }
+        userSlot?.close()
         self.user = user
-        userSeat = bucket
+        userSlot = bucket
         if shard.admission.limitsMessagesPerUser { allowance.share(withUser: bucket) }
         return true
     }
@@ -323,7 +323,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Forgets a client that never told who it is.
     func leaveUnknown(as result: HandshakeResult) {
         shard.metrics.count(result)
-        leaveSeats()
+        releaseSlots()
         handshake = nil
         machine.refused()
         clientIdentity = nil
@@ -402,7 +402,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
             leaveQueue()
             handshake = nil
-            leaveSeats()
+            releaseSlots()
             machine.refused()
             leaveShard()
             return
@@ -413,7 +413,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         let now = NIODeadline.now()
         let age = machine.age(at: now)
         let step = machine.ended(code: code, reason: reason, initiator: initiator, at: now)
-        leaveSeats()
+        releaseSlots()
         if wasRunning {
             clientLeft()
             let cause = cause ?? CloseCause(code: code, initiator: initiator)

@@ -11,11 +11,11 @@ protocol SessionTransport: AnyObject {
     /// Sends a message that others get too; false when there was no room for it.
     ///
     /// - Parameter cursor: Its place, for event streams.
-    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
     /// Says what an event stream has missed since its client was here before.
     ///
     /// - Parameter missed: Tells that, as far as it fits into so many bytes.
-    func resume(_ missed: (_ room: Int) -> MissedEvents)
+    func resume(_ missed: (_ room: Int) -> Replay)
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
     /// Whether the client has sent something that has not been taken.

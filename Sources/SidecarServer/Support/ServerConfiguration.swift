@@ -23,9 +23,9 @@ struct ServerConfiguration: Sendable {
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
     /// we rarely write into a closing one, and short enough to give small apps their workers back.
-    static let backendIdle = TimeAmount.seconds(4)
+    static let appConnectionIdle = TimeAmount.seconds(4)
     /// How long a connection to the app is used; then the app's name is resolved anew.
-    static let backendLifetime = TimeAmount.seconds(60)
+    static let appConnectionLifetime = TimeAmount.seconds(60)
     /// How long connecting to the app may take.
     static let connectTimeout = TimeAmount.seconds(5)
     /// How long a client's connection may wait between two requests.
@@ -37,7 +37,7 @@ struct ServerConfiguration: Sendable {
     /// How long a client may take nothing of what is left to send before it is given up.
     static let flushPatience = TimeAmount.seconds(10)
     /// How long what a client sent before it left may wait for its rate.
-    static let leftoverPatience = TimeAmount.seconds(5)
+    static let residualInputPatience = TimeAmount.seconds(5)
     /// New connections for each event loop in a millisecond: what leaves the open ones most of the time.
     static let acceptsPerMillisecond = 2.0
     /// New connections that are accepted at once after a quiet time.

@@ -75,11 +75,11 @@ public final class ServerState: Sendable {
     /// Calls to the app under way.
     public var inFlight: Int { gate.inUse }
     /// Channels with a subscriber or a history.
-    public var channelCount: Int { channels.engine.channelsHeld }
+    public var channelCount: Int { channels.broker.channelsHeld }
     /// Memberships of all connections.
-    public var subscriptions: Int { channels.engine.subscriptions }
+    public var subscriptions: Int { channels.broker.subscriptions }
     /// What histories hold, in bytes.
-    public var historyBytes: Int { channels.engine.historyBytes }
+    public var historyBytes: Int { channels.broker.historyBytes }
     /// Events that wait for their turn.
     public var queueDepth: Int { gate.queueDepth }
     /// The addresses that events go to, with their breakers.

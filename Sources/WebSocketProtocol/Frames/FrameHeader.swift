@@ -29,7 +29,7 @@ struct FrameContext {
 extension FrameHeader {
     /// Reads the header at the front of `bytes`, or returns nil when it is not whole yet.
     ///
-    /// Every rule is applied at the first byte that makes its breach certain, in the order of the bytes. So a frame
+    /// Every rule is applied at the first byte that makes its violation certain, in the order of the bytes. So a frame
     /// that claims too much is refused before its mask key is there, and a stream gives the same verdict wherever
     /// the network cuts it.
     static func parse(

@@ -3,7 +3,7 @@ public import NIOCore
 /// Turns the bytes of a client into messages, pings, pongs and a close, strictly by RFC 6455.
 ///
 /// It is a pure value: bytes in, events out. Payload is unmasked straight into its message as it arrives, and each
-/// rule and limit bites at the first byte that makes its breach certain. The transcript of a stream is the same
+/// rule and limit bites at the first byte that makes its violation certain. The transcript of a stream is the same
 /// wherever the network cuts it. It can't be copied, since it may own a decompressor, and with one it stays on the
 /// event loop of its ``DeflateCodecs``.
 public struct MessageReader: ~Copyable {

@@ -3,17 +3,17 @@ import Testing
 
 @testable import SidecarCore
 
-@Suite("The pen")
-struct TextPenTests {
+@Suite("The writer")
+struct TextWriterTests {
     @Test("What is written stands behind what was there, in order")
     func order() {
         var buffer = ByteBuffer(string: "head ")
-        buffer.writeText(measure: 64) { pen in
-            pen.write("a: ")
-            pen.write(string: "ä")
-            pen.write(UInt64.max)
-            pen.write(0)
-            pen.write(byteCount: 2) { $0.copyBytes(from: [0x21, 0x3F]) }
+        buffer.writeText(measure: 64) { writer in
+            writer.write("a: ")
+            writer.write(string: "ä")
+            writer.write(UInt64.max)
+            writer.write(0)
+            writer.write(byteCount: 2) { $0.copyBytes(from: [0x21, 0x3F]) }
         }
         #expect(String(buffer: buffer) == "head a: ä184467440737095516150!?")
     }
@@ -21,11 +21,11 @@ struct TextPenTests {
     @Test("A piece that does not fit is left out whole, and nothing is written beyond the measure")
     func tooLong() {
         var buffer = ByteBufferAllocator().buffer(capacity: 4)
-        buffer.writeText(measure: 4) { pen in
-            pen.write("abc")
+        buffer.writeText(measure: 4) { writer in
+            writer.write("abc")
             // More than any rounding up of the memory leaves.
-            pen.write(string: String(repeating: "x", count: 1000))
-            pen.write(byteCount: 1000) { _ in Issue.record("there is no room for it") }
+            writer.write(string: String(repeating: "x", count: 1000))
+            writer.write(byteCount: 1000) { _ in Issue.record("there is no room for it") }
         }
         #expect(String(buffer: buffer) == "abc")
     }

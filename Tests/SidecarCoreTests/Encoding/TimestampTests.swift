@@ -4,10 +4,10 @@ import Testing
 @testable import SidecarCore
 
 @Suite("Event time")
-struct EventTimeTests {
+struct TimestampTests {
     private func text(_ milliseconds: Int64) -> String {
         var buffer = ByteBuffer()
-        EventTime.write(unixMilliseconds: milliseconds, into: &buffer)
+        Timestamp.write(unixMilliseconds: milliseconds, into: &buffer)
         return String(buffer: buffer)
     }
 
@@ -53,7 +53,7 @@ struct EventTimeTests {
         // 1890-01-01
         var (year, month, day): (Int64, Int64, Int64) = (1890, 1, 1)
         for number in Int64(-29_219)..<62_000 {
-            let date = EventTime.civil(fromDays: number)
+            let date = Timestamp.civil(fromDays: number)
             if date != (year, month, day) {
                 Issue.record("day \(number) is \(date), not \((year, month, day))")
                 return
@@ -69,8 +69,8 @@ struct EventTimeTests {
     func appended() {
         var buffer = ByteBufferAllocator().buffer(capacity: 4)
         buffer.writeString("abcd")
-        EventTime.write(unixMilliseconds: 0, into: &buffer)
-        EventTime.write(unixMilliseconds: 0, into: &buffer)
+        Timestamp.write(unixMilliseconds: 0, into: &buffer)
+        Timestamp.write(unixMilliseconds: 0, into: &buffer)
         #expect(String(buffer: buffer) == "abcd1970-01-01T00:00:00.000Z1970-01-01T00:00:00.000Z")
     }
 }

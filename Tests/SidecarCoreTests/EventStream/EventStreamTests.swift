@@ -54,15 +54,15 @@ struct EventStreamTests {
         }
     }
 
-    private func engine(size: Int) -> MemoryChannelEngine {
+    private func engine(size: Int) -> MemoryChannelBroker {
         var settings = SettingsRegistry.defaults
         settings.historySize = size
-        return MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: 1 << 28, servesStreams: true) { 7 }
+        return MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: 1 << 28, servesStreams: true) { 7 }
     }
 
     @discardableResult
     private func publish(
-        _ engine: MemoryChannelEngine,
+        _ engine: MemoryChannelBroker,
         _ text: String,
         to channel: String,
         excluding reader: UInt64? = nil
@@ -79,7 +79,7 @@ struct EventStreamTests {
     }
 
     private func missed(
-        _ engine: MemoryChannelEngine,
+        _ engine: MemoryChannelBroker,
         _ channels: String...,
         since cursor: StreamCursor?,
         room: Int = 1 << 20
@@ -134,7 +134,7 @@ struct EventStreamTests {
         let first = try publish(engine, "x", to: "a").read(by: StreamCursor.reader("me"))
         for _ in 0..<20_000 { try publish(engine, "mine", to: "a", excluding: first.reader) }
         #expect(try missed(engine, "a", since: first) == ([], false))
-        #expect(engine.visits == MissedEvents.mostLookedAt)
+        #expect(engine.visits == Replay.mostLookedAt)
     }
 
     @Test("What is not kept any more makes it incomplete: fallen out, of a channel that is gone, or of another process")

@@ -57,8 +57,8 @@ public enum TokenSource: Sendable, Equatable, CustomStringConvertible {
 
 /// When a client's address is banned by itself (`AUTO_BAN`).
 public struct AutoBan: Sendable, Equatable {
-    /// So many breaches are forgiven in a period.
-    public let breaches: Rate
+    /// So many violations are forgiven in a period.
+    public let violations: Rate
     /// How long the ban lasts.
     public let duration: TimeAmount
 }
@@ -179,13 +179,13 @@ extension ValueSyntax where Value == AutoBan? {
             guard parts.count == 2, parts[1].hasPrefix("ttl="), !parts[0].contains("burst") else {
                 throw ValueProblem("has the wrong format")
             }
-            guard let breaches = try ValueSyntax<Rate?>.rate(.events).read(String(parts[0])) else {
+            guard let violations = try ValueSyntax<Rate?>.rate(.events).read(String(parts[0])) else {
                 throw ValueProblem("has no threshold")
             }
             let ttl = ValueSyntax<TimeAmount>.duration(.seconds(1) ... .hours(30 * 24))
-            return AutoBan(breaches: breaches, duration: try ttl.read(String(parts[1].dropFirst(4))))
+            return AutoBan(violations: violations, duration: try ttl.read(String(parts[1].dropFirst(4))))
         },
-        show: { $0.map { "\($0.breaches),ttl=\(showDuration($0.duration))" } ?? "off" }
+        show: { $0.map { "\($0.violations),ttl=\(showDuration($0.duration))" } ?? "off" }
     )
 }
 

@@ -202,13 +202,13 @@ public final class CloudEventsDialect: Sendable {
         let measure =
             prefix.bytes.readableBytes + (identity?.readableBytes ?? 0) + attributes.measure
             + (signature?.readableBytes ?? 0) + Self.lengthMeasure + body.readableBytes
-        buffer.writeText(measure: measure) { pen in
-            pen.write(prefix.bytes)
-            if let identity { pen.write(identity) }
-            attributes.write(with: &pen)
-            if let signature { pen.write(signature) }
-            Self.writeLength(of: body, with: &pen)
-            pen.write(body)
+        buffer.writeText(measure: measure) { writer in
+            writer.write(prefix.bytes)
+            if let identity { writer.write(identity) }
+            attributes.write(with: &writer)
+            if let signature { writer.write(signature) }
+            Self.writeLength(of: body, with: &writer)
+            writer.write(body)
         }
     }
 
@@ -233,7 +233,7 @@ public final class CloudEventsDialect: Sendable {
         buffer.writeField("ce-type", event.isOccupied ? "sidesocket.channel.occupied" : "sidesocket.channel.vacated")
         buffer.writeField("ce-id", id)
         buffer.writeStaticString("ce-time: ")
-        EventTime.write(unixMilliseconds: unixMilliseconds, into: &buffer)
+        Timestamp.write(unixMilliseconds: unixMilliseconds, into: &buffer)
         buffer.writeStaticString("\r\n")
         writeBody(ByteBuffer(), id: id, signedAt: signedAt, into: &buffer)
     }
@@ -248,9 +248,9 @@ public final class CloudEventsDialect: Sendable {
         if let signature = signature(id: id(), signedAt: signedAt, body: body) {
             buffer.writeImmutableBuffer(signature)
         }
-        buffer.writeText(measure: Self.lengthMeasure + body.readableBytes) { pen in
-            Self.writeLength(of: body, with: &pen)
-            pen.write(body)
+        buffer.writeText(measure: Self.lengthMeasure + body.readableBytes) { writer in
+            Self.writeLength(of: body, with: &writer)
+            writer.write(body)
         }
     }
 
@@ -265,10 +265,10 @@ public final class CloudEventsDialect: Sendable {
     /// What ``writeLength(of:with:)`` takes at most, in bytes.
     private static let lengthMeasure = 40
 
-    private static func writeLength(of body: ByteBuffer, with pen: inout TextPen) {
-        pen.write("Content-Length: ")
-        pen.write(UInt64(body.readableBytes))
-        pen.write("\r\n\r\n")
+    private static func writeLength(of body: ByteBuffer, with writer: inout TextWriter) {
+        writer.write("Content-Length: ")
+        writer.write(UInt64(body.readableBytes))
+        writer.write("\r\n\r\n")
     }
 
     private func writeStart(
@@ -285,61 +285,27 @@ public final class CloudEventsDialect: Sendable {
             into: &buffer
         )
         let target = handshake.target
-        buffer.writeText(measure: 80 + 3 * target.utf8.count + connectionID.utf8.count) { pen in
-            pen.write("ce-subject: ")
-            pen.write(percentEncoding: target)
-            pen.write("\r\nce-connectionid: ")
-            pen.write(string: connectionID)
-            pen.write(isStream ? "\r\nce-transport: sse\r\n" : "\r\n")
+        buffer.writeText(measure: 80 + 3 * target.utf8.count + connectionID.utf8.count) { writer in
+            writer.write("ce-subject: ")
+            writer.write(percentEncoding: target)
+            writer.write("\r\nce-connectionid: ")
+            writer.write(string: connectionID)
+            writer.write(isStream ? "\r\nce-transport: sse\r\n" : "\r\n")
         }
         buffer.writeForwardingFields(client: client, host: host)
     }
 
     /// What requests of all events begin with.
     private func writeRequestLine(target: String, host: String, into buffer: inout ByteBuffer) {
-        buffer.writeText(measure: 80 + target.utf8.count + host.utf8.count + source.utf8.count) { pen in
-            pen.write("POST ")
-            pen.write(string: target)
-            pen.write(" HTTP/1.1\r\nHost: ")
-            pen.write(string: host)
-            pen.write("\r\nce-specversion: 1.0\r\nce-source: ")
-            pen.write(string: source)
-            pen.write("\r\n")
+        buffer.writeText(measure: 80 + target.utf8.count + host.utf8.count + source.utf8.count) { writer in
+            writer.write("POST ")
+            writer.write(string: target)
+            writer.write(" HTTP/1.1\r\nHost: ")
+            writer.write(string: host)
+            writer.write("\r\nce-specversion: 1.0\r\nce-source: ")
+            writer.write(string: source)
+            writer.write("\r\n")
         }
-    }
-}
-
-/// What the events of one connection begin with: the request line and the fields that never change for it.
-public struct EventPrefix: Sendable, Equatable {
-    /// What every event after `open` begins with.
-    public let bytes: ByteBuffer
-    private let startLength: Int
-
-    /// One that was made before, for a connection whose `open` event the app has had.
-    public init(_ bytes: ByteBuffer) {
-        self.init(bytes, startLength: bytes.readableBytes)
-    }
-
-    init(_ bytes: ByteBuffer, startLength: Int) {
-        self.bytes = bytes
-        self.startLength = startLength
-    }
-
-    /// Without the fields of the handshake that are repeated on every event.
-    var start: ByteBuffer { bytes.getSlice(at: bytes.readerIndex, length: startLength) ?? bytes }
-
-    /// What it says in `ce-subject`, in plain text.
-    public var subject: String {
-        let field = Array("\r\nce-subject: ".utf8)
-        let bytes = bytes.readableBytesView
-        var index = bytes.startIndex
-        while let start = bytes[index...].firstIndex(of: UInt8(ascii: "\r")) {
-            if bytes[start...].starts(with: field) {
-                return PercentText.decoded(bytes[(start + field.count)...].prefix { $0 != 0x0D })
-            }
-            index = start + 1
-        }
-        return ""
     }
 }
 
@@ -359,22 +325,22 @@ private struct EventAttributes {
         200 + type.utf8CodeUnitCount + connectionID.utf8.count + (contentType?.utf8CodeUnitCount ?? 0)
     }
 
-    func write(with pen: inout TextPen) {
-        pen.write("ce-type: ")
-        pen.write(type)
-        pen.write("\r\nce-id: ")
-        pen.write(string: connectionID)
-        pen.write("-")
-        pen.write(sequence)
-        pen.write("\r\nce-sequence: ")
-        pen.write(sequence)
-        pen.write("\r\nce-time: ")
-        EventTime.write(unixMilliseconds: unixMilliseconds, with: &pen)
+    func write(with writer: inout TextWriter) {
+        writer.write("ce-type: ")
+        writer.write(type)
+        writer.write("\r\nce-id: ")
+        writer.write(string: connectionID)
+        writer.write("-")
+        writer.write(sequence)
+        writer.write("\r\nce-sequence: ")
+        writer.write(sequence)
+        writer.write("\r\nce-time: ")
+        Timestamp.write(unixMilliseconds: unixMilliseconds, with: &writer)
         if let contentType {
-            pen.write("\r\nContent-Type: ")
-            pen.write(contentType)
+            writer.write("\r\nContent-Type: ")
+            writer.write(contentType)
         }
-        pen.write("\r\n")
+        writer.write("\r\n")
     }
 }
 
@@ -397,71 +363,5 @@ extension ByteBuffer {
         writeField("X-Forwarded-Proto", client.scheme)
         writeField("X-Forwarded-Host", client.forwardedHost ?? host)
         if let header = client.namedIn { writeField(header.fieldName, client.address) }
-    }
-}
-
-extension CloseReport {
-    /// Reads what ``json`` has written; nil for anything else.
-    public init?(json body: ByteBuffer) {
-        guard body.isValidUTF8 else { return nil }
-        let report: CloseReport? = body.withUnsafeReadableBytes { bytes in
-            var reader = JSONReader(bytes)
-            return try? CloseReport(from: &reader)
-        }
-        guard let report else { return nil }
-        self = report
-    }
-
-    private init(from reader: inout JSONReader) throws(JSONReader.Fault) {
-        func member(_ name: String) throws(JSONReader.Fault) {
-            guard try reader.name() == name else { throw .malformed }
-        }
-        try reader.expect("{")
-        try member("code")
-        let code = try reader.integer()
-        try reader.expect(",")
-        try member("reason")
-        let reason = try reader.string()
-        try reader.expect(",")
-        try member("initiator")
-        guard let initiator = CloseInitiator(rawValue: try reader.string()) else { throw .malformed }
-        try reader.expect(",")
-        try member("messagesIn")
-        let messagesIn = try reader.integer()
-        try reader.expect(",")
-        try member("messagesOut")
-        let messagesOut = try reader.integer()
-        try reader.expect(",")
-        try member("durationMs")
-        let duration = try reader.integer()
-        try reader.expect("}")
-        guard let code = UInt16(exactly: code), reader.isAtEnd() else { throw .malformed }
-        self.init(
-            code: code,
-            reason: reason,
-            initiator: initiator,
-            messagesIn: messagesIn,
-            messagesOut: messagesOut,
-            durationMilliseconds: Int64(duration)
-        )
-    }
-
-    /// The body of the `close` event.
-    public var json: ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.writeStaticString("{\"code\":")
-        buffer.writeDecimal(UInt64(code))
-        buffer.writeStaticString(",\"reason\":")
-        buffer.writeJSONString(reason)
-        buffer.writeStaticString(",\"initiator\":\"")
-        buffer.writeString(initiator.rawValue)
-        buffer.writeStaticString("\",\"messagesIn\":")
-        buffer.writeDecimal(UInt64(max(messagesIn, 0)))
-        buffer.writeStaticString(",\"messagesOut\":")
-        buffer.writeDecimal(UInt64(max(messagesOut, 0)))
-        buffer.writeStaticString(",\"durationMs\":")
-        buffer.writeDecimal(UInt64(max(durationMilliseconds, 0)))
-        buffer.writeStaticString("}")
-        return buffer
     }
 }

@@ -43,14 +43,14 @@ enum EventBatch {
             body.writeStaticString("\",\"sequence\":\"")
             body.writeDecimal(sequence)
             body.writeStaticString("\",\"time\":\"")
-            EventTime.write(unixMilliseconds: message.time ?? unixMilliseconds, into: &body)
+            Timestamp.write(unixMilliseconds: message.time ?? unixMilliseconds, into: &body)
             switch message.format {
             case .text:
                 body.writeStaticString("\",\"datacontenttype\":\"text/plain; charset=utf-8\",\"data\":")
                 body.writeJSONString(message.payload)
             case .binary:
                 body.writeStaticString("\",\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"")
-                Base64Text.write(message.payload, into: &body)
+                Base64.write(message.payload, into: &body)
                 body.writeStaticString("\"")
             }
             body.writeStaticString("}")
@@ -75,32 +75,7 @@ enum EventBatch {
             members.writeJSONString(String(decoding: bytes[bytes.startIndex + 3..<colon], as: UTF8.self))
             members.writeStaticString(":")
             let value = bytes[(colon + 1)...].drop { $0 == 0x20 }.prefix { $0 != 0x0D && $0 != 0x0A }
-            members.writeJSONString(PercentText.decoded(value))
+            members.writeJSONString(PercentEncoding.decoded(value))
         }
-    }
-}
-
-/// The percent-encoding of CloudEvents' HTTP headers, backwards.
-enum PercentText {
-    /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD, and what is no escape stays.
-    static func decoded(_ bytes: some Collection<UInt8>) -> String {
-        String(decoding: Self.bytes(bytes), as: UTF8.self)
-    }
-
-    /// The bytes that stand behind it; what is no escape stays.
-    static func bytes(_ bytes: some Collection<UInt8>) -> [UInt8] {
-        var plain: [UInt8] = []
-        var rest = bytes[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%"), let high = rest.first.flatMap(HTTPField.hexValue),
-                let low = rest.dropFirst().first.flatMap(HTTPField.hexValue)
-            {
-                plain.append(UInt8(truncatingIfNeeded: high << 4 | low))
-                rest = rest.dropFirst(2)
-            } else {
-                plain.append(byte)
-            }
-        }
-        return plain
     }
 }

@@ -18,7 +18,7 @@ public struct WebhookSecrets: Sendable, Equatable {
         var keys: [SymmetricKey] = []
         for item in items {
             guard item.hasPrefix(Self.prefix),
-                let key = Base64Text.decoded(String(item.dropFirst(Self.prefix.utf8.count))),
+                let key = Base64.decoded(String(item.dropFirst(Self.prefix.utf8.count))),
                 Self.keyBytes.contains(key.readableBytes)
             else { return nil }
             keys.append(SymmetricKey(data: Array(key.readableBytesView)))
@@ -43,7 +43,7 @@ public struct WebhookSecrets: Sendable, Equatable {
             code.update(data: Array(start.utf8))
             body.withUnsafeReadableBytes { code.update(data: $0) }
             buffer.writeStaticString(" v1,")
-            Base64Text.write(ByteBuffer(bytes: code.finalize()), into: &buffer)
+            Base64.write(ByteBuffer(bytes: code.finalize()), into: &buffer)
         }
         buffer.writeStaticString("\r\n")
     }

@@ -16,7 +16,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     private var context: ChannelHandlerContext?
     private let output: SocketOutput
     private let isEncrypted: Bool
-    private var outbox = Outbox()
+    private var sendQueue = SendQueue()
     private let timer = TimerEntry()
     private let openedAt = NIODeadline.now()
     private let jitter = Double.random(in: 0.9..<1.1)
@@ -77,7 +77,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     func channelInactive(context: ChannelHandlerContext) {
         output.detach()
-        shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "client_gone")
         shard.timers.cancel(timer)
         accountUnsent(0)
         shard.state.socketClosed(hasLeft: isEnding)
@@ -97,7 +97,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         _ = send(text, at: nil, channel: nil, nil)
     }
 
-    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
         if let cursor, cursor.sequence <= saidUpTo { return true }
         return send(message.eventText, at: cursor, channel: message.channel, action)
     }
@@ -110,14 +110,14 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         _ action: SlowSubscriberAction?
     ) -> Bool {
         guard !isEnding else { return false }
-        if output.isWritable, outbox.isEmpty {
+        if output.isWritable, sendQueue.isEmpty {
             write(text, at: cursor)
             if !output.isWritable { accountUnsent(unsentBytes) }
             return true
         }
         let settings = shard.configuration.settings
-        let byteCount = text.readableBytes + Outbox.messageOverhead
-        let decision = outbox.makeRoom(
+        let byteCount = text.readableBytes + SendQueue.messageOverhead
+        let decision = sendQueue.makeRoom(
             for: byteCount,
             of: channel,
             beside: output.unsentBytes,
@@ -130,8 +130,8 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         for _ in 0..<decision.dropped { noteDropped(decision.action) }
         switch decision.answer {
         case .fits:
-            let message = cursor.map { Outbox.Message(header: idLine(at: $0), payload: text, channel: channel) }
-            outbox.append(message ?? Outbox.Message(header: text, payload: nil, channel: channel))
+            let message = cursor.map { SendQueue.Message(header: idLine(at: $0), payload: text, channel: channel) }
+            sendQueue.append(message ?? SendQueue.Message(header: text, payload: nil, channel: channel))
             accountUnsent(unsentBytes)
             return true
         case .drop:
@@ -147,7 +147,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     private func closeAsTooSlow() {
         shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
-        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
         session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
     }
 
@@ -156,7 +156,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         session.noteRefused(.totalSendBuffer)
         if !isEnding {
             let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
-            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
+            for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
             if unsentBytes <= share { return accountUnsent(unsentBytes) }
             closeAsTooSlow()
         }
@@ -173,16 +173,16 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     ///
     /// Of more than the send buffer takes, only the newest, behind a reset: the client has had no time to read, and must
     /// not be closed for it again and again.
-    func resume(_ missed: (_ room: Int) -> MissedEvents) {
+    func resume(_ missed: (_ room: Int) -> Replay) {
         // Beside the messages there may be a reset, and there is their end.
-        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - Outbox.messageOverhead * 3
+        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - SendQueue.messageOverhead * 3
         let missed = missed(room)
         saidUpTo = missed.upTo.sequence
         var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
         for (cursor, message) in missed.messages.reversed() {
             var text = ByteBuffer()
             EventStreamText.write(message.format, message.payload, event: message.event, into: &text)
-            room -= text.readableBytes + Outbox.messageOverhead
+            room -= text.readableBytes + SendQueue.messageOverhead
             if room < 0 { break }
             texts.append((text, cursor, message))
         }
@@ -199,7 +199,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     func whenWritten(_ receipt: WriteReceipt) {
         receipt.begin()
-        if !outbox.attach(receipt) { output.whenSent(receipt) }
+        if !sendQueue.attach(receipt) { output.whenSent(receipt) }
     }
 
     var hasInputWaiting: Bool { false }
@@ -232,14 +232,14 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     private func sendWaiting(all: Bool = false) {
-        while all || output.isWritable, let message = outbox.popFirst() {
+        while all || output.isWritable, let message = sendQueue.popFirst() {
             write(message.header, message.payload)
             for receipt in message.receipts { output.whenSent(receipt) }
         }
         output.flush()
     }
 
-    var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+    var unsentBytes: Int { output.unsentBytes + sendQueue.byteCount }
 
     func accountUnsent(_ bytes: Int) {
         let old = accountedUnsent
@@ -288,7 +288,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {
-            if output.isWritable, outbox.isEmpty {
+            if output.isWritable, sendQueue.isEmpty {
                 write(EventStreamText.heartbeat)
                 shard.metrics.pingsSent.increment()
             } else {

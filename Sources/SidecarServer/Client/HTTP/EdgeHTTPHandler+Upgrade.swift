@@ -67,12 +67,12 @@ extension EdgeHTTPHandler {
         var takesMessages = true
         if case .eventStream = kind { takesMessages = false }
         do throws(HandshakeRejection) {
-            let (seat, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
+            let (slot, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
             let attempt = UpgradeAttempt(
                 kind: kind,
                 handshake: head,
                 client: client,
-                seat: seat,
+                slot: slot,
                 identity: identity,
                 handler: self
             )
@@ -126,11 +126,11 @@ extension EdgeHTTPHandler {
             isEncrypted: isEncrypted,
             shard: shard
         )
-        let leftover = reader.takeRemaining()
+        let residual = reader.takeRemaining()
         let mustRead = readWithheld
         guard giveWay(to: handler, of: session, context) else { return }
         // Last, since a client that has gone makes even this write end the connection.
-        handler.start(answer: answer, leftover: leftover, mustRead: mustRead)
+        handler.start(answer: answer, residual: residual, mustRead: mustRead)
     }
 
     /// Puts the session's handler in the place of this one; false when the connection has closed.

@@ -4,7 +4,7 @@ import NIOCore
 import SidecarCore
 
 /// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
-final class ProxyExchange: BackendExchange {
+final class ProxyExchange: AppExchange {
     /// More than this stands between its delimiters instead of being copied there, in bytes.
     private static let copyThreshold = 4096
     private static let chunkEnd = {
@@ -23,7 +23,7 @@ final class ProxyExchange: BackendExchange {
     private weak var handler: EdgeHTTPHandler?
     /// A body that has been read before the app was asked; nil when it is streamed.
     private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
-    private var connection: BackendConnection?
+    private var connection: AppConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
     private var isRecorded = false
@@ -32,7 +32,7 @@ final class ProxyExchange: BackendExchange {
     private var framing = PassThroughHeads.ClientFraming.none
     private var keepsAlive = false
     private var hasRetried = false
-    private var pool: BackendPool?
+    private var pool: AppPool?
 
     /// True when the client's request has been read to its end.
     private(set) var isRequestWhole = false
@@ -77,7 +77,7 @@ final class ProxyExchange: BackendExchange {
         run(on: shard.proxyPool())
     }
 
-    private func run(on pool: BackendPool?, fresh: Bool = false) {
+    private func run(on pool: AppPool?, fresh: Bool = false) {
         self.pool = pool
         pool?.run(self, fresh: fresh)
     }
@@ -134,7 +134,7 @@ final class ProxyExchange: BackendExchange {
 
     // MARK: From the app
 
-    func backendReady(_ connection: BackendConnection) {
+    func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(
             to: head.method == "HEAD" ? .head : .other,
@@ -165,7 +165,7 @@ final class ProxyExchange: BackendExchange {
         )
     }
 
-    func backendReplied(_ part: HTTPReplyPart) {
+    func appReplied(_ part: HTTPReplyPart) {
         guard let handler else { return }
         switch part {
         case .informational(let interim):
@@ -241,7 +241,7 @@ final class ProxyExchange: BackendExchange {
         handler.exchangeCompleted(keepAlive: keepsAlive && isRequestWhole)
     }
 
-    func backendFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
         connection = nil
         guard let handler else { return }
         if wasStale, !hasRetried, canRepeat {
@@ -271,14 +271,14 @@ final class ProxyExchange: BackendExchange {
         }
     }
 
-    func backendWritabilityChanged(isWritable: Bool) {
+    func appWritabilityChanged(isWritable: Bool) {
         if isWritable {
             handler?.pump()
             handler?.noteProgress()
         }
     }
 
-    func backendReadComplete() {
+    func appReadComplete() {
         handler?.flush()
         handler?.noteProgress()
     }

@@ -22,7 +22,7 @@ final class UpgradeAttempt: SessionTransport {
         kind: Kind,
         handshake: HTTPRequestHead,
         client: ClientIdentity,
-        seat: AdmissionGuard.Seat,
+        slot: AdmissionGuard.Slot,
         identity: HandshakeIdentity,
         handler: EdgeHTTPHandler
     ) {
@@ -40,7 +40,7 @@ final class UpgradeAttempt: SessionTransport {
             id: ConnectionID.make(),
             handshake: handshake,
             client: client,
-            seat: seat,
+            slot: slot,
             isStream: isStream,
             lastEventID: lastEventID,
             shard: handler.shard
@@ -78,18 +78,18 @@ final class UpgradeAttempt: SessionTransport {
         handler?.becomeWebSocket(session, answer: answer, deflate: accepted.deflate, isAccepted: false)
     }
 
-    /// - Parameter leftover: What it sent behind its handshake.
-    func clientGone(leaving leftover: ByteBuffer) {
+    /// - Parameter residual: What it sent behind its handshake.
+    func clientGone(leaving residual: ByteBuffer) {
         handler = nil
-        countDropped(in: leftover)
+        countDropped(in: residual)
         shard.metrics.count(.clientGone)
         session.transportEnded(code: 1006, reason: "", initiator: .network)
     }
 
     /// Messages that came with the handshake are of no use to anybody any more.
-    private func countDropped(in leftover: ByteBuffer) {
-        guard leftover.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
-        let count = shard.messageReader(accepted.deflate).messagesCompleted(by: leftover)
+    private func countDropped(in residual: ByteBuffer) {
+        guard residual.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
+        let count = shard.messageReader(accepted.deflate).messagesCompleted(by: residual)
         shard.metrics.messagesDropped(count, reason: "client_gone")
     }
 
@@ -149,10 +149,10 @@ final class UpgradeAttempt: SessionTransport {
 
     // Nothing of these happens before the app has decided.
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
-    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
     func whenWritten(_ receipt: WriteReceipt) {}
     var hasInputWaiting: Bool { false }
-    func resume(_ missed: (_ room: Int) -> MissedEvents) {}
+    func resume(_ missed: (_ room: Int) -> Replay) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
     func settingsChanged(isOfTransport: Bool) {}

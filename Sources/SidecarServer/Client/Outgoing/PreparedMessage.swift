@@ -4,7 +4,7 @@ import Synchronization
 import WebSocketProtocol
 
 /// One message for many clients: its frame is made once, and compressed once for all who agreed on the same.
-final class SharedMessage: Sendable {
+final class PreparedMessage: Sendable {
     let format: MessageFormat
     let payload: ByteBuffer
     /// The channel that it was published to; nil for one that goes to a user or a connection.

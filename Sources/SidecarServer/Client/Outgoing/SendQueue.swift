@@ -3,7 +3,7 @@ import NIOCore
 import SidecarCore
 
 /// Whole messages that wait for a slow client, outside of the channel so that they can still be dropped.
-struct Outbox {
+struct SendQueue {
     /// One message as frames; a large payload stands beside its header instead of behind it.
     struct Message {
         let header: ByteBuffer
@@ -14,7 +14,7 @@ struct Outbox {
         var receipts: [WriteReceipt] = []
 
         /// What it costs to keep: its bytes and what holds them.
-        var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + Outbox.messageOverhead }
+        var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + SendQueue.messageOverhead }
 
         /// The same without a payload that is a small part of a large buffer.
         var compacted: Message {
@@ -28,7 +28,7 @@ struct Outbox {
         }
     }
 
-    /// What a message in the outbox costs beyond its bytes, so that tiny messages are bounded too, in bytes.
+    /// What a message in the sendQueue costs beyond its bytes, so that tiny messages are bounded too, in bytes.
     static let messageOverhead = 256
 
     private var messages: Deque<Message> = []

@@ -35,7 +35,7 @@ extension WebSocketHandler {
     }
 
     func close(code: UInt16, reason: String) {
-        if phase == .leftover, !isProcessing { discardLeftover(reason: "closed") }
+        if phase == .residual, !isProcessing { discardResidualInput(reason: "closed") }
         guard phase == .open, let code = CloseCode(sendable: Int(code)),
             case .sendClose(let code) = closing.localClose(code)
         else { return }
@@ -56,7 +56,7 @@ extension WebSocketHandler {
                 reason: reason,
                 initiator: .client
             )
-            guard phase != .leftover else { return }  // its close event has shown that the client is gone
+            guard phase != .residual else { return }  // its close event has shown that the client is gone
             phase = .lingering
             sendClose(code, "")
             linger()
@@ -71,9 +71,9 @@ extension WebSocketHandler {
         case .sendThenClose(let code):
             if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
             if let kind = RefusalKind(violation) { session.noteRefused(kind) }
-            session.breached()
+            session.countViolation()
             session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
-            guard phase != .leftover else { return }
+            guard phase != .residual else { return }
             phase = .lingering
             sendClose(code, violation.reason)
             linger()
@@ -93,7 +93,7 @@ extension WebSocketHandler {
     /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
     /// the system send a reset, and the client would never see our code.
     func linger() {
-        guard phase != .gone, phase != .leftover else { return }
+        guard phase != .gone, phase != .residual else { return }
         phase = .lingering
         if !hasLeft { shard.state.socketLeft() }
         hasLeft = true

@@ -59,7 +59,7 @@ extension WebSocketHandler {
     /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
     /// only pile up.
     private func sendPing() {
-        guard output.isWritable, outbox.isEmpty else { return }
+        guard output.isWritable, sendQueue.isEmpty else { return }
         shard.scratch.clear()
         FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
         shard.scratch.writeInteger(heartbeat.pingNumber)

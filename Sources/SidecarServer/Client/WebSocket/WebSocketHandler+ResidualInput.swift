@@ -5,18 +5,18 @@ import WebSocketProtocol
 /// What a client that has gone had sent before.
 extension WebSocketHandler {
     /// The messages that back-pressure held up came before the client's end and still count, under the same limits.
-    func takeLeftover() {
-        guard phase == .leftover, !isProcessing else { return }
+    func takeResidualInput() {
+        guard phase == .residual, !isProcessing else { return }
         isProcessing = true
         defer { isProcessing = false }
         let now = NIODeadline.now()
         var bytes = input ?? ByteBuffer()
         input = nil
-        while phase == .leftover {
-            if session.mustPauseLeftover, bytes.readableBytes > 0 {
+        while phase == .residual {
+            if session.mustPauseResidualInput, bytes.readableBytes > 0 {
                 input = bytes
                 session.inputWaits()
-                accountLeftover(bytes.readableBytes)
+                accountResidualInput(bytes.readableBytes)
                 return
             }
             guard let event = try? reader.next(from: &bytes) else { break }
@@ -24,28 +24,28 @@ extension WebSocketHandler {
             case .message(let kind, let payload):
                 session.received(kind == .text ? .text : .binary, payload, at: now)
             case .close(let code, let reason):
-                endLeftover()
+                endResidualInput()
                 session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)
             case .ping, .pong:
                 break
             }
         }
-        endLeftover()
+        endResidualInput()
         session.transportEnded(code: 1006, reason: "", initiator: .network)
     }
 
     /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
-    func discardLeftover(reason: String) {
+    func discardResidualInput(reason: String) {
         if let input { shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason) }
-        endLeftover()
+        endResidualInput()
     }
 
-    private func endLeftover() {
-        guard phase == .leftover else { return }
+    private func endResidualInput() {
+        guard phase == .residual else { return }
         phase = .gone
         input = nil
         shard.timers.cancel(timer)
-        accountLeftover(0)
+        accountResidualInput(0)
         shard.release(self)
     }
 }

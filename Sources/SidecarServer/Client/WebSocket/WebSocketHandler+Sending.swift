@@ -12,43 +12,43 @@ extension WebSocketHandler {
             return
         }
         hasSentSinceBeat = true
-        if output.isWritable, outbox.isEmpty {
+        if output.isWritable, sendQueue.isEmpty {
             write(format, payload)
             if !output.isWritable { accountUnsent(unsentBytes) }
-        } else if hasRoom(for: payload.readableBytes + Outbox.messageOverhead) {
-            outbox.append(frame(format, payload, mayBeDropped: true).compacted)
+        } else if hasRoom(for: payload.readableBytes + SendQueue.messageOverhead) {
+            sendQueue.append(frame(format, payload, mayBeDropped: true).compacted)
             accountUnsent(unsentBytes)
         }
     }
 
-    func send(_ message: SharedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
         guard phase == .open else { return false }
         hasSentSinceBeat = true
-        if output.isWritable, outbox.isEmpty {
+        if output.isWritable, sendQueue.isEmpty {
             write(frame(message))
             if !output.isWritable { accountUnsent(unsentBytes) }
             return true
         }
-        let byteCount = message.payload.readableBytes + Outbox.messageOverhead
+        let byteCount = message.payload.readableBytes + SendQueue.messageOverhead
         guard hasRoom(for: byteCount, action, of: message.channel) else { return false }
         var waiting = frame(message, mayBeDropped: true)
         waiting.channel = message.channel
-        outbox.append(waiting)
+        sendQueue.append(waiting)
         accountUnsent(unsentBytes)
         return true
     }
 
     func whenWritten(_ receipt: WriteReceipt) {
         receipt.begin()
-        if !outbox.attach(receipt) { output.whenSent(receipt) }
+        if !sendQueue.attach(receipt) { output.whenSent(receipt) }
     }
 
-    func resume(_ missed: (_ room: Int) -> MissedEvents) {}
+    func resume(_ missed: (_ room: Int) -> Replay) {}
 
     /// The frame that others get too, unless the messages of this connection lean on one another.
-    private func frame(_ message: SharedMessage, mayBeDropped: Bool = false) -> Outbox.Message {
+    private func frame(_ message: PreparedMessage, mayBeDropped: Bool = false) -> SendQueue.Message {
         guard compressor?.shouldCompress(byteCount: message.payload.readableBytes) == true else {
-            return Outbox.Message(header: message.plainFrame, payload: nil)
+            return SendQueue.Message(header: message.plainFrame, payload: nil)
         }
         guard compressor?.isStateless == true, let window = compressor?.window else {
             return frame(message.format, message.payload, mayBeDropped: mayBeDropped)
@@ -56,7 +56,7 @@ extension WebSocketHandler {
         let frame = message.frame(windowBits: window) { body in
             compressor?.compress(message.payload, into: &body) == true
         }
-        return Outbox.Message(header: frame, payload: nil)
+        return SendQueue.Message(header: frame, payload: nil)
     }
 
     /// A message with what carries it, compressed when that was agreed on and pays.
@@ -66,21 +66,21 @@ extension WebSocketHandler {
         _ format: MessageFormat,
         _ payload: ByteBuffer,
         mayBeDropped: Bool = false
-    ) -> Outbox.Message {
+    ) -> SendQueue.Message {
         let body = compressed(payload, mayBeDropped: mayBeDropped)
         let isCompressed = body != nil
         return frame(format, body ?? payload, isCompressed: isCompressed)
     }
 
     /// Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
-    private func frame(_ format: MessageFormat, _ body: ByteBuffer, isCompressed: Bool) -> Outbox.Message {
+    private func frame(_ format: MessageFormat, _ body: ByteBuffer, isCompressed: Bool) -> SendQueue.Message {
         let opcode = FrameEncoder.Opcode(format)
         let isWhole = body.readableBytes <= Self.copyThreshold
         let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
         var frame = ByteBufferAllocator().buffer(capacity: header + (isWhole ? body.readableBytes : 0))
         if isWhole {
             FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &frame)
-            return Outbox.Message(header: frame, payload: nil)
+            return SendQueue.Message(header: frame, payload: nil)
         }
         FrameEncoder.writeHeader(
             opcode,
@@ -88,7 +88,7 @@ extension WebSocketHandler {
             compressed: isCompressed,
             into: &frame
         )
-        return Outbox.Message(header: frame, payload: body)
+        return SendQueue.Message(header: frame, payload: body)
     }
 
     /// The payload compressed, in a buffer of the event loop; nil when it goes out as it is.
@@ -119,14 +119,14 @@ extension WebSocketHandler {
         wrote(byteCount)
     }
 
-    private func write(_ message: Outbox.Message) {
+    private func write(_ message: SendQueue.Message) {
         write(message.header, message.payload)
         for receipt in message.receipts { output.whenSent(receipt) }
     }
 
     /// Hands waiting messages to the channel, as many as it takes; all of them when nothing may stay behind.
     func sendWaiting(all: Bool = false) {
-        while all || output.isWritable, let message = outbox.popFirst() { write(message) }
+        while all || output.isWritable, let message = sendQueue.popFirst() { write(message) }
         output.flush()
     }
 
@@ -147,7 +147,7 @@ extension WebSocketHandler {
         of channel: ChannelName? = nil
     ) -> Bool {
         let settings = shard.configuration.settings
-        let decision = outbox.makeRoom(
+        let decision = sendQueue.makeRoom(
             for: byteCount,
             of: channel,
             beside: output.unsentBytes,
@@ -174,7 +174,7 @@ extension WebSocketHandler {
     private func closeAsTooSlow() {
         shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
         isTooSlow = true
-        shard.metrics.messagesDropped(outbox.removeAll(), reason: "slow_client")
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
         session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
     }
 
@@ -183,7 +183,7 @@ extension WebSocketHandler {
         session.noteRefused(.totalSendBuffer)
         if phase == .open {
             let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
-            for _ in 0..<outbox.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
+            for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
             if unsentBytes <= share { return accountUnsent(unsentBytes) }
             closeAsTooSlow()
         }
@@ -196,7 +196,7 @@ extension WebSocketHandler {
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }
 
-    var unsentBytes: Int { output.unsentBytes + outbox.byteCount }
+    var unsentBytes: Int { output.unsentBytes + sendQueue.byteCount }
 }
 
 extension FrameEncoder.Opcode {

@@ -19,7 +19,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         /// Our Close frame is out; the client's is awaited.
         case awaitingClose
         /// The client has gone; what it sent before is taken as fast as rates and budgets allow.
-        case leftover
+        case residual
         /// Nothing more is sent; input is discarded until the client ends too, so that it is not reset.
         case lingering
         case gone
@@ -37,7 +37,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     var compressor: MessageCompressor?
     let output: SocketOutput
     private let isEncrypted: Bool
-    var outbox = Outbox()
+    var sendQueue = SendQueue()
     var closing = CloseHandshake()
     var phase = Phase.open
     var input: ByteBuffer?
@@ -51,7 +51,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     var hasSentSinceBeat = false
     private var assemblyDeadline: NIODeadline?
     private var accountedAssembly = 0
-    private var accountedLeftover = 0
+    private var accountedResidualInput = 0
     private var accountedUnsent = 0
     var readAt = NIODeadline.now()
     var readWithheld = false
@@ -85,15 +85,15 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     /// Sends the 101 and begins.
     ///
     /// - Parameters:
-    ///   - leftover: What the client sent behind its handshake.
+    ///   - residual: What the client sent behind its handshake.
     ///   - mustRead: A read was asked for and not passed on while the app decided.
-    func start(answer: ByteBuffer, leftover: ByteBuffer, mustRead: Bool) {
+    func start(answer: ByteBuffer, residual: ByteBuffer, mustRead: Bool) {
         shard.webSocketBegan()
         limitTransport()
         armForOpen()
-        if leftover.readableBytes > 0 {
-            input = leftover
-            shard.metrics.incoming.wireBytes.increment(by: leftover.readableBytes)
+        if residual.readableBytes > 0 {
+            input = residual
+            shard.metrics.incoming.wireBytes.increment(by: residual.readableBytes)
         }
         readWithheld = mustRead
         // It may show that the client is gone; what that sent counts.
@@ -151,8 +151,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     func channelInactive(context: ChannelHandlerContext) {
         output.detach()
         let wasOpen = phase == .open
-        phase = wasOpen ? .leftover : .gone
-        shard.metrics.messagesDropped(outbox.removeAll(), reason: "client_gone")
+        phase = wasOpen ? .residual : .gone
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "client_gone")
         pendingPong = nil
         closing.transportClosed()
         shard.timers.cancel(timer)
@@ -162,8 +162,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
             session.clientLeft()
             accountAssembly(0)
             shard.keep(self)
-            takeLeftover()
-            if phase == .leftover { armTimer(after: ServerConfiguration.leftoverPatience) }
+            takeResidualInput()
+            if phase == .residual { armTimer(after: ServerConfiguration.residualInputPatience) }
         } else {
             input = nil
             accountAssembly(0)
@@ -215,10 +215,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
 
     /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
     private func keep(_ bytes: ByteBuffer) {
-        if phase == .leftover {
+        if phase == .residual {
             // The client was found gone while its messages were taken.
             input = bytes
-            return takeLeftover()
+            return takeResidualInput()
         }
         guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
         // A few bytes must not hold the whole buffer that they were read into.
@@ -286,7 +286,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     var hasInputWaiting: Bool { input != nil || phase == .open && output.hasInput }
 
     func resumeReading() {
-        if phase == .leftover { return takeLeftover() }
+        if phase == .residual { return takeResidualInput() }
         if !isProcessing, let input = input.take() { process(input, at: .now()) }
         if readWithheld, phase != .open || !mustPauseReading {
             readWithheld = false
@@ -311,10 +311,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
             if isStillSending(at: now) { return now + ServerConfiguration.linger }
             context?.close(promise: nil)
             return nil
-        case .leftover:
+        case .residual:
             // Nobody is there whom a rate could slow down, and the app waits for the end.
-            guard session.isThrottled else { return now + ServerConfiguration.leftoverPatience }
-            discardLeftover(reason: "rate_limited")
+            guard session.isThrottled else { return now + ServerConfiguration.residualInputPatience }
+            discardResidualInput(reason: "rate_limited")
             session.transportEnded(code: 1006, reason: "", initiator: .network)
             return nil
         case .gone:
@@ -380,9 +380,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
     }
 
     /// What a client that has gone has left counts like what waits for the app: it does.
-    func accountLeftover(_ bytes: Int) {
-        shard.state.pendingBytes.adjust(by: bytes - accountedLeftover)
-        accountedLeftover = bytes
+    func accountResidualInput(_ bytes: Int) {
+        shard.state.pendingBytes.adjust(by: bytes - accountedResidualInput)
+        accountedResidualInput = bytes
     }
 
     func accountUnsent(_ bytes: Int) {

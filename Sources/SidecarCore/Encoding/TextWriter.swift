@@ -4,9 +4,9 @@ import NIOCore
 ///
 /// One such pass costs a fraction of as many calls on a buffer, each of which would look whether the buffer is its own
 /// and large enough. What does not fit is left out, so the measure has to be right.
-struct TextPen {
-    private let memory: UnsafeMutableRawBufferPointer
-    private(set) var count = 0
+struct TextWriter {
+    let memory: UnsafeMutableRawBufferPointer
+    var count = 0
 
     fileprivate init(_ memory: UnsafeMutableRawBufferPointer) {
         self.memory = memory
@@ -15,26 +15,6 @@ struct TextPen {
     @inline(__always)
     mutating func write(_ text: StaticString) {
         write(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
-    }
-
-    /// Percent-encodes text, see ``ByteBuffer/writePercentEncoded(_:)``; it takes up to three bytes for each of its own.
-    mutating func write(percentEncoding text: String) {
-        let hex: StaticString = "0123456789ABCDEF"
-        var text = text
-        text.withUTF8 { bytes in
-            guard 3 * bytes.count <= memory.count - count else { return }
-            for byte in bytes {
-                if byte > 0x20, byte < 0x7F, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "%") {
-                    memory[count] = byte
-                    count += 1
-                } else {
-                    memory[count] = UInt8(ascii: "%")
-                    memory[count + 1] = hex.utf8Start[Int(byte >> 4)]
-                    memory[count + 2] = hex.utf8Start[Int(byte & 15)]
-                    count += 3
-                }
-            }
-        }
     }
 
     mutating func write(string text: String) {
@@ -80,11 +60,11 @@ struct TextPen {
 
 extension ByteBuffer {
     /// Appends what `body` writes, at most `measure` bytes.
-    mutating func writeText(measure: Int, _ body: (inout TextPen) -> Void) {
+    mutating func writeText(measure: Int, _ body: (inout TextWriter) -> Void) {
         writeWithUnsafeMutableBytes(minimumWritableBytes: measure) { memory in
-            var pen = TextPen(memory)
-            body(&pen)
-            return pen.count
+            var writer = TextWriter(memory)
+            body(&writer)
+            return writer.count
         }
     }
 }

@@ -6,15 +6,15 @@ import Testing
 @testable import SidecarCore
 
 @Suite("Channels in memory")
-struct ChannelEngineTests {
+struct ChannelBrokerTests {
     private let room = "room"
 
-    private func engine(size: Int = 3, ttl: TimeAmount = .seconds(10), bytes: Int = 1 << 20) -> MemoryChannelEngine {
+    private func broker(size: Int = 3, ttl: TimeAmount = .seconds(10), bytes: Int = 1 << 20) -> MemoryChannelBroker {
         var settings = SettingsRegistry.defaults
         settings.historySize = size
         settings.historyTTL = ttl
         let epochs = Mutex<UInt64>(0)
-        return MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: bytes) {
+        return MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: bytes) {
             epochs.withLock { epoch in
                 epoch += 1
                 return epoch
@@ -24,14 +24,14 @@ struct ChannelEngineTests {
 
     @discardableResult
     private func publish(
-        _ engine: MemoryChannelEngine,
+        _ broker: MemoryChannelBroker,
         _ text: String,
         to channel: String = "room",
         now: Int64 = 0
     ) throws -> (ChannelPosition, LoopSet) {
         let name = try #require(ChannelName(channel))
         var told: (ChannelPosition, LoopSet)?
-        engine.publish(
+        broker.publish(
             Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
             excluding: nil,
             now: now,
@@ -42,34 +42,34 @@ struct ChannelEngineTests {
         return try #require(told)
     }
 
-    private func texts(_ engine: MemoryChannelEngine, after: UInt64? = nil, epoch: String? = nil, now: Int64 = 0)
+    private func texts(_ broker: MemoryChannelBroker, after: UInt64? = nil, epoch: String? = nil, now: Int64 = 0)
         async throws -> [String]
     {
         let name = try #require(ChannelName(room))
-        return try await engine.history(of: name, .after(after), epoch: epoch, limit: 100, now: now).messages
+        return try await broker.history(of: name, .after(after), epoch: epoch, limit: 100, now: now).messages
             .map { String(buffer: $0.payload) }
     }
 
     @Test("Places grow by one, and the newest messages are kept")
     func history() async throws {
-        let engine = engine()
-        for number in 1...5 { #expect(try publish(engine, "\(number)").0.offset == UInt64(number)) }
-        #expect(try await texts(engine) == ["3", "4", "5"])
-        #expect(try await texts(engine, after: 2, epoch: "1") == ["3", "4", "5"])
-        #expect(try await texts(engine, after: 4) == ["5"])
-        #expect(try await texts(engine, after: 5) == [])
-        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 1) }
-        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 6) }
-        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: 4, epoch: "2") }
-        await #expect(throws: ChannelFailure.gone) { try await texts(engine, after: .max) }
+        let broker = broker()
+        for number in 1...5 { #expect(try publish(broker, "\(number)").0.offset == UInt64(number)) }
+        #expect(try await texts(broker) == ["3", "4", "5"])
+        #expect(try await texts(broker, after: 2, epoch: "1") == ["3", "4", "5"])
+        #expect(try await texts(broker, after: 4) == ["5"])
+        #expect(try await texts(broker, after: 5) == [])
+        await #expect(throws: ChannelFailure.gone) { try await texts(broker, after: 1) }
+        await #expect(throws: ChannelFailure.gone) { try await texts(broker, after: 6) }
+        await #expect(throws: ChannelFailure.gone) { try await texts(broker, after: 4, epoch: "2") }
+        await #expect(throws: ChannelFailure.gone) { try await texts(broker, after: .max) }
     }
 
     @Test("The newest can be read, as many as there are, and a part of the oldest")
     func newest() async throws {
-        let engine = engine()
-        for number in 1...5 { try publish(engine, "\(number)") }
+        let broker = broker()
+        for number in 1...5 { try publish(broker, "\(number)") }
         func texts(_ part: HistoryPart, _ limit: Int) async throws -> [String] {
-            try await engine.history(of: try #require(ChannelName(room)), part, epoch: nil, limit: limit, now: 0)
+            try await broker.history(of: try #require(ChannelName(room)), part, epoch: nil, limit: limit, now: 0)
                 .messages.map { String(buffer: $0.payload) }
         }
         #expect(try await texts(.newest, 1) == ["5"])
@@ -81,15 +81,15 @@ struct ChannelEngineTests {
 
     @Test("While nothing is due, forgetting looks at no message, however many channels there are")
     func idle() throws {
-        let engine = engine(ttl: .seconds(10), bytes: 1 << 30)
-        for number in 0..<20_000 { try publish(engine, "x", to: "c\(number)", now: Int64(number)) }
-        for step in 0..<100 { #expect(engine.removeExpired(now: Int64(step) * 90_000_000) == 10_000_000_000) }
-        #expect(engine.visits == 0 && engine.channelsHeld == 20_000)
+        let broker = broker(ttl: .seconds(10), bytes: 1 << 30)
+        for number in 0..<20_000 { try publish(broker, "x", to: "c\(number)", now: Int64(number)) }
+        for step in 0..<100 { #expect(broker.removeExpired(now: Int64(step) * 90_000_000) == 10_000_000_000) }
+        #expect(broker.visits == 0 && broker.channelsHeld == 20_000)
         // What is due is forgotten some at a time, and each message is looked at once.
-        #expect(engine.removeExpired(now: 20_000_000_000, atMost: 1_000) == 10_000_001_000)
-        #expect(engine.visits == 1_000 && engine.channelsHeld == 19_000)
-        while engine.removeExpired(now: 20_000_000_000) != nil {}
-        #expect(engine.visits == 20_000 && engine.channelsHeld == 0 && engine.historyBytes == 0)
+        #expect(broker.removeExpired(now: 20_000_000_000, atMost: 1_000) == 10_000_001_000)
+        #expect(broker.visits == 1_000 && broker.channelsHeld == 19_000)
+        while broker.removeExpired(now: 20_000_000_000) != nil {}
+        #expect(broker.visits == 20_000 && broker.channelsHeld == 0 && broker.historyBytes == 0)
     }
 
     @Test("Messages with another time to live expire when theirs is over, and fall out by age all the same")
@@ -100,91 +100,91 @@ struct ChannelEngineTests {
         settings.channelPolicies = try ValueSyntax<[ChannelPolicy]>.channelPolicies.read(
             "short=close,history=10,ttl=1s"
         )
-        let one = MemoryChannelEngine.messageOverhead + 1
-        let engine = MemoryChannelEngine(rules: ChannelRules(settings), maxHistoryBytes: 3 * one) { 1 }
+        let one = MemoryChannelBroker.messageOverhead + 1
+        let broker = MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: 3 * one) { 1 }
         for (index, channel) in ["long", "short", "short"].enumerated() {
-            try publish(engine, "x", to: channel, now: Int64(index))
+            try publish(broker, "x", to: channel, now: Int64(index))
         }
-        #expect(engine.removeExpired(now: 1_000_000_000) == 1_000_000_001)
-        try publish(engine, "x", to: "short", now: 3)
-        try publish(engine, "x", to: "short", now: 4)
-        #expect(engine.historyBytes == 3 * one)
-        #expect(try await engine.channels(prefix: "", after: nil, limit: 9, now: 5).map(\.channel.text) == ["short"])
-        #expect(engine.removeExpired(now: 1_000_000_004) == nil && engine.historyBytes == 0)
+        #expect(broker.removeExpired(now: 1_000_000_000) == 1_000_000_001)
+        try publish(broker, "x", to: "short", now: 3)
+        try publish(broker, "x", to: "short", now: 4)
+        #expect(broker.historyBytes == 3 * one)
+        #expect(try await broker.channels(prefix: "", after: nil, limit: 9, now: 5).map(\.channel.text) == ["short"])
+        #expect(broker.removeExpired(now: 1_000_000_004) == nil && broker.historyBytes == 0)
     }
 
     @Test("50,000 channels that are idle hold nobody up", .timeLimit(.minutes(1)))
     func coarseTiming() throws {
-        let engine = engine(ttl: .seconds(100), bytes: 1 << 30)
-        for number in 0..<50_000 { try publish(engine, "x", to: "c\(number)") }
+        let broker = broker(ttl: .seconds(100), bytes: 1 << 30)
+        for number in 0..<50_000 { try publish(broker, "x", to: "c\(number)") }
         let started = ContinuousClock.now
-        for _ in 0..<1_000 { _ = engine.removeExpired(now: 1) }
+        for _ in 0..<1_000 { _ = broker.removeExpired(now: 1) }
         // One scan of all channels would take milliseconds.
         #expect(ContinuousClock.now - started < .milliseconds(500))
     }
 
     @Test("What is too old is gone, and with it a channel that nobody is in; the next has another epoch")
     func expiry() async throws {
-        let engine = engine(ttl: .seconds(1))
-        try publish(engine, "a", now: 0)
-        try publish(engine, "b", now: 600_000_000)
-        #expect(try await texts(engine, now: 999_999_999) == ["a", "b"])
-        #expect(try await texts(engine, now: 1_000_000_000) == ["b"])
-        #expect(engine.channelsHeld == 1)
-        #expect(engine.removeExpired(now: 1_599_999_999) == 1_600_000_000)
-        #expect(engine.removeExpired(now: 1_600_000_000) == nil)
-        #expect(engine.channelsHeld == 0 && engine.historyBytes == 0)
-        let anew = try publish(engine, "c").0
+        let broker = broker(ttl: .seconds(1))
+        try publish(broker, "a", now: 0)
+        try publish(broker, "b", now: 600_000_000)
+        #expect(try await texts(broker, now: 999_999_999) == ["a", "b"])
+        #expect(try await texts(broker, now: 1_000_000_000) == ["b"])
+        #expect(broker.channelsHeld == 1)
+        #expect(broker.removeExpired(now: 1_599_999_999) == 1_600_000_000)
+        #expect(broker.removeExpired(now: 1_600_000_000) == nil)
+        #expect(broker.channelsHeld == 0 && broker.historyBytes == 0)
+        let anew = try publish(broker, "c").0
         #expect(anew.offset == 1 && anew.epoch == "2")
     }
 
     @Test("All histories together stay within their bytes, the oldest falls out first whatever its channel")
     func budget() async throws {
-        let engine = engine(size: 100, bytes: 5 * (MemoryChannelEngine.messageOverhead + 1))
+        let broker = broker(size: 100, bytes: 5 * (MemoryChannelBroker.messageOverhead + 1))
         for number in 0..<50 {
-            try publish(engine, "x", to: "room\(number % 7)")
-            #expect(engine.historyBytes <= 5 * (MemoryChannelEngine.messageOverhead + 1))
+            try publish(broker, "x", to: "room\(number % 7)")
+            #expect(broker.historyBytes <= 5 * (MemoryChannelBroker.messageOverhead + 1))
         }
-        #expect(engine.channelsHeld == 5)
-        let all = try await engine.channels(prefix: "room", after: nil, limit: 10, now: 0).map(\.channel.text)
+        #expect(broker.channelsHeld == 5)
+        let all = try await broker.channels(prefix: "room", after: nil, limit: 10, now: 0).map(\.channel.text)
         #expect(all == ["room0", "room3", "room4", "room5", "room6"])
     }
 
     @Test("One old message that is kept does not let the books grow with each that comes and goes elsewhere")
     func books() throws {
-        let engine = engine(size: 2)
-        try publish(engine, "old", to: "quiet")
-        for number in 0..<20_000 { try publish(engine, "\(number)") }
-        #expect(engine.ledgerCount <= 2 * 3 + 4096 + 1)
-        #expect(engine.historyBytes == 3 * MemoryChannelEngine.messageOverhead + 3 + 5 + 5)
+        let broker = broker(size: 2)
+        try publish(broker, "old", to: "quiet")
+        for number in 0..<20_000 { try publish(broker, "\(number)") }
+        #expect(broker.ledgerCount <= 2 * 3 + 4096 + 1)
+        #expect(broker.historyBytes == 3 * MemoryChannelBroker.messageOverhead + 3 + 5 + 5)
     }
 
     @Test("A publication is for the loops that have subscribers, and a channel lives as long as somebody is in it")
     func loops() throws {
-        let engine = engine(size: 0)
+        let broker = broker(size: 0)
         let name = try #require(ChannelName(room))
-        #expect(try publish(engine, "x").1.isEmpty && engine.channelsHeld == 0)
-        engine.changed(name, by: .joined, onLoop: 0, isEdge: true)
-        engine.changed(name, by: .joined, onLoop: 0, isEdge: false)
-        engine.changed(name, by: .joined, onLoop: 2, isEdge: true)
-        let (first, loops) = try publish(engine, "x")
-        #expect(loops.contains(0) && !loops.contains(1) && loops.contains(2) && engine.subscriptions == 3)
-        engine.changed(name, by: .left, onLoop: 0, isEdge: false)
-        engine.changed(name, by: .left, onLoop: 0, isEdge: true)
-        let (second, left) = try publish(engine, "x")
+        #expect(try publish(broker, "x").1.isEmpty && broker.channelsHeld == 0)
+        broker.changed(name, by: .joined, onLoop: 0, isEdge: true)
+        broker.changed(name, by: .joined, onLoop: 0, isEdge: false)
+        broker.changed(name, by: .joined, onLoop: 2, isEdge: true)
+        let (first, loops) = try publish(broker, "x")
+        #expect(loops.contains(0) && !loops.contains(1) && loops.contains(2) && broker.subscriptions == 3)
+        broker.changed(name, by: .left, onLoop: 0, isEdge: false)
+        broker.changed(name, by: .left, onLoop: 0, isEdge: true)
+        let (second, left) = try publish(broker, "x")
         #expect(!left.contains(0) && left.contains(2))
         #expect(second.offset == first.offset + 1 && second.epoch == first.epoch)
-        engine.changed(name, by: .left, onLoop: 2, isEdge: true)
-        #expect(engine.channelsHeld == 0 && engine.subscriptions == 0)
+        broker.changed(name, by: .left, onLoop: 2, isEdge: true)
+        #expect(broker.channelsHeld == 0 && broker.subscriptions == 0)
     }
 
     @Test("More loops than places share one, and none of them misses anything")
     func manyLoops() throws {
-        let engine = engine(size: 0)
+        let broker = broker(size: 0)
         let name = try #require(ChannelName(room))
-        for loop in [63, 64, 200] { engine.changed(name, by: .joined, onLoop: loop, isEdge: true) }
-        engine.changed(name, by: .left, onLoop: 63, isEdge: true)
-        #expect(try publish(engine, "x").1.contains(64))
+        for loop in [63, 64, 200] { broker.changed(name, by: .joined, onLoop: loop, isEdge: true) }
+        broker.changed(name, by: .left, onLoop: 63, isEdge: true)
+        #expect(try publish(broker, "x").1.contains(64))
     }
 
     @Test(

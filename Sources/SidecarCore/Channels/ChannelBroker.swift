@@ -86,27 +86,27 @@ public struct ChannelSummary: Sendable, Equatable {
     public let position: ChannelPosition
 }
 
-/// Why an engine cannot do what it was asked for.
+/// Why an broker cannot do what it was asked for.
 public enum ChannelFailure: Error, Sendable, Equatable {
     /// There is no such channel.
     case unknownChannel
     /// What was asked for is no longer kept: the epoch has changed, or the place has fallen out.
     case gone
-    /// The engine cannot be reached.
+    /// The broker cannot be reached.
     case unavailable(String)
 }
 
 /// Where channels have their places, their history and their members.
 ///
 /// The form in memory answers at once. Another one may take its time or fail, so answers come to a callback, on any thread.
-public protocol ChannelEngine: Sendable {
+public protocol ChannelBroker: Sendable {
     /// Gives a message its place and keeps it if the channel has a history.
     ///
     /// - Parameters:
     ///   - reader: Whose stream does not get it, as ``StreamCursor/reader(_:)`` has it; nil for nobody's.
     ///   - now: Monotonic nanoseconds.
     ///   - deliver: Called in the order of the places, with the event loops that have subscribers; it must not call the
-    ///     engine.
+    ///     broker.
     func publish(
         _ publication: Publication,
         excluding reader: UInt64?,

@@ -2,11 +2,11 @@ import DequeModule
 import NIOCore
 import Synchronization
 
-/// Channels in the memory of this process; the default ``ChannelEngine``.
+/// Channels in the memory of this process; the default ``ChannelBroker``.
 ///
 /// The table of channels is striped by name. A history that is on has one lock beside, since its budget is one for all
 /// channels.
-public final class MemoryChannelEngine: ChannelEngine {
+public final class MemoryChannelBroker: ChannelBroker {
     /// A channel as it is kept.
     private struct Room {
         var offset: UInt64 = 0
@@ -51,14 +51,14 @@ public final class MemoryChannelEngine: ChannelEngine {
     private let connectionCount = Atomic<Int>(0)
     private let visitCount = Atomic<Int>(0)
 
-    /// An engine without channels.
+    /// An broker without channels.
     ///
     /// - Parameters:
     ///   - servesStreams: Whether places have one order over all channels, as the cursors of event streams need it; then
     ///     the table is in one part.
     ///   - maxHistoryBytes: What all histories may hold; the oldest messages fall out.
     ///   - makeEpoch: Random bits, anew for each channel.
-    ///   - occupancyChanged: Hears when a channel gets its first subscriber and loses its last; it must not call the engine.
+    ///   - occupancyChanged: Hears when a channel gets its first subscriber and loses its last; it must not call the broker.
     public init(
         rules: ChannelRules,
         maxHistoryBytes: Int,
@@ -81,7 +81,7 @@ public final class MemoryChannelEngine: ChannelEngine {
     /// What the histories hold, in bytes.
     public var historyBytes: Int { historyByteCount.load(ordering: .relaxed) }
 
-    /// See ``ChannelEngine``; it answers at once.
+    /// See ``ChannelBroker``; it answers at once.
     public func publish(
         _ publication: Publication,
         excluding reader: UInt64?,
@@ -122,7 +122,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         if size > 0 { dropOldest() }
     }
 
-    /// See ``ChannelEngine``.
+    /// See ``ChannelBroker``.
     public func changed(_ name: ChannelName, by change: MembershipChange, onLoop loop: Int, isEdge: Bool) {
         self.change(name) { channel in
             switch change {
@@ -144,7 +144,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         }
     }
 
-    /// See ``ChannelEngine``.
+    /// See ``ChannelBroker``.
     public func history(
         of name: ChannelName,
         _ part: HistoryPart,
@@ -175,13 +175,13 @@ public final class MemoryChannelEngine: ChannelEngine {
         return try found.get()
     }
 
-    /// See ``ChannelEngine``.
+    /// See ``ChannelBroker``.
     public func summary(of name: ChannelName, now: Int64) async throws(ChannelFailure) -> ChannelSummary {
         guard let summary = look(name, now, { $0.map { Self.summary(name, $0) } }) else { throw .unknownChannel }
         return summary
     }
 
-    /// See ``ChannelEngine``.
+    /// See ``ChannelBroker``.
     public func channels(
         prefix: String,
         after: String?,
@@ -215,7 +215,7 @@ public final class MemoryChannelEngine: ChannelEngine {
         return ledger.withLock { $0.nextExpiry }
     }
 
-    /// What was published to these channels behind a cursor; only in an engine that serves streams.
+    /// What was published to these channels behind a cursor; only in an broker that serves streams.
     ///
     /// - Parameters:
     ///   - room: Only the newest messages that fit into so many bytes are read.
@@ -226,8 +226,8 @@ public final class MemoryChannelEngine: ChannelEngine {
         room: Int,
         overhead: Int,
         now: Int64
-    ) -> MissedEvents {
-        var missed = MissedEvents(messages: [], isComplete: true, upTo: StreamCursor(epoch: streamEpoch, sequence: 0))
+    ) -> Replay {
+        var missed = Replay(messages: [], isComplete: true, upTo: StreamCursor(epoch: streamEpoch, sequence: 0))
         stripe(at: 0).channels.withLock { channels in
             let last = sequence.load(ordering: .relaxed)
             missed.upTo = StreamCursor(epoch: streamEpoch, sequence: last)

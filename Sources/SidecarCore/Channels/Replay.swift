@@ -11,11 +11,11 @@ struct KeptMessage: Sendable {
     let excluded: UInt64
 
     /// What it costs to keep.
-    var bytes: Int { message.payload.readableBytes + MemoryChannelEngine.messageOverhead }
+    var bytes: Int { message.payload.readableBytes + MemoryChannelBroker.messageOverhead }
 }
 
 /// What a stream that comes again has missed.
-public struct MissedEvents: Sendable, Equatable {
+public struct Replay: Sendable, Equatable {
     /// How many messages are looked at, with those that the stream does not get.
     static let mostLookedAt = 16_384
 
@@ -27,7 +27,7 @@ public struct MissedEvents: Sendable, Equatable {
     public var upTo: StreamCursor
 
     /// By places.
-    public static func == (one: MissedEvents, other: MissedEvents) -> Bool {
+    public static func == (one: Replay, other: Replay) -> Bool {
         one.isComplete == other.isComplete && one.upTo == other.upTo
             && one.messages.map(\.message) == other.messages.map(\.message)
     }

@@ -1,0 +1,57 @@
+import HTTP1
+import NIOCore
+
+/// Decodes percent-encoded text (RFC 3986 §2.1), as paths and CloudEvents' HTTP headers have it.
+enum PercentEncoding {
+    /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD, and what is no escape stays.
+    static func decoded(_ bytes: some Collection<UInt8>) -> String {
+        String(decoding: Self.bytes(bytes), as: UTF8.self)
+    }
+
+    /// The bytes that stand behind it; what is no escape stays.
+    static func bytes(_ bytes: some Collection<UInt8>) -> [UInt8] {
+        var plain: [UInt8] = []
+        var rest = bytes[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%"), let high = rest.first.flatMap(HTTPField.hexValue),
+                let low = rest.dropFirst().first.flatMap(HTTPField.hexValue)
+            {
+                plain.append(UInt8(truncatingIfNeeded: high << 4 | low))
+                rest = rest.dropFirst(2)
+            } else {
+                plain.append(byte)
+            }
+        }
+        return plain
+    }
+}
+
+extension TextWriter {
+    /// Percent-encodes text, see ``ByteBuffer/writePercentEncoded(_:)``; it takes up to three bytes for each of its own.
+    mutating func write(percentEncoding text: String) {
+        let hex: StaticString = "0123456789ABCDEF"
+        var text = text
+        text.withUTF8 { bytes in
+            guard 3 * bytes.count <= memory.count - count else { return }
+            for byte in bytes {
+                if byte > 0x20, byte < 0x7F, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "%") {
+                    memory[count] = byte
+                    count += 1
+                } else {
+                    memory[count] = UInt8(ascii: "%")
+                    memory[count + 1] = hex.utf8Start[Int(byte >> 4)]
+                    memory[count + 2] = hex.utf8Start[Int(byte & 15)]
+                    count += 3
+                }
+            }
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Appends text percent-encoded as the CloudEvents HTTP binding asks (§3.1.3.2): space, `"`, `%` and
+    /// everything outside U+0021–7E.
+    mutating func writePercentEncoded(_ text: String) {
+        writeText(measure: 3 * text.utf8.count) { $0.write(percentEncoding: text) }
+    }
+}

@@ -1,0 +1,43 @@
+import DequeModule
+import NIOCore
+import Synchronization
+
+/// The publications that wait for one event loop.
+final class ChannelInbox: Sendable {
+    private struct State: Sendable {
+        var deliveries: Deque<(ChannelDelivery, NIODeadline)> = []
+        var isAwake = false
+    }
+
+    private let state = Mutex(State())
+    private let eventLoop: any EventLoop
+    private let drain: @Sendable () -> Void
+
+    /// - Parameter drain: Called on the loop when something has come.
+    init(eventLoop: any EventLoop, drain: @escaping @Sendable () -> Void) {
+        self.eventLoop = eventLoop
+        self.drain = drain
+    }
+
+    /// Adds one; true when the loop has to be woken for it.
+    func append(_ delivery: ChannelDelivery) -> Bool {
+        let now = NIODeadline.now()
+        return state.withLock { state in
+            state.deliveries.append((delivery, now))
+            defer { state.isAwake = true }
+            return !state.isAwake
+        }
+    }
+
+    func wake() {
+        eventLoop.execute { self.drain() }
+    }
+
+    /// Takes all that waits.
+    func take() -> Deque<(ChannelDelivery, NIODeadline)> {
+        state.withLock { state in
+            defer { state = State() }
+            return state.deliveries
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import NIOCore
+
+/// Finds the shard of an event loop, and asks all of them.
+struct ShardDirectory: Sendable {
+    private let shards: [NIOLoopBound<LoopShard>]
+    private let byLoop: [ObjectIdentifier: NIOLoopBound<LoopShard>]
+
+    init(_ shards: [NIOLoopBound<LoopShard>]) {
+        self.shards = shards
+        byLoop = Dictionary(uniqueKeysWithValues: shards.map { (ObjectIdentifier($0.eventLoop), $0) })
+    }
+
+    /// The shard of the loop on which this is called.
+    func shard(of eventLoop: any EventLoop) -> LoopShard? {
+        byLoop[ObjectIdentifier(eventLoop)]?.value
+    }
+
+    func forFirst(_ body: @escaping @Sendable (LoopShard) -> Void) async {
+        guard let shard = shards.first else { return }
+        try? await shard.eventLoop.submit { body(shard.value) }.get()
+    }
+
+    func forEach(_ body: @escaping @Sendable (LoopShard) -> Void) async {
+        for shard in shards { try? await shard.eventLoop.submit { body(shard.value) }.get() }
+    }
+
+    /// Hands out items over the loops in turn.
+    func spread<Item: Sendable>(_ items: [Item], _ body: @escaping @Sendable (LoopShard, Item) -> Void) async {
+        for (number, shard) in shards.enumerated() {
+            let own = stride(from: number, to: items.count, by: shards.count).map { items[$0] }
+            try? await shard.eventLoop.submit { for item in own { body(shard.value, item) } }.get()
+        }
+    }
+
+    /// Asks every loop, and gathers the answers.
+    func collect<Answer: Sendable>(_ ask: @escaping @Sendable (LoopShard) -> Answer) async -> [Answer] {
+        var answers: [Answer] = []
+        for shard in shards {
+            if let answer = try? await shard.eventLoop.submit({ ask(shard.value) }).get() { answers.append(answer) }
+        }
+        return answers
+    }
+
+    func allSatisfy(_ predicate: @escaping @Sendable (LoopShard) -> Bool) async -> Bool {
+        for shard in shards where (try? await shard.eventLoop.submit { predicate(shard.value) }.get()) != true {
+            return false
+        }
+        return true
+    }
+
+    func sum(_ count: @escaping @Sendable (LoopShard) -> Int) async -> Int {
+        var total = 0
+        for shard in shards {
+            total += (try? await shard.eventLoop.submit { count(shard.value) }.get()) ?? 0
+        }
+        return total
+    }
+}

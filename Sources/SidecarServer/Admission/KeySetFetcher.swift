@@ -107,8 +107,7 @@ final class KeySetRequest: AppExchange {
     private let completed: (KeySetRequest, Result<[UInt8], Fault>) -> Void
     private let deadline = NIODeadline.now() + KeySetRequest.timeout
     private var connection: AppConnection?
-    private var status = 0
-    private var body = ByteBuffer()
+    private var reply = ReplyCollector()
     /// Nobody waits for the answer any more.
     var isCancelled = false
 
@@ -129,19 +128,16 @@ final class KeySetRequest: AppExchange {
     }
 
     func appReplied(_ part: HTTPReplyPart) {
-        switch part {
-        case .informational: break
-        case .head(let head): status = head.status
-        case .body(let bytes):
-            if body.readableBytes + bytes.readableBytes > Self.maxBytes {
-                connection?.abort()
-                end(.failure(Fault(sentence: "It is larger than \(Self.maxBytes) bytes.")))
-            } else {
-                body.writeImmutableBuffer(bytes)
-            }
-        case .end:
+        switch reply.take(part, limit: Self.maxBytes) {
+        case .incomplete: break
+        case .tooLarge:
+            connection?.abort()
+            end(.failure(Fault(sentence: "It is larger than \(Self.maxBytes) bytes.")))
+        case .complete(let head, let body):
             // A redirect may lead anywhere; whoever moves the keys says so in the settings.
-            guard status == 200 else { return end(.failure(Fault(sentence: "The response has status \(status)."))) }
+            guard head.status == 200 else {
+                return end(.failure(Fault(sentence: "The response has status \(head.status).")))
+            }
             end(.success(Array(body.readableBytesView)))
         }
     }

@@ -1,36 +1,8 @@
 import CoreMetrics
 import Logging
 import NIOCore
-public import SidecarCore
+import SidecarCore
 import Synchronization
-
-/// Somebody with an event for the app, waiting for the turn to call it.
-protocol WebhookCaller: AnyObject {
-    /// The turn of this ticket has come to call this address; the permit is held until `WebhookGate.release`.
-    func permitGranted(_ ticket: WebhookTicket, address: Int)
-}
-
-/// A place in the queue of the gate; what changes in it is guarded by the gate's lock.
-final class WebhookTicket: @unchecked Sendable {
-    let lane: PermitLane
-    let eventLoop: any EventLoop
-    /// Addresses that have just refused it.
-    fileprivate let refusedBy: Set<Int>
-    /// Nil once it has given up, or its turn has come. Only its own loop touches the caller.
-    fileprivate var caller: (any WebhookCaller)?
-
-    fileprivate init(
-        lane: PermitLane,
-        eventLoop: any EventLoop,
-        refusedBy: Set<Int>,
-        caller: any WebhookCaller
-    ) {
-        self.lane = lane
-        self.refusedBy = refusedBy
-        self.eventLoop = eventLoop
-        self.caller = caller
-    }
-}
 
 /// `WEBHOOK_MAX_IN_FLIGHT`, breakers and health of the app's addresses, over all event loops: first come, first
 /// served, handshakes apart from the rest.
@@ -236,16 +208,4 @@ final class WebhookGate: Sendable {
             )
         }
     }
-}
-
-/// An address of the app as health checks and scrapes see it.
-public struct AppAddressStatus: Sendable {
-    /// The address as it was configured.
-    public let name: String
-    /// Its breaker.
-    public let breaker: CircuitBreaker.State
-    /// Calls under way.
-    public let inFlight: Int
-    /// Whether its health check fails.
-    public let isDown: Bool
 }

@@ -15,18 +15,14 @@ final class LoopShard {
     let metrics: ServerMetrics
     let logger: Logger
     private var lines = LineAllowance()
-    /// Whether the log has a line for each event.
-    let logsEvents: Bool
     let timers: ShardTimers
     let flushes: FlushQueue
     let sendBuffers: SendBuffers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
     let channels: ShardChannels
-    /// One for each address of ``Settings/webhookOrigins``.
-    private let webhookPools: [AppPool]
-    /// One for each address of ``Settings/apps``; the same ones when events go there too.
-    private let proxyPools: [AppPool]
+    let app: AppPools
+    let webhooks: WebhookSender
 
     /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
     var scratch = ByteBufferAllocator().buffer(capacity: 2048)
@@ -59,14 +55,13 @@ final class LoopShard {
         self.state = state
         self.metrics = metrics
         self.logger = logger
-        logsEvents = logger.logLevel <= .debug
         let timers = ShardTimers(eventLoop: eventLoop)
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
         sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
-        func pool(_ origin: AppOrigin) -> AppPool {
+        let app = AppPools(settings: configuration.settings, gate: state.gate) { origin in
             AppPool(
                 origin: origin,
                 eventLoop: eventLoop,
@@ -76,39 +71,24 @@ final class LoopShard {
                 state: state
             )
         }
-        proxyPools = configuration.settings.apps.map(pool)
-        webhookPools =
-            configuration.settings.webhookTarget?.origin == nil
-            ? proxyPools : configuration.settings.webhookOrigins.map(pool)
+        self.app = app
+        webhooks = WebhookSender(
+            eventLoop: eventLoop,
+            timers: timers,
+            gate: state.gate,
+            app: app,
+            logger: logger,
+            configuration: configuration
+        )
     }
 
-    private var allPools: [AppPool] { webhookPools + proxyPools + (keySetPool.map { [$0] } ?? []) }
-
-    /// The connections to the address that the gate has chosen.
-    func webhookPool(_ address: Int) -> AppPool? {
-        webhookPools.indices.contains(address) ? webhookPools[address] : nil
-    }
-
-    /// The connections for a request that is passed through: of the addresses that are well, the one with the fewest
-    /// under way here.
-    ///
-    /// - Parameter other: An address that has just refused; it is taken only if there is no other.
-    func proxyPool(otherThan other: AppPool? = nil) -> AppPool? {
-        if proxyPools.count == 1 { return proxyPools.first }
-        let sharesGate = configuration.settings.webhookTarget?.origin == nil
-        let rest = proxyPools.indices.filter { proxyPools[$0] !== other }
-        let well = rest.filter { !sharesGate || state.gate.admits($0) }
-        return (well.isEmpty ? rest : well).map { proxyPools[$0] }.min { $0.inUse < $1.inUse } ?? proxyPools.first
-    }
-
-    /// True when a request that one address refused may go to another.
-    var hasSeveralAddresses: Bool { proxyPools.count > 1 }
+    private var allPools: [AppPool] { app.all + (keySetPool.map { [$0] } ?? []) }
 
     /// Asks the addresses for their health; on one loop only.
     func watchHealth() {
         guard let path = configuration.settings.appHealthPath else { return }
-        healthChecks = webhookPools.indices.map {
-            HealthCheck(address: $0, path: path, pool: webhookPools[$0], shard: self)
+        healthChecks = app.webhook.indices.map {
+            HealthCheck(address: $0, path: path, pool: app.webhook[$0], shard: self)
         }
         for check in healthChecks { check.start() }
     }
@@ -264,6 +244,7 @@ final class LoopShard {
         let old = self.configuration
         self.configuration = configuration
         self.admission = admission
+        webhooks.configuration = configuration
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout

@@ -1,150 +1,161 @@
 import CoreMetrics
+import HTTP1
 import Logging
 import NIOCore
 import SidecarCore
 
-/// The way of an event to the app: its turn, its call, and calls again after failures.
-extension BridgeSession {
-    func permitGranted(_ ticket: WebhookTicket, address: Int) {
-        let now = NIODeadline.now()
-        guard self.ticket === ticket else {
-            // It gave up its place: the client has gone, or has waited too long.
-            shard.state.gate.release(ticket.lane, address: address, .neutral, on: shard.eventLoop, at: now)
-            return
-        }
-        self.ticket = nil
-        retryTimer.cancel(in: shard.timers)
-        underWay?.call(address: address, at: now)
-    }
-
-    /// Writes the request of an event.
-    func writeRequest(of event: EventUnderWay, into buffer: inout ByteBuffer) {
-        let dialect = shard.configuration.dialect
-        let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        if event.kind == .open, let handshake {
-            dialect.writeOpen(
-                handshake: handshake,
-                prefix: prefix,
-                identity: identity,
-                connectionID: id,
-                unixMilliseconds: event.happenedAt,
-                signedAt: signedAt,
-                into: &buffer
-            )
-        } else {
-            dialect.write(
-                event.delivery,
-                prefix: prefix,
-                identity: identity,
-                connectionID: id,
-                unixMilliseconds: event.happenedAt,
-                signedAt: signedAt,
-                into: &buffer
-            )
-        }
-    }
-
-    /// The app has answered an event, or an attempt has failed.
-    func completed(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
-        guard event === underWay else { return }
-        let before = effects(before: event)
-        switch event.kind {
-        case .open: openCompleted(event, outcome)
-        case .message: messageCompleted(event, outcome)
-        case .revalidate: revalidationCompleted(event, outcome)
-        case .close: closeCompleted(event, outcome)
-        }
-        log(event, outcome, since: before)
-    }
-
+/// The way of an event to the app, and what follows when it has ended.
+extension BridgeSession: WebhookDeliveryOwner {
     /// - Parameter now: The time, if the caller knows it.
     func perform(_ step: consuming SessionStateMachine.Step, at now: NIODeadline? = nil) {
         switch consume step {
-        case .wait:
-            break
-        case .deliver(let delivery):
-            let event = EventUnderWay(consume delivery, of: self)
-            underWay = event
-            if event.kind == .close, case .close(let report) = event.delivery.event {
-                event.happenedAt = recoveredCloseTime ?? event.happenedAt
-                journalClosing(event.delivery.sequence, report, event.happenedAt)
-            }
-            if event.kind == .open {
-                attempt(at: now ?? .now())
-            } else {
-                afterJournal(at: now) { self.attempt(at: $0) }
-            }
-        case .finish:
-            leaveShard()
+        case .wait: break
+        case .deliver(let event): deliver(event, at: now)
+        case .finish: leaveShard()
         }
     }
 
-    /// Asks for a permit, for the first time or again.
-    func attempt(at now: NIODeadline) {
-        guard let underWay else { return }
-        underWay.asked(at: now)
-        switch shard.state.gate.acquire(
-            underWay.lane,
-            for: self,
-            otherThan: underWay.refusedBy,
-            on: shard.eventLoop,
-            at: now
-        ) {
-        case .granted(let address): underWay.call(address: address, at: now)
-        case .queued(let ticket):
-            self.ticket = ticket
-            if !waitsForAdmission { watchWait() }
-        case .full: turnAway(limit: "handshake_queue", .connectionLimit)
-        case .unavailable: turnAway(limit: "breaker", .appFailed)
+    private func deliver(_ event: Delivery, at now: NIODeadline?) {
+        let kind = event.event.kind
+        var happenedAt = event.time ?? WallClock.unixMilliseconds()
+        if case .close(let report) = event.event {
+            happenedAt = recoveredCloseTime ?? happenedAt
+            journalClosing(event.sequence, report, happenedAt)
+        }
+        let delivery = WebhookDelivery(
+            WebhookEvent(
+                source: .connection(
+                    ConnectionEvent(
+                        delivery: event,
+                        handshake: kind == .open ? handshake : nil,
+                        prefix: prefix,
+                        identity: identity,
+                        connectionID: id
+                    )
+                ),
+                happenedAt: happenedAt
+            ),
+            persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
+            metrics: shard.metrics.webhook(for: kind),
+            owner: self,
+            sender: shard.webhooks
+        )
+        self.delivery = delivery
+        if kind == .open {
+            delivery.start(at: now ?? .now())
+        } else {
+            afterJournal(at: now) { delivery.start(at: $0) }
         }
     }
 
-    func leaveQueue() {
-        if let ticket { shard.state.gate.giveUp(ticket) }
-        ticket = nil
-    }
-
-    // MARK: Retries
-
-    /// While no address can be called, waiting for a permit takes from the time for retries; one attempt's time it may
-    /// always wait.
-    private func watchWait() {
-        guard let underWay else { return }
-        let settings = shard.configuration.settings
-        let deadline = underWay.dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
-        retryTimer.arm(in: shard.timers, at: max(deadline, .now() + .seconds(1))) { [weak self] _ in
-            self?.waitedLong()
+    /// A reply that leads to more channels than allowed is of no use, and nothing of it is applied.
+    func check(_ reply: WebhookReply) throws(DeliveryFailure) {
+        guard !machine.hasEnded else { return }  // a close event: nobody is there to join a channel
+        let limit = shard.configuration.settings.maxChannelsPerConnection
+        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
+            throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
         }
     }
 
-    private func waitedLong() {
-        guard ticket != nil, let underWay else { return }
-        // Others come first, or somebody finds out right now whether the app is well.
-        if !shard.state.gate.isHopeless { return watchWait() }
-        leaveQueue()
-        gaveUp(underWay, .connect("the circuit breaker is open on every address."))
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
+        guard case .connection(let event) = delivery.event.source else { return }
+        switch event.delivery.event {
+        case .open: openEnded(delivery, result)
+        case .message, .batch: messageEnded(event.delivery, result)
+        case .revalidate: revalidationEnded(event.delivery, result)
+        case .close: closeEnded(result)
+        }
     }
 
-    /// Tries the event again later if there is time for it.
-    func retries(_ failure: DeliveryFailure, retryAfter: TimeAmount?) -> Bool {
-        guard failure.isTransient, let attempt = underWay else { return false }
+    // MARK: Messages
+
+    private func messageEnded(_ event: Delivery, _ result: WebhookResult) {
+        do throws(DeliveryFailure) {
+            apply(try result.get())
+            noteAnswered(event)
+        } catch {
+            log(error, level: .warning)
+            shard.metrics.messagesDropped(event.sequences.count, reason: "app_failed")
+            if shard.configuration.settings.webhookFailure == .close { close(with: error) }
+        }
+        eventDone(event)
+    }
+
+    private func noteAnswered(_ event: Delivery) {
         let now = NIODeadline.now()
-        guard
-            let delay = shard.configuration.retryPolicy.delay(
-                afterFailures: attempt.failures + 1,
-                since: attempt.dueSince,
-                now: now,
-                retryAfter: retryAfter,
-                jitter: .random(in: 0..<1)
-            )
-        else { return false }
-        attempt.failures += 1
-        if case .connect = failure { attempt.refusedBy = [attempt.address] }
-        retryTimer.arm(in: shard.timers, at: now + delay) { [weak self] now in
-            guard let self, let underWay = self.underWay else { return }
-            underWay.metrics.retries.increment()
-            self.attempt(at: now)
+        if case .batch(let messages) = event.event {
+            for case let since? in messages.lazy.map(\.since) {
+                shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
+            }
+        } else if let since = event.since {
+            shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
         }
-        return true
+    }
+
+    private func eventDone(_ event: Delivery) {
+        delivery = nil  // an idle session does not keep the last message
+        journalAnswered(event.sequences)
+        perform(machine.answered())
+        accountBytes()
+        if !isPaused { transport?.resumeReading() }
+        if isDraining { drain() }
+    }
+
+    private func close(with failure: DeliveryFailure) {
+        close(code: failure.closeCode, reason: failure.closeReason, discarding: true, for: failure.closeCause)
+    }
+
+    // MARK: Revalidation
+
+    /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
+    private func revalidationEnded(_ event: Delivery, _ result: WebhookResult) {
+        do throws(DeliveryFailure) {
+            apply(try result.get())
+            armRevalidation()
+        } catch {
+            log(error, level: .info, "revalidation failed")
+            if case .status = error {
+                close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
+            } else {
+                close(with: error)
+            }
+        }
+        eventDone(event)
+    }
+
+    // MARK: The end
+
+    /// Nobody is there to hear the reply to a close event, but others may be told.
+    private func closeEnded(_ result: WebhookResult) {
+        switch result {
+        case .taken(_, .success(let reply)):
+            for publication in reply.publications { publish(publication, excludesSelf: false) }
+        case .taken(_, .failure(let failure)):
+            log(failure, level: .warning, "the reply to an event is invalid")
+        case .refused, .failed, .turnedAway:
+            if let failure = result.failure { log(failure, level: .error) }
+            shard.metrics.messagesDropped(1, reason: "close_undelivered")
+        }
+        journalFinished()
+        perform(machine.answered())
+        accountBytes()
+    }
+}
+
+extension WebhookResult {
+    /// Why nothing came of it; nil when the app took the event and its reply is good.
+    var failure: DeliveryFailure? {
+        switch self {
+        case .taken(_, .success): nil
+        case .taken(_, .failure(let failure)), .failed(let failure): failure
+        case .refused(let head, _): .status(head.status)
+        case .turnedAway: .connect("the circuit breaker is open on every address.")
+        }
+    }
+
+    /// The reply, or why there is none.
+    func get() throws(DeliveryFailure) -> WebhookReply {
+        if case .taken(_, .success(let reply)) = self { return reply }
+        throw failure ?? .connectionLost
     }
 }

@@ -6,34 +6,24 @@ import SidecarCore
 
 /// The handshake: whether and when the app is asked, and what becomes of its answer.
 extension BridgeSession {
-    func openCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
-        switch outcome {
-        case .failure(.connect) where triesOtherAddress():
-            break
-        case .failure(let failure):
-            log(failure, event, level: .warning)
-            decideAgainst(.fail(failure))
-        case .success(let (head, body)):
-            guard (200..<300).contains(head.status) else {
-                logRefused(status: head.status)
-                decideAgainst(.relay(head, body))
-                return
-            }
-            let reply = answer(head, body)
+    func openEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
+        switch result {
+        case .taken(let head, let reply):
             journalOpened(by: try? reply.get())
-            afterJournal { self.opened(by: head, reply, event, at: $0) }
+            afterJournal { self.opened(by: head, reply, at: $0) }
+        case .refused(let head, let body):
+            logRefused(status: head.status)
+            decideAgainst(.relay(head, body))
+        case .failed(let failure):
+            log(failure, level: .warning)
+            decideAgainst(.fail(failure))
+        case .turnedAway(.queueFull): turnAway(limit: "handshake_queue", .connectionLimit)
+        case .turnedAway(.unavailable): turnAway(limit: "breaker", .appFailed)
         }
     }
 
-    private func answer(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<WebhookReply, DeliveryFailure> {
-        Result { () throws(DeliveryFailure) in try checked(try WebhookReply(head: head, body: body)) }
-    }
-
     /// True while the handshake waits for its turn and the app has not heard of it.
-    var waitsForAdmission: Bool {
-        guard ticket != nil, underWay?.kind == .open else { return false }
-        return true
-    }
+    var waitsForAdmission: Bool { handshake != nil && delivery?.isWaiting == true }
 
     /// The handshake has waited for its turn as long as it may.
     func admissionTimedOut() {
@@ -42,7 +32,7 @@ extension BridgeSession {
 
     /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
     func turnAway(limit: String, _ result: HandshakeResult) {
-        leaveQueue()
+        delivery?.cancel()
         shard.metrics.limited(limit, action: "refused")
         noteRefused(result == .appFailed ? .breaker : .handshakeQueue)
         decideAgainst(
@@ -59,33 +49,25 @@ extension BridgeSession {
         )
     }
 
-    /// No connection came up, so the app saw nothing: another address may take the handshake, once for each.
-    private func triesOtherAddress() -> Bool {
-        guard let underWay, underWay.failures + 1 < shard.configuration.settings.webhookOrigins.count else {
-            return false
-        }
-        underWay.failures += 1
-        underWay.refusedBy.insert(underWay.address)
-        shard.metrics.open.retries.increment()
-        attempt(at: .now())
-        return true
+    func decide(_ decision: HandshakeDecision) {
+        let responder = responder
+        self.responder = nil
+        responder?.handshakeDecided(decision)
     }
 
     func decideAgainst(_ decision: HandshakeDecision) {
         machine.refused()
         releaseSlots()
         handshake = nil
-        transport?.handshakeDecided(decision)
+        decide(decision)
         leaveShard()
     }
 
     private func opened(
         by head: HTTPReplyHead,
         _ answer: Result<WebhookReply, DeliveryFailure>,
-        _ event: EventUnderWay,
         at now: NIODeadline
     ) {
-        underWay = nil
         let step = machine.accepted(at: now)
         handshake = nil
         let reply: WebhookReply
@@ -93,8 +75,8 @@ extension BridgeSession {
             reply = try answer.get()
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
-            log(error, event, level: .warning)
-            transport?.handshakeDecided(.fail(error))
+            log(error, level: .warning)
+            decide(.fail(error))
             performLast(step, code: 1006)
             return
         }
@@ -105,12 +87,12 @@ extension BridgeSession {
         }
         if let user = reply.user, shard.admission.bans.covers(user: user) {
             shard.metrics.limited("ban", action: "refused")
-            transport?.handshakeDecided(.refuse(HandshakeRejection.banned.refusal, .auth))
+            decide(.refuse(HandshakeRejection.banned.refusal, .auth))
             performLast(step, code: 1006)
             return
         }
         if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
-            transport?.handshakeDecided(
+            decide(
                 .refuse(
                     .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
                     .connectionLimit
@@ -126,7 +108,7 @@ extension BridgeSession {
         // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)
-        transport?.handshakeDecided(.accept(head))
+        decide(.accept(head))
         perform(step)
         if machine.isRunning {
             identitySettled()

@@ -49,6 +49,15 @@ extension BridgeSession {
         outbox.afterWriting { eventLoop.execute { bound.value(.now()) } }
     }
 
+    /// Events are done: delivered, or finally failed.
+    func journalAnswered(_ sequences: ClosedRange<UInt64>) {
+        guard let outbox = shard.state.outbox else { return }
+        for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
+    }
+
+    /// Nothing of the connection is owed any more.
+    func journalFinished() { shard.state.outbox?.finished(id: id) }
+
     /// Drops the messages that wait; on disk they count as answered.
     func discardQueue() -> Int {
         let sequences = machine.queuedSequences

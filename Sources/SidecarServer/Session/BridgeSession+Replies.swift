@@ -3,16 +3,6 @@ import SidecarCore
 
 /// What the app's answers do: to the client, to its channels and to the subscribers of others.
 extension BridgeSession {
-    /// An answer that leads to more channels than allowed is of no use, and nothing of it is applied.
-    func checked(_ reply: WebhookReply) throws(DeliveryFailure) -> WebhookReply {
-        guard reply.changesChannels else { return reply }
-        let limit = shard.configuration.settings.maxChannelsPerConnection
-        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
-            throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
-        }
-        return reply
-    }
-
     func join(_ channel: ChannelName) {
         if machine.isRunning { shard.channels.join(self, channel) }
     }

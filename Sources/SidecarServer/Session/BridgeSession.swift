@@ -10,28 +10,25 @@ import SidecarCore
 /// The order is kept by ``SessionStateMachine``; this class performs what the machine and the app's answers say. Its
 /// parts are in the files named after them: SessionAdmission, SessionRates, SessionEvents, SessionCompletions,
 /// SessionReplies, SessionIdentity, SessionNotes, SessionOperator.
-final class BridgeSession: WebhookCaller, TimerOwner {
+final class BridgeSession: TimerOwner {
     let id: String
     let shard: LoopShard
     /// What begins each of its requests.
     let prefix: EventPrefix
     let clientAddress: String
-    let isStream: Bool
-    /// The same as a label.
-    var carrier: ClientTransport { isStream ? .eventStream : .webSocket }
+    let carrier: ClientTransport
     /// Until it has ended: it holds the session, too.
     private(set) var transport: (any SessionTransport)?
+    /// Who hears what the app decides about the handshake, until it has.
+    var responder: (any HandshakeResponder)?
     /// The order of its events, and the messages that wait.
     var machine: SessionStateMachine
 
     /// Until the app has accepted.
     var handshake: HTTPRequestHead?
 
-    // The event that is with the app, or on its way there.
-    var underWay: EventUnderWay?
-    /// Its place in the queue for a permit, while it waits.
-    var ticket: WebhookTicket?
-    let retryTimer = CallbackTimer()
+    /// The event that is with the app, or on its way there.
+    var delivery: WebhookDelivery?
     /// When the close event of an earlier process happened.
     var recoveredCloseTime: Int64?
 
@@ -77,11 +74,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         slot: AdmissionGuard.Slot,
-        isStream: Bool = false,
+        carrier: ClientTransport,
         lastEventID: String? = nil,
         shard: LoopShard
     ) {
-        self.isStream = isStream
+        self.carrier = carrier
         self.lastEventID = lastEventID
         self.id = id
         self.shard = shard
@@ -94,15 +91,17 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             for: handshake,
             connectionID: id,
             client: client,
-            isStream: isStream
+            isStream: carrier == .eventStream
         )
     }
+
+    deinit { delivery?.cancel() }
 
     /// Makes the session of a client of an earlier process, which owes the app events.
     init(recovered: RecoveredConnection, shard: LoopShard) {
         id = recovered.id
         self.shard = shard
-        isStream = false
+        carrier = .webSocket
         slot = nil
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         clientAddress = "recovered"
@@ -152,8 +151,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     // MARK: From the transport
 
     /// Asks the app whether the handshake may go on.
-    func start(transport: any SessionTransport) {
-        self.transport = transport
+    func start(responder: any HandshakeResponder) {
+        self.responder = responder
         shard.insert(self)
         begin()
     }
@@ -164,9 +163,12 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Asks the app whether the client is still welcome.
     func revalidate() { perform(machine.revalidate()) }
 
-    /// The transport has changed with the upgrade; the session is now open.
-    func attach(_ transport: any SessionTransport) {
+    /// The connection has become what the session goes on with.
+    ///
+    /// - Parameter responder: Who hears what the app decides, if that is still open.
+    func attach(_ transport: any SessionTransport, responder: (any HandshakeResponder)? = nil) {
         self.transport = transport
+        self.responder = responder
     }
 
     /// A data message arrived from the client.
@@ -200,13 +202,16 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
+        responder = nil
     }
 
     /// Forgets the session; nothing of it is left to be delivered.
     func leaveShard() {
         shard.remove(self)
         transport = nil
-        underWay = nil
+        responder = nil
+        delivery?.cancel()
+        delivery = nil
     }
 
     /// True while no more messages may be read: too much waits for the app.
@@ -348,7 +353,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             return leaveUnknown(as: .draining)
         }
         if waitsForAdmission {
-            leaveQueue()
+            delivery?.cancel()
             decideAgainst(.refuse(.draining, .draining))
             return
         }
@@ -358,16 +363,17 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// The drain is over: what has not been delivered is left to the next process, or never will be.
     func abandon() {
-        leaveQueue()
-        retryTimer.cancel(in: shard.timers)
         let isKept = machine.wasAccepted && shard.state.outboxIsWritable == true
         let level = isKept ? Logger.Level.notice : .error
         var owed = machine.discardQueue()
-        if let underWay, !machine.isQuiet {
-            if underWay.kind == .message || underWay.kind == .close { owed += underWay.count }
-            log(.timeout, underWay, level: level, "drain timeout: an event was not delivered")
+        var closeIsOnItsWay = false
+        if let delivery, !machine.isQuiet, case .connection(let event) = delivery.event.source {
+            let kind = event.delivery.event.kind
+            closeIsOnItsWay = kind == .close
+            if kind == .message || kind == .close { owed += delivery.count }
+            log(.timeout, level: level, "drain timeout: an event was not delivered")
         }
-        if underWay?.kind != .close, machine.wasAccepted {
+        if !closeIsOnItsWay, machine.wasAccepted {
             owed += 1
             shard.logger.log(
                 level: level,
@@ -385,7 +391,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             end(code: 1012, reason: "the server is restarting", initiator: .server)
             transport?.close(code: 1012, reason: "the server is restarting")
         } else if !machine.wasAccepted, !machine.hasEnded {
-            transport?.handshakeDecided(.refuse(.draining, .draining))
+            decide(.refuse(.draining, .draining))
         }
         leaveShard()
     }
@@ -400,7 +406,6 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
             // The app has not heard of it and need not; the ticket in the queue finds nobody.
-            leaveQueue()
             handshake = nil
             releaseSlots()
             machine.refused()

@@ -2,10 +2,8 @@ import HTTP1
 import NIOCore
 import SidecarCore
 
-/// The client's side of a session, whatever carries it.
+/// The client's side of an open session, whatever carries it.
 protocol SessionTransport: AnyObject {
-    /// The app has answered the `open` event.
-    func handshakeDecided(_ decision: HandshakeDecision)
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
     /// Sends a message that others get too; false when there was no room for it.
@@ -26,16 +24,4 @@ protocol SessionTransport: AnyObject {
     func resumeReading()
     /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.
     func settingsChanged(isOfTransport: Bool)
-}
-
-/// What the app's answer to `open` means for the handshake.
-enum HandshakeDecision {
-    /// Accepted with a 2xx.
-    case accept(HTTPReplyHead)
-    /// Any other final status, to be relayed.
-    case relay(HTTPReplyHead, ByteBuffer)
-    /// No answer that could be used.
-    case fail(DeliveryFailure)
-    /// Refused by us: the app was not asked, or has accepted for a user who has too many connections.
-    case refuse(Refusal, HandshakeResult)
 }

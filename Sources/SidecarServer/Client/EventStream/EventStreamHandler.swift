@@ -250,7 +250,6 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     // MARK: The end
 
-    func handshakeDecided(_ decision: HandshakeDecision) {}
     func resumeReading() {}
     func settingsChanged(isOfTransport: Bool) {
         guard !isEnding else { return }

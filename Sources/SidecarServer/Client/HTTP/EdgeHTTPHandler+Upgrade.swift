@@ -128,7 +128,7 @@ extension EdgeHTTPHandler {
         )
         let residual = reader.takeRemaining()
         let mustRead = readWithheld
-        guard giveWay(to: handler, of: session, context) else { return }
+        guard giveWay(to: handler, responder: isAccepted ? nil : handler, of: session, context) else { return }
         // Last, since a client that has gone makes even this write end the connection.
         handler.start(answer: answer, residual: residual, mustRead: mustRead)
     }
@@ -136,6 +136,7 @@ extension EdgeHTTPHandler {
     /// Puts the session's handler in the place of this one; false when the connection has closed.
     private func giveWay(
         to handler: some ChannelHandler & SessionTransport,
+        responder: (any HandshakeResponder)? = nil,
         of session: BridgeSession,
         _ context: ChannelHandlerContext
     ) -> Bool {
@@ -145,7 +146,7 @@ extension EdgeHTTPHandler {
             context.close(promise: nil)
             return false
         }
-        session.attach(handler)
+        session.attach(handler, responder: responder)
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         return true
     }

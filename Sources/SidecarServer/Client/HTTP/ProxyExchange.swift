@@ -74,7 +74,7 @@ final class ProxyExchange: AppExchange {
     }
 
     func start() {
-        run(on: shard.proxyPool())
+        run(on: shard.app.forRequest())
     }
 
     private func run(on pool: AppPool?, fresh: Bool = false) {
@@ -250,9 +250,9 @@ final class ProxyExchange: AppExchange {
             return
         }
         // Nothing has been sent yet, so that another address can take it.
-        if case .connect = failure, shard.hasSeveralAddresses, !hasRetried, !isReplyBegun {
+        if case .connect = failure, shard.app.hasSeveralAddresses, !hasRetried, !isReplyBegun {
             hasRetried = true
-            run(on: shard.proxyPool(otherThan: pool))
+            run(on: shard.app.forRequest(otherThan: pool))
             return
         }
         self.handler = nil

@@ -5,7 +5,7 @@ import SidecarCore
 import WebSocketProtocol
 
 /// A handshake on its way: the client waits while the app decides.
-final class UpgradeAttempt: SessionTransport {
+final class UpgradeAttempt: HandshakeResponder {
     /// What becomes of the connection when the app accepts.
     enum Kind {
         case webSocket(AcceptedUpgrade)
@@ -28,10 +28,10 @@ final class UpgradeAttempt: SessionTransport {
     ) {
         self.identity = identity
         self.kind = kind
-        var isStream = false
+        var carrier = ClientTransport.webSocket
         var lastEventID: String?
         if case .eventStream(_, let id) = kind {
-            isStream = true
+            carrier = .eventStream
             lastEventID = id
         }
         self.handler = handler
@@ -41,7 +41,7 @@ final class UpgradeAttempt: SessionTransport {
             handshake: handshake,
             client: client,
             slot: slot,
-            isStream: isStream,
+            carrier: carrier,
             lastEventID: lastEventID,
             shard: handler.shard
         )
@@ -50,10 +50,10 @@ final class UpgradeAttempt: SessionTransport {
     func start() {
         switch identity {
         case .anonymous:
-            session.start(transport: self)
+            session.start(responder: self)
         case .known(let token):
             if session.adopt(token) {
-                session.start(transport: self)
+                session.start(responder: self)
             } else {
                 session.leaveUnknown(as: .connectionLimit)
                 let limit = shard.configuration.settings.maxConnectionsPerUser
@@ -146,16 +146,6 @@ final class UpgradeAttempt: SessionTransport {
             handler.becomeWebSocket(session, answer: answer, deflate: accepted.deflate)
         }
     }
-
-    // Nothing of these happens before the app has decided.
-    func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
-    func whenWritten(_ receipt: WriteReceipt) {}
-    var hasInputWaiting: Bool { false }
-    func resume(_ missed: (_ room: Int) -> Replay) {}
-    func close(code: UInt16, reason: String) {}
-    func resumeReading() {}
-    func settingsChanged(isOfTransport: Bool) {}
 }
 
 extension Refusal {

@@ -8,7 +8,7 @@ import WebSocketProtocol
 ///
 /// What a message means is the session's affair. Its parts are in the files named after them: WebSocketSending,
 /// WebSocketClosing, WebSocketLeftover, WebSocketHeartbeat.
-final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBufferHolder, TimerOwner {
+final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeResponder, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -1,0 +1,51 @@
+import HTTP1
+import Logging
+import NIOCore
+import SidecarCore
+
+/// What replies have caused, as far as the log counts it.
+struct DeliveryEffects {
+    let sent: Int
+    let published: Int
+}
+
+extension WebhookDelivery {
+    /// What came of one attempt.
+    enum Attempt {
+        /// The app answered, whatever the status.
+        case answered(HTTPReplyHead)
+        /// There was no usable answer.
+        case failed(DeliveryFailure)
+
+        /// How long the app asked to be left alone.
+        var retryAfter: TimeAmount? {
+            guard case .answered(let head) = self else { return nil }
+            return RetryPolicy.retryAfter(
+                head.headers.first("retry-after"),
+                unixMilliseconds: WallClock.unixMilliseconds()
+            )
+        }
+    }
+
+    /// One line for each attempt, at debug. Bodies are never in it.
+    ///
+    /// - Parameter before: The owner's effects before the reply was applied; nil when none was.
+    func log(_ attempt: Attempt, of owner: any WebhookDeliveryOwner, effectsBefore before: DeliveryEffects? = nil) {
+        var metadata = owner.logFields
+        metadata["event"] = "\(event.name)"
+        metadata["event_id"] = "\(event.id)"
+        if count > 1 { metadata["events"] = .stringConvertible(count) }
+        metadata["attempt"] = .stringConvertible(failures + 1)
+        // In milliseconds with one digit behind the point.
+        metadata["duration_ms"] = .stringConvertible((Double(attemptDuration.nanoseconds) / 100_000).rounded() / 10)
+        if let after = owner.effects {
+            metadata["sent"] = .stringConvertible(after.sent - (before ?? after).sent)
+            metadata["published"] = .stringConvertible(after.published - (before ?? after).published)
+        }
+        switch attempt {
+        case .answered(let head): metadata["status"] = .stringConvertible(head.status)
+        case .failed(let failure): metadata["why"] = "\(failure.sentence)"
+        }
+        sender.logger.debug("event", metadata: metadata)
+    }
+}

@@ -1,0 +1,354 @@
+import CoreMetrics
+import HTTP1
+import Logging
+import NIOCore
+import SidecarCore
+
+/// Whose event it is: hears once how its delivery ended.
+protocol WebhookDeliveryOwner: AnyObject {
+    /// Says what is wrong with a reply that changes channels, if anything is.
+    func check(_ reply: WebhookReply) throws(DeliveryFailure)
+    /// The delivery is over.
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult)
+    /// What names the owner in the log.
+    var logFields: Logger.Metadata { get }
+    /// What replies have caused so far, for the log; nil where nobody counts.
+    var effects: DeliveryEffects? { get }
+}
+
+/// How a delivery ended.
+enum WebhookResult {
+    /// The app took the event with a 2xx. What its reply asks for may still break the contract.
+    case taken(HTTPReplyHead, Result<WebhookReply, DeliveryFailure>)
+    /// The app answered a handshake with another status.
+    case refused(HTTPReplyHead, ByteBuffer)
+    /// The app did not take the event, and is not asked again.
+    case failed(DeliveryFailure)
+    /// The app was not asked.
+    case turnedAway(TurnedAway)
+
+    /// Why it was not.
+    enum TurnedAway {
+        /// Too many handshakes wait already.
+        case queueFull
+        /// No address can be called.
+        case unavailable
+    }
+}
+
+/// One event on its way to the app: its turn, its attempts, the pauses between them, and the reply.
+///
+/// ```
+///          ┌─────────────── pausing ◀───────────┐ may be tried again
+///          ▼                                     │
+/// start ─▶ waiting for a permit ─▶ calling ──────┴─▶ over
+/// ```
+/// The gate, a timer or a connection to the app keeps it alive. It does not keep its owner alive: an owner that goes
+/// first has to ``cancel()`` it.
+final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
+    /// How long it goes on when an attempt fails.
+    enum Persistence {
+        /// Once with each address that no connection comes up to, since a client waits.
+        case eachAddressOnce
+        /// As long as `WEBHOOK_RETRY_FOR` says.
+        ///
+        /// - Parameter waits: Whether it also waits beyond that for its first turn, while no address can be called.
+        case retries(waits: Bool)
+    }
+
+    private enum State {
+        case idle
+        case waiting(WebhookTicket)
+        case calling
+        case pausing
+        case over
+    }
+
+    let event: WebhookEvent
+    /// Attempts that have failed.
+    private(set) var failures = 0
+
+    let sender: WebhookSender
+    private let metrics: ServerMetrics.Webhook
+    private let persistence: Persistence
+    private let lane: PermitLane
+    /// How many messages it brings, or 1.
+    let count: Int
+    private var state = State.idle
+    // Not weak, which would cost each session a table of its own; `cancel` keeps it right.
+    private unowned(unsafe) var owner: (any WebhookDeliveryOwner)?
+    private var timer: TimerEntry?
+    /// When the first attempt was due.
+    private var dueSince = NIODeadline.distantFuture
+    /// Addresses that no connection came up to.
+    private var refusedBy: Set<Int> = []
+
+    // The attempt.
+    private var askedAt = NIODeadline.distantFuture
+    private var startedAt = NIODeadline.distantFuture
+    private var address = 0
+    private var connection: AppConnection?
+    private var reply = ReplyCollector()
+    private var isRepeated = false
+
+    init(
+        _ event: WebhookEvent,
+        persistence: Persistence,
+        metrics: ServerMetrics.Webhook,
+        owner: any WebhookDeliveryOwner,
+        sender: WebhookSender
+    ) {
+        self.event = event
+        self.persistence = persistence
+        self.metrics = metrics
+        self.owner = owner
+        self.sender = sender
+        lane = event.lane
+        count = event.count
+    }
+
+    /// True while it waits for its turn and the app has not heard of it.
+    var isWaiting: Bool {
+        if case .waiting = state { true } else { false }
+    }
+
+    /// Asks for the first attempt's turn.
+    func start(at now: NIODeadline) {
+        dueSince = now
+        askForTurn(at: now)
+    }
+
+    /// The owner does not want to hear of it any more. A call under way goes on, and nothing comes of it.
+    func cancel() {
+        owner = nil
+        stopTimer()
+        if case .waiting(let ticket) = state { sender.gate.giveUp(ticket) }
+        if case .calling = state { return }
+        state = .over
+    }
+
+    // MARK: The turn
+
+    private func askForTurn(at now: NIODeadline) {
+        askedAt = now
+        switch sender.gate.acquire(lane, for: self, otherThan: refusedBy, on: sender.eventLoop, at: now) {
+        case .granted(let address):
+            call(address, at: now)
+        case .queued(let ticket):
+            state = .waiting(ticket)
+            if case .retries(waits: false) = persistence { watchQueue(at: now) }
+        case .full: end(.turnedAway(.queueFull))
+        case .unavailable: end(.turnedAway(.unavailable))
+        }
+    }
+
+    func permitGranted(_ ticket: WebhookTicket, address: Int) {
+        let now = NIODeadline.now()
+        guard case .waiting(let own) = state, own === ticket else {
+            // It gave up its turn: the client has gone, or has waited too long.
+            sender.gate.release(lane, address: address, .neutral, on: sender.eventLoop, at: now)
+            return
+        }
+        stopTimer()
+        call(address, at: now)
+    }
+
+    /// While no address can be called, waiting for a turn takes from the time for retries; one attempt's time it may
+    /// always wait.
+    private func watchQueue(at now: NIODeadline) {
+        let settings = sender.configuration.settings
+        let deadline = dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
+        arm(at: max(deadline, now + .seconds(1)))
+    }
+
+    private func waitedLong(at now: NIODeadline) {
+        guard case .waiting(let ticket) = state else { return }
+        // Others come first, or somebody finds out right now whether the app is well.
+        if !sender.gate.isHopeless { return watchQueue(at: now) }
+        sender.gate.giveUp(ticket)
+        end(.failed(.connect("the circuit breaker is open on every address.")))
+    }
+
+    // MARK: The attempt
+
+    private func call(_ address: Int, at now: NIODeadline) {
+        metrics.wait.recordNanoseconds((now - askedAt).nanoseconds)
+        state = .calling
+        self.address = address
+        startedAt = now
+        reply = ReplyCollector()
+        isRepeated = false
+        run(fresh: false)
+    }
+
+    private func run(fresh: Bool) {
+        if !sender.app.call(address, for: self, fresh: fresh) {
+            attemptFailed(.connect("it has no such address."))
+        }
+    }
+
+    /// The app gets the event even when its client has gone.
+    var isCancelled: Bool { false }
+    /// Nobody else looks at the parts of a reply.
+    var takesWholeReplies: Bool { true }
+
+    func appReady(_ connection: AppConnection) {
+        self.connection = connection
+        let configuration = sender.configuration
+        connection.expectReply(to: .other, by: startedAt + configuration.settings.webhookTimeout)
+        let signedAt = configuration.dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
+        connection.sendWhole { event.writeRequest(with: configuration.dialect, signedAt: signedAt, into: &$0) }
+    }
+
+    func appReplied(_ part: HTTPReplyPart) {
+        switch reply.take(part, limit: sender.configuration.settings.maxReplyBytes) {
+        case .incomplete:
+            break
+        case .complete(let head, let body):
+            attemptAnswered(head, body)
+        case .tooLarge:
+            connection?.abort()
+            attemptFailed(.tooLargeReply)
+        }
+    }
+
+    func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {
+        if body.readableBytes > sender.configuration.settings.maxReplyBytes {
+            attemptFailed(.tooLargeReply)
+        } else {
+            attemptAnswered(head, body)
+        }
+    }
+
+    func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
+        if wasStale, !isRepeated {
+            // The app saw nothing of it, or will know it by its ce-id.
+            isRepeated = true
+            metrics.retries.increment()
+            run(fresh: true)
+        } else {
+            attemptFailed(failure)
+        }
+    }
+
+    func appWritabilityChanged(isWritable: Bool) {}
+    func appReadComplete() {}
+
+    // MARK: The end of an attempt
+
+    private func attemptAnswered(_ head: HTTPReplyHead, _ body: ByteBuffer) {
+        let now = connection?.repliedAt ?? .now()
+        guard (200..<300).contains(head.status) else {
+            let failure = DeliveryFailure.status(head.status)
+            attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
+            metrics.failed(failure)
+            if case .eachAddressOnce = persistence { return end(.refused(head, body), after: .answered(head)) }
+            return settle(failure, after: .answered(head), at: now)
+        }
+        attemptIsOver(.success, at: now)
+        let reply = decode(head, body)
+        switch reply {
+        case .success: metrics.answered.increment()
+        case .failure(let failure): metrics.failed(failure)
+        }
+        end(.taken(head, reply), after: .answered(head))
+    }
+
+    private func attemptFailed(_ failure: DeliveryFailure) {
+        let now = NIODeadline.now()
+        attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
+        metrics.failed(failure)
+        settle(failure, after: .failed(failure), at: now)
+    }
+
+    /// The permit goes back first, so that whoever waits is served before the owner's next event.
+    private func attemptIsOver(_ outcome: CircuitBreaker.Outcome, at now: NIODeadline) {
+        connection = nil
+        sender.gate.release(lane, address: address, outcome, on: sender.eventLoop, at: now)
+        metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
+    }
+
+    private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<WebhookReply, DeliveryFailure> {
+        Result { () throws(DeliveryFailure) in
+            let reply = try WebhookReply(head: head, body: body, batchOf: count)
+            if reply.changesChannels { try owner?.check(reply) }
+            return reply
+        }
+    }
+
+    /// Tries the event again if that may help, now or later, and ends the delivery if not.
+    private func settle(_ failure: DeliveryFailure, after attempt: Attempt, at now: NIODeadline) {
+        guard let owner else { return state = .over }
+        switch persistence {
+        case .eachAddressOnce:
+            // No connection came up, so the app saw nothing.
+            guard case .connect = failure, failures + 1 < sender.configuration.settings.webhookOrigins.count else {
+                break
+            }
+            if sender.logsAttempts { log(attempt, of: owner) }
+            failures += 1
+            refusedBy.insert(address)
+            metrics.retries.increment()
+            return askForTurn(at: now)
+        case .retries:
+            guard failure.isTransient, let pause = pause(after: attempt, at: now) else { break }
+            if sender.logsAttempts { log(attempt, of: owner) }
+            failures += 1
+            if case .connect = failure { refusedBy = [address] }
+            state = .pausing
+            return arm(at: now + pause)
+        }
+        end(.failed(failure), after: attempt)
+    }
+
+    private func pause(after attempt: Attempt, at now: NIODeadline) -> TimeAmount? {
+        sender.configuration.retryPolicy.delay(
+            afterFailures: failures + 1,
+            since: dueSince,
+            now: now,
+            retryAfter: attempt.retryAfter,
+            jitter: .random(in: 0..<1)
+        )
+    }
+
+    /// - Parameter attempt: The last one; nil when the app was not asked.
+    private func end(_ result: WebhookResult, after attempt: Attempt? = nil) {
+        stopTimer()
+        state = .over
+        guard let owner else { return }
+        self.owner = nil
+        guard sender.logsAttempts, let attempt else { return owner.deliveryEnded(self, result) }
+        let before = owner.effects
+        owner.deliveryEnded(self, result)
+        log(attempt, of: owner, effectsBefore: before)
+    }
+
+    /// How long the attempt has taken.
+    var attemptDuration: TimeAmount { NIODeadline.now() - startedAt }
+
+    // MARK: Deadlines
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        timer = nil
+        switch state {
+        case .waiting: waitedLong(at: now)
+        case .pausing:
+            metrics.retries.increment()
+            askForTurn(at: now)
+        case .idle, .calling, .over: break
+        }
+        return nil
+    }
+
+    private func arm(at deadline: NIODeadline) {
+        let entry = timer ?? TimerEntry()
+        timer = entry
+        sender.timers.arm(entry, owner: self, at: deadline)
+    }
+
+    private func stopTimer() {
+        guard let timer else { return }
+        sender.timers.cancel(timer)
+        self.timer = nil
+    }
+}

@@ -1,0 +1,100 @@
+import HTTP1
+import NIOCore
+import SidecarCore
+
+/// What the app is to be told, with all that its request is made of.
+struct WebhookEvent {
+    /// Where it comes from.
+    enum Source {
+        case connection(ConnectionEvent)
+        case channel(OccupancyEvent, id: String)
+    }
+
+    let source: Source
+    /// When it happened, in milliseconds since 1970; the same in every attempt.
+    let happenedAt: Int64
+
+    /// Where its calls wait for a permit.
+    var lane: PermitLane {
+        switch source {
+        case .connection(let event): event.delivery.event.kind.lane
+        case .channel: .closes
+        }
+    }
+
+    /// How many messages it brings, or 1.
+    var count: Int {
+        switch source {
+        case .connection(let event): event.delivery.sequences.count
+        case .channel: 1
+        }
+    }
+
+    /// The value of `ce-id`.
+    var id: String {
+        switch source {
+        case .connection(let event): "\(event.connectionID)-\(event.delivery.sequence)"
+        case .channel(_, let id): id
+        }
+    }
+
+    /// The last part of `ce-type`, for the log.
+    var name: String {
+        switch source {
+        case .connection(let event): event.delivery.event.kind.rawValue
+        case .channel(let event, _): event.isOccupied ? "occupied" : "vacated"
+        }
+    }
+
+    /// Writes the request, head and body.
+    ///
+    /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
+    func writeRequest(with dialect: CloudEventsDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
+        switch source {
+        case .connection(let event):
+            event.writeRequest(with: dialect, happenedAt: happenedAt, signedAt: signedAt, into: &buffer)
+        case .channel(let event, let id):
+            dialect.write(event, id: id, unixMilliseconds: happenedAt, signedAt: signedAt, into: &buffer)
+        }
+    }
+}
+
+/// An event of a connection, and what the app is told of the connection with it.
+struct ConnectionEvent {
+    let delivery: Delivery
+    /// The request that the app decides about; with `open` only.
+    let handshake: HTTPRequestHead?
+    let prefix: EventPrefix
+    /// The fields that say who the client is.
+    let identity: ByteBuffer?
+    let connectionID: String
+
+    fileprivate func writeRequest(
+        with dialect: CloudEventsDialect,
+        happenedAt: Int64,
+        signedAt: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        if let handshake {
+            dialect.writeOpen(
+                handshake: handshake,
+                prefix: prefix,
+                identity: identity,
+                connectionID: connectionID,
+                unixMilliseconds: happenedAt,
+                signedAt: signedAt,
+                into: &buffer
+            )
+        } else {
+            dialect.write(
+                delivery,
+                prefix: prefix,
+                identity: identity,
+                connectionID: connectionID,
+                unixMilliseconds: happenedAt,
+                signedAt: signedAt,
+                into: &buffer
+            )
+        }
+    }
+}

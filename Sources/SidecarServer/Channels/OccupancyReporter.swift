@@ -1,0 +1,128 @@
+import Logging
+import NIOCore
+import SidecarCore
+
+/// Brings the events of channels to the app; on one loop only.
+final class OccupancyReporter: TimerOwner {
+    /// So many are with the app or wait for another attempt, at most.
+    private static let maxInFlight = 64
+    private static let interval = TimeAmount.milliseconds(100)
+
+    private let occupancy: Occupancy
+    private unowned let shard: LoopShard
+    private let timer = TimerEntry()
+    /// Makes the ids of this process its own.
+    private let process = ConnectionID.make()
+    private var count: UInt64 = 0
+    private var inFlight: [UInt64: OccupancyDelivery] = [:]
+    private var isSending = false
+
+    init(_ occupancy: Occupancy, shard: LoopShard) {
+        self.occupancy = occupancy
+        self.shard = shard
+    }
+
+    func start() { shard.timers.arm(timer, owner: self, at: .now() + Self.interval) }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        sendDue(at: now)
+        return now + Self.interval
+    }
+
+    private func sendDue(at now: NIODeadline) {
+        guard !isSending else { return }  // an event that ended at once: the loop below goes on
+        isSending = true
+        defer { isSending = false }
+        while inFlight.count < Self.maxInFlight, let event = occupancy.next(at: now) {
+            count += 1
+            let number = count
+            let delivery = OccupancyDelivery(event, id: "\(process)-\(number)", of: occupancy, shard: shard) {
+                [unowned self] in
+                inFlight[number] = nil
+                sendDue(at: .now())
+            }
+            inFlight[number] = delivery
+            delivery.start()
+        }
+    }
+}
+
+/// One event of a channel on its way to the app.
+private final class OccupancyDelivery: WebhookDeliveryOwner {
+    private let event: OccupancyEvent
+    private let id: String
+    private let occupancy: Occupancy
+    private unowned let shard: LoopShard
+    private let done: () -> Void
+    private var delivery: WebhookDelivery?
+
+    /// - Parameter done: Called once, when the app has taken it or this is given up.
+    init(
+        _ event: OccupancyEvent,
+        id: String,
+        of occupancy: Occupancy,
+        shard: LoopShard,
+        done: @escaping () -> Void
+    ) {
+        self.event = event
+        self.id = id
+        self.occupancy = occupancy
+        self.shard = shard
+        self.done = done
+    }
+
+    deinit { delivery?.cancel() }
+
+    func start() {
+        let delivery = WebhookDelivery(
+            WebhookEvent(source: .channel(event, id: id), happenedAt: WallClock.unixMilliseconds()),
+            persistence: .retries(waits: true),
+            metrics: shard.metrics.channel,
+            owner: self,
+            sender: shard.webhooks
+        )
+        self.delivery = delivery
+        delivery.start(at: .now())
+    }
+
+    var logFields: Logger.Metadata { ["channel": "\(event.channel.text)"] }
+    var effects: DeliveryEffects? { nil }
+    /// The event has no connection that could be in too many channels.
+    func check(_ reply: WebhookReply) throws(DeliveryFailure) {}
+
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
+        switch result {
+        case .taken(_, .success(let reply)):
+            for publication in reply.publications { shard.channels.publish(publication, excluding: nil) }
+            occupancy.told(event.channel)
+        case .taken(_, .failure(let failure)):
+            // The event is delivered, whatever the reply asks for.
+            log(failure, level: .warning, "the reply to an event is invalid")
+            occupancy.told(event.channel)
+        case .refused, .failed, .turnedAway:
+            if let failure = result.failure { gaveUp(failure) }
+        }
+        done()
+    }
+
+    private func gaveUp(_ failure: DeliveryFailure) {
+        if failure.isTransient, occupancy.notTold(event.channel) {
+            log(failure, level: .warning, "delivery of a channel event failed; will retry")
+        } else {
+            if !failure.isTransient { occupancy.told(event.channel) }
+            log(failure, level: .error, "delivery of a channel event failed")
+            shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+        }
+    }
+
+    private func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message) {
+        shard.logger.log(
+            level: level,
+            message,
+            metadata: [
+                "channel": "\(event.channel.text)", "event": "\(event.isOccupied ? "occupied" : "vacated")",
+                "event_id": "\(id)", "why": "\(failure.sentence)",
+            ]
+        )
+    }
+}

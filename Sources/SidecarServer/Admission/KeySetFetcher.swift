@@ -90,7 +90,7 @@ final class KeySetFetcher: TimerOwner {
         request = nil
         hasFailed = fault != nil
         if let fault {
-            shard.logger.warning("cannot fetch the JWKS", metadata: ["why": "\(fault)"])
+            shard.log.logger.warning("cannot fetch the JWKS", metadata: ["why": "\(fault)"])
         }
     }
 }

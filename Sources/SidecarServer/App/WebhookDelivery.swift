@@ -143,7 +143,7 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     func permitGranted(_ ticket: WebhookTicket, address: Int) {
-        let now = NIODeadline.now()
+        let now = sender.eventLoop.now
         guard case .waiting(let own) = state, own === ticket else {
             // It gave up its turn: the client has gone, or has waited too long.
             sender.gate.release(lane, address: address, .neutral, on: sender.eventLoop, at: now)
@@ -237,7 +237,7 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     // MARK: The end of an attempt
 
     private func attemptAnswered(_ head: HTTPReplyHead, _ body: ByteBuffer) {
-        let now = connection?.repliedAt ?? .now()
+        let now = connection?.repliedAt ?? sender.eventLoop.now
         guard (200..<300).contains(head.status) else {
             let failure = DeliveryFailure.status(head.status)
             attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
@@ -255,7 +255,7 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func attemptFailed(_ failure: DeliveryFailure) {
-        let now = NIODeadline.now()
+        let now = sender.eventLoop.now
         attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
         metrics.failed(failure)
         settle(failure, after: .failed(failure), at: now)
@@ -324,7 +324,7 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     /// How long the attempt has taken.
-    var attemptDuration: TimeAmount { NIODeadline.now() - startedAt }
+    var attemptDuration: TimeAmount { sender.eventLoop.now - startedAt }
 
     // MARK: Deadlines
 

@@ -146,7 +146,7 @@ final class WebhookGate: Sendable {
             isDown ? "health check failed" : "health check passed again",
             metadata: ["address": "\(name(of: address))"]
         )
-        grantAll(at: .now())
+        grantAll(at: eventLoop.now)
         scheduleWake(on: eventLoop)
     }
 
@@ -177,7 +177,7 @@ final class WebhookGate: Sendable {
     /// While a breaker is open no call ends, so somebody has to look when its pause is over.
     private func scheduleWake(on eventLoop: any EventLoop) {
         let wakeAt: NIODeadline? = state.withLock { state in
-            guard !state.isStopped, let at = state.dispatcher.wakeAt(after: .now()) else { return nil }
+            guard !state.isStopped, let at = state.dispatcher.wakeAt(after: eventLoop.now) else { return nil }
             if let planned = state.wakeAt, planned <= at { return nil }
             state.wakeAt = at
             return at
@@ -185,7 +185,7 @@ final class WebhookGate: Sendable {
         guard let wakeAt else { return }
         eventLoop.scheduleTask(deadline: wakeAt) {
             self.state.withLock { if $0.wakeAt == wakeAt { $0.wakeAt = nil } }
-            self.grantAll(at: .now())
+            self.grantAll(at: eventLoop.now)
             self.scheduleWake(on: eventLoop)
         }
     }

@@ -116,7 +116,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     }
 
     private func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message) {
-        shard.logger.log(
+        shard.log.logger.log(
             level: level,
             message,
             metadata: [

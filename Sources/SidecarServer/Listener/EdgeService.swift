@@ -271,7 +271,7 @@ public final class EdgeService: Service {
             ]
         )
         await shards.spread(connections) { shard, connection in
-            BridgeSession(recovered: connection, shard: shard).resume(connection)
+            BridgeSession(recovered: connection, context: shard.sessionContext).resume(connection)
         }
     }
 
@@ -304,7 +304,7 @@ public final class EdgeService: Service {
         // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
-        await shards.forEach { $0.drainSessions(over: span) }
+        await shards.forEach { $0.sessions.drain(over: span) }
         await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
         for listener in listeners { try? await listener.close().get() }
         await shards.forEach { $0.drainRequests() }

@@ -1,4 +1,3 @@
-import DequeModule
 import Logging
 import NIOCore
 import SidecarCore
@@ -13,8 +12,10 @@ final class LoopShard {
     private(set) var configuration: ServerConfiguration
     let state: ServerState
     let metrics: ServerMetrics
-    let logger: Logger
-    private var lines = LineAllowance()
+    let log: LoopLog
+    let sessions: SessionRegistry
+    /// What sessions are given of all this.
+    let sessionContext: SessionContext
     let timers: ShardTimers
     let flushes: FlushQueue
     let sendBuffers: SendBuffers
@@ -29,7 +30,6 @@ final class LoopShard {
     /// The same, for a message while it is compressed.
     var compressed = ByteBufferAllocator().buffer(capacity: 0)
 
-    private var sessions: [String: BridgeSession] = [:]
     private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
@@ -37,9 +37,6 @@ final class LoopShard {
     private var occupancyReporter: OccupancyReporter?
     private var webSockets = 0
     private var departing: [ObjectIdentifier: WebSocketHandler] = [:]
-    private var toDrain: Deque<BridgeSession> = []
-    private var sessionsWithoutBudget: [BridgeSession] = []
-    private var budgetChecks = 0
 
     init(
         eventLoop: any EventLoop,
@@ -54,7 +51,8 @@ final class LoopShard {
         self.configuration = configuration
         self.state = state
         self.metrics = metrics
-        self.logger = logger
+        let log = LoopLog(logger)
+        self.log = log
         let timers = ShardTimers(eventLoop: eventLoop)
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
@@ -79,6 +77,17 @@ final class LoopShard {
             app: app,
             logger: logger,
             configuration: configuration
+        )
+        sessions = SessionRegistry(eventLoop: eventLoop)
+        sessionContext = SessionContext(
+            webhooks: webhooks,
+            channels: channels,
+            registry: sessions,
+            metrics: metrics,
+            log: log,
+            state: state,
+            configuration: configuration,
+            admission: admission
         )
     }
 
@@ -131,19 +140,6 @@ final class LoopShard {
         return MessageReader(limits: limits, deflate: deflate, codecs: codecs)
     }
 
-    // MARK: Warnings that clients can cause
-
-    /// Whether another such line may be written: nil, or how many were left out before it.
-    func takeLine() -> Int? { lines.take(at: .now()) }
-
-    /// Writes one, unless there have been too many.
-    func warn(_ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
-        guard let leftOut = takeLine() else { return }
-        var fields = metadata()
-        if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
-        logger.warning(message, metadata: fields)
-    }
-
     // MARK: What lives here
 
     /// True when no WebSocket is left, nor an event of one.
@@ -159,22 +155,6 @@ final class LoopShard {
     func keep(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = handler }
     func release(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = nil }
 
-    func insert(_ session: BridgeSession) {
-        sessions[session.id] = session
-    }
-
-    func remove(_ session: BridgeSession) {
-        sessions[session.id] = nil
-    }
-
-    /// The session of this name.
-    func session(_ id: String) -> BridgeSession? { sessions[id] }
-
-    /// The sessions with an open socket for which this is true.
-    func sessions(where isWanted: (BridgeSession) -> Bool) -> [BridgeSession] {
-        sessions.values.filter { ($0.isRunning || $0.awaitsToken) && isWanted($0) }
-    }
-
     func insert(_ handler: EdgeHTTPHandler) {
         httpHandlers[ObjectIdentifier(handler)] = handler
     }
@@ -183,56 +163,7 @@ final class LoopShard {
         httpHandlers[ObjectIdentifier(handler)] = nil
     }
 
-    // MARK: The budget over the process
-
-    /// The session has stopped reading because `MAX_TOTAL_PENDING_BYTES` is reached.
-    func waitForBudget(_ session: BridgeSession) {
-        sessionsWithoutBudget.append(session)
-        if sessionsWithoutBudget.count == 1 { scheduleBudgetCheck() }
-    }
-
-    /// Other loops give bytes back without telling us, so we look, while somebody waits.
-    private func scheduleBudgetCheck() {
-        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) {
-            if !self.state.pendingBytes.isSpent {
-                let waiting = self.sessionsWithoutBudget
-                self.sessionsWithoutBudget = []
-                for session in waiting { session.budgetMayBeFree() }
-            }
-            self.budgetChecks &+= 1
-            if self.budgetChecks % 16 == 0 {
-                for session in self.sessionsWithoutBudget { session.lookForInput() }
-            }
-            if !self.sessionsWithoutBudget.isEmpty { self.scheduleBudgetCheck() }
-        }
-    }
-
     // MARK: The end
-
-    /// Sends those away that still wait to be let in, and ends the sessions evenly over a time.
-    func drainSessions(over span: TimeAmount) {
-        for session in Array(sessions.values) {
-            if session.isRunning { toDrain.append(session) } else { session.drain() }
-        }
-        continueDrain(DrainSchedule(total: toDrain.count, startedAt: .now(), span: span))
-    }
-
-    private func continueDrain(_ schedule: DrainSchedule) {
-        var schedule = schedule
-        for _ in 0..<schedule.take(at: .now()) { nextToDrain()?.drain() }
-        guard !schedule.isOver else { return }
-        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.continueDrain(schedule) }
-    }
-
-    /// The next whose end costs nothing; those with an event under way come last, and end when it is answered.
-    private func nextToDrain() -> BridgeSession? {
-        for _ in 0..<toDrain.count {
-            guard let session = toDrain.popFirst() else { return nil }
-            if session.isQuiet || !session.isRunning { return session }
-            toDrain.append(session)
-        }
-        return toDrain.popFirst()
-    }
 
     /// Ends the connections that speak HTTP once their request is answered.
     func drainRequests() {
@@ -248,17 +179,17 @@ final class LoopShard {
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
-        for session in sessions.values { session.settingsChanged(isOfTransport: isOfTransport) }
+        sessionContext.reload(configuration, admission)
+        for session in sessions.all { session.settingsChanged(isOfTransport: isOfTransport) }
     }
 
     /// Ends what is left, without waiting.
     ///
     /// - Returns: The sessions whose close event was not delivered.
     func endNow() -> Int {
-        let left = Array(sessions.values)
-        for session in left { session.abandon() }
+        let left = sessions.abandonAll()
         for handler in Array(httpHandlers.values) { handler.drainIsOver() }
         for pool in allPools { pool.close() }
-        return left.count
+        return left
     }
 }

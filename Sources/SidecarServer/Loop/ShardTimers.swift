@@ -57,7 +57,7 @@ final class ShardTimers {
 
     init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
-        self.wheel = TimerWheel(startingAt: .now(), tick: Self.tick)
+        self.wheel = TimerWheel(startingAt: eventLoop.now, tick: Self.tick)
     }
 
     /// Sets the deadline of an entry, replacing the one it had.
@@ -83,12 +83,12 @@ final class ShardTimers {
     private func scheduleTick() {
         isTicking = true
         // The wheel may have rested: without this, its time would still be that of the last tick.
-        let due = max(wheel.nextTick, .now() + Self.tick)
+        let due = max(wheel.nextTick, eventLoop.now + Self.tick)
         eventLoop.assumeIsolated().scheduleTask(deadline: due) { self.turn() }
     }
 
     private func turn() {
-        let now = NIODeadline.now()
+        let now = eventLoop.now
         for (entry, filedAt) in wheel.advance(to: now) {
             guard entry.filedAt == filedAt else { continue }  // filed again, earlier
             entry.filedAt = nil

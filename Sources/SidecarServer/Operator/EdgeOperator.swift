@@ -18,7 +18,7 @@ struct EdgeOperator: ConnectionOperator {
         let wanted = filter.address.map { "\($0)" }
         let now = WallClock.unixMilliseconds()
         let found = await shards?.collect { shard in
-            let sessions = shard.sessions {
+            let sessions = shard.sessions.open {
                 $0.isRunning && (filter.user == nil || $0.user == filter.user)
                     && (wanted == nil || $0.clientAddress == wanted)
                     && filter.channel.map($0.isIn) ?? true
@@ -40,13 +40,13 @@ struct EdgeOperator: ConnectionOperator {
 
     func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts? {
         let counts = await send(message) { shard in
-            shard.session(id).flatMap { $0.isRunning ? [$0] : nil } ?? []
+            shard.sessions[id].flatMap { $0.isRunning ? [$0] : nil } ?? []
         }
         return counts.matched > 0 ? counts : nil
     }
 
     func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts {
-        await send(message) { shard in shard.sessions { $0.user == user } }
+        await send(message) { shard in shard.sessions.open { $0.user == user } }
     }
 
     /// Sends to some sessions of each loop, and waits for the kernel as a publication does.
@@ -94,7 +94,7 @@ struct EdgeOperator: ConnectionOperator {
     func unsubscribe(_ id: String, from channel: ChannelName) async -> Bool {
         await ask(id) { session in
             guard session.isRunning else { return nil }
-            session.shard.channels.leave(session, channel)
+            session.context.channels.leave(session, channel)
             return true
         } ?? false
     }
@@ -171,7 +171,7 @@ struct EdgeOperator: ConnectionOperator {
         where isWanted: @escaping @Sendable (BridgeSession) -> Bool
     ) async -> Int {
         let counts = await shards?.collect { shard in
-            let sessions = shard.sessions(where: isWanted)
+            let sessions = shard.sessions.open(where: isWanted)
             for session in sessions {
                 session.close(code: request.code, reason: request.reason, discarding: true, for: cause)
             }
@@ -185,7 +185,7 @@ struct EdgeOperator: ConnectionOperator {
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async -> Answer? {
-        let answers = await shards?.collect { $0.session(id).flatMap(body) }
+        let answers = await shards?.collect { $0.sessions[id].flatMap(body) }
         return answers?.compactMap { $0 }.first
     }
 }

@@ -20,7 +20,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         var happenedAt = event.time ?? WallClock.unixMilliseconds()
         if case .close(let report) = event.event {
             happenedAt = recoveredCloseTime ?? happenedAt
-            journalClosing(event.sequence, report, happenedAt)
+            journal?.closing(event.sequence, report, happenedAt)
         }
         let delivery = WebhookDelivery(
             WebhookEvent(
@@ -36,9 +36,9 @@ extension BridgeSession: WebhookDeliveryOwner {
                 happenedAt: happenedAt
             ),
             persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
-            metrics: shard.metrics.webhook(for: kind),
+            metrics: context.metrics.webhook(for: kind),
             owner: self,
-            sender: shard.webhooks
+            sender: context.webhooks
         )
         self.delivery = delivery
         if kind == .open {
@@ -51,7 +51,7 @@ extension BridgeSession: WebhookDeliveryOwner {
     /// A reply that leads to more channels than allowed is of no use, and nothing of it is applied.
     func check(_ reply: WebhookReply) throws(DeliveryFailure) {
         guard !machine.hasEnded else { return }  // a close event: nobody is there to join a channel
-        let limit = shard.configuration.settings.maxChannelsPerConnection
+        let limit = context.settings.maxChannelsPerConnection
         guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
             throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
         }
@@ -75,8 +75,8 @@ extension BridgeSession: WebhookDeliveryOwner {
             noteAnswered(event)
         } catch {
             log(error, level: .warning)
-            shard.metrics.messagesDropped(event.sequences.count, reason: "app_failed")
-            if shard.configuration.settings.webhookFailure == .close { close(with: error) }
+            context.metrics.messagesDropped(event.sequences.count, reason: "app_failed")
+            if context.settings.webhookFailure == .close { close(with: error) }
         }
         eventDone(event)
     }
@@ -85,16 +85,16 @@ extension BridgeSession: WebhookDeliveryOwner {
         let now = NIODeadline.now()
         if case .batch(let messages) = event.event {
             for case let since? in messages.lazy.map(\.since) {
-                shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
+                context.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
             }
         } else if let since = event.since {
-            shard.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
+            context.metrics.messageDuration.recordNanoseconds((now - since).nanoseconds)
         }
     }
 
     private func eventDone(_ event: Delivery) {
         delivery = nil  // an idle session does not keep the last message
-        journalAnswered(event.sequences)
+        journal?.answered(event.sequences)
         perform(machine.answered())
         accountBytes()
         if !isPaused { transport?.resumeReading() }
@@ -134,9 +134,9 @@ extension BridgeSession: WebhookDeliveryOwner {
             log(failure, level: .warning, "the reply to an event is invalid")
         case .refused, .failed, .turnedAway:
             if let failure = result.failure { log(failure, level: .error) }
-            shard.metrics.messagesDropped(1, reason: "close_undelivered")
+            context.metrics.messagesDropped(1, reason: "close_undelivered")
         }
-        journalFinished()
+        journal?.finished()
         perform(machine.answered())
         accountBytes()
     }

@@ -9,7 +9,7 @@ extension BridgeSession {
     func openEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
         switch result {
         case .taken(let head, let reply):
-            journalOpened(by: try? reply.get())
+            journal?.opened(prefix, identity: identityBytes(after: try? reply.get()))
             afterJournal { self.opened(by: head, reply, at: $0) }
         case .refused(let head, let body):
             logRefused(status: head.status)
@@ -33,7 +33,7 @@ extension BridgeSession {
     /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
     func turnAway(limit: String, _ result: HandshakeResult) {
         delivery?.cancel()
-        shard.metrics.limited(limit, action: "refused")
+        context.metrics.limited(limit, action: "refused")
         noteRefused(result == .appFailed ? .breaker : .handshakeQueue)
         decideAgainst(
             .refuse(
@@ -76,17 +76,19 @@ extension BridgeSession {
         } catch {
             // The app thinks that it has accepted, so it hears of the end.
             log(error, level: .warning)
+            delivery = nil
             decide(.fail(error))
             performLast(step, code: 1006)
             return
         }
+        delivery = nil
         guard machine.isRunning else {
             perform(step)  // the client has gone meanwhile: this is its close event
             accountBytes()
             return
         }
-        if let user = reply.user, shard.admission.bans.covers(user: user) {
-            shard.metrics.limited("ban", action: "refused")
+        if let user = reply.user, context.admission.bans.covers(user: user) {
+            context.metrics.limited("ban", action: "refused")
             decide(.refuse(HandshakeRejection.banned.refusal, .auth))
             performLast(step, code: 1006)
             return
@@ -94,17 +96,17 @@ extension BridgeSession {
         if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
             decide(
                 .refuse(
-                    .tooManyConnections(of: "user", limit: shard.configuration.settings.maxConnectionsPerUser),
+                    .tooManyConnections(of: "user", limit: context.settings.maxConnectionsPerUser),
                     .connectionLimit
                 )
             )
             performLast(step, code: 1006)
             return
         }
-        shard.state.sessionOpened(carrier)
+        context.state.sessionOpened(carrier)
         isOpen = true
         isCounted = true
-        shard.metrics.connectionOpened(carrier)
+        context.metrics.connectionOpened(carrier)
         // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)
@@ -113,12 +115,12 @@ extension BridgeSession {
         if machine.isRunning {
             identitySettled()
             apply(reply)
-            if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
+            if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {
                 // It came while we asked the app.
-                shard.metrics.limited("ban", action: "closed")
+                context.metrics.limited("ban", action: "closed")
                 close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             }
-            if shard.state.isDraining { drain() }
+            if context.state.isDraining { drain() }
         }
     }
 

@@ -23,7 +23,31 @@ final class SessionIdentity {
 }
 
 extension BridgeSession {
-    private var authenticator: Authenticator? { shard.state.authenticator }
+    func mark(user: UserName?, state: String?) {
+        if let user, user != self.user ?? "" {
+            self.user = nil
+            limits.releaseUserSlot()
+            if !machine.isRunning {
+                // The client has gone: its close event tells the user, but nobody would give the slot back.
+                self.user = user.isEmpty ? nil : user
+            } else if !user.isEmpty, !takeSlot(ofUser: user) {
+                close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
+            } else if context.admission.bans.covers(user: user) {
+                context.metrics.limited("ban", action: "closed")
+                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+            }
+        }
+        if let state { self.state = state.isEmpty ? nil : state }
+        writeIdentity()
+    }
+
+    /// Makes the fields anew that say who the client is.
+    func writeIdentity() {
+        identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
+        journalIdentity()
+    }
+
+    private var authenticator: Authenticator? { context.authenticator }
 
     private func makeIdentity() -> SessionIdentity {
         let made = clientIdentity ?? SessionIdentity()
@@ -52,8 +76,8 @@ extension BridgeSession {
     func startAwaitingToken() {
         let identity = makeIdentity()
         identity.stage = .awaitsToken
-        shard.insert(self)
-        identity.expiry.arm(in: shard.timers, at: .now() + shard.configuration.settings.authTimeout) { [weak self] _ in
+        context.registry.insert(self)
+        identity.expiry.arm(in: context.timers, at: .now() + context.settings.authTimeout) { [weak self] _ in
             self?.refuseToken("no token was received in time")
         }
     }
@@ -71,8 +95,8 @@ extension BridgeSession {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
                 close(code: 4403, reason: "the token is for another user", discarding: true, for: .tokenRefused)
-            } else if shard.admission.bans.covers(user: verified.user) {
-                shard.metrics.limited("ban", action: "closed")
+            } else if context.admission.bans.covers(user: verified.user) {
+                context.metrics.limited("ban", action: "closed")
                 close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
             } else if !adopt(verified) {
                 close(
@@ -93,13 +117,13 @@ extension BridgeSession {
         guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
-            let bans = shard.admission.bans
+            let bans = context.admission.bans
             guard !bans.covers(user: verified.user), !bans.covers(IPAddress(clientAddress)) else {
-                shard.metrics.limited("ban", action: "refused")
+                context.metrics.limited("ban", action: "refused")
                 return refuse("access is denied", code: 4403, as: .auth)
             }
             identity.stage = .awaitsApp
-            identity.expiry.cancel(in: shard.timers)
+            identity.expiry.cancel(in: context.timers)
             guard adopt(verified) else {
                 identity.stage = .awaitsToken
                 return refuse("this user has too many connections open", code: 1008, as: .connectionLimit)
@@ -149,14 +173,14 @@ extension BridgeSession {
     }
 
     func cancelIdentityTimers() {
-        clientIdentity?.expiry.cancel(in: shard.timers)
-        clientIdentity?.revalidation.cancel(in: shard.timers)
+        clientIdentity?.expiry.cancel(in: context.timers)
+        clientIdentity?.revalidation.cancel(in: context.timers)
     }
 
     /// The app hands over a new token in an answer.
     func renew(byApp token: String) {
         if case .refused(let why) = renewed(with: token) {
-            shard.logger.warning(
+            context.log.logger.warning(
                 "new token from the app refused",
                 metadata: ["connection": "\(id)", "client": "\(clientAddress)", "why": "\(why)"]
             )
@@ -170,7 +194,7 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             guard mayRenew(with: verified) else { return .refused("The token is for another user.") }
-            guard !shard.admission.bans.covers(user: verified.user) else { return .refused("The user is banned.") }
+            guard !context.admission.bans.covers(user: verified.user) else { return .refused("The user is banned.") }
             return adopt(verified) ? .renewed : .refused("This user has too many connections open.")
         } catch {
             return .refused(error.sentence)
@@ -181,14 +205,14 @@ extension BridgeSession {
         let left = identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000
         // Far ahead of any clock there is the same as never; a year from now we look again.
         let wait = TimeAmount.nanoseconds(Int64(min(max(left, 0), 365 * 86_400) * 1e9))
-        identity.expiry.arm(in: shard.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
+        identity.expiry.arm(in: context.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
     }
 
     private func expired() {
         guard let identity = clientIdentity, identity.stage != .awaitsToken else { return }
         // The wall clock may have been set back meanwhile.
         if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
-        shard.metrics.limited("token_expiry", action: "closed")
+        context.metrics.limited("token_expiry", action: "closed")
         close(code: 4401, reason: "the token has expired", discarding: true)
     }
 
@@ -212,11 +236,11 @@ extension BridgeSession {
     // MARK: Revalidation
 
     func armRevalidation() {
-        let interval = shard.configuration.settings.revalidateInterval
+        let interval = context.settings.revalidateInterval
         guard interval != Settings.never, machine.isRunning else { return }
         let factor = Double.random(in: 0.9..<1.1)
         let wait = TimeAmount.nanoseconds(Int64(Double(interval.nanoseconds) * factor))
-        makeIdentity().revalidation.arm(in: shard.timers, at: .now() + wait) { [weak self] _ in
+        makeIdentity().revalidation.arm(in: context.timers, at: .now() + wait) { [weak self] _ in
             self?.revalidate()
         }
     }

@@ -14,10 +14,10 @@ extension BridgeSession {
 
     /// The event that is on its way was not taken.
     func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message = "delivery failed") {
-        guard shard.logger.logLevel <= level, let delivery else { return }
+        guard context.log.logger.logLevel <= level, let delivery else { return }
         var metadata = logFields
         if level >= .warning {
-            guard let leftOut = shard.takeLine() else { return }
+            guard let leftOut = context.log.takeLine() else { return }
             if leftOut > 0 { metadata["left_out"] = .stringConvertible(leftOut) }
         }
         metadata["event"] = "\(delivery.event.name)"
@@ -25,7 +25,7 @@ extension BridgeSession {
         metadata["events"] = .stringConvertible(delivery.count)
         metadata["why"] = "\(failure.sentence)"
         if case .status(let status) = failure { metadata["status"] = .stringConvertible(status) }
-        shard.logger.log(level: level, message, metadata: metadata)
+        context.log.logger.log(level: level, message, metadata: metadata)
     }
 
     /// The client is refused, by the app or by what it did in its first message.
@@ -33,7 +33,7 @@ extension BridgeSession {
         var metadata = logFields
         if let status { metadata["status"] = .stringConvertible(status) }
         if let why { metadata["why"] = "\(why)" }
-        shard.logger.info(why == nil ? "the app refused a connection" : "connection refused", metadata: metadata)
+        context.log.logger.info(why == nil ? "the app refused a connection" : "connection refused", metadata: metadata)
     }
 
     /// The one line about an open connection, at its end.
@@ -54,7 +54,7 @@ extension BridgeSession {
         metadata["messages_in"] = .stringConvertible(machine.messagesIn)
         metadata["messages_out"] = .stringConvertible(machine.messagesOut)
         metadata["duration_ms"] = .stringConvertible(age.nanoseconds / 1_000_000)
-        shard.logger.info("connection closed", metadata: metadata)
+        context.log.logger.info("connection closed", metadata: metadata)
     }
 
     /// What replies have caused so far, as far as the log counts it.

@@ -22,7 +22,7 @@ extension BridgeSession {
     /// Without its query where a token may be in that.
     private var shownSubject: String {
         let subject = prefix.subject
-        let mayHoldToken = shard.configuration.settings.jwtSources.contains {
+        let mayHoldToken = context.settings.jwtSources.contains {
             if case .query = $0 { true } else { false }
         }
         return mayHoldToken ? String(subject.prefix { $0 != "?" }) : subject
@@ -49,7 +49,7 @@ extension BridgeSession {
     /// Joins a channel by the operator's word; false when it has too many.
     func joinByOperator(_ channel: ChannelName) -> Bool {
         if channels[channel] != nil { return true }
-        guard channels.count < shard.configuration.settings.maxChannelsPerConnection else { return false }
+        guard channels.count < context.settings.maxChannelsPerConnection else { return false }
         join(channel)
         return true
     }

@@ -4,7 +4,7 @@ import SidecarCore
 /// What the app's answers do: to the client, to its channels and to the subscribers of others.
 extension BridgeSession {
     func join(_ channel: ChannelName) {
-        if machine.isRunning { shard.channels.join(self, channel) }
+        if machine.isRunning { context.channels.join(self, channel) }
     }
 
     func joinChannels(of reply: WebhookReply) {
@@ -16,21 +16,21 @@ extension BridgeSession {
 
     func publish(_ publication: Publication, excludesSelf: Bool) {
         publications += 1
-        shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
+        context.channels.publish(publication, excluding: excludesSelf ? id : nil)
     }
 
     func apply(_ reply: WebhookReply) {
         if reply.user != nil || reply.state != nil {
             mark(user: reply.user, state: reply.state)
         }
-        for channel in reply.unsubscribe { shard.channels.leave(self, channel) }
+        for channel in reply.unsubscribe { context.channels.leave(self, channel) }
         for channel in reply.subscribe { join(channel) }
         if let lastEventID {
             // It is in all channels of the answer by now; what it has missed comes before anything else.
             self.lastEventID = nil
             let cursor = StreamCursor(lastEventID)
             formerReader = cursor?.reader ?? 0
-            transport?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
+            transport?.resume { context.channels.missed(by: self, since: cursor, room: $0) }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {
@@ -55,7 +55,7 @@ extension BridgeSession {
         case .state(let state): mark(user: nil, state: state)
         case .close(let request): close(by: request)
         case .subscribe(let channel): join(channel)
-        case .unsubscribe(let channel): shard.channels.leave(self, channel)
+        case .unsubscribe(let channel): context.channels.leave(self, channel)
         case .publish(let publication, let excludesSelf): publish(publication, excludesSelf: excludesSelf)
         }
     }

@@ -93,7 +93,7 @@ extension EdgeHTTPHandler {
             "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
         ]
         if let origin = head.headers.first("origin") { metadata["origin"] = "\(origin)" }
-        shard.logger.info("handshake refused", metadata: metadata)
+        shard.log.logger.info("handshake refused", metadata: metadata)
         refuse(refusal, handshake: result)
     }
 

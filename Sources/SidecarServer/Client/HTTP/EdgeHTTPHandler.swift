@@ -331,7 +331,10 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         default:
             break
         }
-        shard.logger.debug("request refused", metadata: ["client": "\(client.address)", "why": "\(error.sentence)"])
+        shard.log.logger.debug(
+            "request refused",
+            metadata: ["client": "\(client.address)", "why": "\(error.sentence)"]
+        )
         if let kind = RefusalKind(error) { noteRefused(kind) }
         refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
     }

@@ -213,7 +213,7 @@ final class ProxyExchange: AppExchange {
                 shard.channels.publish(broadcast.publication, excluding: nil)
             case .failure(let fault):
                 shard.metrics.broadcast(result: fault.rawValue)
-                shard.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
+                shard.log.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
             }
         }
     }
@@ -256,7 +256,7 @@ final class ProxyExchange: AppExchange {
             return
         }
         self.handler = nil
-        shard.warn(
+        shard.log.warn(
             "no usable response from the app",
             ["client": "\(client.address)", "path": "\(path)", "why": "\(failure.sentence)"]
         )
@@ -303,7 +303,7 @@ final class ProxyExchange: AppExchange {
         let nanoseconds = (NIODeadline.now() - startedAt).nanoseconds
         shard.metrics.proxied(status: status, nanoseconds: nanoseconds)
         guard shard.configuration.settings.accessLog else { return }
-        shard.logger.info(
+        shard.log.logger.info(
             "request",
             metadata: [
                 "method": "\(head.method)", "path": "\(target.prefix { $0 != "?" })", "client": "\(client.address)",

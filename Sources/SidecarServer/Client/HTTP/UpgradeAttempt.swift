@@ -43,7 +43,7 @@ final class UpgradeAttempt: HandshakeResponder {
             slot: slot,
             carrier: carrier,
             lastEventID: lastEventID,
-            shard: handler.shard
+            context: handler.shard.sessionContext
         )
     }
 
@@ -133,7 +133,7 @@ final class UpgradeAttempt: HandshakeResponder {
             into: &answer
         )
         if let refusal {
-            shard.warn(
+            shard.log.warn(
                 "handshake refused",
                 [
                     "client": "\(session.clientAddress)", "path": "\(session.path)",

@@ -313,7 +313,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             return nil
         case .residual:
             // Nobody is there whom a rate could slow down, and the app waits for the end.
-            guard session.isThrottled else { return now + ServerConfiguration.residualInputPatience }
+            guard session.limits.isThrottled else { return now + ServerConfiguration.residualInputPatience }
             discardResidualInput(reason: "rate_limited")
             session.transportEnded(code: 1006, reason: "", initiator: .network)
             return nil

@@ -1,0 +1,30 @@
+import DeliveryOutbox
+import NIOCore
+import SidecarCore
+
+/// A session of an earlier process: its client has gone, and the app is owed events.
+extension BridgeSession {
+    /// The event before the first one that is still owed.
+    static func lastDone(_ recovered: RecoveredConnection) -> UInt64 {
+        guard let first = recovered.messages.first?.sequence ?? recovered.close?.sequence else {
+            return recovered.lastAnswered
+        }
+        return first > 0 ? first - 1 : 0
+    }
+
+    /// Delivers what an earlier process owed: the messages, then the end.
+    func resume(_ recovered: RecoveredConnection) {
+        context.registry.insert(self)
+        for message in recovered.messages {
+            let payload = ByteBuffer(bytes: message.payload)
+            perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
+        }
+        let report = recovered.close.flatMap { CloseReport(json: ByteBuffer(bytes: $0.body)) }
+        if let report {
+            perform(machine.ended(with: report))
+        } else {
+            perform(machine.ended(code: 1006, reason: "", initiator: .server, at: .now()))
+        }
+        accountBytes()
+    }
+}

@@ -1,0 +1,60 @@
+import DeliveryOutbox
+import NIOCore
+import SidecarCore
+
+/// What an event loop hands to its sessions.
+final class SessionContext {
+    let eventLoop: any EventLoop
+    let timers: ShardTimers
+    let webhooks: WebhookSender
+    let channels: ShardChannels
+    let registry: SessionRegistry
+    /// Where sessions wait while the budget over the process is spent.
+    let budgetQueue: PendingBudgetQueue
+    let metrics: ServerMetrics
+    let log: LoopLog
+    /// Bytes that the app has not answered, over the process.
+    let pendingBytes: SharedBudget
+    /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
+    let outbox: DeliveryOutbox?
+    /// Verifies tokens; nil when `AUTH` is off.
+    let authenticator: Authenticator?
+    /// Counts open sessions, and says whether the process drains.
+    let state: ServerState
+    private(set) var configuration: ServerConfiguration
+    private(set) var admission: AdmissionGuard
+
+    init(
+        webhooks: WebhookSender,
+        channels: ShardChannels,
+        registry: SessionRegistry,
+        metrics: ServerMetrics,
+        log: LoopLog,
+        state: ServerState,
+        configuration: ServerConfiguration,
+        admission: AdmissionGuard
+    ) {
+        eventLoop = webhooks.eventLoop
+        timers = webhooks.timers
+        self.webhooks = webhooks
+        self.channels = channels
+        self.registry = registry
+        self.metrics = metrics
+        self.log = log
+        pendingBytes = state.pendingBytes
+        budgetQueue = PendingBudgetQueue(budget: state.pendingBytes, eventLoop: webhooks.eventLoop)
+        outbox = state.outbox
+        authenticator = state.authenticator
+        self.state = state
+        self.configuration = configuration
+        self.admission = admission
+    }
+
+    var settings: Settings { configuration.settings }
+
+    /// From now on other settings hold.
+    func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
+        self.configuration = configuration
+        self.admission = admission
+    }
+}

@@ -1,0 +1,62 @@
+import DeliveryOutbox
+import NIOCore
+import SidecarCore
+
+/// What of one session is on disk, so that it survives a crash (`OUTBOX_DIR`).
+struct SessionJournal {
+    let outbox: DeliveryOutbox
+    /// The connection's id.
+    let id: String
+
+    /// The app has accepted the connection: from now on it is owed an event that says how the connection ended.
+    ///
+    /// - Parameter identity: Who the client is, as the app has it from its reply to `open`.
+    func opened(_ prefix: EventPrefix, identity: [UInt8]) {
+        outbox.opened(
+            id: id,
+            head: Array(prefix.bytes.readableBytesView),
+            identity: identity,
+            at: WallClock.unixMilliseconds()
+        )
+    }
+
+    func identityChanged(_ identity: ByteBuffer?) {
+        outbox.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
+    }
+
+    func accepted(_ format: MessageFormat, _ payload: ByteBuffer, sequence: UInt64, at time: Int64) {
+        outbox.accepted(
+            id: id,
+            sequence: sequence,
+            isText: format == .text,
+            payload: Array(payload.readableBytesView),
+            at: time
+        )
+    }
+
+    func closing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
+        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
+    }
+
+    /// Events are done: delivered, finally failed, or dropped.
+    func answered(_ sequences: some Sequence<UInt64>) {
+        for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
+    }
+
+    /// Nothing of the connection is owed any more.
+    func finished() { outbox.finished(id: id) }
+
+    /// Goes on when all so far is on disk: had the app seen an event that is forgotten after a crash, another one would
+    /// get its id.
+    ///
+    /// - Parameter now: The time, if the caller knows it.
+    func afterWriting(
+        on eventLoop: any EventLoop,
+        at now: NIODeadline?,
+        _ body: @escaping (_ now: NIODeadline) -> Void
+    ) {
+        guard !outbox.isWritten else { return body(now ?? .now()) }
+        let bound = NIOLoopBound(body, eventLoop: eventLoop)
+        outbox.afterWriting { eventLoop.execute { bound.value(.now()) } }
+    }
+}

@@ -1,0 +1,65 @@
+import DequeModule
+import NIOCore
+import SidecarCore
+
+/// The sessions of one event loop, from the handshake until nothing of them is owed to the app.
+final class SessionRegistry {
+    private let eventLoop: any EventLoop
+    private var sessions: [String: BridgeSession] = [:]
+    private var toDrain: Deque<BridgeSession> = []
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    var isEmpty: Bool { sessions.isEmpty }
+    /// All of them.
+    var all: [BridgeSession] { Array(sessions.values) }
+
+    func insert(_ session: BridgeSession) { sessions[session.id] = session }
+    func remove(_ session: BridgeSession) { sessions[session.id] = nil }
+
+    /// The session of this name.
+    subscript(id: String) -> BridgeSession? { sessions[id] }
+
+    /// The sessions with an open socket for which this is true.
+    func open(where isWanted: (BridgeSession) -> Bool) -> [BridgeSession] {
+        sessions.values.filter { ($0.isRunning || $0.awaitsToken) && isWanted($0) }
+    }
+
+    // MARK: The end
+
+    /// Sends those away that still wait to be let in, and ends the sessions evenly over a time.
+    func drain(over span: TimeAmount) {
+        for session in all {
+            if session.isRunning { toDrain.append(session) } else { session.drain() }
+        }
+        continueDrain(DrainSchedule(total: toDrain.count, startedAt: .now(), span: span))
+    }
+
+    private func continueDrain(_ schedule: DrainSchedule) {
+        var schedule = schedule
+        for _ in 0..<schedule.take(at: .now()) { nextToDrain()?.drain() }
+        guard !schedule.isOver else { return }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.continueDrain(schedule) }
+    }
+
+    /// The next whose end costs nothing; those with an event in flight come last, and end when it is answered.
+    private func nextToDrain() -> BridgeSession? {
+        for _ in 0..<toDrain.count {
+            guard let session = toDrain.popFirst() else { return nil }
+            if session.isQuiet || !session.isRunning { return session }
+            toDrain.append(session)
+        }
+        return toDrain.popFirst()
+    }
+
+    /// Ends all of them without waiting.
+    ///
+    /// - Returns: Those whose close event was not delivered.
+    func abandonAll() -> Int {
+        let left = all
+        for session in left { session.abandon() }
+        return left.count
+    }
+}

@@ -1,7 +1,6 @@
 internal import HTTPTypes
 internal import Hummingbird
 internal import Logging
-internal import NIOCore
 internal import SidecarCore
 
 /// Builds the router: every path of the control listener, in one place.
@@ -34,36 +33,28 @@ enum ControlRoutes {
         router.add(middleware: ProblemMiddleware(allowedMethods: methods, logger: logger))
         router.get("/metrics") { request, _ in
             let format = MetricsFormat.negotiate(accept: request.headers[.accept])
-            return self.answer(.ok, type: format.contentType, metrics(format == .openMetrics))
+            return EditedResponse(
+                headers: [.contentType: format.contentType, .cacheControl: "no-store"],
+                response: metrics(format == .openMetrics)
+            )
         }
         // Answers as long as this thread turns, whatever the app or the public port do.
-        router.get("/healthz") { _, _ in
-            self.answer(.ok, type: "text/plain; charset=utf-8", "ok\n")
-        }
+        router.get("/healthz") { _, _ in EditedResponse(headers: [.cacheControl: "no-store"], response: "ok\n") }
         router.get("/readyz") { _, _ in
             let readiness = readiness()
-            return self.answer(
-                readiness.isReady ? .ok : .serviceUnavailable,
-                type: "application/json",
-                readiness.json
+            return EditedResponse(
+                status: readiness.isReady ? .ok : .serviceUnavailable,
+                response: ReadinessResponse(readiness)
             )
         }
         let v1 = router.group("v1").add(middleware: APIGate(access: access, audit: audit))
         v1.post("drain") { _, context in
             drain()
             audit.note("drain", "", by: context.peer, .ok)
-            return self.answer(.accepted, type: "application/json", "{\"draining\":true}\n")
+            return EditedResponse(status: .accepted, response: DrainResponse(draining: true))
         }
         api?.register(in: v1)
         channels?.register(in: v1)
         return router
-    }
-
-    private static func answer(_ status: HTTPResponse.Status, type: String, _ body: String) -> Response {
-        Response(
-            status: status,
-            headers: [.contentType: type, .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: body))
-        )
     }
 }

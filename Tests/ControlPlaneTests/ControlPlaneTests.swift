@@ -88,8 +88,8 @@ struct ControlPlaneTests {
             #expect(
                 answer.hasSuffix(
                     """
-                    {"status":"ready","app":{"reachable":null},"apps":[],"outbox":{"writable":null},\
-                    "capacity":{"connections":1,"maxConnections":2,"inFlight":3,"maxInFlight":4,"pendingBytes":5,"maxPendingBytes":6}}
+                    {"app":{"reachable":null},"apps":[],"capacity":{"connections":1,"inFlight":3,"maxConnections":2,\
+                    "maxInFlight":4,"maxPendingBytes":6,"pendingBytes":5},"outbox":{"writable":null},"status":"ready"}
 
                     """
                 )
@@ -101,7 +101,7 @@ struct ControlPlaneTests {
             #expect(try await client.request("GET", "/healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
             let answer = try await client.request("GET", "/readyz")
             #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
-            #expect(answer.contains("{\"status\":\"starting\","))
+            #expect(answer.hasSuffix("\"status\":\"starting\"}\n"))
         }
         var draining = ready
         draining.draining = true
@@ -110,7 +110,8 @@ struct ControlPlaneTests {
             #expect(try await client.request("GET", "/healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
             let answer = try await client.request("GET", "/readyz")
             #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
-            #expect(answer.contains("{\"status\":\"draining\",\"app\":{\"reachable\":false},"))
+            #expect(answer.hasSuffix("\"status\":\"draining\"}\n"))
+            #expect(answer.contains("{\"app\":{\"reachable\":false},"))
         }
     }
 
@@ -125,8 +126,8 @@ struct ControlPlaneTests {
             #expect(answer.lowercased().contains("content-type: application/problem+json\r\n"))
             #expect(
                 answer.hasSuffix(
-                    "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
-                        + "\"detail\":\"There is nothing at this path.\"}\n"
+                    "{\"detail\":\"There is nothing at this path.\",\"status\":404,\"title\":\"Not Found\","
+                        + "\"type\":\"about:blank\"}\n"
                 )
             )
         }

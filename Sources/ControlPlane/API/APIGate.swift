@@ -31,20 +31,20 @@ struct APIGate: RouterMiddleware {
             guard context.peer == "unix:" || Self.isLoopback(host: host),
                 Self.isOwnPage(origin: request.headers[.origin], host: host)
             else {
-                return self.refuse(
+                return try self.refuse(
                     request,
                     context,
                     "a page of another origin, or a name that is not this machine's",
-                    Problem.response(.forbidden, detail: "Pages of other origins may not use the API.")
+                    Problem(.forbidden, detail: "Pages of other origins may not use the API.")
                 )
             }
             return try await next(request, context)
         case .closed:
-            return self.refuse(
+            return try self.refuse(
                 request,
                 context,
                 "there is no token",
-                Problem.response(
+                Problem(
                     .forbidden,
                     detail: "The API needs SIDESOCKET_CONTROL_TOKEN on a listener that is not loopback."
                 )
@@ -52,11 +52,11 @@ struct APIGate: RouterMiddleware {
         case .token(let token):
             guard let given = Self.bearerToken(request.headers[values: .authorization]), Self.isSame(given, token)
             else {
-                return self.refuse(
+                return try self.refuse(
                     request,
                     context,
                     "the token is missing or wrong",
-                    Problem.response(
+                    Problem(
                         .unauthorized,
                         detail: "The API requires the bearer token in SIDESOCKET_CONTROL_TOKEN.",
                         headers: [.wwwAuthenticate: "Bearer realm=\"sidesocket\""]
@@ -68,14 +68,17 @@ struct APIGate: RouterMiddleware {
     }
 
     /// Notes a call that may not be made; whoever makes too many of them learns nothing more.
-    private func refuse(_ request: Request, _ context: Context, _ why: String, _ answer: Response) -> Response {
+    private func refuse(_ request: Request, _ context: Context, _ why: String, _ answer: Problem) throws -> Response {
         let target = "\(request.method.rawValue) \(request.uri.path)"
-        guard let wait = self.audit.note("api.refused", target, by: context.peer, .refused, why) else { return answer }
-        return Problem.response(
-            .tooManyRequests,
-            detail: "Too many calls from this address were refused.",
-            headers: [.retryAfter: "\(wait / 1_000_000_000 + 1)"]
-        )
+        let wait = self.audit.note("api.refused", target, by: context.peer, .refused, why)
+        let tooMany = wait.map {
+            Problem(
+                .tooManyRequests,
+                detail: "Too many calls from this address were refused.",
+                headers: [.retryAfter: "\($0 / 1_000_000_000 + 1)"]
+            )
+        }
+        return try (tooMany ?? answer).response(from: request, context: context)
     }
 
     /// True without an Origin, and for a page of this listener under a name that only means this machine.

@@ -18,22 +18,22 @@ struct ConnectionsAPI: Sendable {
         v1.delete("connections/:id") { request, context in try await self.close(request, context) }
         v1.post("connections/:id/token") { request, context in try await self.renew(request, context) }
         v1.delete("users/:user/connections") { request, context in try await self.closeUser(request, context) }
-        v1.get("bans") { _, _ in self.listBans() }
-        v1.get("bans/:kind/:value") { _, context in try self.showBan(context) }
+        v1.get("bans") { _, _ in BanListResponse(try await self.connections.bans()) }
+        v1.get("bans/:kind/:value") { _, context in try await self.showBan(context) }
         v1.put("bans/:kind/:value") { request, context in try await self.ban(request, context) }
-        v1.delete("bans/:kind/:value") { _, context in try self.unban(context) }
+        v1.delete("bans/:kind/:value") { _, context in try await self.unban(context) }
     }
 
     // MARK: Connections
 
-    private func list(_ request: Request) async throws -> Response {
+    private func list(_ request: Request) async throws -> ConnectionListResponse {
         let query = request.uri.queryParameters
         let limit = try APIPath.limit(query["limit"])
         let address = query["ip"].map { IPAddress($0) }
         if let address, address == nil { throw APIFault.badRequest("ip must be an IP address.") }
         let channel = query["channel"].map { ChannelName($0) }
         if let channel, channel == nil { throw APIFault.badRequest("channel must be the name of a channel.") }
-        let page = await self.connections.connections(
+        let page = try await self.connections.connections(
             ConnectionFilter(
                 user: query["user"].map { UserName(String($0)) },
                 address: address ?? nil,
@@ -42,89 +42,54 @@ struct ConnectionsAPI: Sendable {
             after: try APIPath.name(query["after"], "after"),
             limit: limit
         )
-        var json = ByteBuffer(string: "{\"connections\":[")
-        for (index, connection) in page.connections.enumerated() {
-            if index > 0 { json.writeString(",") }
-            connection.writeJSON(into: &json)
-        }
-        // Ids need no escapes.
-        json.writeString("],\"next\":\(page.next.map { "\"\($0)\"" } ?? "null")}\n")
-        return APIAnswer.json(json)
+        return ConnectionListResponse(page)
     }
 
-    private func show(_ context: ControlContext) async throws -> Response {
-        guard let connection = await self.connections.connection(try APIPath.parameter("id", context)) else {
-            throw APIFault.noConnection
-        }
-        var json = ByteBuffer()
-        connection.writeJSON(into: &json)
-        json.writeString("\n")
-        return APIAnswer.json(json)
+    private func show(_ context: ControlContext) async throws -> ConnectionResponse {
+        ConnectionResponse(try await self.connections.connection(try APIPath.parameter("id", context)))
     }
 
-    private func close(_ request: Request, _ context: ControlContext) async throws -> Response {
+    private func close(_ request: Request, _ context: ControlContext) async throws -> HTTPResponse.Status {
         let id = try APIPath.parameter("id", context)
         return try await self.audited("connection.close", id, context) {
             let how = try Self.closeRequest(request)
-            guard await self.connections.close(id, how) else { throw APIFault.noConnection }
-            return (Response(status: .noContent), "code \(how.code)")
+            try await self.connections.close(id, how)
+            return (.noContent, "code \(how.code)")
         }
     }
 
-    private func closeUser(_ request: Request, _ context: ControlContext) async throws -> Response {
+    private func closeUser(_ request: Request, _ context: ControlContext) async throws -> ClosedResponse {
         let user = try APIPath.parameter("user", context)
         return try await self.audited("user.close", user, context) {
             let how = try Self.closeRequest(request)
-            let count = await self.connections.closeConnections(ofUser: UserName(user), how)
-            return (APIAnswer.json(ByteBuffer(string: "{\"closed\":\(count)}\n")), "closed \(count) with \(how.code)")
+            let count = try await self.connections.closeConnections(ofUser: UserName(user), how)
+            return (ClosedResponse(closed: count), "closed \(count) with \(how.code)")
         }
     }
 
-    private func renew(_ request: Request, _ context: ControlContext) async throws -> Response {
+    private func renew(_ request: Request, _ context: ControlContext) async throws -> HTTPResponse.Status {
         let id = try APIPath.parameter("id", context)
         return try await self.audited("connection.token", id, context) {
             let body = try await APIPath.body(of: request, context, upTo: Self.maxTokenBytes)
-            let token = String(buffer: body).filter { !$0.isWhitespace }
-            switch await self.connections.renewToken(token, of: id) {
-            case .renewed: return (Response(status: .noContent), "")
-            case .noConnection: throw APIFault.noConnection
-            case .refused(let why): throw APIFault(status: .unprocessableContent, detail: why, outcome: .badRequest)
-            }
+            try await self.connections.renewToken(String(buffer: body).filter { !$0.isWhitespace }, of: id)
+            return (.noContent, "")
         }
     }
 
     // MARK: Bans
 
-    private func listBans() -> Response {
-        var json = ByteBuffer(string: "{\"bans\":[")
-        for (index, ban) in self.connections.bans().enumerated() {
-            if index > 0 { json.writeString(",") }
-            ban.writeJSON(into: &json)
-        }
-        json.writeString("]}\n")
-        return APIAnswer.json(json)
+    private func showBan(_ context: ControlContext) async throws -> BanResponse {
+        BanResponse(try await self.connections.ban(of: try Self.subject(context)))
     }
 
-    private func showBan(_ context: ControlContext) throws -> Response {
-        guard let ban = self.connections.ban(of: try Self.subject(context)) else { throw APIFault.noBan }
-        return APIAnswer.json(Self.json(ban))
-    }
-
-    private func ban(_ request: Request, _ context: ControlContext) async throws -> Response {
+    private func ban(_ request: Request, _ context: ControlContext) async throws -> EditedResponse<BanResponse> {
         try await self.audited("ban.add", Self.banTarget(context), context) {
             let subject = try Self.subject(context)
             let terms = try await self.banTerms(of: request, context)
-            let (ttl, reason) = (terms.ttl ?? Self.defaultBan, terms.reason ?? "")
-            let (addition, ban) = await self.connections.ban(subject, for: ttl, reason: reason)
-            guard addition != .full else {
-                throw APIFault(
-                    status: .init(code: 507, reasonPhrase: "Insufficient Storage"),
-                    detail: "There are too many bans.",
-                    outcome: .refused
-                )
-            }
-            let seconds = ttl.nanoseconds / 1_000_000_000
-            return (APIAnswer.json(Self.json(ban), addition == .added ? .created : .ok), "for \(seconds)s")
+            let ttl = terms.ttl ?? Self.defaultBan
+            let receipt = try await self.connections.ban(subject, for: ttl, reason: terms.reason ?? "")
+            let answer = EditedResponse(status: receipt.isNew ? .created : .ok, response: BanResponse(receipt.ban))
+            return (answer, "for \(ttl.nanoseconds / 1_000_000_000)s")
         }
     }
 
@@ -132,23 +97,14 @@ struct ConnectionsAPI: Sendable {
     /// become an hour.
     private func banTerms(of request: Request, _ context: ControlContext) async throws -> BanTerms {
         let body = try await APIPath.body(of: request, context, upTo: Self.maxBanBytes)
-        do throws(BodyFault) {
-            let query = request.uri.queryParameters.map { (name: String($0.key), value: String($0.value)) }
-            return try BanTerms(query: query, body: body)
-        } catch {
-            throw APIFault(error)
-        }
+        let query = request.uri.queryParameters.map { (name: String($0.key), value: String($0.value)) }
+        return try BanTerms(query: query, body: body)
     }
 
-    private func unban(_ context: ControlContext) throws -> Response {
-        let target = Self.banTarget(context)
-        do {
-            guard self.connections.unban(try Self.subject(context)) else { throw APIFault.noBan }
-            self.note("ban.remove", target, context, .ok, "")
-            return Response(status: .noContent)
-        } catch let fault as APIFault {
-            self.note("ban.remove", target, context, fault.outcome, fault.detail)
-            throw fault
+    private func unban(_ context: ControlContext) async throws -> HTTPResponse.Status {
+        try await self.audited("ban.remove", Self.banTarget(context), context) {
+            try await self.connections.unban(try Self.subject(context))
+            return (.noContent, "")
         }
     }
 
@@ -168,7 +124,7 @@ struct ConnectionsAPI: Sendable {
         return subject
     }
 
-    // MARK: Requests and answers
+    // MARK: Requests
 
     private static func closeRequest(_ request: Request) throws -> CloseRequest {
         let query = request.uri.queryParameters
@@ -184,36 +140,21 @@ struct ConnectionsAPI: Sendable {
     }
 
     /// Carries out a change, and notes what came of it.
-    private func audited(
+    private func audited<Answer>(
         _ action: String,
         _ target: String,
         _ context: ControlContext,
-        _ change: () async throws -> (Response, String)
-    ) async throws -> Response {
+        _ change: () async throws -> (Answer, detail: String)
+    ) async throws -> Answer {
         do {
-            let (response, detail) = try await change()
-            self.note(action, target, context, .ok, detail)
-            return response
-        } catch let fault as APIFault {
-            self.note(action, target, context, fault.outcome, fault.detail)
-            throw fault
+            let (answer, detail) = try await change()
+            self.audit.note(action, target, by: context.peer, .ok, detail)
+            return answer
+        } catch {
+            if let fault = APIFault(error) {
+                self.audit.note(action, target, by: context.peer, fault.outcome, fault.detail)
+            }
+            throw error
         }
-    }
-
-    private func note(
-        _ action: String,
-        _ target: String,
-        _ context: ControlContext,
-        _ outcome: AuditRecord.Outcome,
-        _ detail: String
-    ) {
-        self.audit.note(action, target, by: context.peer, outcome, detail)
-    }
-
-    private static func json(_ ban: BanInfo) -> ByteBuffer {
-        var json = ByteBuffer()
-        ban.writeJSON(into: &json)
-        json.writeString("\n")
-        return json
     }
 }

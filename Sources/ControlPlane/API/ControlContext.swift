@@ -3,7 +3,10 @@ internal import NIOCore
 
 /// A request of the control listener, with the address that it came from.
 struct ControlContext: RequestContext {
+    typealias Encoder = JSONResponseEncoder
+
     var coreContext: CoreRequestContextStorage
+    let responseEncoder = JSONResponseEncoder()
     /// The peer's address, or `unix:`.
     let peer: String
     private let channel: any Channel

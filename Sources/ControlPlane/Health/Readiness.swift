@@ -45,17 +45,6 @@ public struct Readiness: Sendable, Equatable {
             self.isDown = isDown
             self.inFlight = inFlight
         }
-
-        var json: String {
-            let address = address.unicodeScalars.map { scalar in
-                switch scalar {
-                case "\"", "\\": "\\\(scalar)"
-                case "\u{0}"..<"\u{20}": "?"
-                default: "\(scalar)"
-                }
-            }.joined()
-            return "{\"address\":\"\(address)\",\"breaker\":\"\(breaker)\",\"down\":\(isDown),\"inFlight\":\(inFlight)}"
-        }
     }
 
     /// Creates a reading.
@@ -85,26 +74,22 @@ public struct Readiness: Sendable, Equatable {
         self.maxPendingBytes = maxPendingBytes
     }
 
+    /// What it comes to, in one word.
+    enum Status: String, Encodable {
+        case ready, starting, draining
+        case appDown = "app down"
+    }
+
+    var status: Status {
+        if self.draining { return .draining }
+        if !self.listening { return .starting }
+        return self.lacksApp ? .appDown : .ready
+    }
+
     /// True when new connections are welcome.
-    var isReady: Bool { self.listening && !self.draining && !self.lacksApp }
+    var isReady: Bool { self.status == .ready }
 
     private var lacksApp: Bool {
         self.needsApp && (self.appReachable == nil || self.apps.allSatisfy(\.isDown))
-    }
-
-    /// The body of `/readyz`.
-    var json: String {
-        let status = self.draining ? "draining" : !self.listening ? "starting" : self.lacksApp ? "app down" : "ready"
-        let reachable = self.appReachable.map { $0 ? "true" : "false" } ?? "null"
-        let writable = self.outboxWritable.map { $0 ? "true" : "false" } ?? "null"
-        // Written by hand: there is nothing to escape in it, and a JSON encoder weighs more than all the rest here.
-        return """
-            {"status":"\(status)","app":{"reachable":\(reachable)},"apps":[\
-            \(apps.map(\.json).joined(separator: ","))],"outbox":{"writable":\(writable)},"capacity":{\
-            "connections":\(self.connections),"maxConnections":\(self.maxConnections),\
-            "inFlight":\(self.inFlight),"maxInFlight":\(self.maxInFlight),\
-            "pendingBytes":\(self.pendingBytes),"maxPendingBytes":\(self.maxPendingBytes)}}
-
-            """
     }
 }

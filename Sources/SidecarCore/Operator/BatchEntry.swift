@@ -100,41 +100,4 @@ extension OperatorSyntax {
             return .failure(BatchFault(sentence: "Either text or base64 is needed."))
         }
     }
-
-    /// A channel as a JSON object.
-    public static func json(_ summary: ChannelSummary, users: [UserName]) -> ByteBuffer {
-        var json = ByteBuffer(string: "{\"channel\":")
-        json.writeJSONString(summary.channel.text)
-        json.writeString(",\"connections\":\(summary.connections),\"users\":[")
-        for (index, user) in users.enumerated() {
-            if index > 0 { json.writeStaticString(",") }
-            json.writeJSONString(user.text)
-        }
-        json.writeString("],\"offset\":\(summary.position.offset),\"epoch\":\"\(summary.position.epoch)\"}\n")
-        return json
-    }
-
-    /// What is kept of a channel as a JSON object.
-    public static func json(_ history: ChannelHistory, of channel: ChannelName) -> ByteBuffer {
-        var json = ByteBuffer(string: "{\"channel\":")
-        json.writeJSONString(channel.text)
-        json.writeString(",\"epoch\":\"\(history.epoch)\",\"messages\":[")
-        for (index, message) in history.messages.enumerated() {
-            if index > 0 { json.writeStaticString(",") }
-            json.writeString("{\"offset\":\(message.offset),\"time\":\"")
-            Timestamp.write(unixMilliseconds: message.time, into: &json)
-            switch message.format {
-            case .text:
-                json.writeStaticString("\",\"text\":")
-                json.writeJSONString(message.payload)
-                json.writeStaticString("}")
-            case .binary:
-                json.writeStaticString("\",\"base64\":\"")
-                Base64.write(message.payload, into: &json)
-                json.writeStaticString("\"}")
-            }
-        }
-        json.writeStaticString("]}\n")
-        return json
-    }
 }

@@ -14,7 +14,11 @@ struct EdgeOperator: ConnectionOperator {
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
     private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
 
-    func connections(_ filter: ConnectionFilter, after: String?, limit: Int) async -> ConnectionPage {
+    func connections(
+        _ filter: ConnectionFilter,
+        after: String?,
+        limit: Int
+    ) async throws(OperatorFailure) -> ConnectionPage {
         let wanted = filter.address.map { "\($0)" }
         let now = WallClock.unixMilliseconds()
         let found = await shards?.collect { shard in
@@ -33,19 +37,20 @@ struct EdgeOperator: ConnectionOperator {
         return ConnectionPage(connections: page, next: sorted.count > limit ? page.last?.id : nil)
     }
 
-    func connection(_ id: String) async -> ConnectionInfo? {
+    func connection(_ id: String) async throws(OperatorFailure) -> ConnectionInfo {
         let now = WallClock.unixMilliseconds()
-        return await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
+        return try await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    func send(_ message: DirectMessage, to id: String) async -> DeliveryCounts? {
+    func send(_ message: DirectMessage, to id: String) async throws(OperatorFailure) -> DeliveryCounts {
         let counts = await send(message) { shard in
             shard.sessions[id].flatMap { $0.isRunning ? [$0] : nil } ?? []
         }
-        return counts.matched > 0 ? counts : nil
+        guard counts.matched > 0 else { throw .noConnection }
+        return counts
     }
 
-    func send(_ message: DirectMessage, toUser user: UserName) async -> DeliveryCounts {
+    func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts {
         await send(message) { shard in shard.sessions.open { $0.user == user } }
     }
 
@@ -74,39 +79,50 @@ struct EdgeOperator: ConnectionOperator {
         _ publication: Publication,
         excluding id: String?,
         waitsForKernel: Bool
-    ) async throws(ChannelFailure) -> PublicationReceipt {
+    ) async throws(OperatorFailure) -> PublicationReceipt {
         let tally = PublicationTally(waitsForKernel: waitsForKernel)
         hub.publish(publication, excluding: id, from: .api, tally: tally)
         let (result, counts) = await tally.result()
         return PublicationReceipt(
-            position: try result.get(),
+            position: try result.mapError(OperatorFailure.init).get(),
             counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
         )
     }
 
-    func subscribe(_ id: String, to channel: ChannelName) async -> SubscriptionAnswer {
-        await ask(id) { session in
-            guard session.isRunning else { return nil }
-            return session.joinByOperator(channel) ? .subscribed : .tooMany
-        } ?? .noConnection
+    func subscribe(_ id: String, to channel: ChannelName) async throws(OperatorFailure) {
+        let isIn = try await ask(id) { $0.isRunning ? $0.joinByOperator(channel) : nil }
+        guard isIn else { throw .tooManyChannels }
     }
 
-    func unsubscribe(_ id: String, from channel: ChannelName) async -> Bool {
-        await ask(id) { session in
+    func unsubscribe(_ id: String, from channel: ChannelName) async throws(OperatorFailure) {
+        try await ask(id) { session -> Void? in
             guard session.isRunning else { return nil }
-            session.context.channels.leave(session, channel)
-            return true
-        } ?? false
+            return session.context.channels.leave(session, channel)
+        }
     }
 
-    func channel(_ name: ChannelName) async throws(ChannelFailure) -> (ChannelSummary, users: [UserName]) {
-        let summary = try await hub.broker.summary(of: name, now: AdmissionGuard.now())
+    func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo {
+        let summary: ChannelSummary
+        do throws(ChannelFailure) {
+            summary = try await hub.broker.summary(of: name, now: AdmissionGuard.now())
+        } catch {
+            throw OperatorFailure(error)
+        }
         let users = await shards?.collect { $0.channels.users(of: name) } ?? []
-        return (summary, users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
+        return ChannelInfo(summary: summary, users: users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
     }
 
-    func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelSummary] {
-        try await hub.broker.channels(prefix: prefix, after: after, limit: limit, now: AdmissionGuard.now())
+    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary] {
+        do throws(ChannelFailure) {
+            return try await hub.broker.channels(
+                prefix: prefix,
+                after: after,
+                limit: limit,
+                now: AdmissionGuard.now()
+            )
+        } catch {
+            throw OperatorFailure(error)
+        }
     }
 
     func history(
@@ -114,45 +130,54 @@ struct EdgeOperator: ConnectionOperator {
         _ part: HistoryPart,
         epoch: String?,
         limit: Int
-    ) async throws(ChannelFailure) -> ChannelHistory {
-        try await hub.broker.history(of: channel, part, epoch: epoch, limit: limit, now: AdmissionGuard.now())
+    ) async throws(OperatorFailure) -> ChannelHistory {
+        do throws(ChannelFailure) {
+            let now = AdmissionGuard.now()
+            return try await hub.broker.history(of: channel, part, epoch: epoch, limit: limit, now: now)
+        } catch {
+            throw OperatorFailure(error)
+        }
     }
 
     // MARK: Ends
 
-    func close(_ id: String, _ request: CloseRequest) async -> Bool {
-        await ask(id) { session in
-            guard session.isRunning else { return false }
-            session.close(code: request.code, reason: request.reason, discarding: true, for: .kick)
-            return true
-        } ?? false
+    func close(_ id: String, _ request: CloseRequest) async throws(OperatorFailure) {
+        try await ask(id) { session -> Void? in
+            guard session.isRunning else { return nil }
+            return session.close(code: request.code, reason: request.reason, discarding: true, for: .kick)
+        }
     }
 
-    func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int {
+    func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int {
         await closeConnections(request, for: .kick) { $0.user == user }
     }
 
-    func renewToken(_ token: String, of id: String) async -> TokenRenewal {
-        await ask(id) { $0.renewed(with: token) } ?? .noConnection
+    func renewToken(_ token: String, of id: String) async throws(OperatorFailure) {
+        switch try await ask(id, { $0.renewed(with: token) }) {
+        case .renewed: return
+        case .noConnection: throw .noConnection
+        case .refused(let why): throw .refused(why)
+        }
     }
 
-    func ban(
-        _ subject: BanSubject,
-        for ttl: TimeAmount,
-        reason: String
-    ) async -> (addition: BanTable.Addition, ban: BanInfo) {
+    func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async throws(OperatorFailure) -> BanReceipt {
         let (addition, ban) = admission.bans.add(subject, for: ttl, reason: reason)
-        if addition != .full { await closeConnections(coveredBy: subject) }
-        return (addition, ban)
+        guard addition != .full else { throw .bansFull }
+        await closeConnections(coveredBy: subject)
+        return BanReceipt(ban: ban, isNew: addition == .added)
     }
 
-    func unban(_ subject: BanSubject) -> Bool {
+    func unban(_ subject: BanSubject) async throws(OperatorFailure) {
         admission.forgive(subject)
-        return admission.bans.remove(subject)
+        guard admission.bans.remove(subject) else { throw .noBan }
     }
 
-    func ban(of subject: BanSubject) -> BanInfo? { admission.bans.info(of: subject) }
-    func bans() -> [BanInfo] { admission.bans.list() }
+    func ban(of subject: BanSubject) async throws(OperatorFailure) -> BanInfo {
+        guard let ban = admission.bans.info(of: subject) else { throw .noBan }
+        return ban
+    }
+
+    func bans() async throws(OperatorFailure) -> [BanInfo] { admission.bans.list() }
 
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {
@@ -181,11 +206,14 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     /// Asks the session of this name, on its own loop.
+    ///
+    /// - Throws: ``OperatorFailure/noConnection`` without a session, and when it answers nothing.
     private func ask<Answer: Sendable>(
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
-    ) async -> Answer? {
+    ) async throws(OperatorFailure) -> Answer {
         let answers = await shards?.collect { $0.sessions[id].flatMap(body) }
-        return answers?.compactMap { $0 }.first
+        guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
+        return answer
     }
 }

@@ -1,42 +1,6 @@
-internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 internal import SidecarCore
-
-/// Why a request to the API is not carried out.
-struct APIFault: ProblemError {
-    let status: HTTPResponse.Status
-    let detail: String
-    var outcome = AuditRecord.Outcome.notFound
-    var retryAfter: Int?
-
-    static let noConnection = APIFault(status: .notFound, detail: "There is no such connection.")
-    static let noBan = APIFault(status: .notFound, detail: "There is no such ban.")
-    static let tooLarge = APIFault(
-        status: .contentTooLarge,
-        detail: "The body is too large.",
-        outcome: .badRequest
-    )
-    static func badRequest(_ detail: String) -> APIFault {
-        APIFault(status: .badRequest, detail: detail, outcome: .badRequest)
-    }
-
-    init(status: HTTPResponse.Status, detail: String, outcome: AuditRecord.Outcome = .notFound, retryAfter: Int? = nil)
-    {
-        self.status = status
-        self.detail = detail
-        self.outcome = outcome
-        self.retryAfter = retryAfter
-    }
-}
-
-extension APIFault {
-    /// A body that is of no use.
-    init(_ fault: BodyFault) {
-        let status: HTTPResponse.Status = fault.isOfType ? .unsupportedMediaType : .badRequest
-        self.init(status: status, detail: fault.sentence, outcome: .badRequest)
-    }
-}
 
 /// Reads the parts of a request to the API.
 enum APIPath {
@@ -74,16 +38,5 @@ enum APIPath {
         } catch {
             throw APIFault.badRequest("The body is broken.")
         }
-    }
-}
-
-/// Writes answers of the API.
-enum APIAnswer {
-    static func json(_ json: ByteBuffer, _ status: HTTPResponse.Status = .ok) -> Response {
-        Response(
-            status: status,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: json)
-        )
     }
 }

@@ -1,0 +1,149 @@
+internal import Hummingbird
+internal import NIOCore
+internal import SidecarCore
+
+/// Messages to channels, to users and to connections.
+extension ChannelsAPI {
+    private static let maxPublications = 1000
+
+    func publish(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
+        let channel = try Self.channel(context)
+        let options = try PublishOptions(request)
+        let (format, payload) = try await self.message(of: request, context)
+        return try await self.once(options.key, "channel \(channel)") {
+            try self.rate.take()
+            let publication = Publication(channel: channel, format: format, payload: payload, event: options.event)
+            return try await self.publish(publication, excluding: options.excluded, waits: options.waits)
+        }
+    }
+
+    func sendToUser(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
+        let user = UserName(try APIPath.parameter("user", context))
+        return try await self.sendDirectly(request, context, "user.message", user.text) { message in
+            try await self.connections.send(message, toUser: user)
+        }
+    }
+
+    func send(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
+        let id = try APIPath.parameter("id", context)
+        return try await self.sendDirectly(request, context, "connection.message", id) { message in
+            try await self.connections.send(message, to: id)
+        }
+    }
+
+    func publishAll(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
+        let options = try PublishOptions(request)
+        guard options.event == nil else { throw APIFault.badRequest("In a list, each entry names its event.") }
+        // Escapes make base64 and text longer, but never six times as long.
+        let body = try await APIPath.body(of: request, context, upTo: 6 * self.maxMessageBytes() + (1 << 20))
+        guard let entries = OperatorSyntax.publications(body, limit: Self.maxPublications) else {
+            throw APIFault.badRequest("The body must be a JSON list of 1 to \(Self.maxPublications) publications.")
+        }
+        return try await self.once(options.key, "list") {
+            // All of them together wait as long as one, or a list for slow clients would take hours.
+            let patience = ContinuousClock.now + .seconds(10)
+            var answers: [BatchEntryResponse] = []
+            answers.reserveCapacity(entries.count)
+            for entry in entries {
+                answers.append(await self.answer(to: entry, waits: options.waits && .now < patience, context))
+            }
+            return answers
+        }
+    }
+
+    /// Carries out a publication, once for all requests with the same `Idempotency-Key` to the same target.
+    private func once<Answer: Encodable & Sendable>(
+        _ key: String?,
+        _ target: String,
+        _ publish: @escaping @Sendable () async throws -> Answer
+    ) async throws -> EncodedResponse {
+        guard let key else { return EncodedResponse(json: try JSONResponseEncoder.json(await publish())) }
+        let json = try await self.answers.answer(to: "\(target.utf8.count) \(target) \(key)") {
+            try JSONResponseEncoder.json(await publish())
+        }
+        return EncodedResponse(json: json)
+    }
+
+    private func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        waits: Bool
+    ) async throws -> PublicationResponse {
+        let receipt = try await self.connections.publish(publication, excluding: id, waitsForKernel: waits)
+        return PublicationResponse(receipt, of: publication.channel)
+    }
+
+    /// Past all channels, which is noted like what an operator does.
+    private func sendDirectly(
+        _ request: Request,
+        _ context: ControlContext,
+        _ action: String,
+        _ target: String,
+        _ send: @escaping @Sendable (DirectMessage) async throws -> DeliveryCounts
+    ) async throws -> EncodedResponse {
+        do {
+            let options = try PublishOptions(request)
+            let (format, payload) = try await self.message(of: request, context)
+            let message = DirectMessage(format, payload, event: options.event, waitsForKernel: options.waits)
+            return try await self.once(options.key, "\(action) \(target)") {
+                try self.rate.take()
+                let counts = try await send(message)
+                self.note(action, target, context, .ok)
+                return DeliveryResponse(counts)
+            }
+        } catch {
+            // Also for a repeat of a call that is under way, which is a call of its own.
+            if let fault = APIFault(error) { self.note(action, target, context, fault.outcome) }
+            throw error
+        }
+    }
+
+    private func message(of request: Request, _ context: ControlContext) async throws -> (MessageFormat, ByteBuffer) {
+        let body = try await APIPath.body(of: request, context, upTo: self.maxMessageBytes())
+        guard request.values(of: "content-encoding").allSatisfy({ $0.lowercased() == "identity" }) else {
+            throw APIFault.badRequest("The body has a content coding.")
+        }
+        return try OperatorSyntax.message(contentType: request.headers[.contentType], body: body)
+    }
+
+    /// What came of an entry: one that fails does not concern the others.
+    private func answer(to entry: BatchEntry, waits: Bool, _ context: ControlContext) async -> BatchEntryResponse {
+        do {
+            return try await self.carryOut(try entry.get(), waits: waits, context)
+        } catch {
+            let fault = APIFault(error)
+            return .failed(
+                .init(
+                    status: fault?.status.code ?? 500,
+                    detail: fault?.detail ?? "It failed because of an internal error."
+                )
+            )
+        }
+    }
+
+    private func carryOut(
+        _ entry: BatchPublication,
+        waits: Bool,
+        _ context: ControlContext
+    ) async throws -> BatchEntryResponse {
+        guard entry.payload.readableBytes <= self.maxMessageBytes() else { throw APIFault.tooLarge }
+        try self.rate.take()
+        let (format, payload, event) = (entry.format, entry.payload, entry.event)
+        let message = DirectMessage(format, payload, event: event, waitsForKernel: waits)
+        switch entry.target {
+        case .channel(let channel):
+            let publication = Publication(channel: channel, format: format, payload: payload, event: event)
+            return .published(try await self.publish(publication, excluding: entry.excluded, waits: waits))
+        case .user(let user):
+            let counts = try await self.noting("user.message", user.text, context) {
+                try await self.connections.send(message, toUser: user)
+            }
+            return .delivered(DeliveryResponse(counts))
+        case .connection(let id):
+            let counts = try await self.noting("connection.message", id, context) {
+                try await self.connections.send(message, to: id)
+            }
+            return .delivered(DeliveryResponse(counts))
+        }
+    }
+}

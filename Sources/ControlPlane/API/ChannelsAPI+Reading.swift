@@ -1,0 +1,48 @@
+internal import Hummingbird
+internal import SidecarCore
+
+/// What there is in channels.
+extension ChannelsAPI {
+    func list(_ request: Request) async throws -> ChannelListResponse {
+        let query = request.uri.queryParameters
+        let limit = try APIPath.limit(query["limit"])
+        let (prefix, after) = (try APIPath.name(query["prefix"], "prefix"), try APIPath.name(query["after"], "after"))
+        // One more than asked for tells whether there are more.
+        let found = try await self.connections.channels(prefix: prefix ?? "", after: after, limit: limit + 1)
+        return ChannelListResponse(found, limit: limit)
+    }
+
+    func show(_ context: ControlContext) async throws -> ChannelResponse {
+        ChannelResponse(try await self.connections.channel(try Self.channel(context)))
+    }
+
+    func history(_ request: Request, _ context: ControlContext) async throws -> HistoryResponse {
+        let channel = try Self.channel(context)
+        let query = request.uri.queryParameters
+        let (part, limit) = try Self.part(query["last"], after: query["after"], limit: query["limit"])
+        let history = try await self.connections.history(
+            of: channel,
+            part,
+            epoch: query["epoch"].map(String.init),
+            limit: limit
+        )
+        return HistoryResponse(history, of: channel)
+    }
+
+    /// The newest, or those behind a place.
+    private static func part(
+        _ last: Substring?,
+        after: Substring?,
+        limit: Substring?
+    ) throws -> (HistoryPart, limit: Int) {
+        if let last {
+            guard after == nil, limit == nil else {
+                throw APIFault.badRequest("last cannot be combined with after or limit.")
+            }
+            return (.newest, try APIPath.limit(last, as: "last"))
+        }
+        let place = after.map { UInt64($0) }
+        if let place, place == nil { throw APIFault.badRequest("after must be an offset.") }
+        return (.after(place ?? nil), try APIPath.limit(limit))
+    }
+}

@@ -1,0 +1,54 @@
+internal import Hummingbird
+internal import SidecarCore
+
+/// `POST /v1/channels/CHANNEL/messages`.
+struct PublicationResponse: ResponseEncodable {
+    let channel: String
+    let offset: UInt64
+    let epoch: String
+    let matched: Int
+    let queued: Int
+    let dropped: Int
+
+    init(_ receipt: PublicationReceipt, of channel: ChannelName) {
+        self.channel = channel.text
+        offset = receipt.position.offset
+        epoch = receipt.position.epoch
+        matched = receipt.counts.matched
+        queued = receipt.counts.queued
+        dropped = receipt.counts.dropped
+    }
+}
+
+/// `POST /v1/users/USER/messages` and `POST /v1/connections/ID/messages`.
+struct DeliveryResponse: ResponseEncodable {
+    let matched: Int
+    let queued: Int
+    let dropped: Int
+
+    init(_ counts: DeliveryCounts) {
+        matched = counts.matched
+        queued = counts.queued
+        dropped = counts.dropped
+    }
+}
+
+/// One entry of the answer to `POST /v1/messages`.
+enum BatchEntryResponse: Encodable {
+    struct Failure: Encodable {
+        let status: Int
+        let detail: String
+    }
+
+    case published(PublicationResponse)
+    case delivered(DeliveryResponse)
+    case failed(Failure)
+
+    func encode(to encoder: any Encoder) throws {
+        switch self {
+        case .published(let answer): try answer.encode(to: encoder)
+        case .delivered(let answer): try answer.encode(to: encoder)
+        case .failed(let failure): try failure.encode(to: encoder)
+        }
+    }
+}

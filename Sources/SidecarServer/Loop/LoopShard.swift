@@ -22,7 +22,7 @@ final class LoopShard {
     let sendBuffers: SendBuffers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
-    let channels: ShardChannels
+    let channels: LoopSubscriptions
     /// One for each address of ``Settings/webhookOrigins``.
     private let webhookPools: [AppPool]
     /// One for each address of ``Settings/apps``; the same ones when events go there too.
@@ -65,7 +65,7 @@ final class LoopShard {
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
         sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
-        channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
+        channels = LoopSubscriptions(fanout: state.channels, flushes: flushes, eventLoop: eventLoop)
         func pool(_ origin: AppOrigin) -> AppPool {
             AppPool(
                 origin: origin,

@@ -152,7 +152,7 @@ final class UpgradeAttempt: SessionTransport {
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
     func whenWritten(_ receipt: WriteReceipt) {}
     var hasInputWaiting: Bool { false }
-    func resume(_ missed: (_ room: Int) -> Replay) {}
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {}
     func close(code: UInt16, reason: String) {}
     func resumeReading() {}
     func settingsChanged(isOfTransport: Bool) {}

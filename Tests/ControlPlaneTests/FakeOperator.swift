@@ -7,7 +7,11 @@ struct FakeOperator: ConnectionOperator {
     /// 2026-11-23T10:00:00.123Z.
     static let time: Int64 = 1_795_428_000_123
     static let counts = DeliveryCounts(matched: 3, queued: 2, dropped: 1)
-    static let position = ChannelPosition(offset: .max, epoch: "k3f9x2")
+    static let position = ChannelPosition(
+        offset: .max,
+        epoch: ChannelEpoch(UInt64("k3f9x2", radix: 36) ?? 0),
+        cursor: StreamCursor(epoch: 0, sequence: 0)
+    )
 
     var failure: OperatorFailure?
     var isNewBan = true
@@ -31,7 +35,7 @@ struct FakeOperator: ConnectionOperator {
     }
 
     static func summary(of channel: ChannelName) -> ChannelSummary {
-        ChannelSummary(channel: channel, connections: 2, position: position)
+        ChannelSummary(ChannelHead(channel: channel, position: position), connections: 2)
     }
 
     private func answer<Answer>(_ answer: Answer) throws(OperatorFailure) -> Answer {

@@ -79,7 +79,7 @@ struct ResponseTests {
             StoredMessage(offset: offset, time: FakeOperator.time, format: format, payload: payload)
         }
         let history = ChannelHistory(
-            epoch: "k3f9x2",
+            epoch: FakeOperator.position.epoch,
             messages: [
                 message(1, .text, ByteBuffer(string: "grüße/")),
                 message(2, .binary, ByteBuffer(bytes: [255, 255, 254])),

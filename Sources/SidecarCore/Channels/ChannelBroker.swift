@@ -1,92 +1,124 @@
 public import NIOCore
 
-/// A message for a channel.
-public struct Publication: Sendable, Equatable {
-    /// Where it goes.
-    public let channel: ChannelName
-    /// Text or binary.
-    public let format: MessageFormat
-    /// The message.
-    public let payload: ByteBuffer
-    /// The event type on event streams; nil for the usual one.
-    public let event: String?
+/// Where channels have their places and their history; over several nodes, what connects them.
+///
+/// Subscribers on this node are not its business: it hears of the first one of a channel and of the last, and tells
+/// ``ChannelBrokerEvents`` what is published. Answers come to a callback, on any thread; a broker that can answer at once
+/// does so within the call. None may block.
+///
+/// `ChannelBrokerConformance` in the tests says what is expected of each.
+public protocol ChannelBroker: Sendable {
+    /// Hears where a message is, or why it was not published.
+    typealias PublishCompletion = @Sendable (Result<ChannelPosition, ChannelFailure>) -> Void
+
+    /// Gives a message its place, keeps it if the channel has a history, and brings it to the subscribers.
+    ///
+    /// Publications of one caller to one channel keep their order. On this node the message is received first, if the
+    /// channel is subscribed here, and then completed: whoever waits can know who got it.
+    ///
+    /// - Parameters:
+    ///   - id: A broker that outlives this process publishes once for all calls with the same id to the same channel,
+    ///     and gives each the same place. In one process the callers see to that, and the broker ignores it.
+    func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?)
+
+    /// What is published to a channel from now on is received here, until ``unsubscribe(_:)``.
+    ///
+    /// It may be called again for a later subscriber who has missed something; one ``unsubscribe(_:)`` ends it all the same.
+    ///
+    /// - Parameters:
+    ///   - position: The last message that the subscriber knows; nil for one who begins now.
+    ///   - reader: Whose excluded messages are left out, as ``ExcludedConnection/reader`` has it; 0 for nobody's.
+    ///   - completion: Hears what was missed. Messages behind it may be received before that. With `unavailable` the
+    ///     subscription stands, and ``ChannelBrokerEvents/resumed(_:isComplete:)`` says when it holds.
+    func subscribe(
+        _ channel: ChannelName,
+        after position: ChannelPosition?,
+        reader: UInt64,
+        _ completion: (@Sendable (Result<ChannelReplay, ChannelFailure>) -> Void)?
+    )
+
+    /// Nothing of a channel is received any more.
+    func unsubscribe(_ channel: ChannelName)
+
+    /// What was published to some channels behind a cursor, in one order; only where the settings have event streams.
+    ///
+    /// - Parameters:
+    ///   - cursor: What the client said; nil for what is no cursor.
+    ///   - room: Only the newest messages that fit into so many bytes are read.
+    ///   - overhead: What each of them costs there beyond its payload.
+    ///   - completion: Hears it. When it cannot be known, it is incomplete.
+    func replay(
+        of channels: [ChannelName],
+        since cursor: StreamCursor?,
+        room: Int,
+        overhead: Int,
+        _ completion: @Sendable @escaping (Replay) -> Void
+    )
+
+    /// What is kept of a channel.
+    ///
+    /// - Parameter epoch: The one that the reader knows, as it is shown; nil for any.
+    /// - Throws: `unknownChannel`, also for one that keeps nothing; `gone` when the epoch has changed, or the place has
+    ///   fallen out.
+    func history(of channel: ChannelName, _ part: HistoryPart, epoch: String?, limit: Int)
+        async throws(ChannelFailure) -> ChannelHistory
+
+    /// How far a channel has come.
+    ///
+    /// - Throws: `unknownChannel` when it has neither subscribers nor a history.
+    func head(of channel: ChannelName) async throws(ChannelFailure) -> ChannelHead
+
+    /// The channels whose names begin so and come after another, by name.
+    func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelHead]
+
+    /// What it holds in this process.
+    var statistics: ChannelBrokerStatistics { get }
+
+    /// Forgets some of the messages whose time is over; called again and again.
+    ///
+    /// - Returns: How long until the next one is due; nil when none is.
+    func removeExpired() -> TimeAmount?
+}
+
+/// What a broker tells its node, on any thread.
+///
+/// Events of one channel come one after the other, messages in the order of their places. They are quick, and must not
+/// call the broker, which may hold a lock meanwhile.
+public protocol ChannelBrokerEvents: AnyObject, Sendable {
+    /// A message of a channel that is subscribed here.
+    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition)
+
+    /// No more messages are at hand. It follows them soon, may stand for several, and no lock is held.
+    func receiveComplete()
+
+    /// The first node has subscribed to a channel, or the last one has left it.
+    func occupancyChanged(_ channel: ChannelName, isOccupied: Bool)
+
+    /// Nothing can be received for now.
+    func interrupted()
+
+    /// Messages of a subscribed channel are received, again or at last; also without an interruption, when the broker
+    /// has noticed that some were lost.
+    ///
+    /// - Parameter isComplete: Whether all that were published meanwhile have been received; else some are lost.
+    func resumed(_ channel: ChannelName, isComplete: Bool)
+}
+
+/// What a broker holds in this process.
+public struct ChannelBrokerStatistics: Sendable, Equatable {
+    /// Channels with a subscriber here, or with a history here.
+    public var channels: Int
+    /// What the histories here hold, in bytes.
+    public var historyBytes: Int
 
     /// Makes one.
-    public init(channel: ChannelName, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
-        self.channel = channel
-        self.format = format
-        self.payload = payload
-        self.event = event
+    public init(channels: Int, historyBytes: Int) {
+        self.channels = channels
+        self.historyBytes = historyBytes
     }
 }
 
-/// The place of a message in its channel.
-public struct ChannelPosition: Sendable, Equatable {
-    /// Counts the messages of the channel from 1 on.
-    public let offset: UInt64
-    /// Changes when the count begins anew, since what came before was lost.
-    public let epoch: String
-    /// Its place among all publications of the process, for event streams.
-    public let cursor: StreamCursor
-
-    /// Makes one.
-    public init(offset: UInt64, epoch: String, cursor: StreamCursor = StreamCursor(epoch: 0, sequence: 0)) {
-        self.offset = offset
-        self.epoch = epoch
-        self.cursor = cursor
-    }
-}
-
-/// A message that is kept.
-public struct StoredMessage: Sendable, Equatable {
-    /// Its place.
-    public let offset: UInt64
-    /// When it was published, in milliseconds since 1970.
-    public let time: Int64
-    /// Text or binary.
-    public let format: MessageFormat
-    /// The message.
-    public let payload: ByteBuffer
-    /// The event type on event streams; nil for the usual one.
-    public let event: String?
-
-    /// Makes one.
-    public init(offset: UInt64, time: Int64, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
-        self.offset = offset
-        self.time = time
-        self.format = format
-        self.payload = payload
-        self.event = event
-    }
-}
-
-/// What is kept of a channel after some place.
-public struct ChannelHistory: Sendable, Equatable {
-    /// The epoch of the places.
-    public let epoch: String
-    /// The messages, oldest first.
-    public let messages: [StoredMessage]
-}
-
-/// Which part of a history is read.
-public enum HistoryPart: Sendable, Equatable {
-    /// The oldest messages behind a place; nil for those from the beginning on.
-    case after(UInt64?)
-    /// The newest messages.
-    case newest
-}
-
-/// What a channel is like now.
-public struct ChannelSummary: Sendable, Equatable {
-    /// Its name.
-    public let channel: ChannelName
-    /// How many connections have subscribed to it.
-    public let connections: Int
-    /// The place of its last message.
-    public let position: ChannelPosition
-}
-
-/// Why an broker cannot do what it was asked for.
+/// Why a broker cannot do what it was asked for.
 public enum ChannelFailure: Error, Sendable, Equatable {
     /// There is no such channel.
     case unknownChannel
@@ -94,67 +126,4 @@ public enum ChannelFailure: Error, Sendable, Equatable {
     case gone
     /// The broker cannot be reached.
     case unavailable(String)
-}
-
-/// Where channels have their places, their history and their members.
-///
-/// The form in memory answers at once. Another one may take its time or fail, so answers come to a callback, on any thread.
-public protocol ChannelBroker: Sendable {
-    /// Gives a message its place and keeps it if the channel has a history.
-    ///
-    /// - Parameters:
-    ///   - reader: Whose stream does not get it, as ``StreamCursor/reader(_:)`` has it; nil for nobody's.
-    ///   - now: Monotonic nanoseconds.
-    ///   - deliver: Called in the order of the places, with the event loops that have subscribers; it must not call the
-    ///     broker.
-    func publish(
-        _ publication: Publication,
-        excluding reader: UInt64?,
-        now: Int64,
-        unixMilliseconds: Int64,
-        deliver: (Result<ChannelPosition, ChannelFailure>, LoopSet) -> Void
-    )
-
-    /// A connection of this event loop has joined or left a channel.
-    ///
-    /// - Parameter isEdge: Whether it was the first one there, or the last.
-    func changed(_ channel: ChannelName, by change: MembershipChange, onLoop loop: Int, isEdge: Bool)
-
-    /// What is kept of a channel.
-    func history(
-        of channel: ChannelName,
-        _ part: HistoryPart,
-        epoch: String?,
-        limit: Int,
-        now: Int64
-    ) async throws(ChannelFailure) -> ChannelHistory
-
-    /// One channel.
-    func summary(of channel: ChannelName, now: Int64) async throws(ChannelFailure) -> ChannelSummary
-
-    /// The channels whose names begin so, by name.
-    func channels(prefix: String, after: String?, limit: Int, now: Int64) async throws(ChannelFailure)
-        -> [ChannelSummary]
-}
-
-/// Whether a connection came or went.
-public enum MembershipChange: Sendable, Equatable {
-    case joined
-    case left
-}
-
-/// A set of event loops, by number; loops beyond the 63rd share one place.
-public struct LoopSet: Sendable, Equatable {
-    var bits: UInt64 = 0
-
-    /// No loops.
-    public init() {}
-
-    /// Whether this loop is in it.
-    public func contains(_ loop: Int) -> Bool { bits & Self.bit(loop) != 0 }
-
-    /// Whether it has none.
-    public var isEmpty: Bool { bits == 0 }
-
-    static func bit(_ loop: Int) -> UInt64 { 1 << UInt64(min(max(loop, 0), 63)) }
 }

@@ -9,7 +9,7 @@ struct HistoryLedger: Sendable {
     /// One message that is, or was, kept.
     struct Entry: Sendable, Equatable {
         let channel: ChannelName
-        let epoch: UInt64
+        let epoch: ChannelEpoch
         let offset: UInt64
         /// Its place among all messages of the process.
         let place: UInt64

@@ -11,7 +11,7 @@ struct KeptMessage: Sendable {
     let excluded: UInt64
 
     /// What it costs to keep.
-    var bytes: Int { message.payload.readableBytes + MemoryChannelBroker.messageOverhead }
+    var bytes: Int { message.payload.readableBytes + HistoryBudget.messageOverhead }
 }
 
 /// What a stream that comes again has missed.

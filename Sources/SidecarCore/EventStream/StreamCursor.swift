@@ -37,6 +37,9 @@ public struct StreamCursor: Sendable, Equatable {
         StreamCursor(epoch: epoch, sequence: sequence, reader: reader)
     }
 
+    /// Whether whoever knows everything up to the other place knows this event.
+    public func isCovered(by other: StreamCursor) -> Bool { epoch == other.epoch && sequence <= other.sequence }
+
     /// As it stands in `id`.
     public func write(into buffer: inout ByteBuffer) {
         // Each part is short enough to need no memory of its own.

@@ -1,11 +1,22 @@
 import DequeModule
 import NIOCore
+import SidecarCore
 import Synchronization
+
+/// A publication on its way to the subscribers of one event loop.
+struct ChannelDelivery: Sendable {
+    let message: PreparedMessage
+    let channel: ChannelName
+    let cursor: StreamCursor?
+    let excluded: ExcludedConnection?
+    let tally: PublicationTally?
+    let queuedAt: NIODeadline
+}
 
 /// The publications that wait for one event loop.
 final class ChannelInbox: Sendable {
     private struct State: Sendable {
-        var deliveries: Deque<(ChannelDelivery, NIODeadline)> = []
+        var deliveries: Deque<ChannelDelivery> = []
         var isAwake = false
     }
 
@@ -21,9 +32,8 @@ final class ChannelInbox: Sendable {
 
     /// Adds one; true when the loop has to be woken for it.
     func append(_ delivery: ChannelDelivery) -> Bool {
-        let now = NIODeadline.now()
-        return state.withLock { state in
-            state.deliveries.append((delivery, now))
+        state.withLock { state in
+            state.deliveries.append(delivery)
             defer { state.isAwake = true }
             return !state.isAwake
         }
@@ -34,7 +44,7 @@ final class ChannelInbox: Sendable {
     }
 
     /// Takes all that waits.
-    func take() -> Deque<(ChannelDelivery, NIODeadline)> {
+    func take() -> Deque<ChannelDelivery> {
         state.withLock { state in
             defer { state = State() }
             return state.deliveries

@@ -1,7 +1,7 @@
 import SidecarCore
 import Synchronization
 
-/// What became of a publication, counted on all loops.
+/// What became of a publication, counted on all loops of this node.
 final class PublicationTally: Sendable {
     struct Counts: Sendable {
         var matched = 0
@@ -11,30 +11,41 @@ final class PublicationTally: Sendable {
 
     private struct State: Sendable {
         var counts = Counts()
-        var missing = 1
+        /// Loops that have delivered.
+        var reports = 0
+        var isPublished = false
         var result: Result<ChannelPosition, ChannelFailure>?
         var continuation: CheckedContinuation<Void, Never>?
     }
 
-    private let state = Mutex(State())
+    /// What is sent.
+    let message: PreparedMessage
     /// Whether to wait until the kernel has taken the message.
     let waitsForKernel: Bool
+    private let state = Mutex(State())
+    /// Loops that will deliver; all known once it is published.
+    private let loops = Atomic<Int>(0)
 
-    init(waitsForKernel: Bool) {
+    init(of message: PreparedMessage, waitsForKernel: Bool) {
+        self.message = message
         self.waitsForKernel = waitsForKernel
     }
 
     /// So many loops will report.
-    func begins(_ result: Result<ChannelPosition, ChannelFailure>, loops: Int) {
+    func received(onLoops count: Int) { loops.wrappingAdd(count, ordering: .relaxed) }
+
+    /// It has its place, or has failed; no more loops are to come.
+    func published(_ result: Result<ChannelPosition, ChannelFailure>) {
         finish { state in
             state.result = result
-            state.missing += loops - 1
+            state.isPublished = true
         }
     }
 
-    /// So many loops will report on a message past all channels.
-    func begins(loops: Int) {
-        finish { $0.missing += loops - 1 }
+    /// So many loops report on a message past all channels.
+    func sent(toLoops count: Int) {
+        received(onLoops: count)
+        finish { $0.isPublished = true }
     }
 
     /// A loop has delivered.
@@ -43,25 +54,27 @@ final class PublicationTally: Sendable {
             state.counts.matched += counts.matched
             state.counts.queued += counts.queued
             state.counts.dropped += counts.dropped
-            state.missing -= 1
+            state.reports += 1
         }
     }
 
     private func finish(_ change: (inout State) -> Void) {
         let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
             change(&state)
-            guard state.missing == 0 else { return nil }
-            defer { state.continuation = nil }
-            return state.continuation
+            return isSettled(state) ? state.continuation.take() : nil
         }
         waiting?.resume()
+    }
+
+    private func isSettled(_ state: State) -> Bool {
+        state.isPublished && state.reports == loops.load(ordering: .relaxed)
     }
 
     /// Waits for all loops.
     func result() async -> (Result<ChannelPosition, ChannelFailure>, Counts) {
         await withCheckedContinuation { continuation in
             let isDone = state.withLock { state in
-                if state.missing == 0 { return true }
+                if isSettled(state) { return true }
                 state.continuation = continuation
                 return false
             }

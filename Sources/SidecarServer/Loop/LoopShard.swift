@@ -21,7 +21,7 @@ final class LoopShard {
     let sendBuffers: SendBuffers
     private(set) var admission: AdmissionGuard
     let codecs = DeflateCodecs()
-    let channels: ShardChannels
+    let channels: LoopSubscriptions
     let app: AppPools
     let webhooks: WebhookSender
 
@@ -58,7 +58,7 @@ final class LoopShard {
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
         sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
-        channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
+        channels = LoopSubscriptions(fanout: state.channels, flushes: flushes, eventLoop: eventLoop)
         let app = AppPools(settings: configuration.settings, gate: state.gate) { origin in
             AppPool(
                 origin: origin,

@@ -60,29 +60,27 @@ struct EdgeOperator: ConnectionOperator {
         to sessions: @escaping @Sendable (LoopShard) -> [BridgeSession]
     ) async -> DeliveryCounts {
         let shared = PreparedMessage(message.format, message.payload, event: message.event)
-        let tally = PublicationTally(waitsForKernel: message.waitsForKernel)
+        let tally = PublicationTally(of: shared, waitsForKernel: message.waitsForKernel)
         // A loop that has ended is not asked, and does not report.
         let asked = await shards?.collect { shard in
-            shard.channels.deliver(shared, to: sessions(shard), tally)
+            shard.channels.deliver(tally, to: sessions(shard))
             return true
         }
-        tally.begins(loops: asked?.count ?? 0)
+        tally.sent(toLoops: asked?.count ?? 0)
         let (_, counts) = await tally.result()
         return DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
     }
 
     // MARK: Channels
 
-    private var hub: ChannelHub { edge.state.channels }
+    private var fanout: ChannelFanout { edge.state.channels }
 
     func publish(
         _ publication: Publication,
         excluding id: String?,
         waitsForKernel: Bool
     ) async throws(OperatorFailure) -> PublicationReceipt {
-        let tally = PublicationTally(waitsForKernel: waitsForKernel)
-        hub.publish(publication, excluding: id, from: .api, tally: tally)
-        let (result, counts) = await tally.result()
+        let (result, counts) = await fanout.publish(publication, excluding: id, waitsForKernel: waitsForKernel)
         return PublicationReceipt(
             position: try result.mapError(OperatorFailure.init).get(),
             counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
@@ -102,27 +100,26 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo {
-        let summary: ChannelSummary
+        let head: ChannelHead
         do throws(ChannelFailure) {
-            summary = try await hub.broker.summary(of: name, now: AdmissionGuard.now())
+            head = try await fanout.broker.head(of: name)
         } catch {
             throw OperatorFailure(error)
         }
         let users = await shards?.collect { $0.channels.users(of: name) } ?? []
-        return ChannelInfo(summary: summary, users: users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
+        return ChannelInfo(summary: summary(head), users: users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
     }
 
     func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary] {
         do throws(ChannelFailure) {
-            return try await hub.broker.channels(
-                prefix: prefix,
-                after: after,
-                limit: limit,
-                now: AdmissionGuard.now()
-            )
+            return try await fanout.broker.channels(prefix: prefix, after: after, limit: limit).map(summary)
         } catch {
             throw OperatorFailure(error)
         }
+    }
+
+    private func summary(_ head: ChannelHead) -> ChannelSummary {
+        ChannelSummary(head, connections: fanout.connections(in: head.channel))
     }
 
     func history(
@@ -132,8 +129,7 @@ struct EdgeOperator: ConnectionOperator {
         limit: Int
     ) async throws(OperatorFailure) -> ChannelHistory {
         do throws(ChannelFailure) {
-            let now = AdmissionGuard.now()
-            return try await hub.broker.history(of: channel, part, epoch: epoch, limit: limit, now: now)
+            return try await fanout.broker.history(of: channel, part, epoch: epoch, limit: limit)
         } catch {
             throw OperatorFailure(error)
         }

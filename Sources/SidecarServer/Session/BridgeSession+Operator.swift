@@ -39,7 +39,7 @@ extension BridgeSession {
     func whenWritten(_ receipt: WriteReceipt) { transport?.whenWritten(receipt) }
 
     /// Whether it is this connection, or goes on with the stream of that one.
-    func isOrWas(_ connection: (id: String, reader: UInt64)) -> Bool {
+    func isOrWas(_ connection: ExcludedConnection) -> Bool {
         id == connection.id || formerReader == connection.reader
     }
 

@@ -30,7 +30,7 @@ extension BridgeSession {
             self.lastEventID = nil
             let cursor = StreamCursor(lastEventID)
             formerReader = cursor?.reader ?? 0
-            transport?.resume { context.channels.missed(by: self, since: cursor, room: $0) }
+            transport?.resume { context.channels.replay(to: self, since: cursor, room: $0, $1) }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {

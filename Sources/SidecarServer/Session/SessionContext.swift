@@ -7,7 +7,7 @@ final class SessionContext {
     let eventLoop: any EventLoop
     let timers: ShardTimers
     let webhooks: WebhookSender
-    let channels: ShardChannels
+    let channels: LoopSubscriptions
     let registry: SessionRegistry
     /// Where sessions wait while the budget over the process is spent.
     let budgetQueue: PendingBudgetQueue
@@ -26,7 +26,7 @@ final class SessionContext {
 
     init(
         webhooks: WebhookSender,
-        channels: ShardChannels,
+        channels: LoopSubscriptions,
         registry: SessionRegistry,
         metrics: ServerMetrics,
         log: LoopLog,

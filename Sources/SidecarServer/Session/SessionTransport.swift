@@ -12,8 +12,8 @@ protocol SessionTransport: AnyObject {
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
     /// Says what an event stream has missed since its client was here before.
     ///
-    /// - Parameter missed: Tells that, as far as it fits into so many bytes.
-    func resume(_ missed: (_ room: Int) -> Replay)
+    /// - Parameter replay: Tells that, as far as it fits into so many bytes.
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void)
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
     /// Whether the client has sent something that has not been taken.

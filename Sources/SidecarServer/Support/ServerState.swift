@@ -28,7 +28,7 @@ public final class ServerState: Sendable {
     /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
     let outbox: DeliveryOutbox?
     /// Publications on their way to subscribers.
-    let channels: ChannelHub
+    let channels: ChannelFanout
     /// Verifies tokens; nil when `AUTH` is off.
     let authenticator: Authenticator?
 
@@ -46,7 +46,7 @@ public final class ServerState: Sendable {
         authenticator: Authenticator?
     ) {
         self.authenticator = authenticator
-        channels = ChannelHub(settings: settings)
+        channels = ChannelFanout(settings: settings) { MemoryChannelBroker(settings: settings, events: $0) }
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
@@ -75,11 +75,11 @@ public final class ServerState: Sendable {
     /// Calls to the app under way.
     public var inFlight: Int { gate.inUse }
     /// Channels with a subscriber or a history.
-    public var channelCount: Int { channels.broker.channelsHeld }
+    public var channelCount: Int { channels.broker.statistics.channels }
     /// Memberships of all connections.
-    public var subscriptions: Int { channels.broker.subscriptions }
+    public var subscriptions: Int { channels.subscriptions }
     /// What histories hold, in bytes.
-    public var historyBytes: Int { channels.broker.historyBytes }
+    public var historyBytes: Int { channels.broker.statistics.historyBytes }
     /// Events that wait for their turn.
     public var queueDepth: Int { gate.queueDepth }
     /// The addresses that events go to, with their breakers.

@@ -1,5 +1,4 @@
 import NIOCore
-import Synchronization
 import TestSupport
 import Testing
 
@@ -8,18 +7,25 @@ import Testing
 @Suite("Channels in memory")
 struct ChannelBrokerTests {
     private let room = "room"
+    private let clock = ManualChannelClock()
 
     private func broker(size: Int = 3, ttl: TimeAmount = .seconds(10), bytes: Int = 1 << 20) -> MemoryChannelBroker {
         var settings = SettingsRegistry.defaults
         settings.historySize = size
         settings.historyTTL = ttl
-        let epochs = Mutex<UInt64>(0)
-        return MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: bytes) {
-            epochs.withLock { epoch in
-                epoch += 1
-                return epoch
-            }
-        }
+        return broker(settings, bytes: bytes)
+    }
+
+    private func broker(_ settings: Settings, bytes: Int) -> MemoryChannelBroker {
+        let epochs = EpochCounter()
+        return MemoryChannelBroker(
+            events: BrokerEventRecorder(),
+            rules: ChannelRules(settings),
+            maxHistoryBytes: bytes,
+            servesStreams: false,
+            clock: clock.clock,
+            makeEpoch: epochs.next
+        )
     }
 
     @discardableResult
@@ -28,32 +34,29 @@ struct ChannelBrokerTests {
         _ text: String,
         to channel: String = "room",
         now: Int64 = 0
-    ) throws -> (ChannelPosition, LoopSet) {
+    ) throws -> ChannelPosition {
         let name = try #require(ChannelName(channel))
-        var told: (ChannelPosition, LoopSet)?
-        broker.publish(
-            Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
-            excluding: nil,
-            now: now,
-            unixMilliseconds: 0
-        ) { result, loops in
-            if case .success(let position) = result { told = (position, loops) }
-        }
-        return try #require(told)
+        clock.set(now)
+        let answer = AnswerBox<Result<ChannelPosition, ChannelFailure>>()
+        let publication = Publication(channel: name, format: .text, payload: ByteBuffer(string: text))
+        broker.publish(ChannelEnvelope(publication), id: nil) { answer.set($0) }
+        let result = try #require(answer.value)
+        return try result.get()
     }
 
     private func texts(_ broker: MemoryChannelBroker, after: UInt64? = nil, epoch: String? = nil, now: Int64 = 0)
         async throws -> [String]
     {
         let name = try #require(ChannelName(room))
-        return try await broker.history(of: name, .after(after), epoch: epoch, limit: 100, now: now).messages
+        clock.set(now)
+        return try await broker.history(of: name, .after(after), epoch: epoch, limit: 100).messages
             .map { String(buffer: $0.payload) }
     }
 
     @Test("Places grow by one, and the newest messages are kept")
     func history() async throws {
         let broker = broker()
-        for number in 1...5 { #expect(try publish(broker, "\(number)").0.offset == UInt64(number)) }
+        for number in 1...5 { #expect(try publish(broker, "\(number)").offset == UInt64(number)) }
         #expect(try await texts(broker) == ["3", "4", "5"])
         #expect(try await texts(broker, after: 2, epoch: "1") == ["3", "4", "5"])
         #expect(try await texts(broker, after: 4) == ["5"])
@@ -69,7 +72,7 @@ struct ChannelBrokerTests {
         let broker = broker()
         for number in 1...5 { try publish(broker, "\(number)") }
         func texts(_ part: HistoryPart, _ limit: Int) async throws -> [String] {
-            try await broker.history(of: try #require(ChannelName(room)), part, epoch: nil, limit: limit, now: 0)
+            try await broker.history(of: try #require(ChannelName(room)), part, epoch: nil, limit: limit)
                 .messages.map { String(buffer: $0.payload) }
         }
         #expect(try await texts(.newest, 1) == ["5"])
@@ -83,13 +86,13 @@ struct ChannelBrokerTests {
     func idle() throws {
         let broker = broker(ttl: .seconds(10), bytes: 1 << 30)
         for number in 0..<20_000 { try publish(broker, "x", to: "c\(number)", now: Int64(number)) }
-        for step in 0..<100 { #expect(broker.removeExpired(now: Int64(step) * 90_000_000) == 10_000_000_000) }
-        #expect(broker.visits == 0 && broker.channelsHeld == 20_000)
+        for step in 0..<100 { #expect(broker.removeExpired(at: Int64(step) * 90_000_000) == 10_000_000_000) }
+        #expect(broker.visits == 0 && broker.statistics.channels == 20_000)
         // What is due is forgotten some at a time, and each message is looked at once.
-        #expect(broker.removeExpired(now: 20_000_000_000, atMost: 1_000) == 10_000_001_000)
-        #expect(broker.visits == 1_000 && broker.channelsHeld == 19_000)
-        while broker.removeExpired(now: 20_000_000_000) != nil {}
-        #expect(broker.visits == 20_000 && broker.channelsHeld == 0 && broker.historyBytes == 0)
+        #expect(broker.removeExpired(at: 20_000_000_000, atMost: 1_000) == 10_000_001_000)
+        #expect(broker.visits == 1_000 && broker.statistics.channels == 19_000)
+        while broker.removeExpired(at: 20_000_000_000) != nil {}
+        #expect(broker.visits == 20_000 && broker.statistics.channels == 0 && broker.statistics.historyBytes == 0)
     }
 
     @Test("Messages with another time to live expire when theirs is over, and fall out by age all the same")
@@ -100,17 +103,18 @@ struct ChannelBrokerTests {
         settings.channelPolicies = try ValueSyntax<[ChannelPolicy]>.channelPolicies.read(
             "short=close,history=10,ttl=1s"
         )
-        let one = MemoryChannelBroker.messageOverhead + 1
-        let broker = MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: 3 * one) { 1 }
+        let one = HistoryBudget.messageOverhead + 1
+        let broker = broker(settings, bytes: 3 * one)
         for (index, channel) in ["long", "short", "short"].enumerated() {
             try publish(broker, "x", to: channel, now: Int64(index))
         }
-        #expect(broker.removeExpired(now: 1_000_000_000) == 1_000_000_001)
+        #expect(broker.removeExpired(at: 1_000_000_000) == 1_000_000_001)
         try publish(broker, "x", to: "short", now: 3)
         try publish(broker, "x", to: "short", now: 4)
-        #expect(broker.historyBytes == 3 * one)
-        #expect(try await broker.channels(prefix: "", after: nil, limit: 9, now: 5).map(\.channel.text) == ["short"])
-        #expect(broker.removeExpired(now: 1_000_000_004) == nil && broker.historyBytes == 0)
+        #expect(broker.statistics.historyBytes == 3 * one)
+        clock.set(5)
+        #expect(try await broker.channels(prefix: "", after: nil, limit: 9).map(\.channel.text) == ["short"])
+        #expect(broker.removeExpired(at: 1_000_000_004) == nil && broker.statistics.historyBytes == 0)
     }
 
     @Test("50,000 channels that are idle hold nobody up", .timeLimit(.minutes(1)))
@@ -118,7 +122,7 @@ struct ChannelBrokerTests {
         let broker = broker(ttl: .seconds(100), bytes: 1 << 30)
         for number in 0..<50_000 { try publish(broker, "x", to: "c\(number)") }
         let started = ContinuousClock.now
-        for _ in 0..<1_000 { _ = broker.removeExpired(now: 1) }
+        for _ in 0..<1_000 { _ = broker.removeExpired(at: 1) }
         // One scan of all channels would take milliseconds.
         #expect(ContinuousClock.now - started < .milliseconds(500))
     }
@@ -130,23 +134,23 @@ struct ChannelBrokerTests {
         try publish(broker, "b", now: 600_000_000)
         #expect(try await texts(broker, now: 999_999_999) == ["a", "b"])
         #expect(try await texts(broker, now: 1_000_000_000) == ["b"])
-        #expect(broker.channelsHeld == 1)
-        #expect(broker.removeExpired(now: 1_599_999_999) == 1_600_000_000)
-        #expect(broker.removeExpired(now: 1_600_000_000) == nil)
-        #expect(broker.channelsHeld == 0 && broker.historyBytes == 0)
-        let anew = try publish(broker, "c").0
-        #expect(anew.offset == 1 && anew.epoch == "2")
+        #expect(broker.statistics.channels == 1)
+        #expect(broker.removeExpired(at: 1_599_999_999) == 1_600_000_000)
+        #expect(broker.removeExpired(at: 1_600_000_000) == nil)
+        #expect(broker.statistics.channels == 0 && broker.statistics.historyBytes == 0)
+        let anew = try publish(broker, "c")
+        #expect(anew.offset == 1 && anew.epoch == ChannelEpoch(2))
     }
 
     @Test("All histories together stay within their bytes, the oldest falls out first whatever its channel")
     func budget() async throws {
-        let broker = broker(size: 100, bytes: 5 * (MemoryChannelBroker.messageOverhead + 1))
+        let broker = broker(size: 100, bytes: 5 * (HistoryBudget.messageOverhead + 1))
         for number in 0..<50 {
             try publish(broker, "x", to: "room\(number % 7)")
-            #expect(broker.historyBytes <= 5 * (MemoryChannelBroker.messageOverhead + 1))
+            #expect(broker.statistics.historyBytes <= 5 * (HistoryBudget.messageOverhead + 1))
         }
-        #expect(broker.channelsHeld == 5)
-        let all = try await broker.channels(prefix: "room", after: nil, limit: 10, now: 0).map(\.channel.text)
+        #expect(broker.statistics.channels == 5)
+        let all = try await broker.channels(prefix: "room", after: nil, limit: 10).map(\.channel.text)
         #expect(all == ["room0", "room3", "room4", "room5", "room6"])
     }
 
@@ -155,36 +159,23 @@ struct ChannelBrokerTests {
         let broker = broker(size: 2)
         try publish(broker, "old", to: "quiet")
         for number in 0..<20_000 { try publish(broker, "\(number)") }
-        #expect(broker.ledgerCount <= 2 * 3 + 4096 + 1)
-        #expect(broker.historyBytes == 3 * MemoryChannelBroker.messageOverhead + 3 + 5 + 5)
+        #expect(broker.budget.ledgerCount <= 2 * 3 + 4096 + 1)
+        #expect(broker.statistics.historyBytes == 3 * HistoryBudget.messageOverhead + 3 + 5 + 5)
     }
 
-    @Test("A publication is for the loops that have subscribers, and a channel lives as long as somebody is in it")
-    func loops() throws {
+    @Test("A channel without history lives as long as it is subscribed, with one count")
+    func life() throws {
         let broker = broker(size: 0)
         let name = try #require(ChannelName(room))
-        #expect(try publish(broker, "x").1.isEmpty && broker.channelsHeld == 0)
-        broker.changed(name, by: .joined, onLoop: 0, isEdge: true)
-        broker.changed(name, by: .joined, onLoop: 0, isEdge: false)
-        broker.changed(name, by: .joined, onLoop: 2, isEdge: true)
-        let (first, loops) = try publish(broker, "x")
-        #expect(loops.contains(0) && !loops.contains(1) && loops.contains(2) && broker.subscriptions == 3)
-        broker.changed(name, by: .left, onLoop: 0, isEdge: false)
-        broker.changed(name, by: .left, onLoop: 0, isEdge: true)
-        let (second, left) = try publish(broker, "x")
-        #expect(!left.contains(0) && left.contains(2))
-        #expect(second.offset == first.offset + 1 && second.epoch == first.epoch)
-        broker.changed(name, by: .left, onLoop: 2, isEdge: true)
-        #expect(broker.channelsHeld == 0 && broker.subscriptions == 0)
-    }
-
-    @Test("More loops than places share one, and none of them misses anything")
-    func manyLoops() throws {
-        let broker = broker(size: 0)
-        let name = try #require(ChannelName(room))
-        for loop in [63, 64, 200] { broker.changed(name, by: .joined, onLoop: loop, isEdge: true) }
-        broker.changed(name, by: .left, onLoop: 63, isEdge: true)
-        #expect(try publish(broker, "x").1.contains(64))
+        let before = try publish(broker, "x")
+        #expect(broker.statistics.channels == 0)
+        broker.subscribe(name, after: nil, reader: 0, nil)
+        let first = try publish(broker, "x")
+        let second = try publish(broker, "x")
+        #expect(first.epoch != before.epoch && second.epoch == first.epoch)
+        #expect(first.offset == 1 && second.offset == 2 && broker.statistics.channels == 1)
+        broker.unsubscribe(name)
+        #expect(broker.statistics == ChannelBrokerStatistics(channels: 0, historyBytes: 0))
     }
 
     @Test(

@@ -54,101 +54,109 @@ struct EventStreamTests {
         }
     }
 
-    private func engine(size: Int) -> MemoryChannelBroker {
+    private func broker(size: Int) -> MemoryChannelBroker {
         var settings = SettingsRegistry.defaults
         settings.historySize = size
-        return MemoryChannelBroker(rules: ChannelRules(settings), maxHistoryBytes: 1 << 28, servesStreams: true) { 7 }
+        return MemoryChannelBroker(
+            events: BrokerEventRecorder(),
+            rules: ChannelRules(settings),
+            maxHistoryBytes: 1 << 28,
+            servesStreams: true,
+            clock: ManualChannelClock().clock,
+            makeEpoch: { 7 }
+        )
     }
 
     @discardableResult
     private func publish(
-        _ engine: MemoryChannelBroker,
+        _ broker: MemoryChannelBroker,
         _ text: String,
         to channel: String,
-        excluding reader: UInt64? = nil
+        excluding id: String? = nil
     ) throws -> StreamCursor {
         let name = try #require(ChannelName(channel))
-        var cursor: StreamCursor?
-        engine.publish(
-            Publication(channel: name, format: .text, payload: ByteBuffer(string: text)),
-            excluding: reader,
-            now: 0,
-            unixMilliseconds: 0
-        ) { result, _ in cursor = try? result.get().cursor }
-        return try #require(cursor)
+        let answer = AnswerBox<Result<ChannelPosition, ChannelFailure>>()
+        let publication = Publication(channel: name, format: .text, payload: ByteBuffer(string: text))
+        broker.publish(ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init)), id: nil) {
+            answer.set($0)
+        }
+        let result = try #require(answer.value)
+        return try result.get().cursor
     }
 
     private func missed(
-        _ engine: MemoryChannelBroker,
+        _ broker: MemoryChannelBroker,
         _ channels: String...,
         since cursor: StreamCursor?,
         room: Int = 1 << 20
     ) throws -> (texts: [String], isComplete: Bool) {
         let names = try channels.map { try #require(ChannelName($0)) }
-        let missed = engine.missed(names, since: cursor, room: room, overhead: 100, now: 0)
+        let answer = AnswerBox<Replay>()
+        broker.replay(of: names, since: cursor, room: room, overhead: 100) { answer.set($0) }
+        let missed = try #require(answer.value)
         return (missed.messages.map { String(buffer: $0.message.payload) }, missed.isComplete)
     }
 
     @Test("What was missed comes in the order of all channels, and of no other")
     func order() throws {
-        let engine = engine(size: 10)
-        let first = try publish(engine, "0", to: "a")
+        let broker = broker(size: 10)
+        let first = try publish(broker, "0", to: "a")
         for (text, channel) in [("1", "b"), ("2", "a"), ("3", "c"), ("4", "b")] {
-            _ = try publish(engine, text, to: channel)
+            _ = try publish(broker, text, to: channel)
         }
-        let found = try missed(engine, "a", "b", "none", since: first)
+        let found = try missed(broker, "a", "b", "none", since: first)
         #expect(found.texts == ["1", "2", "4"] && found.isComplete)
     }
 
     @Test("Who was left out of a message does not get it when it comes again, and others do")
     func excluded() throws {
-        let engine = engine(size: 10)
+        let broker = broker(size: 10)
         let (me, you) = (StreamCursor.reader("me"), StreamCursor.reader("you"))
-        let first = try publish(engine, "0", to: "a")
-        try publish(engine, "mine", to: "a", excluding: me)
-        try publish(engine, "yours", to: "b", excluding: you)
-        try publish(engine, "1", to: "b")
-        #expect(try missed(engine, "a", "b", since: first.read(by: me)) == (["yours", "1"], true))
-        #expect(try missed(engine, "a", "b", since: first.read(by: you)) == (["mine", "1"], true))
-        #expect(try missed(engine, "a", "b", since: first) == (["mine", "yours", "1"], true))
+        let first = try publish(broker, "0", to: "a")
+        try publish(broker, "mine", to: "a", excluding: "me")
+        try publish(broker, "yours", to: "b", excluding: "you")
+        try publish(broker, "1", to: "b")
+        #expect(try missed(broker, "a", "b", since: first.read(by: me)) == (["yours", "1"], true))
+        #expect(try missed(broker, "a", "b", since: first.read(by: you)) == (["mine", "1"], true))
+        #expect(try missed(broker, "a", "b", since: first) == (["mine", "yours", "1"], true))
         // It takes no room, either.
-        #expect(try missed(engine, "a", since: first.read(by: me), room: 0) == ([], true))
+        #expect(try missed(broker, "a", since: first.read(by: me), room: 0) == ([], true))
     }
 
     @Test("Only the newest that fit are read, whatever has been missed")
     func room() throws {
-        let engine = engine(size: 100_000)
-        let first = try publish(engine, "x", to: "a")
-        for number in 0..<30_000 { try publish(engine, "\(10_000 + number)", to: number % 3 == 0 ? "b" : "a") }
-        let found = try missed(engine, "a", "b", since: first, room: 4 * 105 + 104)
+        let broker = broker(size: 100_000)
+        let first = try publish(broker, "x", to: "a")
+        for number in 0..<30_000 { try publish(broker, "\(10_000 + number)", to: number % 3 == 0 ? "b" : "a") }
+        let found = try missed(broker, "a", "b", since: first, room: 4 * 105 + 104)
         #expect(found == (["39996", "39997", "39998", "39999"], false))
-        #expect(engine.visits == 5)
-        let last = try missed(engine, "a", "b", since: StreamCursor(epoch: 7, sequence: 29_999))
+        #expect(broker.visits == 5)
+        let last = try missed(broker, "a", "b", since: StreamCursor(epoch: 7, sequence: 29_999))
         #expect(last == (["39998", "39999"], true))
-        #expect(engine.visits == 7)
+        #expect(broker.visits == 7)
     }
 
     @Test("Nor are more than so many looked at that a stream does not get")
     func manyExcluded() throws {
-        let engine = engine(size: 100_000)
-        let first = try publish(engine, "x", to: "a").read(by: StreamCursor.reader("me"))
-        for _ in 0..<20_000 { try publish(engine, "mine", to: "a", excluding: first.reader) }
-        #expect(try missed(engine, "a", since: first) == ([], false))
-        #expect(engine.visits == Replay.mostLookedAt)
+        let broker = broker(size: 100_000)
+        let first = try publish(broker, "x", to: "a").read(by: StreamCursor.reader("me"))
+        for _ in 0..<20_000 { try publish(broker, "mine", to: "a", excluding: "me") }
+        #expect(try missed(broker, "a", since: first) == ([], false))
+        #expect(broker.visits == Replay.mostLookedAt)
     }
 
     @Test("What is not kept any more makes it incomplete: fallen out, of a channel that is gone, or of another process")
     func gaps() throws {
-        let engine = engine(size: 2)
-        let first = try publish(engine, "0", to: "a")
-        let second = try publish(engine, "1", to: "a")
-        for text in ["2", "3"] { _ = try publish(engine, text, to: "a") }
-        #expect(try missed(engine, "a", since: first) == (["2", "3"], false))
-        #expect(try missed(engine, "a", since: second) == (["2", "3"], true))
-        #expect(try !missed(engine, "a", since: nil).isComplete)
-        #expect(try !missed(engine, "a", since: StreamCursor(epoch: 8, sequence: 1)).isComplete)
-        #expect(try !missed(engine, "a", since: StreamCursor(epoch: 7, sequence: 99)).isComplete)
-        let silent = self.engine(size: 0)
+        let broker = broker(size: 2)
+        let first = try publish(broker, "0", to: "a")
+        let second = try publish(broker, "1", to: "a")
+        for text in ["2", "3"] { _ = try publish(broker, text, to: "a") }
+        #expect(try missed(broker, "a", since: first) == (["2", "3"], false))
+        #expect(try missed(broker, "a", since: second) == (["2", "3"], true))
+        #expect(try !missed(broker, "a", since: nil).isComplete)
+        #expect(try !missed(broker, "a", since: StreamCursor(epoch: 8, sequence: 1)).isComplete)
+        #expect(try !missed(broker, "a", since: StreamCursor(epoch: 7, sequence: 99)).isComplete)
+        let silent = self.broker(size: 0)
         let seen = try publish(silent, "x", to: "a")
         #expect(try missed(silent, "b", since: seen).isComplete)
         _ = try publish(silent, "y", to: "b")

@@ -14,7 +14,7 @@ struct ChannelResponse: ResponseEncodable {
         connections = info.summary.connections
         users = info.users.map(\.text)
         offset = info.summary.position.offset
-        epoch = info.summary.position.epoch
+        epoch = info.summary.position.epoch.description
     }
 }
 

@@ -28,7 +28,7 @@ struct HistoryResponse: ResponseEncodable {
 
     init(_ history: ChannelHistory, of channel: ChannelName) {
         self.channel = channel.text
-        epoch = history.epoch
+        epoch = history.epoch.description
         messages = history.messages.map(Message.init)
     }
 }

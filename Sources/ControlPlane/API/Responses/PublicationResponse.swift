@@ -13,7 +13,7 @@ struct PublicationResponse: ResponseEncodable {
     init(_ receipt: PublicationReceipt, of channel: ChannelName) {
         self.channel = channel.text
         offset = receipt.position.offset
-        epoch = receipt.position.epoch
+        epoch = receipt.position.epoch.description
         matched = receipt.counts.matched
         queued = receipt.counts.queued
         dropped = receipt.counts.dropped

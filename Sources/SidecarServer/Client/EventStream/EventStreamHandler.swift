@@ -26,7 +26,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     /// Who reads it, in its cursors.
     private let reader: UInt64
     /// Publications up to this place have been said already, when the stream was resumed.
-    private var saidUpTo: UInt64 = 0
+    private var saidUpTo = StreamCursor(epoch: 0, sequence: 0)
     private var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
 
     init(session: BridgeSession, isEncrypted: Bool, shard: LoopShard) {
@@ -98,7 +98,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
-        if let cursor, cursor.sequence <= saidUpTo { return true }
+        if let cursor, cursor.isCovered(by: saidUpTo) { return true }
         return send(message.eventText, at: cursor, channel: message.channel, action)
     }
 
@@ -173,11 +173,15 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     ///
     /// Of more than the send buffer takes, only the newest, behind a reset: the client has had no time to read, and must
     /// not be closed for it again and again.
-    func resume(_ missed: (_ room: Int) -> Replay) {
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {
         // Beside the messages there may be a reset, and there is their end.
-        var room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - SendQueue.messageOverhead * 3
-        let missed = missed(room)
-        saidUpTo = missed.upTo.sequence
+        let room = shard.configuration.settings.maxSendBufferBytes - unsentBytes - SendQueue.messageOverhead * 3
+        replay(room) { self.resume($0, room: room) }
+    }
+
+    private func resume(_ missed: Replay, room: Int) {
+        var room = room
+        saidUpTo = missed.upTo
         var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
         for (cursor, message) in missed.messages.reversed() {
             var text = ByteBuffer()

@@ -9,6 +9,8 @@ final class PreparedMessage: Sendable {
     let payload: ByteBuffer
     /// The channel that it was published to; nil for one that goes to a user or a connection.
     let channel: ChannelName?
+    /// What is done for a client that does not keep up; nil: as the settings say.
+    let action: SlowSubscriberAction?
     /// The whole frame, not compressed.
     let plainFrame: ByteBuffer
     /// The event type on event streams; nil for the usual one.
@@ -18,7 +20,14 @@ final class PreparedMessage: Sendable {
     /// Whole frames by the window that they need; nil where compression does not pay.
     private let compressedFrames = Mutex<[Int: ByteBuffer?]>([:])
 
-    init(_ format: MessageFormat, _ payload: ByteBuffer, channel: ChannelName? = nil, event: String? = nil) {
+    init(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        channel: ChannelName? = nil,
+        event: String? = nil,
+        action: SlowSubscriberAction? = nil
+    ) {
+        self.action = action
         self.event = event
         self.format = format
         self.payload = payload

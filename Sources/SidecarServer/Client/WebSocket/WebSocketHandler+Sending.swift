@@ -43,7 +43,7 @@ extension WebSocketHandler {
         if !sendQueue.attach(receipt) { output.whenSent(receipt) }
     }
 
-    func resume(_ missed: (_ room: Int) -> Replay) {}
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {}
 
     /// The frame that others get too, unless the messages of this connection lean on one another.
     private func frame(_ message: PreparedMessage, mayBeDropped: Bool = false) -> SendQueue.Message {

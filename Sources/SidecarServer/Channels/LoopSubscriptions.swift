@@ -5,36 +5,32 @@ import SidecarCore
 /// The subscribers of one event loop, by channel.
 ///
 /// Each subscriber knows its place in the list of each of its channels, so that leaving costs as little as joining.
-final class ShardChannels {
+final class LoopSubscriptions {
     /// Between two looks at what has expired.
     private static let pause = TimeAmount.milliseconds(20)
     private static let longestPause = TimeAmount.seconds(1)
 
-    private let hub: ChannelHub
+    private let fanout: ChannelFanout
     private let eventLoop: any EventLoop
     private let flushes: FlushQueue
     private var subscribers: [ChannelName: [BridgeSession]] = [:]
     private var inbox: ChannelInbox?
     private var loop = 0
 
-    init(hub: ChannelHub, flushes: FlushQueue, eventLoop: any EventLoop) {
-        self.hub = hub
+    init(fanout: ChannelFanout, flushes: FlushQueue, eventLoop: any EventLoop) {
+        self.fanout = fanout
         self.flushes = flushes
         self.eventLoop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let inbox = ChannelInbox(eventLoop: eventLoop) { bound.value.drain() }
         self.inbox = inbox
-        loop = hub.add(inbox)
+        loop = fanout.add(inbox)
     }
 
     /// Keeps the histories clean; on one loop only. While nothing is due, nothing is done but to look for that.
     func watchHistory() {
-        let now = AdmissionGuard.now()
-        let due = hub.broker.removeExpired(now: now)
-        let pause = min(
-            max(due.map { TimeAmount.nanoseconds($0 &- now) } ?? Self.longestPause, Self.pause),
-            Self.longestPause
-        )
+        let due = fanout.broker.removeExpired() ?? Self.longestPause
+        let pause = min(max(due, Self.pause), Self.longestPause)
         eventLoop.assumeIsolated().scheduleTask(in: pause) { self.watchHistory() }
     }
 
@@ -45,7 +41,7 @@ final class ShardChannels {
         let place = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
         session.channels[channel] = place
-        hub.broker.changed(channel, by: .joined, onLoop: loop, isEdge: place == 0)
+        fanout.joined(channel, onLoop: loop, isFirstOfLoop: place == 0)
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
@@ -68,18 +64,32 @@ final class ShardChannels {
             subscribers[channel]?[place] = moved
             moved.channels[channel] = place
         }
-        hub.broker.changed(channel, by: .left, onLoop: loop, isEdge: isLast)
+        fanout.left(channel, onLoop: loop, isLastOfLoop: isLast)
     }
 
     /// What was published to the channels of a session since a stream's last event, as far as it fits into so many bytes.
-    func missed(by session: BridgeSession, since cursor: StreamCursor?, room: Int) -> Replay {
-        hub.broker.missed(
-            session.channels.keys,
+    ///
+    /// A broker that answers at once is heard before this returns; until another one is, the transport would have to
+    /// hold what is published meanwhile.
+    func replay(
+        to session: BridgeSession,
+        since cursor: StreamCursor?,
+        room: Int,
+        _ completion: @escaping (Replay) -> Void
+    ) {
+        let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        fanout.broker.replay(
+            of: Array(session.channels.keys),
             since: cursor,
             room: room,
-            overhead: SendQueue.messageOverhead,
-            now: AdmissionGuard.now()
-        )
+            overhead: SendQueue.messageOverhead
+        ) { [eventLoop] missed in
+            if eventLoop.inEventLoop {
+                bound.value(missed)
+            } else {
+                eventLoop.execute { bound.value(missed) }
+            }
+        }
     }
 
     /// The users in a channel here.
@@ -92,7 +102,7 @@ final class ShardChannels {
     /// Publishes what an answer of the app says. Those on this loop have it when this returns, so that it keeps its
     /// place between other things that the answer sends.
     func publish(_ publication: Publication, excluding id: String?) {
-        hub.publish(publication, excluding: id, from: .reply)
+        fanout.publish(publication, excluding: id)
         drain()
     }
 
@@ -101,26 +111,26 @@ final class ShardChannels {
         while true {
             let deliveries = inbox.take()
             if deliveries.isEmpty { return }
-            if deliveries.count == 1, let (delivery, start) = deliveries.first {
-                deliver(delivery, since: start)
+            if deliveries.count == 1, let delivery = deliveries.first {
+                deliver(delivery)
             } else {
-                flushes.gathering { for (delivery, start) in deliveries { deliver(delivery, since: start) } }
+                flushes.gathering { for delivery in deliveries { deliver(delivery) } }
             }
         }
     }
 
-    private func deliver(_ delivery: ChannelDelivery, since start: NIODeadline) {
+    private func deliver(_ delivery: ChannelDelivery) {
         let (counts, receipt) = send(to: subscribers[delivery.channel] ?? [], delivery.tally) { session in
             if let excluded = delivery.excluded, session.isOrWas(excluded) { return nil }
-            return session.deliver(delivery.message, at: delivery.cursor, delivery.policy?.action)
+            return session.deliver(delivery.message, at: delivery.cursor, delivery.message.action)
         }
-        hub.delivered(counts, since: start)
+        fanout.delivered(counts, since: delivery.queuedAt)
         report(counts, receipt, to: delivery.tally)
     }
 
     /// Sends a message past all channels.
-    func deliver(_ message: PreparedMessage, to sessions: [BridgeSession], _ tally: PublicationTally) {
-        let (counts, receipt) = send(to: sessions, tally) { $0.deliver(message, at: nil, nil) }
+    func deliver(_ tally: PublicationTally, to sessions: [BridgeSession]) {
+        let (counts, receipt) = send(to: sessions, tally) { $0.deliver(tally.message, at: nil, nil) }
         report(counts, receipt, to: tally)
     }
 

@@ -1,0 +1,99 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+import Synchronization
+
+/// Brings publications to the subscribers of this node: makes them ready to send, has the broker give them their places,
+/// and tells it which channels have subscribers here.
+final class ChannelFanout: Sendable {
+    private final class Edges: Sendable {
+        let lock = Mutex(())
+    }
+
+    let broker: any ChannelBroker
+    /// What the app is told of channels; nil when `CHANNEL_EVENTS` is off.
+    let occupancy: Occupancy?
+    private let dispatcher: LoopDispatcher
+    /// The first subscriber of a channel and the last one come and go one after the other, also for the broker. By name;
+    /// beside the locks of the dispatcher, since a broker that holds a lock of its own may call that.
+    private let edges = (0..<64).map { _ in Edges() }
+    private let subscriptionCount = Atomic<Int>(0)
+    private let duration = Timer(label: "sidesocket_publish_duration_seconds")
+    private let byReply = Counter(label: "sidesocket_publications_total", dimensions: [("source", "reply")])
+    private let byAPI = Counter(label: "sidesocket_publications_total", dimensions: [("source", "api")])
+    private let queued = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "queued")])
+    private let dropped = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "dropped")])
+
+    /// - Parameter makeBroker: The broker tells its argument what it receives.
+    init(settings: Settings, makeBroker: (any ChannelBrokerEvents) -> any ChannelBroker) {
+        occupancy = settings.channelEvents ? Occupancy() : nil
+        dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
+        broker = makeBroker(dispatcher)
+    }
+
+    /// Adds an event loop, before anybody subscribes; returns its number.
+    func add(_ inbox: ChannelInbox) -> Int { dispatcher.add(inbox) }
+
+    // MARK: Subscriptions
+
+    /// Memberships of all connections.
+    var subscriptions: Int { subscriptionCount.load(ordering: .relaxed) }
+
+    /// How many connections have subscribed to a channel.
+    func connections(in channel: ChannelName) -> Int { dispatcher.connections(in: channel) }
+
+    /// A connection has joined a channel.
+    func joined(_ channel: ChannelName, onLoop loop: Int, isFirstOfLoop: Bool) {
+        subscriptionCount.wrappingAdd(1, ordering: .relaxed)
+        change(channel, isEdge: isFirstOfLoop) {
+            if dispatcher.joined(channel, onLoop: loop) { broker.subscribe(channel, after: nil, reader: 0, nil) }
+        }
+    }
+
+    /// A connection has left a channel.
+    func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool) {
+        subscriptionCount.wrappingSubtract(1, ordering: .relaxed)
+        change(channel, isEdge: isLastOfLoop) {
+            if dispatcher.left(channel, onLoop: loop, isLastOfLoop: isLastOfLoop) { broker.unsubscribe(channel) }
+        }
+    }
+
+    private func change(_ channel: ChannelName, isEdge: Bool, _ body: () -> Void) {
+        guard isEdge else { return body() }
+        edges[Int(UInt(bitPattern: channel.hashValue) % UInt(edges.count))].lock.withLock { _ in body() }
+    }
+
+    // MARK: Publications
+
+    /// Publishes what an answer of the app says. With a broker that answers at once it is queued on every loop with
+    /// subscribers when this returns.
+    func publish(_ publication: Publication, excluding id: String?) {
+        byReply.increment()
+        let envelope = ChannelEnvelope(
+            publication,
+            excluding: id.map(ExcludedConnection.init),
+            context: dispatcher.prepare(publication)
+        )
+        broker.publish(envelope, id: nil, nil)
+    }
+
+    /// Publishes what came by the API, and says where it is and who got it.
+    func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        waitsForKernel: Bool
+    ) async -> (Result<ChannelPosition, ChannelFailure>, PublicationTally.Counts) {
+        byAPI.increment()
+        let tally = PublicationTally(of: dispatcher.prepare(publication), waitsForKernel: waitsForKernel)
+        let envelope = ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init), context: tally)
+        broker.publish(envelope, id: nil) { tally.published($0) }
+        return await tally.result()
+    }
+
+    /// A loop has delivered a publication.
+    func delivered(_ counts: PublicationTally.Counts, since start: NIODeadline) {
+        if counts.queued > 0 { queued.increment(by: counts.queued) }
+        if counts.dropped > 0 { dropped.increment(by: counts.dropped) }
+        duration.recordNanoseconds((NIODeadline.now() - start).nanoseconds)
+    }
+}

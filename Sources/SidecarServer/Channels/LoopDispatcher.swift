@@ -1,0 +1,116 @@
+import NIOCore
+import SidecarCore
+import Synchronization
+
+/// Queues what the broker receives on the event loops with subscribers, in the order of the places.
+///
+/// It knows no broker, so that it cannot call the one that calls it.
+final class LoopDispatcher: ChannelBrokerEvents {
+    private final class Stripe: Sendable {
+        let table = Mutex(LoopTable())
+    }
+    private final class Inboxes: Sendable {
+        let list: [ChannelInbox]
+        init(_ list: [ChannelInbox]) { self.list = list }
+    }
+
+    private let rules: ChannelRules
+    private let servesStreams: Bool
+    private let occupancy: Occupancy?
+    private let stripes = (0..<64).map { _ in Stripe() }
+    private let added = Mutex<[ChannelInbox]>([])
+    /// The same, once there are subscribers: then all loops are there, and no lock is needed.
+    private let all = AtomicLazyReference<Inboxes>()
+    /// The loops that have to be woken, as a ``LoopSet``.
+    private let toWake = Atomic<UInt64>(0)
+
+    init(settings: Settings, occupancy: Occupancy?) {
+        rules = ChannelRules(settings)
+        servesStreams = settings.ssePaths != nil
+        self.occupancy = occupancy
+    }
+
+    /// Adds an event loop, before anybody subscribes; returns its number.
+    func add(_ inbox: ChannelInbox) -> Int {
+        added.withLock {
+            $0.append(inbox)
+            return $0.count - 1
+        }
+    }
+
+    private var inboxes: [ChannelInbox] {
+        if let all = all.load() { return all.list }
+        return all.storeIfNil(Inboxes(added.withLock { $0 })).list
+    }
+
+    /// What all subscribers of a publication share.
+    func prepare(_ publication: Publication) -> PreparedMessage {
+        PreparedMessage(
+            publication.format,
+            publication.payload,
+            channel: publication.channel,
+            event: publication.event,
+            action: rules.policy(for: publication.channel)?.action
+        )
+    }
+
+    // MARK: Subscriptions
+
+    /// - Returns: Whether it is the first one on the node.
+    func joined(_ channel: ChannelName, onLoop loop: Int) -> Bool {
+        stripe(of: channel).table.withLock { $0.joined(channel, onLoop: loop) }
+    }
+
+    /// - Returns: Whether it was the last one on the node.
+    func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool) -> Bool {
+        stripe(of: channel).table.withLock { $0.left(channel, onLoop: loop, isLastOfLoop: isLastOfLoop) }
+    }
+
+    func connections(in channel: ChannelName) -> Int {
+        stripe(of: channel).table.withLock { $0.connections(in: channel) }
+    }
+
+    private func stripe(of channel: ChannelName) -> Stripe {
+        stripes[Int(UInt(bitPattern: channel.hashValue) % UInt(stripes.count))]
+    }
+
+    // MARK: Events of the broker
+
+    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
+        let publication = envelope.publication
+        let loops = stripe(of: publication.channel).table.withLock { $0.loops(of: publication.channel) }
+        guard !loops.isEmpty else { return }
+        let inboxes = inboxes
+        let tally = envelope.context as? PublicationTally
+        tally?.received(onLoops: inboxes.indices.count { loops.contains($0) })
+        let delivery = ChannelDelivery(
+            message: tally?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
+            channel: publication.channel,
+            cursor: servesStreams ? position.cursor : nil,
+            excluded: envelope.excluded,
+            tally: tally,
+            queuedAt: .now()
+        )
+        var sleeping = LoopSet()
+        for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(delivery) {
+            sleeping.insert(loop)
+        }
+        if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
+    }
+
+    /// Waking a loop may be a system call, so it waits until the broker holds no lock.
+    func receiveComplete() {
+        guard toWake.load(ordering: .relaxed) != 0 else { return }
+        let sleeping = LoopSet(bits: toWake.exchange(0, ordering: .acquiring))
+        let inboxes = inboxes
+        for loop in inboxes.indices where sleeping.contains(loop) { inboxes[loop].wake() }
+    }
+
+    func occupancyChanged(_ channel: ChannelName, isOccupied: Bool) {
+        occupancy?.changed(channel, isOccupied: isOccupied)
+    }
+
+    // The broker in memory is never away, and loses nothing between it and us.
+    func interrupted() {}
+    func resumed(_ channel: ChannelName, isComplete: Bool) {}
+}

@@ -20,7 +20,7 @@ make conformance BINARY=.build/release/sidesocket
 
 echo "=== long histories, in which the app fails in every way"
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_HISTORY_CLIENTS=200 SIDESOCKET_HISTORY_SECONDS=120 \
-    SIDESOCKET_OUTAGE_SECONDS=20 .venv/bin/pytest -q Tests/Integration/test_delivery_history.py
+    SIDESOCKET_OUTAGE_SECONDS=20 .venv/bin/pytest -q Tests/Integration/delivery/test_history.py
 
 echo "=== benchmark"
 make bench

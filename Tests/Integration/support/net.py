@@ -25,6 +25,12 @@ def free_port() -> int:
             return port
 
 
+def listens(port) -> bool:
+    """True when something accepts connections on 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def eventually(condition, message="the condition", timeout=PATIENCE, interval=0.005):
     """Polls `condition` until it is truthy and returns its value; fails the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout

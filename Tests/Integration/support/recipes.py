@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from .net import PATIENCE, eventually, free_port
+from .net import PATIENCE, eventually, free_port, listens
 from .pages import blocks, command, files, place
 from .process import ROOT, Sidesocket
 from .ws import WebSocket
@@ -37,11 +36,6 @@ def need(*programs):
     for program in programs:
         if not shutil.which(program) and not Path(program).exists():
             pytest.skip(f"{program} is missing")
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def end(process):

@@ -11,9 +11,9 @@ import urllib.request
 
 import pytest
 import websockets
-from support.net import eventually, free_port
+from support.browser import browser
+from support.net import eventually, free_port, listens
 from support.process import ROOT
-from test_examples import browser, listens
 
 CLIENT = ROOT / "examples/sidesocket-client.js"
 

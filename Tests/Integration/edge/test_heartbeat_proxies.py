@@ -4,10 +4,9 @@ import time
 
 import pytest
 from support.net import eventually, free_port
-from support.proxies import Front, command
-from support.ws import TEXT, frame
-from test_guard_proxies import NGINX_HTTP, fronts, nginx  # noqa: F401 (fixtures)
+from support.proxies import NGINX_HTTP, Front, command
 from support.swarm import Swarm
+from support.ws import TEXT, frame
 
 TIMEOUT = 3
 TRUSTED = {"TRUSTED_PROXIES": "127.0.0.1"}
@@ -30,7 +29,7 @@ backend sidesocket
 
 
 @pytest.fixture
-def behind(fronts, nginx, tmp_path):  # noqa: F811
+def behind(fronts, nginx, tmp_path):
     """Starts both proxies before a sidecar and returns clients of each: (through nginx, through haproxy)."""
     swarms = []
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import pathlib
 import shutil
 import subprocess
 import time
@@ -14,7 +13,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
 from cloudevents.core.formats.json import JSONFormat
 from standardwebhooks import Webhook, WebhookVerificationError
 from support.app import Reply, gate
-from support.process import run
+from support.process import ROOT, run
 from support.ws import TEXT, frame
 
 
@@ -211,7 +210,7 @@ def test_the_secret_is_printed_nowhere(app, sidesocket):
 
 # The examples
 
-SNIPPETS = pathlib.Path(__file__).resolve().parents[2] / "examples" / "signatures"
+SNIPPETS = ROOT / "examples/signatures"
 VERIFY = {
     "python": ["python3", "-c", "import sys, json; sys.path.insert(0, sys.argv[1]); from verify import is_genuine; "
                "h, b, s = json.load(sys.stdin); import base64; print(is_genuine(h, base64.b64decode(b), s))"],

@@ -8,10 +8,9 @@ from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
 import pytest
 from support.api import API
+from support.heartbeats import RESOLUTION, SLACK
 from support.net import eventually, free_port
 from support.ws import TEXT, frame
-from support.swarm import Swarm
-from test_heartbeat import RESOLUTION, SLACK
 
 DONE = "settings reloaded"
 REFUSED = "settings not reloaded; the old ones stay in force"
@@ -70,19 +69,6 @@ def configured(app, sidesocket, tmp_path):
     return lambda environment=None, **settings: Configured(
         sidesocket, tmp_path / "settings.json", app, settings, environment or {}
     )
-
-
-@pytest.fixture
-def swarm():
-    made = []
-
-    def make(edge, **more):
-        made.append(Swarm(edge.port, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.__exit__()
 
 
 def echoed(socket, text="still here"):

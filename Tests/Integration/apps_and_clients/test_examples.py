@@ -4,14 +4,13 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 import string
 import subprocess
 
 import pytest
 import websockets
 from support.browser import browser, page
-from support.net import PATIENCE, eventually, free_port
+from support.net import PATIENCE, eventually, free_port, listens
 from support.process import ROOT
 
 FOLDER = ROOT / "examples"
@@ -20,11 +19,6 @@ COMMANDS = {
     "php": lambda port: ["php", "-S", f"127.0.0.1:{port}", str(FOLDER / "php/app.php")],
     "node": lambda port: ["node", str(FOLDER / "node/app.js")],
 }
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(params=COMMANDS)

@@ -11,7 +11,19 @@ from support.guard import check_refused, counted, enter, fresh, guard_pair, knoc
 from support.net import PATIENCE, eventually
 from support.process import run
 from support.tokens import (
-    ALGORITHMS, CURVES, PREFIX, SECRET, b64, bearer, der_ecdsa, leaks, make_key, mint, pem, private_pem, unsigned,
+    ALGORITHMS,
+    CURVES,
+    PREFIX,
+    SECRET,
+    b64,
+    bearer,
+    der_ecdsa,
+    leaks,
+    make_key,
+    mint,
+    pem,
+    private_pem,
+    unsigned,
 )  # fmt: skip
 from support.ws import BINARY, CONTINUATION, TEXT, handshake_headers
 

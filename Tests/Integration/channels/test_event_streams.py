@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from support.api import API
 from support.app import Reply
 from support.browser import browser, page
 from support.net import PATIENCE, eventually, free_port
-from support.process import run
+from support.process import ROOT, run
 from support.sse import EventStream
 from support.tokens import SECRET, bearer, mint
 
@@ -417,7 +416,7 @@ def test_curl_reads_it(make_edge):
 
 # The example
 
-DASHBOARD = pathlib.Path(__file__).resolve().parents[2] / "examples" / "dashboard"
+DASHBOARD = ROOT / "examples/dashboard"
 
 
 @pytest.fixture

@@ -1,119 +1,18 @@
 """nginx and haproxy in front: the client's own address arrives, by header and by the PROXY protocol."""
 
 import asyncio
-import os
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 import websockets
 from support.guard import Guest, check_refused, logged_client
-from support.net import PATIENCE, eventually, free_port
-from support.proxies import Front, command
+from support.net import PATIENCE, eventually
+from support.proxies import NGINX_HTTP
 from support.raw import Client
 from support.ws import CLOSE, close_payload
 
 # The proxies connect from 127.0.0.1; their clients come from other loopback addresses.
 TRUSTED = {"TRUSTED_PROXIES": "127.0.0.1", "CONNECT_RATE_PER_IP": "off", "MESSAGE_RATE": "off"}
-
-STREAM_MODULES = [
-    Path(folder) / "ngx_stream_module.so"
-    for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
-]
-
-
-@pytest.fixture
-def fronts():
-    started = []
-    yield started
-    for front in started:
-        front.stop()
-
-
-@pytest.fixture
-def nginx(fronts, tmp_path):
-    """Starts nginx: `nginx(http="…")` or `nginx(stream="…")`, where `{port}` is where it listens."""
-
-    def start(http=None, stream=None):
-        program = command("nginx")
-        modules = ""
-        if stream:
-            built_in = "--with-stream " in subprocess.run([program, "-V"], capture_output=True, text=True).stderr + " "
-            module = next((path for path in STREAM_MODULES if path.exists()), None)
-            if not built_in and not module:
-                pytest.skip("nginx has no stream module (Debian: apt-get install libnginx-mod-stream)")
-            modules = "" if built_in else f"load_module {module};"
-        port = free_port()
-        temporary = " ".join(
-            f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        user = "user root;" if os.geteuid() == 0 else ""
-        # A process of our own, so that the end of the test is its end.
-        text = f"{modules} {user} daemon off; master_process off; pid {tmp_path}/pid; error_log stderr notice;\n"
-        text += "events { worker_connections 256; }\n"
-        if http:
-            text += f"http {{ access_log off; {temporary}\n{http.replace('{port}', str(port))} }}\n"
-        if stream:
-            text += f"stream {{ {stream.replace('{port}', str(port))} }}\n"
-        (tmp_path / "nginx.conf").write_text(text)
-        arguments = [program, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
-        fronts.append(Front(arguments, port))
-        return fronts[-1]
-
-    return start
-
-
-@pytest.fixture
-def haproxy(fronts, tmp_path):
-    """Starts haproxy with one server line: `haproxy("http", "server s 127.0.0.1:{to} send-proxy", to)`."""
-
-    def start(mode, backend):
-        program = command("haproxy")
-        port = free_port()
-        (tmp_path / "haproxy.cfg").write_text(
-            f"""
-global
-    maxconn 256
-defaults
-    mode {mode}
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-    timeout tunnel 30s
-frontend web
-    bind 127.0.0.1:{port}
-    default_backend sidesocket
-backend sidesocket
-{backend}
-"""
-        )
-        fronts.append(Front([program, "-db", "-f", str(tmp_path / "haproxy.cfg")], port))
-        return fronts[-1]
-
-    return start
-
-
-NGINX_HTTP = """
-map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-upstream sidesocket { server 127.0.0.1:TO; keepalive 4; }
-server {
-    listen 127.0.0.1:{port};
-    location / {
-        proxy_pass http://sidesocket;
-        proxy_http_version 1.1;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
-        proxy_set_header Host internal;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header X-Real-IP $remote_addr;
-        proxy_set_header Forwarded "for=$remote_addr;proto=$scheme;host=\\"$http_host\\"";
-    }
-}
-"""
-
 
 def check_the_bridge(app, port):
     """A WebSocket and a page through the proxy, as a real client sees them."""

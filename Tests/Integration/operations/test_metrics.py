@@ -7,7 +7,7 @@ from support.api import API
 from support.app import Reply, gate
 from support.net import eventually
 from support.sse import EventStream
-from support.ws import close_payload, CLOSE
+from support.ws import CLOSE, close_payload
 
 TEXT = {"Content-Type": "text/plain"}
 

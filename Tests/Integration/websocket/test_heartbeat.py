@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.app import Reply, gate
+from support.heartbeats import RESOLUTION, SLACK, beat, close_event
 from support.net import PATIENCE, eventually, free_port
 from support.process import run
 from support.swarm import Swarm
@@ -21,37 +22,6 @@ from support.ws import BINARY, PING, PONG, TEXT, frame
 
 URL = "http://127.0.0.1:3000"
 EX_CONFIG = 78
-# The wheel of timers turns in steps of this.
-RESOLUTION = 0.05
-# What a busy machine may add to the moment that something is due.
-SLACK = 1.5
-
-
-@pytest.fixture
-def swarm():
-    made = []
-
-    def make(edge, delay=0.0):
-        made.append(Swarm(edge.port, delay))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.__exit__()
-
-
-def beat(interval, timeout, idle="10s", **more):
-    """Settings in milliseconds."""
-    return {"LB_IDLE_TIMEOUT": idle, "PING_INTERVAL": f"{interval}ms", "PONG_TIMEOUT": f"{timeout}ms", **more}
-
-
-def close_event(app, timeout=PATIENCE):
-    """The body of the one close event."""
-    events = app.wait_events(1, "close", timeout)
-    assert len(events) == 1
-    return json.loads(events[0].body)
-
-
 # When a ping comes
 
 

@@ -15,26 +15,12 @@ from support.app import Reply, gate
 from support.net import PATIENCE, eventually, free_port
 from support.process import Sidesocket
 from support.ws import TEXT, frame
-from support.swarm import Swarm
 
 SOCKETS = int(os.environ.get("SIDESOCKET_DRAIN_SOCKETS", "300"))
 # The part of the drain timeout over which the closes are spread.
 SPREAD = 0.8
 # What each socket takes of it at most, in seconds.
 STEP = 0.01
-
-
-@pytest.fixture
-def swarm():
-    made = []
-
-    def make(edge, **more):
-        made.append(Swarm(edge.port, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.__exit__()
 
 
 def api(edge, method="POST", path="/v1/drain", port=None, host="127.0.0.1", **headers):

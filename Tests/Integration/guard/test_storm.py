@@ -13,8 +13,8 @@ import time
 import pytest
 from support.app import Reply, gate
 from support.net import PATIENCE, eventually
-from support.ws import TEXT, frame
 from support.swarm import Swarm
+from support.ws import TEXT, frame
 
 SOCKETS = int(os.environ.get("SIDESOCKET_STORM_SOCKETS", "300"))
 ESTABLISHED = 50
@@ -46,19 +46,6 @@ async def main():
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-def swarm():
-    made = []
-
-    def make(edge, **more):
-        made.append(Swarm(edge.port, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.__exit__()
 
 
 @pytest.fixture

@@ -410,9 +410,7 @@ def test_the_readme_s_app_answers_without_a_delay(tmp_path):
     port = free_port()
     place(tmp_path, files("README.md"), **{"echo.py": {"3000": str(port)}})
     assert command("README.md", "python3 echo.py") == "python3 echo.py &"
-    assert command("README.md", "sidesocket") == (
-        "sidesocket --app-url http://127.0.0.1:3000 --listen 127.0.0.1:8080"
-    )
+    assert command("README.md", "sidesocket") == ("sidesocket --app-url http://127.0.0.1:3000 --listen 127.0.0.1:8080")
     app = Recipe(tmp_path, port, "python3 echo.py", TRUSTED_PROXIES=None)
     try:
         client = app.edge.websocket()

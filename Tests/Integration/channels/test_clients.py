@@ -80,7 +80,9 @@ def test_a_thousand_sockets_of_one_user_all_hear_what_is_published_to_that_user(
         eventually(lambda: edge.metric("subscriptions") == 1000, "all are in the room", timeout=30)
         answer = publish(api, "to bob", "/v1/users/bob/messages?wait=written")
         assert answer == {"matched": 1000, "queued": 1000, "dropped": 0}
-        eventually(lambda: all([m for _, m in one.messages] == [b"to bob"] for one in swarm.members), "all have it", timeout=20)
+        eventually(
+            lambda: all([m for _, m in one.messages] == [b"to bob"] for one in swarm.members), "all have it", timeout=20
+        )
         assert publish(api, "to nobody", "/v1/users/alice/messages")["matched"] == 0
 
 

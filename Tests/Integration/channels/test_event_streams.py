@@ -36,7 +36,9 @@ def make_edge(app, sidesocket):
     return start
 
 
-@pytest.mark.parametrize("accept", ["text/event-streamx", "text/event-stream;q=0", "text/event-stream; q=0.000", "text/plain"])
+@pytest.mark.parametrize(
+    "accept", ["text/event-streamx", "text/event-stream;q=0", "text/event-stream; q=0.000", "text/plain"]
+)
 def test_who_does_not_accept_events_gets_what_the_app_answers(app, make_edge, accept):
     edge = make_edge()
     app.on(Reply(200, "a page", TEXT), path="/events")
@@ -60,12 +62,12 @@ def test_a_page_of_another_site_gets_no_stream(app, make_edge):
 def test_chromium_does_not_open_a_stream_for_another_site(app, make_edge, tmp_path):
     # Without CORS the browser sends the cookie and no Origin; localhost and 127.0.0.1 are two sites.
     edge = make_edge()
-    script = '''
+    script = """
         <p id=out></p><script>
         const ask = url => fetch(url, { mode: "no-cors", credentials: "include", headers: { accept: "text/event-stream" } })
         const foreign = `http://127.0.0.1:${location.port}/events`
         ask(foreign).catch(() => {}).then(() => ask("/events")).then(() => { out.textContent = "both answered" })
-        </script>'''
+        </script>"""
     app.on(Reply(200, script, {"Content-Type": "text/html"}), path="/page")
     with page(f"http://localhost:{edge.port}/page", tmp_path) as shows:
         shows("out", "both answered")

@@ -95,8 +95,16 @@ def test_the_newest_can_be_read_without_knowing_a_place(api):
 @pytest.mark.parametrize(
     "query",
     [
-        {"after": "x"}, {"after": "-1"}, {"after": "9" * 30}, {"limit": "0"}, {"limit": "x"}, {"last": "0"},
-        {"last": "1001"}, {"last": "x"}, {"last": "3", "after": "1"}, {"last": "3", "limit": "3"},
+        {"after": "x"},
+        {"after": "-1"},
+        {"after": "9" * 30},
+        {"limit": "0"},
+        {"limit": "x"},
+        {"last": "0"},
+        {"last": "1001"},
+        {"last": "x"},
+        {"last": "3", "after": "1"},
+        {"last": "3", "limit": "3"},
     ],
     ids=str,
 )

@@ -1,63 +1,16 @@
 """Publishing through the API: answers that tell the truth, who is there, and input that nobody should send."""
 
-import http.client
 import json
-import threading
-import time
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import quote
 
 import pytest
 from support.api import API, TOKEN
 from support.app import Reply, commands
 from support.guard import counted
-from support.net import PATIENCE, eventually, free_port, reset
+from support.net import eventually, free_port
+from support.publishing import ROOM, TEXT, admit, batch, member, post
 from support.raw import Client
 from support.swarm import Swarm
-
-TEXT = {"Content-Type": "text/plain"}
-ROOM = "/v1/channels/room/messages"
-
-
-# Python would close a socket that no variable holds.
-kept = []
-
-
-@pytest.fixture(autouse=True)
-def keep():
-    yield
-    kept.clear()
-
-
-def admit(request):
-    """The app's answer to `open`: `/ws?user=42&join=room:1,room:2`."""
-    asked = parse_qs(urlsplit(request.target).query)
-    names = {"user": "Sidesocket-User", "join": "Sidesocket-Subscribe"}
-    # The bytes of UTF-8, one by one, as a header has them.
-    return Reply(204, headers={names[k]: v[0].encode().decode("latin-1") for k, v in asked.items() if k in names})
-
-
-def member(app, edge, **query):
-    """A socket, and its id: `member(app, edge, user="42", join="room:1,room:2")`."""
-    how = {"receive_buffer": query.pop("receive_buffer", None)}
-    socket = edge.websocket(f"/ws?{urlencode(query)}", **how)
-    kept.append(socket)
-    return socket, app.events("open")[-1].header("ce-connectionid")
-
-
-def post(api, path, body, status=200, **headers):
-    return api.want(status, "POST", path, body, {**TEXT, **{n.replace("_", "-"): v for n, v in headers.items()}})
-
-
-def batch(api, *items, status=200):
-    return api.want(status, "POST", "/v1/messages", json.dumps(items)).json
-
-
-@pytest.fixture
-def api(app, edge):
-    app.echo()
-    app.on(admit, event="open")
-    return API(edge)
-
 
 # Answers
 
@@ -112,40 +65,6 @@ def test_what_is_no_batch_is_a_bad_request_and_does_nothing(app, edge, api, body
     socket.barrier()
 
 
-def test_wait_written_answers_when_the_kernel_took_it_or_the_socket_is_gone(app, sidesocket):
-    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="64MiB")
-    app.on(admit, event="open")
-    api = API(edge)
-    fast, _ = member(app, edge, join="fast")
-    assert api.want(200, "POST", "/v1/channels/fast/messages", "x", TEXT, wait="written").json["queued"] == 1
-    assert fast.message() == "x"
-    api.want(400, "POST", "/v1/channels/fast/messages", "x", TEXT, wait="read")
-    for leaves in (False, True):
-        slow, _ = member(app, edge, join="slow", receive_buffer=8 << 10)
-        text, answers = "y" * 900_000, []
-        while edge.metric("send_buffer_bytes") < 4 << 20:
-            post(api, "/v1/channels/slow/messages", text)
-        queued = edge.metric("deliveries_total", result="queued")
-        ask = ("POST", "/v1/channels/slow/messages", "last", TEXT)
-        thread = threading.Thread(target=lambda ask=ask, got=answers: got.append(api.ask(*ask, wait="written")))
-        thread.start()
-        edge.wait_metric("deliveries_total", queued + 1, result="queued")
-        assert answers == [], "answered before it was written"
-        if leaves:
-            reset(slow.sock)
-        else:
-            got = slow.message()
-            while got != "last":
-                got = slow.message()
-        thread.join(PATIENCE)
-        assert answers[0].status == 200 and answers[0].json["matched"] == 1
-        # What has not been taken when its client is gone never was delivered.
-        assert (answers[0].json["queued"], answers[0].json["dropped"]) == ((0, 1) if leaves else (1, 0))
-        if not leaves:
-            slow.sock.close()
-        eventually(lambda: api.ask("GET", "/v1/channels/slow").status == 404, "the slow one is gone")
-
-
 # Users
 
 
@@ -169,130 +88,14 @@ def test_users_whose_names_only_look_alike_are_two(app, sidesocket):
     two.barrier()
 
 
-@pytest.mark.parametrize("path", ["/v1/users/jos%E9/messages", "/v1/connections/%FF/messages", "/v1/channels/%C3/messages"])
+@pytest.mark.parametrize(
+    "path", ["/v1/users/jos%E9/messages", "/v1/connections/%FF/messages", "/v1/channels/%C3/messages"]
+)
 def test_a_path_that_is_not_utf8_is_refused(app, edge, api, path):
     post(api, path, "x", 400)
 
 
-# Idempotency and rate
-
-
-def test_a_repeated_key_gets_the_first_answer_and_sends_nothing(app, edge, api):
-    socket, _ = member(app, edge, join="room")
-    answers, path = [], "/v1/channels/room/messages"
-    threads = [
-        threading.Thread(target=lambda: answers.append(post(api, path, "once", Idempotency_Key="k" * 256).text))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert len(answers) == 8 and len(set(answers)) == 1
-    second = post(api, path, "twice", Idempotency_Key="other").json
-    assert second["offset"] == json.loads(answers[0])["offset"] + 1
-    post(api, path, "again", Idempotency_Key="other")
-    post(api, path, "end")
-    assert [socket.message() for _ in range(3)] == ["once", "twice", "end"]
-    for key in ("", "k" * 257):
-        post(api, path, "x", 400, Idempotency_Key=key)
-
-
-def test_keys_hold_for_users_connections_and_lists_too(app, edge, api):
-    socket, name = member(app, edge, user="u", join="room")
-    for path in ("/v1/users/u/messages", f"/v1/connections/{name}/messages"):
-        first = post(api, path, path, Idempotency_Key="same")
-        assert post(api, path, "again", Idempotency_Key="same").text == first.text
-    entries = json.dumps([{"user": "u", "text": "list"}])
-    for _ in range(2):
-        api.want(200, "POST", "/v1/messages", entries, {"Idempotency-Key": "same"})
-    post(api, "/v1/users/u/messages", "alike", Idempotency_Key="e\u0301".encode().decode("latin-1"))
-    post(api, "/v1/users/u/messages", "alike too", Idempotency_Key="\u00e9".encode().decode("latin-1"))
-    wanted = ["/v1/users/u/messages", f"/v1/connections/{name}/messages", "list", "alike", "alike too"]
-    assert [socket.message() for _ in wanted] == wanted
-    socket.barrier()
-
-
-def test_a_key_whose_publication_failed_may_be_used_again(app, edge, api):
-    path = "/v1/connections/nope/messages"
-    post(api, path, "x", 404, Idempotency_Key="same")
-    post(api, path, "x", 404, Idempotency_Key="same")
-    socket, name = member(app, edge)
-    path = f"/v1/connections/{name}/messages"
-    post(api, path, "x", Idempotency_Key="same")
-    assert socket.message() == "x"
-
-
-def test_who_waits_for_a_message_that_is_written_at_once_is_told_at_once(app, edge, api):
-    socket, name = member(app, edge, user="u")
-    took = []
-    with Client(edge.control_port) as client:
-        for path in ["/v1/users/u/messages", f"/v1/connections/{name}/messages"] * 15:
-            started = time.monotonic()
-            answer = client.ask("POST", f"{path}?wait=written", TEXT, b"x", host="localhost")
-            took.append(time.monotonic() - started)
-            assert answer.status == 200 and json.loads(answer.text)["queued"] == 1
-            assert socket.message() == "x"
-    assert sorted(took)[len(took) // 2] < 0.008, took
-
-
-def test_who_waits_for_a_client_that_never_reads_is_told_after_ten_seconds(app, sidesocket):
-    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="64MiB")
-    app.on(admit, event="open")
-    api = API(edge, timeout=2 * PATIENCE)
-    member(app, edge, join="slow", receive_buffer=8 << 10)
-    while edge.metric("send_buffer_bytes") < 4 << 20:
-        post(api, "/v1/channels/slow/messages", "y" * 900_000)
-    began = time.monotonic()
-    answer = api.want(200, "POST", "/v1/channels/slow/messages", "x", TEXT, wait="written")
-    assert 9.5 < time.monotonic() - began < 18
-    assert (answer.json["queued"], answer.json["dropped"]) == (1, 0)
-
-
-def test_a_message_dropped_while_it_is_waited_for_counts_as_dropped(app, sidesocket):
-    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="4MiB", SLOW_CLIENT_ACTION="drop-oldest")
-    app.on(admit, event="open")
-    api = API(edge)
-    member(app, edge, join="slow", receive_buffer=8 << 10)
-    while edge.metric("send_buffer_bytes") < 3 << 20:
-        post(api, "/v1/channels/slow/messages", "y" * 900_000)
-    queued, answers = edge.metric("deliveries_total", result="queued"), []
-    thread = threading.Thread(
-        target=lambda: answers.append(api.ask("POST", "/v1/channels/slow/messages", "x", TEXT, wait="written"))
-    )
-    thread.start()
-    edge.wait_metric("deliveries_total", queued + 1, result="queued")
-    started = time.monotonic()
-    while thread.is_alive() and time.monotonic() - started < PATIENCE:
-        post(api, "/v1/channels/slow/messages", "y" * 900_000)
-    thread.join(PATIENCE)
-    assert time.monotonic() - started < 5, "told by its patience"
-    assert (answers[0].json["queued"], answers[0].json["dropped"]) == (0, 1)
-
-
-def test_messages_past_channels_can_be_waited_for_too(app, sidesocket):
-    edge = sidesocket(app, MAX_SEND_BUFFER_BYTES="64MiB")
-    app.on(admit, event="open")
-    api = API(edge)
-    slow, name = member(app, edge, user="u", receive_buffer=8 << 10)
-    with_text = json.dumps([{"user": "u", "text": "last"}])
-    for path, body in [("users/u/messages", "last"), (f"connections/{name}/messages", "last"), ("messages", with_text)]:
-        while edge.metric("send_buffer_bytes") < 4 << 20:
-            post(api, "/v1/users/u/messages", "y" * 900_000)
-        answers = []
-        sent = edge.metric("messages_total", direction="out", type="text")
-        thread = threading.Thread(
-            target=lambda p=path, b=body, got=answers: got.append(api.ask("POST", f"/v1/{p}", b, TEXT, wait="written"))
-        )
-        thread.start()
-        edge.wait_metric("messages_total", sent + 1, direction="out", type="text")
-        assert answers == [], "answered before it was written"
-        while slow.message() != "last":
-            pass
-        thread.join(PATIENCE)
-        assert answers[0].status == 200
-    for path in ("users/u/messages", "connections/x/messages", "messages"):
-        api.want(400, "POST", f"/v1/{path}", "[]", TEXT, wait="bogus")
+# What is no message, and too many
 
 
 @pytest.mark.parametrize("path", [ROOM, "/v1/users/u/messages", "/v1/connections/{}/messages"])
@@ -337,22 +140,6 @@ def test_a_body_that_is_coded_or_broken_is_refused(app, edge, api):
     client = Client(edge.control_port)
     client.send(f"POST {ROOM} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
     assert client.response().status == 400
-
-
-def test_a_key_of_a_megabyte_harms_nobody(app, edge, api):
-    socket, _ = member(app, edge, join="room")
-    before = edge.rss
-    for _ in range(5):
-        try:
-            assert api.ask("POST", ROOM, "x", {**TEXT, "Idempotency-Key": "k" * (1 << 20)}).status in (400, 413, 431)
-        except (OSError, http.client.HTTPException):
-            pass  # It need not read all of it.
-    # Nor do many keys of a legal size.
-    for n in range(200):
-        post(api, "/v1/channels/empty/messages", "x", Idempotency_Key=f"{n:0256d}")
-    assert edge.rss - before < 24 << 20
-    post(api, ROOM, "still here")
-    assert socket.message() == "still here"
 
 
 def test_more_publications_than_the_rate_are_refused_and_not_sent(app, sidesocket):

@@ -14,6 +14,7 @@ from support.ws import CLOSE, close_payload
 # The proxies connect from 127.0.0.1; their clients come from other loopback addresses.
 TRUSTED = {"TRUSTED_PROXIES": "127.0.0.1", "CONNECT_RATE_PER_IP": "off", "MESSAGE_RATE": "off"}
 
+
 def check_the_bridge(app, port):
     """A WebSocket and a page through the proxy, as a real client sees them."""
     app.echo()

@@ -145,7 +145,8 @@ def test_a_wrong_value_bans_nobody(shared, kind, value):
 
 
 @pytest.mark.parametrize(
-    "body", ["ttl=10m", "[]", "nonsense", '{"ttl":600}', '{"duration":"10m"}', '{"ttl":"721h"}', '{"ttl":"1m","ttl":"2m"}']
+    "body",
+    ["ttl=10m", "[]", "nonsense", '{"ttl":600}', '{"duration":"10m"}', '{"ttl":"721h"}', '{"ttl":"1m","ttl":"2m"}'],
 )
 def test_terms_that_are_not_understood_ban_nobody(shared, body):
     api = API(shared[1])
@@ -320,5 +321,3 @@ def test_ipv6_clients_are_banned_with_their_network(app, sidesocket):
 def test_a_wrong_threshold_is_an_error_at_the_start(value):
     done = run("check", APP_URL="http://127.0.0.1:1", AUTO_BAN=value)
     assert done.returncode == 78 and "SIDESOCKET_AUTO_BAN" in done.stderr
-
-

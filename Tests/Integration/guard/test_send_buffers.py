@@ -49,7 +49,6 @@ class Stalled:
         self.sock.sendall(client_frame(TEXT, text))
 
 
-
 class Watch:
     """Looks at the gauge all the time and remembers the most."""
 

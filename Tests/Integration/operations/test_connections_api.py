@@ -249,5 +249,3 @@ def test_without_a_token_other_listeners_than_loopback_refuse_every_call(app, si
     API(edge, "", wide).want(403, "GET", "/v1/connections")
     said(socket, "still here")
     assert [c["id"] for c in API(edge).connections()] == [one]
-
-

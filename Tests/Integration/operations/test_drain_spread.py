@@ -263,9 +263,7 @@ def test_without_a_token_the_api_answers_on_loopback_listeners_alone(app, sideso
 
 
 def test_a_web_page_cannot_drain_a_sidecar_on_the_same_machine(app, edge):
-    """A browser would send the request of any page to 127.0.0.1; it says where the page comes from.
-
-    """
+    """A browser would send the request of any page to 127.0.0.1; it says where the page comes from."""
     status, _, _ = api(edge, Origin="https://evil.example")
     assert status in (401, 403), status
     assert edge.readyz()[0] == 200
@@ -296,9 +294,7 @@ def test_a_second_sigterm_ends_it_at_once_in_the_midst_of_the_spread(app, sideso
 
 
 def test_after_a_drain_by_the_api_it_takes_two_signals_to_end_it_at_once(app, sidesocket):
-    """What sends the request may not be what sends SIGTERM: Kubernetes does that after its preStop hook.
-
-    """
+    """What sends the request may not be what sends SIGTERM: Kubernetes does that after its preStop hook."""
     edge = sidesocket(app, DRAIN_TIMEOUT="30s", WEBHOOK_TIMEOUT="30s")
     socket = hanging(app, edge)
     assert api(edge)[0] in (200, 202, 204)

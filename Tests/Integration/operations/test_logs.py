@@ -224,7 +224,18 @@ def test_addresses_are_written_as_people_do(app, sidesocket, tmp_path):
     assert found == {f"127.0.0.1:{port}", f"[::1]:{port}", f"unix:{tmp_path}/s"}
 
 
-INTERNALS = ("bind(", "CancellationError", "failedTo", "IPv4", "NIO", "descriptor:", "errno", "BoringSSL", "Optional", "sl-")
+INTERNALS = (
+    "bind(",
+    "CancellationError",
+    "failedTo",
+    "IPv4",
+    "NIO",
+    "descriptor:",
+    "errno",
+    "BoringSSL",
+    "Optional",
+    "sl-",
+)
 
 
 def plain(text):
@@ -240,7 +251,9 @@ def test_an_address_that_is_taken_is_a_sentence_with_the_address(app, which):
         settings = {"LISTEN": f"127.0.0.1:{free_port()}", "CONTROL_LISTEN": f"127.0.0.1:{free_port()}"}
         done = run(APP_URL=app.url, **{**settings, which: f"127.0.0.1:{port}"})
     assert done.returncode != 0
-    assert f"cannot listen on 127.0.0.1:{port} (SIDESOCKET_{which}): address already in use" in done.stdout + done.stderr
+    assert (
+        f"cannot listen on 127.0.0.1:{port} (SIDESOCKET_{which}): address already in use" in done.stdout + done.stderr
+    )
     plain(done.stdout + done.stderr)
 
 

@@ -50,7 +50,9 @@ def test_every_series_is_at_zero_from_the_start(edge):
 
 def test_what_happens_makes_no_new_series(app, edge):
     before = series(edge)
-    app.on(lambda r: Reply(403) if "no" in r.target else Reply(204, headers={"Sidesocket-Subscribe": "c"}), event="open")
+    app.on(
+        lambda r: Reply(403) if "no" in r.target else Reply(204, headers={"Sidesocket-Subscribe": "c"}), event="open"
+    )
     app.on(lambda r: Reply({"bad": 400, "fail": 500}.get(r.body.decode(), 204)), event="message")
     ways = {
         "bad": ("1008", "app_refused"), "fail": ("1011", "app_failed"),
@@ -86,7 +88,9 @@ def test_what_happens_makes_no_new_series(app, edge):
 
 def test_streams_and_websockets_are_told_apart(app, edge):
     stream, socket = EventStream(edge.port), edge.websocket()
-    assert edge.metric("connections", transport="event_stream") == edge.metric("connections", transport="websocket") == 1
+    assert (
+        edge.metric("connections", transport="event_stream") == edge.metric("connections", transport="websocket") == 1
+    )
     assert edge.metric("connections_opened_total", transport="event_stream") == 1
     stream.close()
     edge.wait_metric("connections", 0, transport="event_stream")

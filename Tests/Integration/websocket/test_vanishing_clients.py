@@ -112,7 +112,9 @@ def test_messages_behind_a_handshake_whose_client_goes_are_counted(app, edge):
     client = edge.client()
     client.send(encode("GET", "/ws", handshake_headers(), host=client.host))
     app.wait_events(1, "open")
-    client.send(frame(TEXT, "one") + frame(PING) + frame(TEXT, "tw", fin=False) + frame(0, "o") + frame(TEXT, "half")[:5])
+    client.send(
+        frame(TEXT, "one") + frame(PING) + frame(TEXT, "tw", fin=False) + frame(0, "o") + frame(TEXT, "half")[:5]
+    )
     client.sock.close()
     edge.wait_metric("handshakes_total", 1, result="client_gone")
     assert edge.metric("messages_dropped_total", reason="client_gone") == 2

@@ -11,8 +11,9 @@ import urllib.request
 import pytest
 import websockets
 from support.browser import browser
-from support.net import eventually, free_port, listens
+from support.net import eventually, free_port
 from support.process import ROOT
+from support.servers import Server
 
 
 class Page:
@@ -69,26 +70,16 @@ class Page:
 
 
 @pytest.fixture
-def example_port():
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "examples/python/app.py")],
-        env={**os.environ, "PORT": str(port)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        eventually(lambda: listens(port) or process.poll() is not None, "the example listens")
-        yield port
-        assert process.poll() is None, "the example died"
-    finally:
-        process.kill()
-        process.wait()
+def example(tmp_path):
+    with Server(tmp_path, free_port()) as app:
+        app.run(sys.executable, str(ROOT / "examples/python/app.py"), PORT=str(app.port))
+        yield app.wait_ready()
+        app.check_alive()
 
 
 @pytest.mark.skipif(not browser(), reason="chromium is missing")
-def test_a_page_comes_back_after_the_sidecar_has_restarted(sidesocket, example_port, tmp_path):
-    settings = {"APP_URL": f"http://127.0.0.1:{example_port}", "DRAIN_TIMEOUT": "1s"}
+def test_a_page_comes_back_after_the_sidecar_has_restarted(sidesocket, example, tmp_path):
+    settings = {"APP_URL": example.url, "DRAIN_TIMEOUT": "1s"}
     edge = sidesocket(**settings)
     page = Page(f"http://127.0.0.1:{edge.port}/?auto=hello", tmp_path)
     try:

@@ -1,17 +1,16 @@
 """The example apps behind a real sidecar, talked to by a real client and by a browser."""
 
 import asyncio
-import os
 import random
 import shutil
 import string
-import subprocess
 
 import pytest
 import websockets
 from support.browser import browser, page
-from support.net import PATIENCE, eventually, free_port, listens
+from support.net import PATIENCE, free_port
 from support.process import ROOT
+from support.servers import Server
 
 FOLDER = ROOT / "examples"
 COMMANDS = {
@@ -22,28 +21,15 @@ COMMANDS = {
 
 
 @pytest.fixture(params=COMMANDS)
-def example(request, sidesocket):
+def example(request, sidesocket, tmp_path):
     """A sidecar before one of the example apps."""
     if not shutil.which(COMMANDS[request.param](0)[0]):
         pytest.skip(f"{request.param} is missing")
-    port = free_port()
-    environment = {**os.environ, "PORT": str(port), "PHP_CLI_SERVER_WORKERS": "4"}
-    # Its own session: PHP's server leaves its workers behind when only the parent is killed.
-    process = subprocess.Popen(
-        COMMANDS[request.param](port),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        eventually(lambda: listens(port) or process.poll() is not None, "the example listens")
-        assert process.poll() is None, "the example died"
-        yield sidesocket(APP_URL=f"http://127.0.0.1:{port}")
-        assert process.poll() is None, "the example died"
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
+    with Server(tmp_path, free_port()) as app:
+        app.run(*COMMANDS[request.param](app.port), PORT=str(app.port), PHP_CLI_SERVER_WORKERS="4")
+        app.wait_ready()
+        yield sidesocket(APP_URL=app.url)
+        app.check_alive()
 
 
 def random_text(length):

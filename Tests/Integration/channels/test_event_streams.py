@@ -2,9 +2,7 @@
 
 import base64
 import json
-import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +13,7 @@ from support.app import Reply
 from support.browser import browser, page
 from support.net import PATIENCE, eventually, free_port
 from support.process import ROOT, run
+from support.servers import Server
 from support.sse import EventStream
 from support.tokens import SECRET, bearer, mint
 
@@ -422,16 +421,12 @@ DASHBOARD = ROOT / "examples/dashboard"
 
 
 @pytest.fixture
-def dashboard(sidesocket):
+def dashboard(sidesocket, tmp_path):
     """The dashboard's app, with a sidecar in front as its text says."""
-    port = free_port()
-    app = subprocess.Popen(["python3", DASHBOARD / "app.py"], env={**os.environ, "PORT": str(port)})
-    try:
-        eventually(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the app listens")
-        yield sidesocket(APP_URL=f"http://127.0.0.1:{port}", SSE_PATHS="/events", HISTORY_SIZE=100)
-    finally:
-        app.terminate()
-        app.wait()
+    with Server(tmp_path, free_port()) as app:
+        app.run("python3", str(DASHBOARD / "app.py"), PORT=str(app.port))
+        app.wait_ready()
+        yield sidesocket(APP_URL=app.url, SSE_PATHS="/events", HISTORY_SIZE=100)
 
 
 def test_the_dashboard_shows_what_is_published(dashboard):

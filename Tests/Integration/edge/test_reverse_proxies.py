@@ -24,6 +24,7 @@ from support.net import eventually, free_port
 from support.process import ROOT, Sidesocket, run
 from support.proxies import HOST, PROXIES, Certificate, SecureGuest, block, blocks, settings
 from support.raw import Client, close_clients
+from support.servers import Server
 from support.ws import CLOSE, close_payload
 
 ORIGIN = f"https://{HOST}"
@@ -39,42 +40,20 @@ SPOOFED = [
 DROPPED = "Upgrade, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host"
 
 
-class Site:
+class Site(Server):
     """The Django site as a process."""
 
     def __init__(self, folder):
+        super().__init__(folder, free_port())
         page = (ROOT / "docs/recipes/django.md").read_text()
         (self.setting,) = re.findall(r"^SECURE_PROXY_SSL_HEADER = .+$", page, re.MULTILINE)
-        self.port = free_port()
         program = Path(proxies.__file__).with_name("django_site.py")
-        with open(folder / "site.log", "wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, program, str(self.port), folder / "site.sqlite", self.setting],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            eventually(self._listens, lambda: (folder / "site.log").read_text(), 20, 0.02)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _listens(self):
-        assert self.process.poll() is None, "the site ended"
-        try:
-            return self.ask("/me")
-        except OSError:
-            return None
+        self.run(sys.executable, str(program), str(self.port), str(folder / "site.sqlite"), self.setting)
 
     def ask(self, path):
         """Asks the site past everything, in words that it takes for a request by https."""
         with Client(self.port) as client:
             return client.ask(target=path, headers={"X-Forwarded-Proto": "https"}, host=HOST).text
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
 
 
 class Shop:
@@ -126,9 +105,8 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    site = Site(tmp_path_factory.mktemp("site"))
-    yield site
-    site.stop()
+    with Site(tmp_path_factory.mktemp("site")) as site:
+        yield site.wait_ready()
 
 
 def reachable_folder(tmp_path_factory, name):

@@ -1,4 +1,4 @@
-"""The first refusal of a kind in a minute is a warning that names the setting and the remedy; the others are counted."""
+"""The first refusal of a kind in a minute is a warning with the setting and a remedy; the others are counted."""
 
 import json
 

@@ -405,6 +405,7 @@ def test_spring_is_java(tmp_path):
 # The README
 
 
+@pytest.mark.alone
 def test_the_readme_s_app_answers_without_a_delay(tmp_path):
     """It took 44 ms a message when head and body left in two packets."""
     port = free_port()

@@ -221,6 +221,7 @@ def test_a_drain_says_when_to_come_again(make_edge):
 
 
 @pytest.mark.parametrize("action", ["close", "drop-newest", "drop-oldest"])
+@pytest.mark.timeout(180)
 def test_a_stream_that_does_not_read_holds_up_nobody(app, make_edge, action):
     edge = make_edge(SLOW_CLIENT_ACTION=action, MAX_SEND_BUFFER_BYTES="64KiB")
     slow = EventStream(edge.port, "/events?join=c", receive_buffer=4096)
@@ -239,6 +240,7 @@ def test_a_stream_that_does_not_read_holds_up_nobody(app, make_edge, action):
     slow.close()
 
 
+@pytest.mark.timeout(180)
 def test_a_publisher_can_wait_until_a_slow_stream_has_read(make_edge):
     edge = make_edge(MAX_SEND_BUFFER_BYTES="64MiB")
     slow = EventStream(edge.port, "/events?join=c", receive_buffer=4096)

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 
+import pytest
 from support.api import API
 from support.net import PATIENCE, eventually, reset
 from support.publishing import ROOM, TEXT, admit, member, post
@@ -94,6 +95,7 @@ def test_a_key_whose_publication_failed_may_be_used_again(app, edge, api):
     assert socket.message() == "x"
 
 
+@pytest.mark.alone
 def test_who_waits_for_a_message_that_is_written_at_once_is_told_at_once(app, edge, api):
     socket, name = member(app, edge, user="u")
     took = []

@@ -27,6 +27,7 @@ def pongs(guest, count):
     return found
 
 
+@pytest.mark.alone
 def test_above_the_rate_pings_are_answered_at_the_rate_and_none_is_lost(app, sidesocket):
     edge = sidesocket(app, **UNLIMITED, CONTROL_RATE="40/1s,burst=10")
     app.echo()
@@ -94,6 +95,7 @@ def test_answers_to_our_own_pings_cost_nothing(app, sidesocket):
     assert throttled(edge) == 0
 
 
+@pytest.mark.alone
 def test_a_flood_fills_the_socket_of_who_sends_it_and_delays_nobody(app, sidesocket):
     """Four sockets that send pings as fast as they can: the goal is twice the p99 of an idle server."""
     edge = sidesocket(app, **UNLIMITED, CONTROL_RATE=None)

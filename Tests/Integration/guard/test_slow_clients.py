@@ -215,7 +215,7 @@ def test_tiny_messages_to_clients_that_do_not_read_cost_no_more_than_the_budget(
             guest.text("fill")
         for _ in range(30):
             guest.text("tiny")
-    app.wait_events(4 * 70, "message")
+    app.wait_events(4 * 70, "message", timeout=30)
     edge.wait_metric("pending_bytes", 0)
     assert edge.metric("slow_client_total", action="drop-newest") > 10_000
     assert edge.metric("send_buffer_bytes") <= 4 * (BUDGET + (8 << 10))

@@ -109,6 +109,7 @@ def wait_quiet(edge):
     eventually(quiet, "webhook_in_flight and webhook_queue_depth are 0", interval=0.02)
 
 
+@pytest.mark.alone
 def test_a_storm_of_handshakes_reaches_the_app_in_good_order(app, sidesocket, storm):
     in_flight = 8 if SOCKETS <= 1000 else 64
     edge = sidesocket(

@@ -234,6 +234,7 @@ def test_the_manager_hears_of_a_reload_and_its_end_even_when_it_fails(service, p
     edge.websocket().close()
 
 
+@pytest.mark.alone
 def test_a_manager_that_does_not_read_holds_nobody_up(service, path_manager):
     edge = service(path_manager, watchdog=0.1)
     path_manager.wait("READY")

@@ -10,7 +10,7 @@ import ssl
 import threading
 
 from .app_http import Connection, Gone, Reply, Request
-from .net import PATIENCE, eventually, reset
+from .net import PATIENCE, eventually, free_port, reset
 
 _REQUEST_LINE = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^\x00-\x20\x7f]+ HTTP/1\.1$")
 _HEADER = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[^\x00-\x08\x0a-\x1f\x7f]*$")
@@ -46,7 +46,8 @@ class App:
         else:
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", self._port or 0))
+            # A port that no connection of others takes while the app is away.
+            listener.bind(("127.0.0.1", self._port or free_port()))
             self._port = listener.getsockname()[1]
         listener.listen(self.backlog)
         self._listener = listener

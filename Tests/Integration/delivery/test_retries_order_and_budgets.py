@@ -217,9 +217,11 @@ def test_a_full_budget_stops_reading_and_refuses_handshakes(app, sidesocket):
     app.echo()
     app.on(lambda r: Reply(204, gate=held), event="message")
     sockets = [edge.websocket() for _ in range(4)]
-    for socket in sockets:
+    for number, socket in enumerate(sockets, 1):
         socket.send(frame(BINARY, b"m" * 40_000))
-    eventually(lambda: edge.metric("pending_bytes") >= 128 << 10, "the budget is spent")
+        # One after another: four messages that are half there would be more than may be put together at a time.
+        eventually(lambda n=number: edge.metric("pending_bytes") >= n * 40_000, f"{number} messages wait")
+    assert edge.metric("pending_bytes") >= 128 << 10
     refused = edge.try_websocket()
     assert refused.answer.status == 503 and int(refused.answer.header("retry-after")) >= 0
     refused.wait_closed()

@@ -204,6 +204,15 @@ def test_a_flood_of_unknown_kids_causes_at_most_one_more_fetch(aged):
 # What takes up to 30 s, counted from the start of the module for all of them
 
 
+def test_an_endpoint_that_comes_up_late_is_found_by_itself(aged):
+    # The first of these tests, so that it is up before the next fetch.
+    edge, _, endpoint = aged["recovery"]
+    check_unavailable(edge)
+    endpoint.reset_script()
+    serve(endpoint, jwk(A, "a"))
+    become(edge, 101, lambda: of(A, "a"), PATIENT)
+
+
 def test_an_unknown_kid_brings_the_keys_after_a_rotation(aged):
     edge, _, endpoint = aged["rotation"]
     become(edge, 101, lambda: of(A, "a"))
@@ -244,11 +253,3 @@ def test_an_endpoint_that_hangs_delays_nobody_whose_key_is_known(aged):
         # It may wait for the fetch, but no longer than that may take.
         guest.sock.settimeout(15)
         assert guest.response().status == 401
-
-
-def test_an_endpoint_that_comes_up_late_is_found_by_itself(aged):
-    edge, _, endpoint = aged["recovery"]
-    check_unavailable(edge)
-    endpoint.reset_script()
-    serve(endpoint, jwk(A, "a"))
-    become(edge, 101, lambda: of(A, "a"), PATIENT)

@@ -165,6 +165,7 @@ def test_an_app_that_fails_in_every_way(make_app, sidesocket, share):
     assert history.retries > 10
 
 
+@pytest.mark.nightly
 def test_an_app_that_answers_500_503_and_429_in_turns(make_app, sidesocket):
     # In turns over all events: what gets the 500 is lost to its client, but not the connection and not the order.
     history = History()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: long fuzzing, the release build with its size, conformance
-# of that build, and the benchmark.
+# of that build, integration tests that are long or large, and the benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,12 @@ make conformance BINARY=.build/release/sidesocket
 
 echo "=== long histories, in which the app fails in every way"
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_HISTORY_CLIENTS=200 SIDESOCKET_HISTORY_SECONDS=120 \
-    SIDESOCKET_OUTAGE_SECONDS=20 .venv/bin/pytest -q Tests/Integration/test_delivery_history.py
+    SIDESOCKET_OUTAGE_SECONDS=20 .venv/bin/pytest -q Tests/Integration/delivery/test_history.py
+
+echo "=== a storm of thousands, and the other tests that take long"
+SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_STORM_SOCKETS=5000 \
+    .venv/bin/pytest -q Tests/Integration/guard/test_storm.py
+SIDESOCKET_BINARY=$PWD/.build/release/sidesocket .venv/bin/pytest -q -m nightly Tests/Integration
 
 echo "=== benchmark"
 make bench

@@ -7,6 +7,7 @@ from support.app import App, open_gates
 from support.net import eventually
 from support.process import Sidesocket
 from support.raw import close_clients
+from support.swarm import Swarm
 
 
 @pytest.fixture
@@ -33,17 +34,21 @@ def app(make_app):
 
 
 @pytest.fixture
-def sidesocket(request):
+def usual_settings():
+    """What every sidecar of `sidesocket` gets, unless the test sets it; a folder with other needs overrides this."""
+    # One attempt: it is the tests in delivery that are about retries.
+    return {"WEBHOOK_RETRY_FOR": "off"}
+
+
+@pytest.fixture
+def sidesocket(request, usual_settings):
     """Starts sidecars: `sidesocket(app, WS_PATHS="/ws")`; settings go without their prefix."""
     started = []
 
     def start(app=None, **settings):
         if app is not None:
             settings.setdefault("APP_URL", app.url)
-        # One attempt, unless it is the retries that a test is about.
-        if not request.module.__name__.startswith("test_delivery"):
-            settings.setdefault("WEBHOOK_RETRY_FOR", "off")
-        started.append(Sidesocket(**settings))
+        started.append(Sidesocket(**{**usual_settings, **settings}))
         return started[-1]
 
     yield start
@@ -57,6 +62,20 @@ def sidesocket(request):
                 one.kill()
             if one.output:
                 request.node.add_report_section("teardown", "sidesocket", one.output[-20000:])
+
+
+@pytest.fixture
+def swarm():
+    """Many raw clients of one sidecar: `swarm(edge)` makes a `Swarm`, whose clients leave at the end."""
+    made = []
+
+    def make(edge, *arguments, **more):
+        made.append(Swarm(edge.port, *arguments, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.__exit__()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Helpers for the tests of the guard: clients from other addresses, PROXY headers, deflate, and shared sidecars."""
 
+import asyncio
 import base64
 import os
 import socket
@@ -8,6 +9,7 @@ import zlib
 from contextlib import contextmanager
 
 import pytest
+import websockets
 
 from .app import App, open_gates
 from .net import PATIENCE, eventually
@@ -286,3 +288,16 @@ __all__ = [
     "enter", "enter_deflate", "frame", "fresh", "guard_pair", "knock", "limited", "logged_client", "proxy_v1",
     "proxy_v2", "tlv",
 ]  # fmt: skip
+
+
+def websockets_echo(port, texts, **how):
+    """Sends each text and wants it back; returns the answer's extensions."""
+
+    async def talk():
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws", max_size=None, **how) as socket:
+            for text in texts:
+                await socket.send(text)
+                assert await socket.recv() == text
+            return socket.response.headers.get("Sec-WebSocket-Extensions", "")
+
+    return asyncio.run(asyncio.wait_for(talk(), 3 * PATIENCE))

@@ -1,6 +1,7 @@
 """Small things about sockets and waiting that every other helper needs."""
 
-import collections
+import itertools
+import os
 import socket
 import struct
 import time
@@ -9,20 +10,31 @@ import time
 PATIENCE = 10.0
 
 
-# The kernel picks at random and may pick one twice, so the ports given last are remembered.
-_given = collections.deque(maxlen=256)
+# Ports below those that Linux gives to outgoing connections, so that none of them is in the way; each worker of
+# pytest-xdist has its own, and runs that go on at the same time most likely begin at different ones.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
+_FIRST, _COUNT = 12_000 + 1_000 * _WORKER, 1_000
+_next = itertools.count(os.getpid() * 37)
 
 
 def free_port() -> int:
     """Returns a TCP port on 127.0.0.1 that nothing listens on right now and that no recent call returned."""
     while True:
+        port = _FIRST + next(_next) % _COUNT
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given:
-            _given.append(port)
-            return port
+            try:
+                # Which fails if somebody listens, on whatever address.
+                probe.bind(("0.0.0.0", port))
+                return port
+            except OSError:
+                continue
+
+
+def listens(port) -> bool:
+    """True when something accepts connections on 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def eventually(condition, message="the condition", timeout=PATIENCE, interval=0.005):

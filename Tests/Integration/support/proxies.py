@@ -25,6 +25,26 @@ from .raw import Client
 PAGE = ROOT / "docs/reverse-proxies.md"
 # The host of the page's snippets.
 HOST = "shop.example"
+# For the http block of nginx, where `TO` and `{port}` have to be replaced.
+NGINX_HTTP = """
+map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+upstream sidesocket { server 127.0.0.1:TO; keepalive 4; }
+server {
+    listen 127.0.0.1:{port};
+    location / {
+        proxy_pass http://sidesocket;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header Host internal;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header Forwarded "for=$remote_addr;proto=$scheme;host=\\"$http_host\\"";
+    }
+}
+"""
 
 
 def command(name, package=None):

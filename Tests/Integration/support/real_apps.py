@@ -8,16 +8,14 @@ import base64
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from .net import eventually, free_port
+from .net import free_port
+from .servers import Server
 
 # Each program and the Debian package that has it.
 PACKAGES = {
@@ -58,23 +56,15 @@ class Seen:
         return self.names.get(variable, self.names.get(name.lower()))
 
 
-class RealApp:
+class RealApp(Server):
     """A web server that runs one of the applications below."""
 
     def __init__(self, name, folder):
+        super().__init__(folder, free_port())
         self.name = name
-        self.folder = folder
         self.record = folder / "requests"
         self.record.touch()
-        self.log = open(folder / "log", "wb")
-        self.starts = 0
-        self.start()
-
-    def start(self):
-        self.starts += 1
-        self.port = free_port()
-        self.processes = []
-        START[self.name](self)
+        START[name](self)
 
     def write(self, name, text, mode=0o644):
         path = self.folder / name
@@ -84,41 +74,7 @@ class RealApp:
         return str(path)
 
     def run(self, *arguments, **environment):
-        # Its own session, so that workers end with it.
-        self.processes.append(
-            subprocess.Popen(
-                arguments,
-                cwd=self.folder,
-                env={**os.environ, "RECORD": str(self.record), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        )
-
-    def wait_ready(self):
-        """Waits until it serves; apps started one after another start at the same time that way."""
-
-        def listens():
-            if any(process.poll() is not None for process in self.processes):
-                # Somebody else may have taken the free port in between.
-                assert "in use" in self.said.lower() and self.starts < 3, f"{self.name} died: {self.said}"
-                self.end_processes()
-                self.start()
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        eventually(listens, lambda: f"{self.name} listens; it said {self.said}", timeout=20)
-        return self
-
-    @property
-    def said(self):
-        return (self.folder / "log").read_text(errors="replace")[-3000:]
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return super().run(*arguments, RECORD=str(self.record), **environment)
 
     @property
     def requests(self):
@@ -132,24 +88,8 @@ class RealApp:
     def forget(self):
         self.record.write_text("")
 
-    def stop(self):
-        self.end_processes()
-        self.log.close()
-
-    def end_processes(self):
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in self.processes:
-            try:
-                process.wait(3)
-            except subprocess.TimeoutExpired:
-                pass
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
+    def __str__(self):
+        return self.name
 
 
 # PHP

@@ -9,8 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 from .net import PATIENCE, eventually, free_port
 from .pages import blocks, command, files, place
 from .process import ROOT, Sidesocket
+from .servers import Server
 from .ws import WebSocket
 
 VENV = Path(sys.executable).parent
@@ -39,64 +38,34 @@ def need(*programs):
             pytest.skip(f"{program} is missing")
 
 
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def end(process):
-    """Ends a process that leads its group, and what it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(5)
-    except (ProcessLookupError, subprocess.TimeoutExpired):
-        pass
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-
-
-class Recipe:
+class Recipe(Server):
     """An app from a page, and Sidesocket in front of it as behind a proxy that ends TLS."""
 
     def __init__(self, folder, port, line, env=None, **settings):
         """`line` is the app's command as the page prints it; other settings than these are defaults."""
-        self.log = folder / "app.log"
+        super().__init__(folder, port)
         self.edge = None
         words = shlex.split(line.replace("3000", str(port)))
         # A shell's `NAME=value command`.
         assigned = dict(words.pop(0).split("=", 1) for _ in range(len(words)) if re.match(r"[A-Z_]+=", words[0]))
         path = f"{VENV}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "HOME": str(folder), **assigned, **(env or {})}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                words,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         try:
-            eventually(lambda: listens(port) or self.process.poll() is not None, f"{words[0]} listens", timeout=30)
-            assert self.process.poll() is None, self.output
+            self.run_beside()
+            self.run(*words, **{"PATH": path, "HOME": str(folder), **assigned, **(env or {})})
+            self.wait_ready()
             settings = {"WS_PATHS": "/ws", "TRUSTED_PROXIES": "loopback", **settings}
-            self.edge = Sidesocket(APP_URL=f"http://127.0.0.1:{port}", **settings)
+            self.edge = Sidesocket(APP_URL=self.url, **settings)
         except BaseException:
             self.stop()
             raise
 
-    @property
-    def output(self):
-        return self.log.read_text(errors="replace")
+    def run_beside(self):
+        """Starts what the app needs beside it."""
 
     def stop(self):
         if self.edge:
             self.edge.kill()
-        end(self.process)
+        super().stop()
 
     def ask(self, method, path, headers=None, body=None):
         """A request of a browser behind the proxy."""
@@ -399,31 +368,20 @@ class FPMRecipe(Recipe):
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user="user root;" if user else ""))
         (folder / "etc/nginx/conf.d/outer.conf").write_text(OUTER.format(outer=outer, public=public))
         shutil.copy("/etc/nginx/fastcgi_params", folder)
-        self.fpm = subprocess.Popen(
-            [program, "-F", "-y", str(folder / "fpm.conf"), *(["-R"] if os.geteuid() == 0 else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            eventually((folder / "fpm.sock").exists, "PHP-FPM listens")
-            line = command("docs/recipes/php.md", "sidesocket ", " --trusted-proxies loopback --ws-paths /ws.php")
-            flags = shlex.split(line)
-            given = dict(zip((flag[2:].upper().replace("-", "_") for flag in flags[1::2]), flags[2::2], strict=True))
-            assert given.pop("APP_URL") == "http://127.0.0.1:3000" and given.pop("LISTEN") == "127.0.0.1:8080"
-            given["LISTEN"] = f"127.0.0.1:{public}"
-            super().__init__(folder, inner, f"nginx -c {folder}/nginx.conf", **given)
-            # Clients go to the outer nginx.
-            self.edge.port = outer
-        except BaseException:
-            self.stop()
-            raise
+        self.program = program
+        line = command("docs/recipes/php.md", "sidesocket ", " --trusted-proxies loopback --ws-paths /ws.php")
+        flags = shlex.split(line)
+        given = dict(zip((flag[2:].upper().replace("-", "_") for flag in flags[1::2]), flags[2::2], strict=True))
+        assert given.pop("APP_URL") == "http://127.0.0.1:3000" and given.pop("LISTEN") == "127.0.0.1:8080"
+        given["LISTEN"] = f"127.0.0.1:{public}"
+        super().__init__(folder, inner, f"nginx -c {folder}/nginx.conf", **given)
+        # Clients go to the outer nginx.
+        self.edge.port = outer
 
-    def stop(self):
-        if hasattr(self, "process"):
-            super().stop()
-        end(self.fpm)
+    def run_beside(self):
+        as_root = ["-R"] if os.geteuid() == 0 else []
+        self.run(self.program, "-F", "-y", str(self.folder / "fpm.conf"), *as_root)
+        eventually((self.folder / "fpm.sock").exists, "PHP-FPM listens")
 
 
 def start_fpm(folder):

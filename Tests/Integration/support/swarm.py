@@ -11,6 +11,7 @@ from .net import PATIENCE, eventually
 from .raw import encode
 from .ws import CLOSE, PING, PONG, TEXT, frame, handshake_headers
 
+
 class Member(asyncio.Protocol):
     """One client of a `Swarm`; every time is of `time.monotonic`."""
 

@@ -132,7 +132,7 @@ final class AdmissionGuard: Sendable {
             _ = bucket.tryOpen(limit: .max)
             return .counted(bucket)
         }
-        metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+        metrics.limited(.maxConnectionsPerIP, action: .refused)
         refusals.note(.maxConnectionsPerIP, client: "\(peer)")
         return .refused
     }
@@ -163,7 +163,7 @@ final class AdmissionGuard: Sendable {
     /// - Throws: The refusal of one that came too soon after others of its address.
     func count(_ client: ResolvedClient) throws(HandshakeRejection) {
         if bans.covers(client.ip) {
-            metrics.limited("ban", action: "refused")
+            metrics.limited(.ban, action: .refused)
             note(.ban, client)
             throw .banned
         }
@@ -195,7 +195,7 @@ final class AdmissionGuard: Sendable {
         )
         switch bans.addAutomatic(.network(network), for: autoBan.duration, reason: "too many violations") {
         case .added:
-            metrics.limited("auto_ban", action: "refused")
+            metrics.limited(.autoBan, action: .refused)
             onAutoBan(.network(network), autoBan.duration)
         case .replaced: break
         case .full: couldNotBan(network)
@@ -203,7 +203,7 @@ final class AdmissionGuard: Sendable {
     }
 
     private func couldNotBan(_ network: IPNetwork) {
-        metrics.limited("ban_table", action: "refused")
+        metrics.limited(.banTable, action: .refused)
         guard bans.shouldTellOfFullTable() else { return }
         logger.warning(
             "address not banned: no room for another automatic ban",
@@ -227,7 +227,7 @@ final class AdmissionGuard: Sendable {
             if allows(.maxConnectionsPerIP) {
                 _ = bucket.tryOpen(limit: .max)
             } else {
-                metrics.limited(DryRunLimit.maxConnectionsPerIP.rawValue, action: "refused")
+                metrics.limited(.maxConnectionsPerIP, action: .refused)
                 note(.maxConnectionsPerIP, client)
                 countViolation(by: client.ip)
                 throw HandshakeRejection(
@@ -248,7 +248,7 @@ final class AdmissionGuard: Sendable {
         do throws(HandshakeRejection) {
             let identity = try authenticator.identify(head, takesMessages: takesMessages)
             if case .known(let token) = identity, bans.covers(user: token.user) {
-                metrics.limited("ban", action: "refused")
+                metrics.limited(.ban, action: .refused)
                 note(.ban, client)
                 throw .banned
             }
@@ -278,7 +278,7 @@ final class AdmissionGuard: Sendable {
             _ = bucket.tryOpen(limit: .max)
             return bucket
         }
-        metrics.limited(DryRunLimit.maxConnectionsPerUser.rawValue, action: "refused")
+        metrics.limited(.maxConnectionsPerUser, action: .refused)
         refusals.note(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
         return nil
     }
@@ -310,14 +310,14 @@ final class AdmissionGuard: Sendable {
         guard case .limited(let wait) = connectRate.take(key.addressKey, now: now), !allows(.connectRatePerIP) else {
             return
         }
-        metrics.limited(DryRunLimit.connectRatePerIP.rawValue, action: "refused")
+        metrics.limited(.connectRatePerIP, action: .refused)
         var fields = ByteBuffer()
         connectFields.writeRefused(retryAfter: wait, into: &fields)
         throw HandshakeRejection(
             refusal: Refusal(
                 status: 429,
                 sentence: "This address is opening connections too fast.",
-                reason: "rate_limited",
+                reason: .rateLimited,
                 fields: String(buffer: fields)
             ),
             result: .rateLimited
@@ -333,14 +333,14 @@ final class AdmissionGuard: Sendable {
             allowMissing: settings.allowMissingOrigin
         )
         guard case .refused(let why) = decision, !allows(.allowedOrigins) else { return }
-        metrics.limited(DryRunLimit.allowedOrigins.rawValue, action: "refused")
+        metrics.limited(.allowedOrigins, action: .refused)
         note(
             .allowedOrigins,
             client,
             ["origin": "\(head.headers.first("origin") ?? "")", "why": "\(why.sentence)"]
         )
         throw HandshakeRejection(
-            refusal: Refusal(status: 403, sentence: why.sentence, reason: "origin"),
+            refusal: Refusal(status: 403, sentence: why.sentence, reason: .origin),
             result: .origin
         )
     }
@@ -361,7 +361,7 @@ final class AdmissionGuard: Sendable {
     /// True for a limit in a dry run, which is counted and lets pass.
     private func allows(_ limit: DryRunLimit) -> Bool {
         guard settings.dryRun.contains(limit) else { return false }
-        metrics.limited(limit.rawValue, action: "dry_run")
+        metrics.limited(Limit(limit), action: .dryRun)
         return true
     }
 
@@ -392,7 +392,7 @@ extension Refusal {
         return Refusal(
             status: 429,
             sentence: "This \(whom) has too many connections open.",
-            reason: "connection_limit",
+            reason: .connectionLimit,
             fields: String(buffer: fields)
         )
     }

@@ -156,8 +156,7 @@ struct EdgeOperator: ConnectionOperator {
 
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {
-        guard let request = CloseRequest(code: 4403, reason: "access is denied") else { return }
-        _ = await closeConnections(request, for: .ban) { session in
+        _ = await closeConnections(.banned, for: .ban) { session in
             switch subject {
             case .user(let user): session.user == user
             case .network(let network): IPAddress(session.clientAddress).map(network.contains) ?? false

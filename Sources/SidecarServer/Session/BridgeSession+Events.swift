@@ -94,8 +94,8 @@ extension BridgeSession {
         case .queued(let ticket):
             self.ticket = ticket
             if !waitsForAdmission { watchWait() }
-        case .full: turnAway(limit: "handshake_queue", .connectionLimit)
-        case .unavailable: turnAway(limit: "breaker", .appFailed)
+        case .full: turnAway(limit: .handshakeQueue, .connectionLimit)
+        case .unavailable: turnAway(limit: .breaker, .appFailed)
         }
     }
 

@@ -37,13 +37,13 @@ extension BridgeSession {
 
     /// The handshake has waited for its turn as long as it may.
     func admissionTimedOut() {
-        if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
+        if waitsForAdmission { turnAway(limit: .handshakeTimeout, .timeout) }
     }
 
     /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
-    func turnAway(limit: String, _ result: HandshakeResult) {
+    func turnAway(limit: Limit, _ result: HandshakeResult) {
         leaveQueue()
-        shard.metrics.limited(limit, action: "refused")
+        shard.metrics.limited(limit, action: .refused)
         noteRefused(result == .appFailed ? .breaker : .handshakeQueue)
         decideAgainst(
             .refuse(
@@ -51,7 +51,7 @@ extension BridgeSession {
                     status: 503,
                     sentence: result == .appFailed
                         ? "The application is not available." : "Too many clients are connecting; try again later.",
-                    reason: result.rawValue,
+                    reason: RefusalReason(turnedAway: result),
                     retryAfter: ServerConfiguration.retryAfter()
                 ),
                 result
@@ -95,7 +95,7 @@ extension BridgeSession {
             // The app thinks that it has accepted, so it hears of the end.
             log(error, event, level: .warning)
             transport?.handshakeDecided(.fail(error))
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         guard machine.isRunning else {
@@ -104,9 +104,9 @@ extension BridgeSession {
             return
         }
         if let user = reply.user, shard.admission.bans.covers(user: user) {
-            shard.metrics.limited("ban", action: "refused")
+            shard.metrics.limited(.ban, action: .refused)
             transport?.handshakeDecided(.refuse(HandshakeRejection.banned.refusal, .auth))
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
@@ -116,7 +116,7 @@ extension BridgeSession {
                     .connectionLimit
                 )
             )
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         shard.state.sessionOpened(carrier)
@@ -133,15 +133,15 @@ extension BridgeSession {
             apply(reply)
             if shard.admission.bans.covers(IPAddress(clientAddress)) || shard.admission.bans.covers(user: user) {
                 // It came while we asked the app.
-                shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                shard.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
             if shard.state.isDraining { drain() }
         }
     }
 
     /// Ends a session that never became a WebSocket.
-    private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
+    private func performLast(_ step: SessionStateMachine.Step, code: SessionCloseCode) {
         journalIdentity()  // the answer that would have changed it is not applied
         if case .deliver = step {
             perform(step)

@@ -70,13 +70,13 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
-                close(code: 4403, reason: "the token is for another user", discarding: true, for: .tokenRefused)
+                close(code: .forbidden, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if shard.admission.bans.covers(user: verified.user) {
-                shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                shard.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             } else if !adopt(verified) {
                 close(
-                    code: 1008,
+                    code: .policyViolation,
                     reason: "this user has too many connections open",
                     discarding: true,
                     for: .connectionLimit
@@ -84,7 +84,7 @@ extension BridgeSession {
             }
         } catch {
             countViolation()
-            close(code: 4401, reason: error.sentence, discarding: true, for: .tokenRefused)
+            close(code: .unauthorized, reason: error.sentence, discarding: true, for: .tokenRefused)
         }
         return true
     }
@@ -95,14 +95,14 @@ extension BridgeSession {
             let verified = try verify(token)
             let bans = shard.admission.bans
             guard !bans.covers(user: verified.user), !bans.covers(IPAddress(clientAddress)) else {
-                shard.metrics.limited("ban", action: "refused")
-                return refuse("access is denied", code: 4403, as: .auth)
+                shard.metrics.limited(.ban, action: .refused)
+                return refuse("access is denied", code: .forbidden, as: .auth)
             }
             identity.stage = .awaitsApp
             identity.expiry.cancel(in: shard.timers)
             guard adopt(verified) else {
                 identity.stage = .awaitsToken
-                return refuse("this user has too many connections open", code: 1008, as: .connectionLimit)
+                return refuse("this user has too many connections open", code: .policyViolation, as: .connectionLimit)
             }
             begin()
         } catch {
@@ -124,10 +124,10 @@ extension BridgeSession {
     /// Ends a socket that never told who it is.
     private func refuseToken(_ why: String) {
         countViolation()
-        refuse(why, code: 4401, as: .auth)
+        refuse(why, code: .unauthorized, as: .auth)
     }
 
-    private func refuse(_ why: String, code: UInt16, as result: HandshakeResult) {
+    private func refuse(_ why: String, code: SessionCloseCode, as result: HandshakeResult) {
         logRefused(why: why)
         closeTransport(code: code, reason: why)
         leaveUnknown(as: result)
@@ -188,8 +188,8 @@ extension BridgeSession {
         guard let identity = clientIdentity, identity.stage != .awaitsToken else { return }
         // The wall clock may have been set back meanwhile.
         if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
-        shard.metrics.limited("token_expiry", action: "closed")
-        close(code: 4401, reason: "the token has expired", discarding: true)
+        shard.metrics.limited(.tokenExpiry, action: .closed)
+        close(code: .unauthorized, reason: "the token has expired", discarding: true)
     }
 
     /// The fields that say who the client is once an answer has been applied, for the disk.

@@ -57,7 +57,7 @@ extension BridgeSession {
     private func revalidationFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
         log(failure, event, level: .info, "revalidation failed")
         if case .status = failure {
-            close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
+            close(code: .forbidden, reason: "no longer welcome", discarding: true, for: .revalidation)
         } else {
             close(with: failure)
         }
@@ -65,7 +65,7 @@ extension BridgeSession {
 
     private func messageFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
         log(failure, event, level: .warning)
-        shard.metrics.messagesDropped(event.count, reason: "app_failed")
+        shard.metrics.messagesDropped(event.count, reason: .appFailed)
         if shard.configuration.settings.webhookFailure == .close { close(with: failure) }
     }
 
@@ -98,7 +98,7 @@ extension BridgeSession {
 
     private func closeFailed(_ event: EventUnderWay, _ failure: DeliveryFailure) {
         log(failure, event, level: .error)
-        shard.metrics.messagesDropped(1, reason: "close_undelivered")
+        shard.metrics.messagesDropped(1, reason: .closeUndelivered)
     }
 
     private func closeDone() {

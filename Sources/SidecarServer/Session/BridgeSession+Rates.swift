@@ -7,7 +7,7 @@ extension BridgeSession {
     /// Counts a message against the rates; false when it is too much and the connection closes for it.
     func isAllowed(payloadBytes: Int, at now: NIODeadline) -> Bool {
         let now = Int64(clamping: now.uptimeNanoseconds)
-        func overstepped(_ limit: DryRunLimit) { shard.metrics.limited(limit.rawValue, action: "dry_run") }
+        func overstepped(_ limit: DryRunLimit) { shard.metrics.limited(Limit(limit), action: .dryRun) }
         switch shard.configuration.settings.rateLimitAction {
         case .throttle:
             if let excess = allowance.takeInDebt(payloadBytes: payloadBytes, now: now, overstepped: overstepped) {
@@ -18,11 +18,11 @@ extension BridgeSession {
             guard let limit = allowance.take(payloadBytes: payloadBytes, now: now, overstepped: overstepped) else {
                 return true
             }
-            shard.metrics.limited(limit.rawValue, action: "closed")
+            shard.metrics.limited(Limit(limit), action: .closed)
             noteRefused(RefusalKind(limit), ["action": "closed"])
             countViolation()
-            shard.metrics.messagesDropped(1, reason: "rate_limited")
-            close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
+            shard.metrics.messagesDropped(1, reason: .rateLimited)
+            close(code: .tooManyRequests, reason: limit == .byteRate ? "too many bytes" : "too many messages")
             return false
         }
     }
@@ -63,12 +63,12 @@ extension BridgeSession {
     func inputWaits() {
         if let limit = throttle?.uncounted {
             throttle?.uncounted = nil
-            shard.metrics.limited(limit.rawValue, action: "throttled")
+            shard.metrics.limited(Limit(limit), action: .throttled)
             noteRefused(RefusalKind(limit), ["action": "throttled"])
         }
         if isBudgetWaitUncounted {
             isBudgetWaitUncounted = false
-            shard.metrics.limited("max_total_pending_bytes", action: "throttled")
+            shard.metrics.limited(.maxTotalPendingBytes, action: .throttled)
             noteRefused(.totalPendingBytes)
         }
     }

@@ -136,7 +136,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         if let report {
             perform(machine.ended(with: report))
         } else {
-            perform(machine.ended(code: 1006, reason: "", initiator: .server, at: .now()))
+            perform(machine.ended(code: .abnormal, reason: "", initiator: .server, at: .now()))
         }
         accountBytes()
     }
@@ -197,7 +197,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// The transport has ended, or is ending, for a reason of its own.
-    func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func transportEnded(code: SessionCloseCode, reason: String, initiator: SidecarCore.CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
     }
@@ -261,10 +261,10 @@ final class BridgeSession: WebhookCaller, TimerOwner {
                 // The client has gone: its close event tells the user, but nobody would give the slot back.
                 self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
-                close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
+                close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
             } else if shard.admission.bans.covers(user: user) {
-                shard.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                shard.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
         }
         if let state { self.state = state.isEmpty ? nil : state }
@@ -289,7 +289,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard machine.isRunning, let transport else {
-            shard.metrics.messagesDropped(1, reason: "client_gone")
+            shard.metrics.messagesDropped(1, reason: .clientGone)
             return
         }
         noteSent(format, payloadBytes: payload.readableBytes)
@@ -303,13 +303,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
     ///   they came in good order and are still delivered.
     /// - Parameter cause: Why; nil for what the code says by itself.
-    func close(code: UInt16, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
+    func close(code: SessionCloseCode, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
             return leaveUnknown(as: .auth)
         }
         guard machine.isRunning else { return }
-        if discarding { shard.metrics.messagesDropped(discardQueue(), reason: "closed") }
+        if discarding { shard.metrics.messagesDropped(discardQueue(), reason: .closed) }
         // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
         // lets go of it.
         let transport = transport
@@ -318,7 +318,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// Says goodbye on a transport whose session the app does not know.
-    func closeTransport(code: UInt16, reason: String) { transport?.close(code: code, reason: reason) }
+    func closeTransport(code: SessionCloseCode, reason: String) { transport?.close(code: code, reason: reason) }
 
     /// Forgets a client that never told who it is.
     func leaveUnknown(as result: HandshakeResult) {
@@ -344,7 +344,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
         if awaitsToken {
-            closeTransport(code: 1012, reason: "the server is restarting")
+            closeTransport(code: .serviceRestart, reason: "the server is restarting")
             return leaveUnknown(as: .draining)
         }
         if waitsForAdmission {
@@ -353,7 +353,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             return
         }
         isDraining = true
-        if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
+        if machine.isRunning, machine.isQuiet { close(code: .serviceRestart, reason: "the server is restarting") }
     }
 
     /// The drain is over: what has not been delivered is left to the next process, or never will be.
@@ -379,11 +379,11 @@ final class BridgeSession: WebhookCaller, TimerOwner {
             )
         }
         // What is on disk comes with the next start.
-        if !isKept { shard.metrics.messagesDropped(owed, reason: "drain_timeout") }
+        if !isKept { shard.metrics.messagesDropped(owed, reason: .drainTimeout) }
         let transport = transport
         if machine.isRunning {
-            end(code: 1012, reason: "the server is restarting", initiator: .server)
-            transport?.close(code: 1012, reason: "the server is restarting")
+            end(code: .serviceRestart, reason: "the server is restarting", initiator: .server)
+            transport?.close(code: .serviceRestart, reason: "the server is restarting")
         } else if !machine.wasAccepted, !machine.hasEnded {
             transport?.handshakeDecided(.refuse(.draining, .draining))
         }
@@ -391,7 +391,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     func end(
-        code: UInt16,
+        code: SessionCloseCode,
         reason: String,
         initiator: SidecarCore.CloseInitiator,
         for cause: CloseCause? = nil

@@ -15,7 +15,7 @@ extension WebSocketHandler {
         let time = Int64(clamping: now.uptimeNanoseconds)
         let wait = control.take(frame, shard.admission.controls, isDry: isDry, now: time)
         guard wait > 0 else { return }
-        shard.metrics.limited(limit.rawValue, action: isDry ? "dry_run" : "throttled")
+        shard.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
         guard !isDry else { return }
         session.noteRefused(.controlRate, ["action": "throttled"])
         controlPauseEnds = now + .nanoseconds(wait)

@@ -13,6 +13,7 @@ struct EdgeOperator: ConnectionOperator {
 
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
     private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
+    private var directory: LoopDirectory? { shards.map { LoopDirectory(shards: $0) } }
 
     func connections(_ filter: ConnectionFilter, after: String?, limit: Int) async -> ConnectionPage {
         let wanted = filter.address.map { "\($0)" }
@@ -129,7 +130,8 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async -> Int {
-        await closeConnections(request, for: .kick) { $0.user == user }
+        let loops = Set(await directory?.connections(of: user).map(\.loop) ?? [])
+        return await closeConnections(request, for: .kick, on: loops) { $0.user == user }
     }
 
     func renewToken(_ token: String, of id: String) async -> TokenRenewal {
@@ -167,9 +169,10 @@ struct EdgeOperator: ConnectionOperator {
     private func closeConnections(
         _ request: CloseRequest,
         for cause: CloseCause,
+        on loops: Set<Int>? = nil,
         where isWanted: @escaping @Sendable (BridgeSession) -> Bool
     ) async -> Int {
-        let counts = await shards?.collect { shard in
+        let counts = await shards?.collect(on: loops) { shard in
             let sessions = shard.sessions(where: isWanted)
             for session in sessions {
                 session.close(code: request.code, reason: request.reason, discarding: true, for: cause)
@@ -184,7 +187,8 @@ struct EdgeOperator: ConnectionOperator {
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async -> Answer? {
-        let answers = await shards?.collect { $0.session(id).flatMap(body) }
+        guard let place = await directory?.connection(id) else { return nil }
+        let answers = await shards?.collect(on: [place.loop]) { $0.session(id).flatMap(body) }
         return answers?.compactMap { $0 }.first
     }
 }

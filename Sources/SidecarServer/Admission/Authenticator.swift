@@ -140,12 +140,4 @@ extension HandshakeRejection {
             result: .auth
         )
     }
-
-    /// Whoever it is may not come in now.
-    static var banned: HandshakeRejection {
-        HandshakeRejection(
-            refusal: Refusal(status: 403, sentence: "Access is denied.", reason: .ban),
-            result: .auth
-        )
-    }
 }

@@ -112,7 +112,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Counts the connection with those of its address; false when that has too many, and the connection closes without
     /// an answer.
     private func countSocket(_ context: ChannelHandlerContext) -> Bool {
-        switch shard.admission.countSocket(of: peer) {
+        switch shard.admission.sessions.slots.countSocket(of: peer) {
         case .notCounted:
             return true
         case .counted(let bucket):
@@ -278,7 +278,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         isHeadRequest = head.method == "HEAD"
         requestsServed += 1
         shard.timers.cancel(timer)
-        let resolved = shard.admission.resolve(
+        let resolved = shard.admission.clients.resolve(
             peer: peer,
             isUnixSocket: isUnixPeer,
             isNamedByProxy: isNamedByProxy,

@@ -63,7 +63,7 @@ private struct ReplyVerdict: Equatable {
             check(reply, head)
         } catch {
             text = error.sentence
-            if error.sentence.isEmpty || CloseRequest(code: Int(error.closeCode), reason: "") == nil {
+            if error.sentence.isEmpty || CloseRequest(code: Int(error.closeCode.rawValue), reason: "") == nil {
                 fault = "a failure that cannot be told"
             }
         }
@@ -125,7 +125,9 @@ private struct ReplyVerdict: Equatable {
 
     private mutating func check(_ close: CloseRequest) {
         if close.reason.utf8.count > CloseRequest.maxReasonBytes { fault = "a reason too long for a Close frame" }
-        if CloseRequest(code: Int(close.code), reason: close.reason) != close { fault = "a code not to be sent" }
+        if CloseRequest(code: Int(close.code.rawValue), reason: close.reason) != close {
+            fault = "a code not to be sent"
+        }
         let report = CloseReport(
             code: close.code,
             reason: close.reason,

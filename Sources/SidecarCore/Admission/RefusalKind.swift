@@ -146,14 +146,17 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// The kind of a refused request, by the label of its metric; nil for one that is told of elsewhere.
-    public init?(refusalReason: String) {
-        switch refusalReason {
-        case "forged_event", "reserved_header": self = .forgedEvent
-        case "malformed_event", "unreadable_event", "event_too_large": self = .unreadableEvent
-        case "body_budget": self = .bodyBudget
-        case "webhook_path": self = .webhookPath
-        default: return nil
+    /// The kind of a refused request; nil for one that is told of elsewhere.
+    public init?(_ reason: RefusalReason) {
+        switch reason {
+        case .forgedEvent, .reservedHeader: self = .forgedEvent
+        case .malformedEvent, .unreadableEvent, .eventTooLarge: self = .unreadableEvent
+        case .bodyBudget: self = .bodyBudget
+        case .webhookPath: self = .webhookPath
+        case .badRequest, .badHandshake, .path, .method, .origin, .subprotocol, .auth, .ban, .timeout,
+            .clientStalled, .connectionLimit, .rateLimited, .proxyProtocol, .draining, .appUnreachable, .appTimeout,
+            .appBadReply, .appFailed:
+            return nil
         }
     }
 

@@ -30,3 +30,13 @@ extension OperatorFailure {
         }
     }
 }
+
+extension OperatorFailure {
+    /// What a store cannot do.
+    public init(_ failure: StoreFailure) {
+        switch failure {
+        // What the store says of its connection is for the log.
+        case .unavailable: self = .unavailable("Bans cannot be reached.")
+        }
+    }
+}

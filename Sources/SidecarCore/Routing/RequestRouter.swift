@@ -6,15 +6,15 @@ public struct Refusal: Error, Sendable, Equatable {
     public let status: Int
     /// One plain sentence for the body.
     public let sentence: String
-    /// The value of the `reason` label in `http_refused_total`.
-    public let reason: String
+    /// Why, for metrics and the log.
+    public let reason: RefusalReason
     /// Seconds for `Retry-After`, if any.
     public let retryAfter: Int?
     /// Further field lines, each with its CRLF, of our own making.
     public let fields: String
 
     /// Makes a refusal.
-    public init(status: Int, sentence: String, reason: String, retryAfter: Int? = nil, fields: String = "") {
+    public init(status: Int, sentence: String, reason: RefusalReason, retryAfter: Int? = nil, fields: String = "") {
         self.status = status
         self.sentence = sentence
         self.reason = reason
@@ -62,17 +62,17 @@ public struct RequestRouter: Sendable {
     /// Decides about one request.
     public func route(_ head: HTTPRequestHead) -> RequestRoute {
         if head.method == "CONNECT" {
-            return .refuse(.init(status: 405, sentence: "CONNECT is not supported.", reason: "method"))
+            return .refuse(.init(status: 405, sentence: "CONNECT is not supported.", reason: .method))
         }
         if let refusal = checkFields(head.headers) { return .refuse(refusal) }
         if head.headers.hasToken("websocket", in: "upgrade") { return .upgrade }
         guard let target = originForm(head) else {
             return .refuse(
-                .init(status: 400, sentence: "The request target does not match the Host.", reason: "bad_request")
+                .init(status: 400, sentence: "The request target does not match the Host.", reason: .badRequest)
             )
         }
         if let webhookPath, FoldedPath(target: target).mayPass(for: webhookPath) {
-            return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: "webhook_path"))
+            return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: .webhookPath))
         }
         if head.method == "GET", head.target.hasPrefix("/"), asksForEvents(head) { return .eventStream }
         let closes = head.headers.contains("upgrade")
@@ -149,7 +149,7 @@ public struct RequestRouter: Sendable {
                 refusal = Refusal(
                     status: 400,
                     sentence: "A header name imitates a reserved one: write it with hyphens, or choose another.",
-                    reason: "reserved_header"
+                    reason: .reservedHeader
                 )
             } else if HTTPField.equals(name, "ce-type"), Self.namesOurEvents(value) {
                 refusal = .forgedEvent
@@ -159,7 +159,7 @@ public struct RequestRouter: Sendable {
             return Refusal(
                 status: 400,
                 sentence: "The Connection header names too many fields.",
-                reason: "bad_request"
+                reason: .badRequest
             )
         }
         return refusal

@@ -148,11 +148,11 @@ public enum StructuredEvents {
     }
 
     private static func unreadable(_ sentence: String) -> Refusal {
-        Refusal(status: 415, sentence: sentence, reason: "unreadable_event")
+        Refusal(status: 415, sentence: sentence, reason: .unreadableEvent)
     }
 
     private static func malformed(_ what: String) -> Refusal {
-        Refusal(status: 400, sentence: "The body is not a valid JSON event: \(what)", reason: "malformed_event")
+        Refusal(status: 400, sentence: "The body is not a valid JSON event: \(what)", reason: .malformedEvent)
     }
 }
 
@@ -161,13 +161,13 @@ extension Refusal {
     public static let eventTooLarge = Refusal(
         status: 413,
         sentence: "A JSON event may be at most \(StructuredEvents.maxBytes) bytes.",
-        reason: "event_too_large"
+        reason: .eventTooLarge
     )
 
     /// The answer to an event that claims to be one of ours.
     static let forgedEvent = Refusal(
         status: 403,
         sentence: "Events of type sidesocket.* come from Sidesocket alone.",
-        reason: "forged_event"
+        reason: .forgedEvent
     )
 }

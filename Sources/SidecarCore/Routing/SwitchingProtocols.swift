@@ -23,7 +23,7 @@ public enum SwitchingProtocols {
             return Refusal(
                 status: 502,
                 sentence: "The application chose a subprotocol that was not offered.",
-                reason: "subprotocol"
+                reason: .subprotocol
             )
         }
         writeStart(acceptKey: acceptKey, extensions: extensions, into: &buffer)

@@ -50,21 +50,21 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case drain
 
     /// The cause that a code of ours has when nothing else is said.
-    public init(code: UInt16, initiator: CloseInitiator) {
+    public init(code: SessionCloseCode, initiator: CloseInitiator) {
         switch initiator {
         case .client: self = .client
         case .network: self = .connectionLost
         case .server:
             self =
                 switch code {
-                case 1002: .protocolError
-                case 1006, 1011: .appFailed
-                case 1007: .invalidData
-                case 1009: .tooBig
-                case 1012: .drain
-                case 1013: .appUnavailable
-                case 4401: .tokenExpired
-                case 4429: .rateLimited
+                case .protocolError: .protocolError
+                case .abnormal, .internalError: .appFailed
+                case .invalidPayload: .invalidData
+                case .tooBig: .tooBig
+                case .serviceRestart: .drain
+                case .tryAgainLater: .appUnavailable
+                case .unauthorized: .tokenExpired
+                case .tooManyRequests: .rateLimited
                 default: .appClosed
                 }
         }
@@ -75,8 +75,8 @@ extension DeliveryFailure {
     /// Why the connection ends when it ends for this.
     public var closeCause: CloseCause {
         switch closeCode {
-        case 1008: .appRefused
-        case 1013: .appUnavailable
+        case .policyViolation: .appRefused
+        case .tryAgainLater: .appUnavailable
         default: .appFailed
         }
     }

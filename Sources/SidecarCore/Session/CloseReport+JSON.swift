@@ -37,7 +37,7 @@ extension CloseReport {
         try reader.expect("}")
         guard let code = UInt16(exactly: code), reader.isAtEnd() else { throw .malformed }
         self.init(
-            code: code,
+            code: SessionCloseCode(rawValue: code),
             reason: reason,
             initiator: initiator,
             messagesIn: messagesIn,
@@ -50,7 +50,7 @@ extension CloseReport {
     public var json: ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"code\":")
-        buffer.writeDecimal(UInt64(code))
+        buffer.writeDecimal(UInt64(code.rawValue))
         buffer.writeStaticString(",\"reason\":")
         buffer.writeJSONString(reason)
         buffer.writeStaticString(",\"initiator\":\"")

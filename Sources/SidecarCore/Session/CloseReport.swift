@@ -11,7 +11,7 @@ public enum CloseInitiator: String, Sendable, Equatable {
 /// What the app is told about the end of a connection, the body of the `close` event.
 public struct CloseReport: Sendable, Equatable {
     /// The close code of RFC 6455 §7.4; 1005 without a code, 1006 without a Close frame.
-    public var code: UInt16
+    public var code: SessionCloseCode
     /// The reason of the Close frame, or empty.
     public var reason: String
     /// Who ended it.
@@ -25,7 +25,7 @@ public struct CloseReport: Sendable, Equatable {
 
     /// Makes a report.
     public init(
-        code: UInt16,
+        code: SessionCloseCode,
         reason: String,
         initiator: CloseInitiator,
         messagesIn: Int,

@@ -1,7 +1,7 @@
 /// How the app asks to close a connection.
 public struct CloseRequest: Sendable, Equatable {
     /// A code that a server may send (RFC 6455 §7.4).
-    public let code: UInt16
+    public let code: SessionCloseCode
     /// The reason, cut between two characters to the ``maxReasonBytes`` that a Close frame can carry, so that the
     /// client, the `close` event and the log tell the same.
     public let reason: String
@@ -11,12 +11,18 @@ public struct CloseRequest: Sendable, Equatable {
 
     /// Checks the code: 1000–1003, 1007–1014 and 3000–4999 may be sent.
     public init?(code: Int, reason: String) {
-        switch code {
-        case 1000...1003, 1007...1014, 3000...4999: self.code = UInt16(code)
-        default: return nil
-        }
+        guard let code = SessionCloseCode(sendable: code) else { return nil }
+        self.code = code
         self.reason = Self.cut(reason)
     }
+
+    private init(_ code: SessionCloseCode, _ reason: String) {
+        self.code = code
+        self.reason = reason
+    }
+
+    /// For whoever is banned.
+    public static let banned = CloseRequest(.forbidden, "access is denied")
 
     private static func cut(_ reason: String) -> String {
         let bytes = reason.utf8

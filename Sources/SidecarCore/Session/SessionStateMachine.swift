@@ -176,7 +176,7 @@ public struct SessionStateMachine: Sendable {
     ///
     /// The close event follows the messages that are waiting.
     public mutating func ended(
-        code: UInt16,
+        code: SessionCloseCode,
         reason: String,
         initiator: CloseInitiator,
         at now: NIODeadline

@@ -12,17 +12,17 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
     case badReply(String)
 
     /// The value of the `outcome` label in `webhook_requests_total`.
-    public var outcome: String {
+    public var outcome: WebhookOutcome {
         switch self {
         case .status(let status):
             switch status {
-            case 300..<400: "3xx"
-            case 400..<500: "4xx"
-            default: "5xx"
+            case 300..<400: .redirection
+            case 400..<500: .clientError
+            default: .serverError
             }
-        case .timeout: "timeout"
-        case .connect, .connectionLost: "connect_error"
-        case .badReply: "bad_reply"
+        case .timeout: .timeout
+        case .connect, .connectionLost: .connectError
+        case .badReply: .badReply
         }
     }
 
@@ -37,17 +37,17 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
 
     /// The close code when the connection ends for it: 1013 when the app was not to be had, 1008 after a 4xx,
     /// 1011 else (RFC 6455 §7.4.1).
-    public var closeCode: UInt16 {
-        if isTransient { return 1013 }
-        if case .status(400..<500) = self { return 1008 }
-        return 1011
+    public var closeCode: SessionCloseCode {
+        if isTransient { return .tryAgainLater }
+        if case .status(400..<500) = self { return .policyViolation }
+        return .internalError
     }
 
     /// The reason in the Close frame; it does not tell what the app answered.
     public var closeReason: String {
         switch closeCode {
-        case 1013: "the application is not available"
-        case 1008: "the application refused the message"
+        case .tryAgainLater: "the application is not available"
+        case .policyViolation: "the application refused the message"
         default: "the application failed"
         }
     }

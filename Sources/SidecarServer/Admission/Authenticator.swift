@@ -122,7 +122,7 @@ extension HandshakeRejection {
             refusal: Refusal(
                 status: 401,
                 sentence: why,
-                reason: "auth",
+                reason: .auth,
                 fields: "WWW-Authenticate: Bearer realm=\"sidesocket\"\r\n"
             ),
             result: .auth
@@ -134,17 +134,9 @@ extension HandshakeRejection {
             refusal: Refusal(
                 status: 503,
                 sentence: "Tokens cannot be verified yet; try again later.",
-                reason: "auth",
+                reason: .auth,
                 retryAfter: ServerConfiguration.retryAfter()
             ),
-            result: .auth
-        )
-    }
-
-    /// Whoever it is may not come in now.
-    static var banned: HandshakeRejection {
-        HandshakeRejection(
-            refusal: Refusal(status: 403, sentence: "Access is denied.", reason: "ban"),
             result: .auth
         )
     }

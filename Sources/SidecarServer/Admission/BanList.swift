@@ -3,12 +3,10 @@ import SidecarCore
 import Synchronization
 
 /// The bans of the process, for all event loops and the API.
-final class BanList: Sendable {
+final class BanList: BanStore {
     private let table = Mutex(BanTable())
     /// Most of the time there is none, and a handshake takes no lock.
     private let hasAny = Atomic<Bool>(false)
-    /// When somebody was told that the table is full, in nanoseconds; 0: never.
-    private let toldFull = Atomic<Int64>(0)
 
     func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> (BanTable.Addition, BanInfo) {
         change(subject, ttl, reason) { $0.add($1, now: $2) }
@@ -25,7 +23,7 @@ final class BanList: Sendable {
         _ reason: String,
         _ add: (inout BanTable, Ban, _ now: Int64) -> BanTable.Addition
     ) -> (BanTable.Addition, BanInfo) {
-        let now = AdmissionGuard.now()
+        let now = MonotonicClock.now()
         return table.withLock {
             let ban = Ban(
                 subject: subject,
@@ -39,17 +37,9 @@ final class BanList: Sendable {
         }
     }
 
-    /// True when nobody was told within the last minute that there is no room for another ban.
-    func shouldTellOfFullTable() -> Bool {
-        let now = AdmissionGuard.now()
-        let told = toldFull.load(ordering: .relaxed)
-        guard told == 0 || now - told >= 60_000_000_000 else { return false }
-        return toldFull.compareExchange(expected: told, desired: now, ordering: .relaxed).exchanged
-    }
-
     func remove(_ subject: BanSubject) -> Bool {
         table.withLock {
-            let removed = $0.remove(subject, now: AdmissionGuard.now())
+            let removed = $0.remove(subject, now: MonotonicClock.now())
             hasAny.store($0.count > 0, ordering: .relaxed)
             return removed
         }
@@ -57,20 +47,20 @@ final class BanList: Sendable {
 
     func covers(_ address: IPAddress?) -> Bool {
         guard hasAny.load(ordering: .relaxed), let address else { return false }
-        return table.withLock { $0.covers(address, now: AdmissionGuard.now()) }
+        return table.withLock { $0.covers(address, now: MonotonicClock.now()) }
     }
 
     func covers(user: UserName?) -> Bool {
         guard hasAny.load(ordering: .relaxed), let user else { return false }
-        return table.withLock { $0.ban(of: .user(user), now: AdmissionGuard.now()) != nil }
+        return table.withLock { $0.ban(of: .user(user), now: MonotonicClock.now()) != nil }
     }
 
     func info(of subject: BanSubject) -> BanInfo? {
-        table.withLock { $0.ban(of: subject, now: AdmissionGuard.now()) }.map(Self.info)
+        table.withLock { $0.ban(of: subject, now: MonotonicClock.now()) }.map(Self.info)
     }
 
     func list() -> [BanInfo] {
-        table.withLock { $0.list(now: AdmissionGuard.now()) }.map(Self.info)
+        table.withLock { $0.list(now: MonotonicClock.now()) }.map(Self.info)
     }
 
     private static func info(_ ban: Ban) -> BanInfo {

@@ -6,7 +6,7 @@ import SidecarCore
 /// Tells the operator what clients are refused for, and which setting to look at: one line a minute for each kind.
 final class RefusalLog: Sendable {
     private let settings: Settings
-    private let logger: Logger
+    let logger: Logger
     private let notices: RefusalNotices
 
     init(settings: Settings, logger: Logger) {
@@ -47,6 +47,16 @@ final class RefusalLog: Sendable {
                 : "the request has a forwarding header, but SIDESOCKET_TRUSTED_PROXIES does not name its peer"
         }
         logger.warning("\(kind.event)", metadata: fields)
+    }
+
+    /// The same about the sender of a request.
+    func note(_ kind: RefusalKind, _ client: ResolvedClient, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        note(
+            kind,
+            client: client.address,
+            sentForwardingHeader: client.untrustedForwardingHeaderSeen,
+            more()
+        )
     }
 
     /// The variable with the value in force, as a user would write it.

@@ -8,7 +8,7 @@ extension MemoryChannelBroker {
             rules: ChannelRules(settings),
             maxHistoryBytes: settings.maxHistoryBytes,
             servesStreams: settings.ssePaths != nil,
-            clock: ChannelClock(monotonic: AdmissionGuard.now, unixMilliseconds: WallClock.unixMilliseconds),
+            clock: ChannelClock(monotonic: MonotonicClock.now, unixMilliseconds: WallClock.unixMilliseconds),
             makeEpoch: { .random(in: 1 ... .max) }
         )
     }

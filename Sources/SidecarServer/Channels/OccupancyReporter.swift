@@ -111,7 +111,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         } else {
             if !failure.isTransient { occupancy.told(event.channel) }
             log(failure, level: .error, "delivery of a channel event failed")
-            shard.metrics.messagesDropped(1, reason: "channel_event_undelivered")
+            shard.metrics.messagesDropped(1, reason: .channelEventUndelivered)
         }
     }
 

@@ -320,7 +320,7 @@ public final class EdgeService: Service {
             )
         }
         if let untold = occupancy?.untold, untold > 0 {
-            metrics.messagesDropped(untold, reason: "channel_event_undelivered")
+            metrics.messagesDropped(untold, reason: .channelEventUndelivered)
             logger.error("channel events were not delivered", metadata: ["count": .stringConvertible(untold)])
         }
         if state.outbox?.close() == false { logger.error("the outbox could not be flushed") }

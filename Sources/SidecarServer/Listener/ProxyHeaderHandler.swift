@@ -28,7 +28,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
         let address = context.remoteAddress
         let peer = address.flatMap { IPAddress($0) }
         let isUnixPeer = address != nil && peer == nil
-        if !shard.admission.trusts(peer: peer, isUnixSocket: isUnixPeer) {
+        if !shard.admission.clients.trusts(peer: peer, isUnixSocket: isUnixPeer) {
             refuse("the peer is not one of TRUSTED_PROXIES", context)
         }
     }

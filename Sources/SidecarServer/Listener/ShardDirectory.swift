@@ -32,10 +32,16 @@ struct ShardDirectory: Sendable {
         }
     }
 
-    /// Asks every loop, and gathers the answers.
-    func collect<Answer: Sendable>(_ ask: @escaping @Sendable (LoopShard) -> Answer) async -> [Answer] {
+    /// The numbers of the loops.
+    var loops: Range<Int> { shards.indices }
+
+    /// Asks every loop, or those with these numbers, and gathers the answers.
+    func collect<Answer: Sendable>(
+        on loops: Set<Int>? = nil,
+        _ ask: @escaping @Sendable (LoopShard) -> Answer
+    ) async -> [Answer] {
         var answers: [Answer] = []
-        for shard in shards {
+        for (number, shard) in shards.enumerated() where loops?.contains(number) ?? true {
             if let answer = try? await shard.eventLoop.submit({ ask(shard.value) }).get() { answers.append(answer) }
         }
         return answers

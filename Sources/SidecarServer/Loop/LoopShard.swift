@@ -87,7 +87,7 @@ final class LoopShard {
             log: log,
             state: state,
             configuration: configuration,
-            admission: admission
+            admission: admission.sessions
         )
     }
 
@@ -179,7 +179,7 @@ final class LoopShard {
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
-        sessionContext.reload(configuration, admission)
+        sessionContext.reload(configuration, admission.sessions)
         for session in sessions.all { session.settingsChanged(isOfTransport: isOfTransport) }
     }
 

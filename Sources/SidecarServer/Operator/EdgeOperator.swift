@@ -13,6 +13,7 @@ struct EdgeOperator: ConnectionOperator {
 
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
     private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
+    private var directory: LoopDirectory? { shards.map { LoopDirectory(shards: $0) } }
 
     func connections(
         _ filter: ConnectionFilter,
@@ -145,7 +146,8 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int {
-        await closeConnections(request, for: .kick) { $0.user == user }
+        let loops = Set(await directory?.connections(of: user).map(\.loop) ?? [])
+        return await closeConnections(request, for: .kick, on: loops) { $0.user == user }
     }
 
     func renewToken(_ token: String, of id: String) async throws(OperatorFailure) {
@@ -157,28 +159,43 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async throws(OperatorFailure) -> BanReceipt {
-        let (addition, ban) = admission.bans.add(subject, for: ttl, reason: reason)
+        let (addition, ban) = try await bans { bans throws(StoreFailure) in
+            try await bans.add(subject, for: ttl, reason: reason)
+        }
         guard addition != .full else { throw .bansFull }
         await closeConnections(coveredBy: subject)
         return BanReceipt(ban: ban, isNew: addition == .added)
     }
 
     func unban(_ subject: BanSubject) async throws(OperatorFailure) {
-        admission.forgive(subject)
-        guard admission.bans.remove(subject) else { throw .noBan }
+        admission.sessions.violations.forgive(subject)
+        let isRemoved = try await bans { bans throws(StoreFailure) in try await bans.remove(subject) }
+        guard isRemoved else { throw .noBan }
     }
 
     func ban(of subject: BanSubject) async throws(OperatorFailure) -> BanInfo {
-        guard let ban = admission.bans.info(of: subject) else { throw .noBan }
+        let ban = try await bans { bans throws(StoreFailure) in try await bans.info(of: subject) }
+        guard let ban else { throw .noBan }
         return ban
     }
 
-    func bans() async throws(OperatorFailure) -> [BanInfo] { admission.bans.list() }
+    func bans() async throws(OperatorFailure) -> [BanInfo] {
+        try await bans { bans throws(StoreFailure) in try await bans.list() }
+    }
+
+    private func bans<Answer: Sendable>(
+        _ body: (any BanStore) async throws(StoreFailure) -> Answer
+    ) async throws(OperatorFailure) -> Answer {
+        do throws(StoreFailure) {
+            return try await body(admission.sessions.bans)
+        } catch {
+            throw OperatorFailure(error)
+        }
+    }
 
     /// Closes whoever is banned now.
     func closeConnections(coveredBy subject: BanSubject) async {
-        guard let request = CloseRequest(code: 4403, reason: "access is denied") else { return }
-        _ = await closeConnections(request, for: .ban) { session in
+        _ = await closeConnections(.banned, for: .ban) { session in
             switch subject {
             case .user(let user): session.user == user
             case .network(let network): IPAddress(session.clientAddress).map(network.contains) ?? false
@@ -189,9 +206,10 @@ struct EdgeOperator: ConnectionOperator {
     private func closeConnections(
         _ request: CloseRequest,
         for cause: CloseCause,
+        on loops: Set<Int>? = nil,
         where isWanted: @escaping @Sendable (BridgeSession) -> Bool
     ) async -> Int {
-        let counts = await shards?.collect { shard in
+        let counts = await shards?.collect(on: loops) { shard in
             let sessions = shard.sessions.open(where: isWanted)
             for session in sessions {
                 session.close(code: request.code, reason: request.reason, discarding: true, for: cause)
@@ -208,7 +226,8 @@ struct EdgeOperator: ConnectionOperator {
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async throws(OperatorFailure) -> Answer {
-        let answers = await shards?.collect { $0.sessions[id].flatMap(body) }
+        guard let place = await directory?.connection(id) else { throw .noConnection }
+        let answers = await shards?.collect(on: [place.loop]) { $0.sessions[id].flatMap(body) }
         guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
         return answer
     }

@@ -10,13 +10,13 @@ extension BridgeSession {
     /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
     ///   they came in good order and are still delivered.
     /// - Parameter cause: Why; nil for what the code says by itself.
-    func close(code: UInt16, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
+    func close(code: SessionCloseCode, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
             return leaveUnknown(as: .auth)
         }
         guard machine.isRunning else { return }
-        if discarding { context.metrics.messagesDropped(discardQueue(), reason: "closed") }
+        if discarding { context.metrics.messagesDropped(discardQueue(), reason: .closed) }
         // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
         // lets go of it.
         let transport = transport
@@ -25,7 +25,7 @@ extension BridgeSession {
     }
 
     /// Says goodbye on a transport whose session the app does not know.
-    func closeTransport(code: UInt16, reason: String) { transport?.close(code: code, reason: reason) }
+    func closeTransport(code: SessionCloseCode, reason: String) { transport?.close(code: code, reason: reason) }
 
     /// Forgets a client that never told who it is.
     func leaveUnknown(as result: HandshakeResult) {
@@ -46,7 +46,7 @@ extension BridgeSession {
     func releaseSlots() {
         endPause()
         cancelIdentityTimers()
-        limits.releaseSlots(context.admission)
+        limits.releaseSlots(context.admission.slots)
     }
 
     /// Forgets the session; nothing of it is left to be delivered.
@@ -61,7 +61,7 @@ extension BridgeSession {
     /// Closes for a drain, once nothing of this session waits for the app.
     func drain() {
         if awaitsToken {
-            closeTransport(code: 1012, reason: "the server is restarting")
+            closeTransport(code: .serviceRestart, reason: "the server is restarting")
             return leaveUnknown(as: .draining)
         }
         if waitsForAdmission {
@@ -70,7 +70,7 @@ extension BridgeSession {
             return
         }
         isDraining = true
-        if machine.isRunning, machine.isQuiet { close(code: 1012, reason: "the server is restarting") }
+        if machine.isRunning, machine.isQuiet { close(code: .serviceRestart, reason: "the server is restarting") }
     }
 
     /// The drain is over: what has not been delivered is left to the next process, or never will be.
@@ -97,11 +97,11 @@ extension BridgeSession {
             )
         }
         // What is on disk comes with the next start.
-        if !isKept { context.metrics.messagesDropped(owed, reason: "drain_timeout") }
+        if !isKept { context.metrics.messagesDropped(owed, reason: .drainTimeout) }
         let transport = transport
         if machine.isRunning {
-            end(code: 1012, reason: "the server is restarting", initiator: .server)
-            transport?.close(code: 1012, reason: "the server is restarting")
+            end(code: .serviceRestart, reason: "the server is restarting", initiator: .server)
+            transport?.close(code: .serviceRestart, reason: "the server is restarting")
         } else if !machine.wasAccepted, !machine.hasEnded {
             decide(.refuse(.draining, .draining))
         }
@@ -109,7 +109,7 @@ extension BridgeSession {
     }
 
     func end(
-        code: UInt16,
+        code: SessionCloseCode,
         reason: String,
         initiator: SidecarCore.CloseInitiator,
         for cause: CloseCause? = nil

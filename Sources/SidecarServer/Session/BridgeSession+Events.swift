@@ -75,7 +75,7 @@ extension BridgeSession: WebhookDeliveryOwner {
             noteAnswered(event)
         } catch {
             log(error, level: .warning)
-            context.metrics.messagesDropped(event.sequences.count, reason: "app_failed")
+            context.metrics.messagesDropped(event.sequences.count, reason: .appFailed)
             if context.settings.webhookFailure == .close { close(with: error) }
         }
         eventDone(event)
@@ -115,7 +115,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         } catch {
             log(error, level: .info, "revalidation failed")
             if case .status = error {
-                close(code: 4403, reason: "no longer welcome", discarding: true, for: .revalidation)
+                close(code: .forbidden, reason: "no longer welcome", discarding: true, for: .revalidation)
             } else {
                 close(with: error)
             }
@@ -134,7 +134,7 @@ extension BridgeSession: WebhookDeliveryOwner {
             log(failure, level: .warning, "the reply to an event is invalid")
         case .refused, .failed, .turnedAway:
             if let failure = result.failure { log(failure, level: .error) }
-            context.metrics.messagesDropped(1, reason: "close_undelivered")
+            context.metrics.messagesDropped(1, reason: .closeUndelivered)
         }
         journal?.finished()
         perform(machine.answered())

@@ -17,8 +17,8 @@ extension BridgeSession {
         case .failed(let failure):
             log(failure, level: .warning)
             decideAgainst(.fail(failure))
-        case .turnedAway(.queueFull): turnAway(limit: "handshake_queue", .connectionLimit)
-        case .turnedAway(.unavailable): turnAway(limit: "breaker", .appFailed)
+        case .turnedAway(.queueFull): turnAway(limit: .handshakeQueue, .connectionLimit)
+        case .turnedAway(.unavailable): turnAway(limit: .breaker, .appFailed)
         }
     }
 
@@ -27,13 +27,13 @@ extension BridgeSession {
 
     /// The handshake has waited for its turn as long as it may.
     func admissionTimedOut() {
-        if waitsForAdmission { turnAway(limit: "handshake_timeout", .timeout) }
+        if waitsForAdmission { turnAway(limit: .handshakeTimeout, .timeout) }
     }
 
     /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
-    func turnAway(limit: String, _ result: HandshakeResult) {
+    func turnAway(limit: Limit, _ result: HandshakeResult) {
         delivery?.cancel()
-        context.metrics.limited(limit, action: "refused")
+        context.metrics.limited(limit, action: .refused)
         noteRefused(result == .appFailed ? .breaker : .handshakeQueue)
         decideAgainst(
             .refuse(
@@ -41,7 +41,7 @@ extension BridgeSession {
                     status: 503,
                     sentence: result == .appFailed
                         ? "The application is not available." : "Too many clients are connecting; try again later.",
-                    reason: result.rawValue,
+                    reason: RefusalReason(turnedAway: result),
                     retryAfter: ServerConfiguration.retryAfter()
                 ),
                 result
@@ -78,7 +78,7 @@ extension BridgeSession {
             log(error, level: .warning)
             delivery = nil
             decide(.fail(error))
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         delivery = nil
@@ -88,9 +88,9 @@ extension BridgeSession {
             return
         }
         if let user = reply.user, context.admission.bans.covers(user: user) {
-            context.metrics.limited("ban", action: "refused")
+            context.metrics.limited(.ban, action: .refused)
             decide(.refuse(HandshakeRejection.banned.refusal, .auth))
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
@@ -100,7 +100,7 @@ extension BridgeSession {
                     .connectionLimit
                 )
             )
-            performLast(step, code: 1006)
+            performLast(step, code: .abnormal)
             return
         }
         context.state.sessionOpened(carrier)
@@ -117,15 +117,15 @@ extension BridgeSession {
             apply(reply)
             if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {
                 // It came while we asked the app.
-                context.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                context.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
             if context.state.isDraining { drain() }
         }
     }
 
     /// Ends a session that never became a WebSocket.
-    private func performLast(_ step: SessionStateMachine.Step, code: UInt16) {
+    private func performLast(_ step: SessionStateMachine.Step, code: SessionCloseCode) {
         journalIdentity()  // the answer that would have changed it is not applied
         if case .deliver = step {
             perform(step)

@@ -26,15 +26,15 @@ extension BridgeSession {
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
             self.user = nil
-            limits.releaseUserSlot()
+            limits.releaseUserSlot(context.admission.slots)
             if !machine.isRunning {
                 // The client has gone: its close event tells the user, but nobody would give the slot back.
                 self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
-                close(code: 1008, reason: "this user has too many connections open", for: .connectionLimit)
+                close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
-                context.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                context.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
         }
         if let state { self.state = state.isEmpty ? nil : state }
@@ -94,13 +94,13 @@ extension BridgeSession {
         do throws(TokenRefusal) {
             let verified = try verify(token)
             if !mayRenew(with: verified) {
-                close(code: 4403, reason: "the token is for another user", discarding: true, for: .tokenRefused)
+                close(code: .forbidden, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if context.admission.bans.covers(user: verified.user) {
-                context.metrics.limited("ban", action: "closed")
-                close(code: 4403, reason: "access is denied", discarding: true, for: .ban)
+                context.metrics.limited(.ban, action: .closed)
+                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             } else if !adopt(verified) {
                 close(
-                    code: 1008,
+                    code: .policyViolation,
                     reason: "this user has too many connections open",
                     discarding: true,
                     for: .connectionLimit
@@ -108,7 +108,7 @@ extension BridgeSession {
             }
         } catch {
             countViolation()
-            close(code: 4401, reason: error.sentence, discarding: true, for: .tokenRefused)
+            close(code: .unauthorized, reason: error.sentence, discarding: true, for: .tokenRefused)
         }
         return true
     }
@@ -119,14 +119,14 @@ extension BridgeSession {
             let verified = try verify(token)
             let bans = context.admission.bans
             guard !bans.covers(user: verified.user), !bans.covers(IPAddress(clientAddress)) else {
-                context.metrics.limited("ban", action: "refused")
-                return refuse("access is denied", code: 4403, as: .auth)
+                context.metrics.limited(.ban, action: .refused)
+                return refuse("access is denied", code: .forbidden, as: .auth)
             }
             identity.stage = .awaitsApp
             identity.expiry.cancel(in: context.timers)
             guard adopt(verified) else {
                 identity.stage = .awaitsToken
-                return refuse("this user has too many connections open", code: 1008, as: .connectionLimit)
+                return refuse("this user has too many connections open", code: .policyViolation, as: .connectionLimit)
             }
             begin()
         } catch {
@@ -148,10 +148,10 @@ extension BridgeSession {
     /// Ends a socket that never told who it is.
     private func refuseToken(_ why: String) {
         countViolation()
-        refuse(why, code: 4401, as: .auth)
+        refuse(why, code: .unauthorized, as: .auth)
     }
 
-    private func refuse(_ why: String, code: UInt16, as result: HandshakeResult) {
+    private func refuse(_ why: String, code: SessionCloseCode, as result: HandshakeResult) {
         logRefused(why: why)
         closeTransport(code: code, reason: why)
         leaveUnknown(as: result)
@@ -212,8 +212,8 @@ extension BridgeSession {
         guard let identity = clientIdentity, identity.stage != .awaitsToken else { return }
         // The wall clock may have been set back meanwhile.
         if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
-        context.metrics.limited("token_expiry", action: "closed")
-        close(code: 4401, reason: "the token has expired", discarding: true)
+        context.metrics.limited(.tokenExpiry, action: .closed)
+        close(code: .unauthorized, reason: "the token has expired", discarding: true)
     }
 
     /// The fields that say who the client is once an answer has been applied, for the disk.

@@ -7,7 +7,7 @@ extension BridgeSession {
     /// Counts a message against the rates; false when it is too much and the connection closes for it.
     func isAllowed(payloadBytes: Int, at now: NIODeadline) -> Bool {
         let now = Int64(clamping: now.uptimeNanoseconds)
-        func overstepped(_ limit: DryRunLimit) { context.metrics.limited(limit.rawValue, action: "dry_run") }
+        func overstepped(_ limit: DryRunLimit) { context.metrics.limited(Limit(limit), action: .dryRun) }
         switch context.settings.rateLimitAction {
         case .throttle:
             if let excess = limits.takeInDebt(payloadBytes, now: now, overstepped: overstepped) {
@@ -18,11 +18,11 @@ extension BridgeSession {
             guard let limit = limits.take(payloadBytes, now: now, overstepped: overstepped) else {
                 return true
             }
-            context.metrics.limited(limit.rawValue, action: "closed")
+            context.metrics.limited(Limit(limit), action: .closed)
             noteRefused(RefusalKind(limit), ["action": "closed"])
             countViolation()
-            context.metrics.messagesDropped(1, reason: "rate_limited")
-            close(code: 4429, reason: limit == .byteRate ? "too many bytes" : "too many messages")
+            context.metrics.messagesDropped(1, reason: .rateLimited)
+            close(code: .tooManyRequests, reason: limit == .byteRate ? "too many bytes" : "too many messages")
             return false
         }
     }
@@ -65,12 +65,12 @@ extension BridgeSession {
     func inputWaits() {
         if let limit = limits.throttle?.uncounted {
             limits.throttle?.uncounted = nil
-            context.metrics.limited(limit.rawValue, action: "throttled")
+            context.metrics.limited(Limit(limit), action: .throttled)
             noteRefused(RefusalKind(limit), ["action": "throttled"])
         }
         if limits.isBudgetWaitUncounted {
             limits.isBudgetWaitUncounted = false
-            context.metrics.limited("max_total_pending_bytes", action: "throttled")
+            context.metrics.limited(.maxTotalPendingBytes, action: .throttled)
             noteRefused(.totalPendingBytes)
         }
     }
@@ -121,7 +121,7 @@ extension BridgeSession {
     ///
     /// - Parameter isOfTransport: Whether the kernel has to be told of them.
     func settingsChanged(isOfTransport: Bool) {
-        limits.settingsChanged(context.admission)
+        limits.settingsChanged(context.admission.allowances)
         if limits.isThrottled { endThrottle() }  // the next message tells whether it still has to wait
         transport?.settingsChanged(isOfTransport: isOfTransport)
     }
@@ -134,9 +134,9 @@ extension BridgeSession {
 
     /// From now on the connection counts with those of this user; false when the user may have no more.
     func takeSlot(ofUser user: UserName) -> Bool {
-        guard let bucket = context.admission.slot(forUser: user, client: clientAddress) else { return false }
+        guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
         self.user = user
-        limits.take(bucket, limitsMessages: context.admission.limitsMessagesPerUser)
+        limits.take(bucket, of: user, context.admission)
         return true
     }
 
@@ -146,5 +146,5 @@ extension BridgeSession {
     }
 
     /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
-    func countViolation() { context.admission.countViolation(by: clientAddress) }
+    func countViolation() { context.admission.violations.count(by: IPAddress(clientAddress)) }
 }

@@ -38,7 +38,7 @@ extension BridgeSession {
 
     /// The one line about an open connection, at its end.
     func logEnd(
-        code: UInt16,
+        code: SessionCloseCode,
         reason: String,
         initiator: SidecarCore.CloseInitiator,
         cause: CloseCause,
@@ -47,7 +47,7 @@ extension BridgeSession {
         var metadata = logFields
         metadata["user"] = "\(user ?? "")"
         metadata["transport"] = "\(carrier.rawValue)"
-        metadata["code"] = .stringConvertible(code)
+        metadata["code"] = .stringConvertible(code.rawValue)
         metadata["reason"] = "\(reason)"
         metadata["initiator"] = "\(initiator.rawValue)"
         metadata["cause"] = "\(cause.rawValue)"

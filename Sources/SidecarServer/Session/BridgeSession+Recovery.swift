@@ -23,7 +23,7 @@ extension BridgeSession {
         if let report {
             perform(machine.ended(with: report))
         } else {
-            perform(machine.ended(code: 1006, reason: "", initiator: .server, at: .now()))
+            perform(machine.ended(code: .abnormal, reason: "", initiator: .server, at: .now()))
         }
         accountBytes()
     }

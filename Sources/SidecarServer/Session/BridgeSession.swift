@@ -63,7 +63,7 @@ final class BridgeSession: TimerOwner {
         id: String,
         handshake: HTTPRequestHead,
         client: ClientIdentity,
-        slot: AdmissionGuard.Slot,
+        slot: ConnectionSlots.Slot,
         carrier: ClientTransport,
         lastEventID: String? = nil,
         context: SessionContext
@@ -72,7 +72,7 @@ final class BridgeSession: TimerOwner {
         self.lastEventID = lastEventID
         self.id = id
         self.context = context
-        limits = SessionLimits(slot, context.admission)
+        limits = SessionLimits(slot, context.admission.allowances)
         self.handshake = handshake
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
@@ -141,7 +141,7 @@ final class BridgeSession: TimerOwner {
     }
 
     /// The transport has ended, or is ending, for a reason of its own.
-    func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func transportEnded(code: SessionCloseCode, reason: String, initiator: SidecarCore.CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
         responder = nil
@@ -149,7 +149,7 @@ final class BridgeSession: TimerOwner {
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard machine.isRunning, let transport else {
-            context.metrics.messagesDropped(1, reason: "client_gone")
+            context.metrics.messagesDropped(1, reason: .clientGone)
             return
         }
         noteSent(format, payloadBytes: payload.readableBytes)

@@ -22,7 +22,7 @@ final class SessionContext {
     /// Counts open sessions, and says whether the process drains.
     let state: ServerState
     private(set) var configuration: ServerConfiguration
-    private(set) var admission: AdmissionGuard
+    private(set) var admission: SessionAdmission
 
     init(
         webhooks: WebhookSender,
@@ -32,7 +32,7 @@ final class SessionContext {
         log: LoopLog,
         state: ServerState,
         configuration: ServerConfiguration,
-        admission: AdmissionGuard
+        admission: SessionAdmission
     ) {
         eventLoop = webhooks.eventLoop
         timers = webhooks.timers
@@ -53,7 +53,7 @@ final class SessionContext {
     var settings: Settings { configuration.settings }
 
     /// From now on other settings hold.
-    func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
+    func reload(_ configuration: ServerConfiguration, _ admission: SessionAdmission) {
         self.configuration = configuration
         self.admission = admission
     }

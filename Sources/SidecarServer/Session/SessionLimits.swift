@@ -8,8 +8,8 @@ struct SessionLimits {
     /// that nobody takes fill the budget, and no more clients are let in.
     private static let undeliveredCloseBytes = 2048
 
-    private var slot: AdmissionGuard.Slot?
-    private var userSlot: SharedBucket?
+    private var slot: ConnectionSlots.Slot?
+    private var userSlot: (bucket: SharedBucket, user: UserName)?
     private(set) var allowance: MessageAllowance
     /// The pause that a rate has led to.
     var throttle: SessionThrottle?
@@ -21,9 +21,9 @@ struct SessionLimits {
     var isBudgetWaitUncounted = false
 
     /// Those of a client that has been let in.
-    init(_ slot: AdmissionGuard.Slot, _ admission: AdmissionGuard) {
+    init(_ slot: ConnectionSlots.Slot, _ allowances: MessageAllowances) {
         self.slot = slot
-        allowance = admission.allowance(for: slot)
+        allowance = allowances.allowance(for: slot)
     }
 
     /// Those of a client that has gone.
@@ -53,29 +53,29 @@ struct SessionLimits {
     }
 
     /// Other settings hold.
-    mutating func settingsChanged(_ admission: AdmissionGuard) { admission.change(&allowance) }
+    mutating func settingsChanged(_ allowances: MessageAllowances) { allowances.change(&allowance) }
 
     // MARK: Slots
 
     /// From now on the connection counts with those of this user.
-    mutating func take(_ bucket: SharedBucket, limitsMessages: Bool) {
-        releaseUserSlot()
-        userSlot = bucket
-        if limitsMessages { allowance.share(withUser: bucket) }
+    mutating func take(_ bucket: SharedBucket, of user: UserName, _ admission: SessionAdmission) {
+        releaseUserSlot(admission.slots)
+        userSlot = (bucket, user)
+        if admission.allowances.limitsUsers { allowance.share(withUser: bucket) }
     }
 
     /// It counts with no user's connections any more.
-    mutating func releaseUserSlot() {
-        userSlot?.close()
+    mutating func releaseUserSlot(_ slots: ConnectionSlots) {
+        if let (bucket, user) = userSlot { slots.close(bucket, of: user) }
         userSlot = nil
         allowance.share(withUser: nil)
     }
 
     /// The connection has ended.
-    mutating func releaseSlots(_ admission: AdmissionGuard) {
-        if let slot { admission.leave(slot) }
+    mutating func releaseSlots(_ slots: ConnectionSlots) {
+        if let slot { slots.close(slot) }
         slot = nil
-        userSlot?.close()
+        if let (bucket, user) = userSlot { slots.close(bucket, of: user) }
         userSlot = nil
     }
 

@@ -19,7 +19,7 @@ protocol SessionTransport: AnyObject {
     /// Whether the client has sent something that has not been taken.
     var hasInputWaiting: Bool { get }
     /// Says goodbye with this code; the session has ended already.
-    func close(code: UInt16, reason: String)
+    func close(code: SessionCloseCode, reason: String)
     /// The session takes messages again.
     func resumeReading()
     /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.

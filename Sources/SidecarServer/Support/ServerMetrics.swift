@@ -39,28 +39,21 @@ final class ServerMetrics: Sendable {
 
     /// The outcomes of one kind of event, by the `outcome` label.
     final class Webhook: Sendable {
-        let event: String
         let answered: Counter
         let duration: Timer
         let wait: Timer
         let retries: Counter
+        private let outcomes: LabelledCounters<WebhookOutcome>
 
         init(event: String) {
-            self.event = event
-            answered = Counter(
-                label: "sidesocket_webhook_requests_total",
-                dimensions: [("event", event), ("outcome", "2xx")]
-            )
+            outcomes = LabelledCounters("sidesocket_webhook_requests_total", "outcome", beside: [("event", event)])
+            answered = outcomes[.success]
             duration = Timer(label: "sidesocket_webhook_request_duration_seconds", dimensions: [("event", event)])
             wait = Timer(label: "sidesocket_webhook_wait_seconds", dimensions: [("event", event)])
             retries = Counter(label: "sidesocket_webhook_retries_total", dimensions: [("event", event)])
         }
 
-        func failed(_ failure: DeliveryFailure) { counter(failure.outcome).increment() }
-
-        func counter(_ outcome: String) -> Counter {
-            Counter(label: "sidesocket_webhook_requests_total", dimensions: [("event", event), ("outcome", outcome)])
-        }
+        func failed(_ failure: DeliveryFailure) { outcomes[failure.outcome].increment() }
     }
 
     let incoming = Traffic(direction: "in")
@@ -80,16 +73,22 @@ final class ServerMetrics: Sendable {
     let messageDuration = Timer(label: "sidesocket_message_duration_seconds")
     let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
     private let proxyByClass: [Counter]
-    private let handshakes: [HandshakeResult: Counter]
+    private let handshakes = LabelledCounters<HandshakeResult>("sidesocket_handshakes_total", "result")
+    private let limits: [Limit: [LimitAction: Counter]]
+    private let slowClients = LabelledCounters<SlowSubscriberAction>("sidesocket_slow_client_total", "action")
+    private let drops = LabelledCounters<DropReason>("sidesocket_messages_dropped_total", "reason")
+    private let broadcasts = LabelledCounters<BroadcastResult>("sidesocket_broadcasts_total", "result")
+    private let httpRefusals = LabelledCounters<RefusalReason>("sidesocket_http_refused_total", "reason")
 
     init() {
         proxyByClass = (1...5).map {
             Counter(label: "sidesocket_proxy_requests_total", dimensions: [("code_class", "\($0)xx")])
         }
-        let counters = HandshakeResult.allCases.map { result in
-            (result, Counter(label: "sidesocket_handshakes_total", dimensions: [("result", result.rawValue)]))
+        var limits: [Limit: [LimitAction: Counter]] = [:]
+        for limit in Limit.allCases {
+            for action in limit.actions { limits[limit, default: [:]][action] = Self.limited(limit, action) }
         }
-        handshakes = Dictionary(uniqueKeysWithValues: counters)
+        self.limits = limits
         makeSeries()
     }
 
@@ -102,7 +101,7 @@ final class ServerMetrics: Sendable {
         }
     }
 
-    func count(_ result: HandshakeResult) { handshakes[result]?.increment() }
+    func count(_ result: HandshakeResult) { handshakes[result].increment() }
 
     func connectionOpened(_ transport: ClientTransport) {
         (transport == .eventStream ? openedStreams : openedWebSockets).increment()
@@ -113,7 +112,7 @@ final class ServerMetrics: Sendable {
     }
 
     func connectionClosed(
-        code: UInt16,
+        code: SessionCloseCode,
         initiator: SidecarCore.CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
@@ -122,7 +121,7 @@ final class ServerMetrics: Sendable {
     }
 
     static func closed(
-        code: UInt16,
+        code: SessionCloseCode,
         initiator: SidecarCore.CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
@@ -136,35 +135,27 @@ final class ServerMetrics: Sendable {
         )
     }
 
-    func limited(_ limit: String, action: String, by count: Int = 1) {
-        Counter(label: "sidesocket_limited_total", dimensions: [("limit", limit), ("action", action)])
-            .increment(by: count)
+    func limited(_ limit: Limit, action: LimitAction) {
+        (limits[limit]?[action] ?? Self.limited(limit, action)).increment()
     }
 
-    func slowClient(action: String, by count: Int = 1) {
-        Counter(label: "sidesocket_slow_client_total", dimensions: [("action", action)]).increment(by: count)
+    private static func limited(_ limit: Limit, _ action: LimitAction) -> Counter {
+        Counter(
+            label: "sidesocket_limited_total",
+            dimensions: [("limit", limit.rawValue), ("action", action.rawValue)]
+        )
     }
 
-    func messagesDropped(_ count: Int, reason: String) {
-        if count > 0 { Self.dropped(reason).increment(by: count) }
-    }
+    func slowClient(action: SlowSubscriberAction) { slowClients[action].increment() }
 
-    static func dropped(_ reason: String) -> Counter {
-        Counter(label: "sidesocket_messages_dropped_total", dimensions: [("reason", reason)])
+    func messagesDropped(_ count: Int, reason: DropReason) {
+        if count > 0 { drops[reason].increment(by: count) }
     }
 
     /// A `Sidesocket-Broadcast` field has been read.
-    func broadcast(result: String) { Self.broadcasts(result).increment() }
+    func broadcast(result: BroadcastResult) { broadcasts[result].increment() }
 
-    static func broadcasts(_ result: String) -> Counter {
-        Counter(label: "sidesocket_broadcasts_total", dimensions: [("result", result)])
-    }
-
-    func httpRefused(_ reason: String) { Self.refused(reason).increment() }
-
-    static func refused(_ reason: String) -> Counter {
-        Counter(label: "sidesocket_http_refused_total", dimensions: [("reason", reason)])
-    }
+    func httpRefused(_ reason: RefusalReason) { httpRefusals[reason].increment() }
 
     func proxied(status: Int, nanoseconds: Int64) {
         let index = status / 100 - 1
@@ -173,26 +164,10 @@ final class ServerMetrics: Sendable {
     }
 
     /// A client may send any code: those without a meaning of their own share one series.
-    private static func codeLabel(_ code: UInt16) -> String {
-        switch code {
-        case 1000...1003, 1005...1014, 4401, 4403, 4429: String(code)
+    private static func codeLabel(_ code: SessionCloseCode) -> String {
+        switch code.rawValue {
+        case 1000...1003, 1005...1014, 4401, 4403, 4429: String(code.rawValue)
         default: "other"
         }
     }
-}
-
-/// How a handshake ended, the `result` label of `handshakes_total`.
-enum HandshakeResult: String, CaseIterable {
-    case accepted
-    case badRequest = "bad_request"
-    case path
-    case origin
-    case rateLimited = "rate_limited"
-    case connectionLimit = "connection_limit"
-    case auth
-    case appRefused = "app_refused"
-    case appFailed = "app_failed"
-    case timeout
-    case draining
-    case clientGone = "client_gone"
 }

@@ -156,7 +156,7 @@ struct PassThroughReplyTests {
     )
     func refusals(status: Int) throws {
         var buffer = ByteBuffer()
-        let refusal = Refusal(status: status, sentence: "Ein Grund für alle.", reason: "x", retryAfter: 7)
+        let refusal = Refusal(status: status, sentence: "Ein Grund für alle.", reason: .badRequest, retryAfter: 7)
         PassThroughHeads.writeRefusal(refusal, headOnly: false, into: &buffer)
         let lines = replyTranscript(Array(buffer.readableBytesView), endOfInput: false).lines
         #expect(lines.first?.hasPrefix("final \(status) [") == true && lines.first?.hasSuffix(" close") == true)
@@ -175,7 +175,7 @@ struct PassThroughReplyTests {
     func oddRefusal() {
         var buffer = ByteBuffer()
         PassThroughHeads.writeRefusal(
-            Refusal(status: -1, sentence: "", reason: "x"),
+            Refusal(status: -1, sentence: "", reason: .badRequest),
             headOnly: false,
             into: &buffer
         )

@@ -19,7 +19,7 @@ struct RequestRouterTests {
         case .eventStream: "stream"
         case .passThrough(let target, let closes, let inspects):
             (inspects ? "inspect" : "pass") + " \(target)" + (closes ? " close" : "")
-        case .refuse(let refusal): "\(refusal.status) \(refusal.reason)"
+        case .refuse(let refusal): "\(refusal.status) \(refusal.reason.rawValue)"
         }
     }
 

@@ -21,7 +21,7 @@ struct CloseReportTests {
         duration: Int64 = 0
     ) -> CloseReport {
         CloseReport(
-            code: code,
+            code: SessionCloseCode(rawValue: code),
             reason: reason,
             initiator: .network,
             messagesIn: messages,

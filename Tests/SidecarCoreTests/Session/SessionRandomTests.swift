@@ -46,7 +46,7 @@ private struct SessionLedger {
         case 11: note(machine.revalidate())
         case 9:
             hasEnded = true
-            note(machine.ended(code: 1000, reason: "", initiator: .client, at: now))
+            note(machine.ended(code: .normal, reason: "", initiator: .client, at: now))
         default:
             if machine.discardQueue() != waiting.count { faults.append("the queue had another length") }
             waiting = []

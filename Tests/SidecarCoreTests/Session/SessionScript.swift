@@ -32,7 +32,12 @@ extension SessionStateMachine {
         case .revalidate: return revalidate().words
         case .answered: return answered().words
         case .ended(let code, let reason, let initiator, let millisecond):
-            return ended(code: code, reason: reason, initiator: initiator, at: .at(millisecond)).words
+            return ended(
+                code: SessionCloseCode(rawValue: code),
+                reason: reason,
+                initiator: initiator,
+                at: .at(millisecond)
+            ).words
         case .discard: return "dropped \(discardQueue())"
         }
     }

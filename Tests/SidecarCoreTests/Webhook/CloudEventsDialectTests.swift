@@ -128,7 +128,7 @@ struct CloudEventsDialectTests {
         _ = machine.begin()
         _ = machine.accepted(at: .at(0))
         guard
-            case .deliver(let delivery) = machine.ended(code: 1000, reason: "a\"b", initiator: .client, at: .at(8))
+            case .deliver(let delivery) = machine.ended(code: .normal, reason: "a\"b", initiator: .client, at: .at(8))
         else {
             Issue.record("no close event")
             return

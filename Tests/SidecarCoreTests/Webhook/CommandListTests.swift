@@ -16,7 +16,7 @@ struct CommandListTests {
             _ = try CommandList.parse(ByteBuffer(bytes: bytes))
             return nil
         } catch {
-            return error.outcome == "bad_reply" && !error.isTransient ? error.sentence : nil
+            return error.outcome == .badReply && !error.isTransient ? error.sentence : nil
         }
     }
 
@@ -266,7 +266,7 @@ struct CommandListTests {
         do throws(DeliveryFailure) {
             Issue.record("\(try parse(json, batchOf: 2))")
         } catch {
-            #expect(error.outcome == "bad_reply" && !error.isTransient)
+            #expect(error.outcome == .badReply && !error.isTransient)
         }
     }
 }

@@ -28,8 +28,8 @@ struct DeliveryFailureTests {
         ] as [(DeliveryFailure, String, UInt16, Bool)]
     )
     func table(failure: DeliveryFailure, outcome: String, code: UInt16, isTransient: Bool) {
-        #expect(failure.outcome == outcome)
-        #expect(failure.closeCode == code)
+        #expect(failure.outcome.rawValue == outcome)
+        #expect(failure.closeCode.rawValue == code)
         #expect(failure.isTransient == isTransient)
         #expect(CloseRequest(code: Int(code), reason: "") != nil)
         #expect(!failure.closeReason.isEmpty && failure.closeReason.utf8.count <= CloseRequest.maxReasonBytes)

@@ -20,7 +20,7 @@ struct WebhookReplyTests {
             _ = try WebhookReply(head: head, body: ByteBuffer(bytes: body), batchOf: count)
             return false
         } catch {
-            return error.outcome == "bad_reply" && error.sentence.count > 40
+            return error.outcome == .badReply && error.sentence.count > 40
         }
     }
 
@@ -207,7 +207,7 @@ struct WebhookReplyTests {
             ("3000 1001", 3000, "1001"),
         ] as [(String, UInt16, String)] {
             let request = try read("HTTP/1.1 204 x", "Sidesocket-Close: \(value)").close
-            #expect(request?.code == code && request?.reason == reason, "\(value)")
+            #expect(request?.code.rawValue == code && request?.reason == reason, "\(value)")
         }
     }
 
@@ -255,6 +255,6 @@ struct WebhookReplyTests {
             text: #"[{"send":{"text":"a"}}]"#
         )
         #expect(reply.output == .commands([.send(.text, ByteBuffer(string: "a"))]))
-        #expect(reply.user == "42" && reply.close?.code == 4000)
+        #expect(reply.user == "42" && reply.close?.code.rawValue == 4000)
     }
 }

@@ -77,12 +77,12 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
 
     func channelInactive(context: ChannelHandlerContext) {
         output.detach()
-        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "client_gone")
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: .clientGone)
         shard.timers.cancel(timer)
         accountUnsent(0)
         shard.state.socketClosed(hasLeft: isEnding)
         isEnding = true
-        session.transportEnded(code: 1006, reason: "", initiator: .network)
+        session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         shard.webSocketEnded()
         context.fireChannelInactive()
         self.context = nil
@@ -91,7 +91,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard !isEnding else { return shard.metrics.messagesDropped(1, reason: "client_gone") }
+        guard !isEnding else { return shard.metrics.messagesDropped(1, reason: .clientGone) }
         var text = ByteBuffer()
         EventStreamText.write(format, payload, into: &text)
         _ = send(text, at: nil, channel: nil, nil)
@@ -138,7 +138,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
             noteDropped(decision.action)
             return false
         case .close:
-            shard.metrics.messagesDropped(1, reason: "slow_client")
+            shard.metrics.messagesDropped(1, reason: .slowClient)
             closeAsTooSlow()
             accountUnsent(unsentBytes)
             return false
@@ -146,9 +146,9 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     private func closeAsTooSlow() {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
-        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
-        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+        shard.metrics.slowClient(action: .close)
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: .slowClient)
+        session.close(code: .policyViolation, reason: "the client reads too slowly", for: .slowClient)
     }
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
@@ -165,8 +165,8 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     private func noteDropped(_ action: SlowSubscriberAction) {
-        shard.metrics.slowClient(action: action.rawValue)
-        shard.metrics.messagesDropped(1, reason: "slow_client")
+        shard.metrics.slowClient(action: action)
+        shard.metrics.messagesDropped(1, reason: .slowClient)
     }
 
     /// Says what was missed, and goes on from there.
@@ -262,12 +262,12 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     /// Ends the stream; a browser comes again by itself, after a random time when many do.
-    func close(code: UInt16, reason: String) {
+    func close(code: SessionCloseCode, reason: String) {
         guard !isEnding else { return }
         isEnding = true
         shard.state.socketLeft()
         sendWaiting(all: true)
-        if code == 1012 || code == 1013 {
+        if code == .serviceRestart || code == .tryAgainLater {
             write(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
         }
         output.flush()
@@ -286,8 +286,8 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         }
         let policy = shard.configuration.heartbeat
         if let age = policy.maxAge, now - openedAt >= scaled(age) {
-            shard.metrics.limited("max_connection_age", action: "closed")
-            session.close(code: 1001, reason: "the connection is too old; reconnect", for: .maxAge)
+            shard.metrics.limited(.maxConnectionAge, action: .closed)
+            session.close(code: .goingAway, reason: "the connection is too old; reconnect", for: .maxAge)
             return nil
         }
         if let interval = policy.pingInterval, now - sentAt >= scaled(interval) {

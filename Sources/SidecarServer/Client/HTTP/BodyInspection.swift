@@ -29,7 +29,7 @@ final class BodyInspection {
             return Refusal(
                 status: 503,
                 sentence: "The server has no room for more bodies.",
-                reason: "body_budget",
+                reason: .bodyBudget,
                 retryAfter: ServerConfiguration.retryAfter()
             )
         }

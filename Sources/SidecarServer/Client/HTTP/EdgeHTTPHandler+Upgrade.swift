@@ -15,12 +15,12 @@ extension EdgeHTTPHandler {
                 deflate: shard.configuration.deflate
             )
         } catch {
-            let refusal = Refusal(status: error.status, sentence: error.sentence, reason: "bad_handshake")
+            let refusal = Refusal(status: error.status, sentence: error.sentence, reason: .badHandshake)
             return refuse(refusal, .badRequest, head)
         }
         guard shard.configuration.router.servesWebSocket(target: head.target) else {
             noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
-            let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: "path")
+            let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: .path)
             return refuse(refusal, .path, head)
         }
         admit(.webSocket(accepted), head, resolved)
@@ -49,13 +49,13 @@ extension EdgeHTTPHandler {
             return false
         }
         guard shard.state.pendingBytes.isSpent else { return true }
-        shard.metrics.limited("max_total_pending_bytes", action: "refused")
+        shard.metrics.limited(.maxTotalPendingBytes, action: .refused)
         noteRefused(.totalPendingBytes, ["action": "refused"])
         refuse(
             Refusal(
                 status: 503,
                 sentence: "Too much is waiting for the application.",
-                reason: "connection_limit",
+                reason: .connectionLimit,
                 retryAfter: ServerConfiguration.retryAfter()
             ),
             handshake: .connectionLimit

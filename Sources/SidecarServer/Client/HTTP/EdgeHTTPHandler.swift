@@ -95,13 +95,13 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         notePeer(context.remoteAddress)
         guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
-            shard.metrics.limited("max_connections", action: "refused")
+            shard.metrics.limited(.maxConnections, action: .refused)
             noteRefused(.maxConnections, ["limit": .stringConvertible(shard.configuration.maxConnections)])
             refuse(
                 Refusal(
                     status: 503,
                     sentence: "The server has no room for more connections.",
-                    reason: "connection_limit",
+                    reason: .connectionLimit,
                     retryAfter: ServerConfiguration.retryAfter()
                 ),
                 handshake: .connectionLimit
@@ -112,7 +112,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Counts the connection with those of its address; false when that has too many, and the connection closes without
     /// an answer.
     private func countSocket(_ context: ChannelHandlerContext) -> Bool {
-        switch shard.admission.countSocket(of: peer) {
+        switch shard.admission.sessions.slots.countSocket(of: peer) {
         case .notCounted:
             return true
         case .counted(let bucket):
@@ -157,7 +157,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Without its header nobody can say who the client is, and it would not understand an answer in HTTP either.
     private func rejectProxyHeader(_ why: String) {
         guard case .readingHead = phase else { return }
-        shard.metrics.httpRefused("proxy_protocol")
+        shard.metrics.httpRefused(.proxyProtocol)
         noteRefused(.proxyProtocol, ["why": "\(why)"])
         phase = .lingering
         endNow()
@@ -278,7 +278,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         isHeadRequest = head.method == "HEAD"
         requestsServed += 1
         shard.timers.cancel(timer)
-        let resolved = shard.admission.resolve(
+        let resolved = shard.admission.clients.resolve(
             peer: peer,
             isUnixSocket: isUnixPeer,
             isNamedByProxy: isNamedByProxy,
@@ -336,7 +336,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
             metadata: ["client": "\(client.address)", "why": "\(error.sentence)"]
         )
         if let kind = RefusalKind(error) { noteRefused(kind) }
-        refuse(Refusal(status: error.status, sentence: error.sentence, reason: "bad_request"))
+        refuse(Refusal(status: error.status, sentence: error.sentence, reason: .badRequest))
     }
 
     // MARK: Answers
@@ -367,13 +367,13 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
 
     /// A client was turned away; the operator may want to know.
     func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
-        shard.admission.refusals.note(kind, client: client.address, more())
+        shard.admission.sessions.refusals.note(kind, client: client.address, more())
     }
 
     /// Answers a request ourselves and closes.
     func refuse(_ refusal: Refusal, handshake: HandshakeResult? = nil) {
         shard.metrics.httpRefused(refusal.reason)
-        if let kind = RefusalKind(refusalReason: refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
+        if let kind = RefusalKind(refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
         if let handshake { shard.metrics.count(handshake) }
         shard.scratch.clear()
         PassThroughHeads.writeRefusal(refusal, headOnly: isHeadRequest, into: &shard.scratch)
@@ -454,27 +454,27 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
             if reader.hasStartedRequest || requestsServed == 0 {
                 let sawNothing = !reader.hasStartedRequest
                 if sawNothing {
-                    shard.metrics.httpRefused("timeout")
+                    shard.metrics.httpRefused(.timeout)
                     endNow()
                     return nil
                 }
                 noteRefused(.handshakeTimeout)
                 refuse(
-                    Refusal(status: 408, sentence: "The request head took too long.", reason: "timeout"),
+                    Refusal(status: 408, sentence: "The request head took too long.", reason: .timeout),
                     handshake: .timeout
                 )
                 return now + ServerConfiguration.linger
             }
             endNow()  // an idle keep-alive connection
         case .proxying(let exchange):
-            shard.metrics.httpRefused("client_stalled")
+            shard.metrics.httpRefused(.clientStalled)
             exchange.clientGone()
             endNow()
         case .lingering:
             if flushWatch.isProgressing(unsentBytes: unsentBytes, at: now) { return now + ServerConfiguration.linger }
             endNow()
         case .inspecting:
-            refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: "timeout"))
+            refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: .timeout))
             return now + ServerConfiguration.linger
         case .upgrading(let attempt):
             attempt.admissionTimedOut()
@@ -498,7 +498,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
 
     /// Half an answer cannot be dropped: the connection is.
     func giveUpUnsent(beyond share: Int) {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.slowClient(action: .close)
         if case .proxying(let exchange) = phase { exchange.clientGone() }
         context?.closeAtOnce()
         accountUnsent(0)

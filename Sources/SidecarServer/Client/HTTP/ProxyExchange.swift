@@ -209,10 +209,10 @@ final class ProxyExchange: AppExchange {
         for field in BroadcastHeader.all(in: reply.headers) {
             switch field {
             case .success(let broadcast):
-                shard.metrics.broadcast(result: "published")
+                shard.metrics.broadcast(result: .published)
                 shard.channels.publish(broadcast.publication, excluding: nil)
             case .failure(let fault):
-                shard.metrics.broadcast(result: fault.rawValue)
+                shard.metrics.broadcast(result: BroadcastResult(fault))
                 shard.log.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
             }
         }

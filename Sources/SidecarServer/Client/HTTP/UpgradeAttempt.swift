@@ -22,7 +22,7 @@ final class UpgradeAttempt: HandshakeResponder {
         kind: Kind,
         handshake: HTTPRequestHead,
         client: ClientIdentity,
-        slot: AdmissionGuard.Slot,
+        slot: ConnectionSlots.Slot,
         identity: HandshakeIdentity,
         handler: EdgeHTTPHandler
     ) {
@@ -83,14 +83,14 @@ final class UpgradeAttempt: HandshakeResponder {
         handler = nil
         countDropped(in: residual)
         shard.metrics.count(.clientGone)
-        session.transportEnded(code: 1006, reason: "", initiator: .network)
+        session.transportEnded(code: .abnormal, reason: "", initiator: .network)
     }
 
     /// Messages that came with the handshake are of no use to anybody any more.
     private func countDropped(in residual: ByteBuffer) {
         guard residual.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
         let count = shard.messageReader(accepted.deflate).messagesCompleted(by: residual)
-        shard.metrics.messagesDropped(count, reason: "client_gone")
+        shard.metrics.messagesDropped(count, reason: .clientGone)
     }
 
     /// The client has waited as long as it may before the app is asked.
@@ -141,7 +141,7 @@ final class UpgradeAttempt: HandshakeResponder {
                 ]
             )
             handler.refuse(refusal, handshake: .appFailed)
-            session.transportEnded(code: 1006, reason: "", initiator: .server)
+            session.transportEnded(code: .abnormal, reason: "", initiator: .server)
         } else {
             handler.becomeWebSocket(session, answer: answer, deflate: accepted.deflate)
         }
@@ -154,7 +154,7 @@ extension Refusal {
         Refusal(
             status: 503,
             sentence: "The server is restarting.",
-            reason: "draining",
+            reason: .draining,
             retryAfter: ServerConfiguration.retryAfter()
         )
     }
@@ -163,16 +163,16 @@ extension Refusal {
     init(_ failure: DeliveryFailure) {
         switch failure {
         case .timeout:
-            self.init(status: 504, sentence: "The application did not answer in time.", reason: "app_timeout")
+            self.init(status: 504, sentence: "The application did not answer in time.", reason: .appTimeout)
         case .connect:
             self.init(
                 status: 502,
                 sentence: "The application cannot be reached.",
-                reason: "app_unreachable",
+                reason: .appUnreachable,
                 retryAfter: 1
             )
         case .connectionLost, .status, .badReply:
-            self.init(status: 502, sentence: "The application's response is invalid.", reason: "app_bad_reply")
+            self.init(status: 502, sentence: "The application's response is invalid.", reason: .appBadReply)
         }
     }
 }

@@ -18,7 +18,7 @@ extension WebSocketHandler {
             if head.status >= 500 {
                 close(code: failure.closeCode, reason: failure.closeReason)
             } else {
-                close(code: 4403, reason: "the application refuses the connection")
+                close(code: .forbidden, reason: "the application refuses the connection")
             }
         case .fail(let failure):
             shard.metrics.count(.appFailed)
@@ -26,17 +26,17 @@ extension WebSocketHandler {
         case .refuse(let refusal, let result):
             shard.metrics.count(result)
             switch result {
-            case .draining: close(code: 1012, reason: refusal.sentence)
-            case .connectionLimit where refusal.status == 429: close(code: 1008, reason: refusal.sentence)
-            case .auth: close(code: 4403, reason: refusal.sentence)
-            default: close(code: CloseCode.tryAgainLater.rawValue, reason: refusal.sentence)
+            case .draining: close(code: .serviceRestart, reason: refusal.sentence)
+            case .connectionLimit where refusal.status == 429: close(code: .policyViolation, reason: refusal.sentence)
+            case .auth: close(code: .forbidden, reason: refusal.sentence)
+            default: close(code: .tryAgainLater, reason: refusal.sentence)
             }
         }
     }
 
-    func close(code: UInt16, reason: String) {
-        if phase == .residual, !isProcessing { discardResidualInput(reason: "closed") }
-        guard phase == .open, let code = CloseCode(sendable: Int(code)),
+    func close(code: SessionCloseCode, reason: String) {
+        if phase == .residual, !isProcessing { discardResidualInput(reason: .closed) }
+        guard phase == .open, let code = CloseCode(sendable: Int(code.rawValue)),
             case .sendClose(let code) = closing.localClose(code)
         else { return }
         phase = .awaitingClose
@@ -52,7 +52,7 @@ extension WebSocketHandler {
         case .replyThenClose(let code):
             // Before the answer, which may find the client gone.
             session.transportEnded(
-                code: (code ?? .noStatus).rawValue,
+                code: SessionCloseCode(code ?? .noStatus),
                 reason: reason,
                 initiator: .client
             )
@@ -69,10 +69,10 @@ extension WebSocketHandler {
     func fail(_ violation: ProtocolViolation) {
         switch closing.fail(violation.closeCode) {
         case .sendThenClose(let code):
-            if code == .tooBig { shard.metrics.limited(violation.name, action: "closed") }
+            if let limit = Limit(violation) { shard.metrics.limited(limit, action: .closed) }
             if let kind = RefusalKind(violation) { session.noteRefused(kind) }
             session.countViolation()
-            session.transportEnded(code: code.rawValue, reason: violation.reason, initiator: .server)
+            session.transportEnded(code: SessionCloseCode(code), reason: violation.reason, initiator: .server)
             guard phase != .residual else { return }
             phase = .lingering
             sendClose(code, violation.reason)
@@ -109,6 +109,11 @@ extension WebSocketHandler {
     func isStillSending(at now: NIODeadline) -> Bool {
         !isTooSlow && flushWatch.isProgressing(unsentBytes: unsentBytes, at: now)
     }
+}
+
+extension SessionCloseCode {
+    /// The same number.
+    init(_ code: CloseCode) { self.init(rawValue: code.rawValue) }
 }
 
 extension RefusalKind {

@@ -13,9 +13,9 @@ extension WebSocketHandler {
         let limit = DryRunLimit.controlRate
         var isDry: Bool { shard.configuration.settings.dryRun.contains(limit) }
         let time = Int64(clamping: now.uptimeNanoseconds)
-        let wait = control.take(frame, shard.admission.controls, isDry: isDry, now: time)
+        let wait = control.take(frame, shard.admission.sessions.allowances.controls, isDry: isDry, now: time)
         guard wait > 0 else { return }
-        shard.metrics.limited(limit.rawValue, action: isDry ? "dry_run" : "throttled")
+        shard.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
         guard !isDry else { return }
         session.noteRefused(.controlRate, ["action": "throttled"])
         controlPauseEnds = now + .nanoseconds(wait)

@@ -23,14 +23,14 @@ extension WebSocketHandler {
             sendPing()
         case .closeUnresponsive:
             shard.metrics.pongTimeouts.increment()
-            session.close(code: CloseCode.goingAway.rawValue, reason: "no answer to a ping", for: .pongTimeout)
+            session.close(code: .goingAway, reason: "no answer to a ping", for: .pongTimeout)
         case .closeIdle:
-            shard.metrics.limited("client_idle_timeout", action: "closed")
-            session.close(code: CloseCode.goingAway.rawValue, reason: "no message for too long", for: .idle)
+            shard.metrics.limited(.clientIdleTimeout, action: .closed)
+            session.close(code: .goingAway, reason: "no message for too long", for: .idle)
         case .closeAged:
-            shard.metrics.limited("max_connection_age", action: "closed")
+            shard.metrics.limited(.maxConnectionAge, action: .closed)
             session.close(
-                code: CloseCode.goingAway.rawValue,
+                code: .goingAway,
                 reason: "the connection is too old; reconnect",
                 for: .maxAge
             )

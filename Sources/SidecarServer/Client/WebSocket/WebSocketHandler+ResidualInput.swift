@@ -25,17 +25,17 @@ extension WebSocketHandler {
                 session.received(kind == .text ? .text : .binary, payload, at: now)
             case .close(let code, let reason):
                 endResidualInput()
-                session.transportEnded(code: (code ?? .noStatus).rawValue, reason: reason, initiator: .client)
+                session.transportEnded(code: SessionCloseCode(code ?? .noStatus), reason: reason, initiator: .client)
             case .ping, .pong:
                 break
             }
         }
         endResidualInput()
-        session.transportEnded(code: 1006, reason: "", initiator: .network)
+        session.transportEnded(code: .abnormal, reason: "", initiator: .network)
     }
 
     /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
-    func discardResidualInput(reason: String) {
+    func discardResidualInput(reason: DropReason) {
         if let input { shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason) }
         endResidualInput()
     }

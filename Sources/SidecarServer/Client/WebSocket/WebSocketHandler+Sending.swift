@@ -8,7 +8,7 @@ import WebSocketProtocol
 extension WebSocketHandler {
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard phase == .open else {
-            shard.metrics.messagesDropped(1, reason: "client_gone")
+            shard.metrics.messagesDropped(1, reason: .clientGone)
             return
         }
         hasSentSinceBeat = true
@@ -157,14 +157,14 @@ extension WebSocketHandler {
         if decision.dropped > 0 || decision.answer != .fits {
             session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
         }
-        for _ in 0..<decision.dropped { dropped(decision.action.rawValue) }
+        for _ in 0..<decision.dropped { dropped(decision.action) }
         switch decision.answer {
         case .fits: return true
         case .drop:
-            dropped(decision.action.rawValue)
+            dropped(decision.action)
             return false
         case .close:
-            shard.metrics.messagesDropped(1, reason: "slow_client")
+            shard.metrics.messagesDropped(1, reason: .slowClient)
             closeAsTooSlow()
             accountUnsent(unsentBytes)
             return false
@@ -172,10 +172,10 @@ extension WebSocketHandler {
     }
 
     private func closeAsTooSlow() {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.slowClient(action: .close)
         isTooSlow = true
-        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
-        session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: .slowClient)
+        session.close(code: .policyViolation, reason: "the client reads too slowly", for: .slowClient)
     }
 
     /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
@@ -183,7 +183,7 @@ extension WebSocketHandler {
         session.noteRefused(.totalSendBuffer)
         if phase == .open {
             let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
-            for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
+            for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { dropped(action) }
             if unsentBytes <= share { return accountUnsent(unsentBytes) }
             closeAsTooSlow()
         }
@@ -191,9 +191,9 @@ extension WebSocketHandler {
         accountUnsent(0)
     }
 
-    private func dropped(_ action: String) {
+    private func dropped(_ action: SlowSubscriberAction) {
         shard.metrics.slowClient(action: action)
-        shard.metrics.messagesDropped(1, reason: "slow_client")
+        shard.metrics.messagesDropped(1, reason: .slowClient)
     }
 
     var unsentBytes: Int { output.unsentBytes + sendQueue.byteCount }

@@ -152,7 +152,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         output.detach()
         let wasOpen = phase == .open
         phase = wasOpen ? .residual : .gone
-        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "client_gone")
+        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: .clientGone)
         pendingPong = nil
         closing.transportClosed()
         shard.timers.cancel(timer)
@@ -167,7 +167,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         } else {
             input = nil
             accountAssembly(0)
-            session.transportEnded(code: 1006, reason: "", initiator: .network)
+            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         }
         shard.webSocketEnded()
         context.fireChannelInactive()
@@ -245,10 +245,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         accountAssembly(phase == .open && isAssembling ? reader.bytesReserved + reader.codecBytes : 0)
         guard phase == .open else { return }
         if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
-            shard.metrics.limited("max_total_pending_bytes", action: "closed")
+            shard.metrics.limited(.maxTotalPendingBytes, action: .closed)
             session.noteRefused(.totalPendingBytes, ["action": "closed"])
             session.close(
-                code: CloseCode.tryAgainLater.rawValue,
+                code: .tryAgainLater,
                 reason: "too many messages are partly received",
                 for: .assemblyBudget
             )
@@ -314,8 +314,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         case .residual:
             // Nobody is there whom a rate could slow down, and the app waits for the end.
             guard session.limits.isThrottled else { return now + ServerConfiguration.residualInputPatience }
-            discardResidualInput(reason: "rate_limited")
-            session.transportEnded(code: 1006, reason: "", initiator: .network)
+            discardResidualInput(reason: .rateLimited)
+            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
             return nil
         case .gone:
             return nil
@@ -355,10 +355,10 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             return
         }
         assemblyDeadline = nil
-        shard.metrics.limited("message_assembly_timeout", action: "closed")
+        shard.metrics.limited(.messageAssemblyTimeout, action: .closed)
         session.noteRefused(.assemblyTimeout)
         session.close(
-            code: CloseCode.policyViolation.rawValue,
+            code: .policyViolation,
             reason: "the message took too long",
             for: .assemblyTimeout
         )

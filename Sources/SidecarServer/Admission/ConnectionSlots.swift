@@ -1,0 +1,122 @@
+import Logging
+import SidecarCore
+
+/// How many connections an address and a user may have (`MAX_CONNECTIONS_PER_IP`, `MAX_CONNECTIONS_PER_USER`).
+///
+/// All are counted, even while a limit is off, so that a reload finds them.
+struct ConnectionSlots: Sendable {
+    /// What an admitted connection holds until it ends.
+    struct Slot: Sendable {
+        let address: SharedBucket?
+    }
+
+    /// What becomes of a connection when it is counted with those of its address.
+    enum SocketVerdict: Sendable {
+        /// A trusted proxy's, which brings many clients, or one without an address.
+        case notCounted
+        /// It counts until the bucket's `close()`.
+        case counted(SharedBucket)
+        /// Its address has too many.
+        case refused
+    }
+
+    /// How many there may be, and how addresses are told apart.
+    struct Limits: Sendable {
+        let perAddress: Int
+        let perUser: Int
+        /// Bits of an IPv6 address that count as one address.
+        let ipv6Prefix: Int
+        /// Whose connections bring many clients.
+        let trusted: TrustedProxies
+
+        init(perAddress: Int, perUser: Int, ipv6Prefix: Int = 64, trusted: TrustedProxies = .none) {
+            self.perAddress = perAddress
+            self.perUser = perUser
+            self.ipv6Prefix = ipv6Prefix
+            self.trusted = trusted
+        }
+    }
+
+    /// Connections of any kind for each WebSocket that an address may have: pages have to load, too.
+    private static let socketsPerWebSocket = 2
+
+    private let limits: Limits
+    private let enforcement: LimitEnforcement
+    private let sockets: BucketTable<RateLimitKey>
+    private let connections: BucketTable<RateLimitKey>
+    private let users: any RateStore
+
+    /// - Parameter messages: The rate of the messages of an address; nil for none.
+    init(_ limits: Limits, messages: Rate?, users: any RateStore, _ enforcement: LimitEnforcement) {
+        self.limits = limits
+        self.enforcement = enforcement
+        self.users = users
+        sockets = BucketTable()
+        connections = BucketTable(messages.map { GCRA($0) })
+    }
+
+    /// Other limits for the connections that are counted already.
+    init(_ limits: Limits, after old: ConnectionSlots, _ enforcement: LimitEnforcement) {
+        self.limits = limits
+        self.enforcement = enforcement
+        users = old.users
+        sockets = old.sockets
+        connections = old.connections
+    }
+
+    /// Counts a connection before anything is read from it.
+    ///
+    /// - Parameter peer: Its other end, or whom a PROXY header names; nil for a Unix socket.
+    func countSocket(of peer: IPAddress?, now: Int64 = MonotonicClock.now()) -> SocketVerdict {
+        guard let peer, !limits.trusted.contains(peer) else { return .notCounted }
+        let key = RateLimitKey(peer, ipv6PrefixLength: limits.ipv6Prefix)
+        let bucket = sockets.bucket(for: key, now: now)
+        let (limit, overflow) = limits.perAddress.multipliedReportingOverflow(by: Self.socketsPerWebSocket)
+        if bucket.tryOpen(limit: overflow ? .max : limit) { return .counted(bucket) }
+        if enforcement.allows(.maxConnectionsPerIP) {
+            _ = bucket.tryOpen(limit: .max)
+            return .counted(bucket)
+        }
+        enforcement.refused(.maxConnectionsPerIP, client: "\(peer)")
+        return .refused
+    }
+
+    /// Counts a WebSocket or event stream with those of its address.
+    ///
+    /// - Returns: Nil when the address has too many.
+    func open(for client: ResolvedClient, now: Int64 = MonotonicClock.now()) -> Slot? {
+        let bucket = connections.bucket(for: client.rateLimitKey(ipv6PrefixLength: limits.ipv6Prefix), now: now)
+        if bucket.tryOpen(limit: limits.perAddress) { return Slot(address: bucket) }
+        if enforcement.allows(.maxConnectionsPerIP) {
+            _ = bucket.tryOpen(limit: .max)
+            return Slot(address: bucket)
+        }
+        enforcement.refused(.maxConnectionsPerIP, client)
+        return nil
+    }
+
+    /// What a client is told whose address has too many.
+    var rejection: HandshakeRejection {
+        HandshakeRejection(
+            refusal: .tooManyConnections(of: "address", limit: limits.perAddress),
+            result: .connectionLimit
+        )
+    }
+
+    /// Gives back the slot of a connection that has ended.
+    func close(_ slot: Slot) { slot.address?.close() }
+
+    /// Counts a connection with its user.
+    ///
+    /// - Parameter client: The address of the connection.
+    /// - Returns: The user's bucket, to be given back with the connection; nil when the user has too many.
+    func open(for user: UserName, client: String, now: Int64 = MonotonicClock.now()) -> SharedBucket? {
+        if let bucket = users.tryOpen(user, limit: limits.perUser, now: now) { return bucket }
+        if enforcement.allows(.maxConnectionsPerUser) { return users.tryOpen(user, limit: .max, now: now) }
+        enforcement.refused(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
+        return nil
+    }
+
+    /// Gives back the bucket of a user whose connection has ended, or is another user's now.
+    func close(_ bucket: SharedBucket, of user: UserName) { users.close(bucket, of: user) }
+}

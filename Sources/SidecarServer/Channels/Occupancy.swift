@@ -105,7 +105,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
 
     override func writeRequest(into buffer: inout ByteBuffer) {
         let dialect = shard.configuration.dialect
-        dialect.write(
+        dialect.encode(
             event,
             id: id,
             unixMilliseconds: happenedAt,
@@ -130,7 +130,7 @@ private final class OccupancyDelivery: WebhookCall, WebhookCaller {
     /// The event is delivered, whatever the answer asks for.
     private func publish(_ head: HTTPReplyHead, _ body: ByteBuffer) {
         do throws(DeliveryFailure) {
-            for publication in try WebhookReply(head: head, body: body).publications {
+            for publication in try shard.configuration.dialect.decode(head, body).publications {
                 shard.channels.publish(publication, excluding: nil)
             }
         } catch {

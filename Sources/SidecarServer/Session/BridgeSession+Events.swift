@@ -22,21 +22,21 @@ extension BridgeSession {
         let dialect = shard.configuration.dialect
         let signedAt = dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
         if event.kind == .open, let handshake {
-            dialect.writeOpen(
-                handshake: handshake,
-                prefix: prefix,
+            dialect.encodeOpen(
+                handshake,
+                of: prepared,
+                id: id,
                 identity: identity,
-                connectionID: id,
                 unixMilliseconds: event.happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         } else {
-            dialect.write(
+            dialect.encode(
                 event.delivery,
-                prefix: prefix,
+                of: prepared,
+                id: id,
                 identity: identity,
-                connectionID: id,
                 unixMilliseconds: event.happenedAt,
                 signedAt: signedAt,
                 into: &buffer

@@ -25,8 +25,8 @@ extension BridgeSession {
         }
     }
 
-    private func answer(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<WebhookReply, DeliveryFailure> {
-        Result { () throws(DeliveryFailure) in try checked(try WebhookReply(head: head, body: body)) }
+    private func answer(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
+        Result { () throws(DeliveryFailure) in try checked(try shard.configuration.dialect.decode(head, body)) }
     }
 
     /// True while the handshake waits for its turn and the app has not heard of it.
@@ -81,14 +81,14 @@ extension BridgeSession {
 
     private func opened(
         by head: HTTPReplyHead,
-        _ answer: Result<WebhookReply, DeliveryFailure>,
+        _ answer: Result<SessionReply, DeliveryFailure>,
         _ event: EventUnderWay,
         at now: NIODeadline
     ) {
         underWay = nil
         let step = machine.accepted(at: now)
         handshake = nil
-        let reply: WebhookReply
+        let reply: SessionReply
         do throws(DeliveryFailure) {
             reply = try answer.get()
         } catch {

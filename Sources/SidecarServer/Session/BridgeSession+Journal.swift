@@ -6,20 +6,21 @@ import SidecarCore
 extension BridgeSession {
     /// Notes the connection, and who it is as the app has it from its answer to `open`: from now on the app is owed an
     /// event that says so.
-    func journalOpened(by reply: WebhookReply?) {
+    func journalOpened(by reply: SessionReply?) {
         guard let outbox = shard.state.outbox else { return }
         outbox.opened(
             id: id,
-            head: Array(prefix.bytes.readableBytesView),
-            identity: identityBytes(after: reply),
+            context: openingRecord,
+            identity: (reply.map(currentIdentity.marked) ?? currentIdentity).record,
             at: WallClock.unixMilliseconds()
         )
+        openingRecord = []
     }
 
     /// Notes who the client is; one that the app has not accepted is not on disk yet.
     func journalIdentity() {
         guard let outbox = shard.state.outbox, machine.wasAccepted else { return }
-        outbox.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
+        outbox.identityChanged(id: id, identity: currentIdentity.record)
     }
 
     func journalAccepted(_ format: MessageFormat, _ payload: ByteBuffer, at time: Int64) {
@@ -35,7 +36,7 @@ extension BridgeSession {
 
     func journalClosing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
         guard let outbox = shard.state.outbox else { return }
-        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
+        outbox.closing(id: id, sequence: sequence, report: report.record, at: time)
     }
 
     /// Goes on when what the event depends on is on disk: had the app seen an event that is forgotten after a crash,

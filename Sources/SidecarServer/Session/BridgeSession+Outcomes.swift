@@ -10,7 +10,7 @@ extension BridgeSession {
     func messageCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try checked(try WebhookReply(head: head, body: body, batchOf: event.count)))
+            apply(try checked(try shard.configuration.dialect.decode(head, body, events: event.count)))
             noteAnswered(event)
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
@@ -44,7 +44,7 @@ extension BridgeSession {
     func revalidationCompleted(_ event: EventUnderWay, _ outcome: WebhookCall.Outcome) {
         do throws(DeliveryFailure) {
             let (head, body) = try outcome.get()
-            apply(try checked(try WebhookReply(head: head, body: body)))
+            apply(try checked(try shard.configuration.dialect.decode(head, body)))
             armRevalidation()
         } catch {
             if retries(error, retryAfter: outcome.retryAfter) { return }
@@ -88,7 +88,7 @@ extension BridgeSession {
     /// Nobody is there to hear the answer to a close event, but others may be told.
     private func publishLast(_ head: HTTPReplyHead, _ body: ByteBuffer, _ event: EventUnderWay) {
         do throws(DeliveryFailure) {
-            for publication in try WebhookReply(head: head, body: body).publications {
+            for publication in try shard.configuration.dialect.decode(head, body).publications {
                 publish(publication, excludesSelf: false)
             }
         } catch {

@@ -4,7 +4,7 @@ import SidecarCore
 /// What the app's answers do: to the client, to its channels and to the subscribers of others.
 extension BridgeSession {
     /// An answer that leads to more channels than allowed is of no use, and nothing of it is applied.
-    func checked(_ reply: WebhookReply) throws(DeliveryFailure) -> WebhookReply {
+    func checked(_ reply: SessionReply) throws(DeliveryFailure) -> SessionReply {
         guard reply.changesChannels else { return reply }
         let limit = shard.configuration.settings.maxChannelsPerConnection
         guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
@@ -17,7 +17,7 @@ extension BridgeSession {
         if machine.isRunning { shard.channels.join(self, channel) }
     }
 
-    func joinChannels(of reply: WebhookReply) {
+    func joinChannels(of reply: SessionReply) {
         for channel in reply.subscribe { join(channel) }
         if case .commands(let commands) = reply.output {
             for case .subscribe(let channel) in commands { join(channel) }
@@ -29,7 +29,7 @@ extension BridgeSession {
         shard.channels.publish(publication, excluding: excludesSelf ? id : nil)
     }
 
-    func apply(_ reply: WebhookReply) {
+    func apply(_ reply: SessionReply) {
         if reply.user != nil || reply.state != nil {
             mark(user: reply.user, state: reply.state)
         }

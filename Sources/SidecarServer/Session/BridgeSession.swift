@@ -14,7 +14,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     let id: String
     let shard: LoopShard
     /// What begins each of its requests.
-    let prefix: EventPrefix
+    let prepared: PreparedConnection
     let clientAddress: String
     let isStream: Bool
     /// The same as a label.
@@ -26,6 +26,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Until the app has accepted.
     var handshake: HTTPRequestHead?
+    /// What the outbox keeps of the connection; until then, too, and empty without an outbox.
+    var openingRecord: [UInt8] = []
 
     // The event that is with the app, or on its way there.
     var underWay: EventUnderWay?
@@ -38,8 +40,8 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     // Who the client is.
     private(set) var user: UserName?
     private(set) var state: String?
-    /// The fields that say so.
-    var identity: ByteBuffer?
+    /// How its requests say so.
+    var identity: PreparedIdentity?
     /// What tokens say of the client, and timers for it; nil for most.
     var clientIdentity: SessionIdentity?
 
@@ -90,24 +92,27 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         self.handshake = handshake
         self.machine = SessionStateMachine(maxBatch: shard.configuration.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
-        self.prefix = shard.configuration.dialect.prefix(
-            for: handshake,
-            connectionID: id,
-            client: client,
-            isStream: isStream
-        )
+        let dialect = shard.configuration.dialect
+        let connection = dialect.connection(for: handshake, id: id, client: client, isStream: isStream)
+        prepared = dialect.prepare(connection)
+        if shard.state.outbox != nil { openingRecord = connection.record }
     }
 
     /// Makes the session of a client of an earlier process, which owes the app events.
-    init(recovered: RecoveredConnection, shard: LoopShard) {
+    init(recovered session: RecoveredSession, shard: LoopShard) {
+        let recovered = session.row
         id = recovered.id
         self.shard = shard
         isStream = false
         slot = nil
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         clientAddress = "recovered"
-        prefix = EventPrefix(ByteBuffer(bytes: recovered.head))
-        identity = recovered.identity.isEmpty ? nil : ByteBuffer(bytes: recovered.identity)
+        prepared = shard.configuration.dialect.prepare(session.connection)
+        identity = shard.configuration.dialect.prepare(session.identity)
+        user = session.identity.user
+        state = session.identity.state
+        let claims = session.identity.claims
+        if !claims.isEmpty { clientIdentity = SessionIdentity(claims: claims) }
         // Sequences count on from what was answered, unless something in between was lost.
         machine = SessionStateMachine(
             resumingAfter: Self.lastDone(recovered),
@@ -126,14 +131,13 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// Delivers what an earlier process owed: the messages, then the end.
-    func resume(_ recovered: RecoveredConnection) {
+    func resume(_ recovered: RecoveredSession) {
         shard.insert(self)
-        for message in recovered.messages {
+        for message in recovered.row.messages {
             let payload = ByteBuffer(bytes: message.payload)
             perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
         }
-        let report = recovered.close.flatMap { CloseReport(json: ByteBuffer(bytes: $0.body)) }
-        if let report {
+        if let report = recovered.close {
             perform(machine.ended(with: report))
         } else {
             perform(machine.ended(code: 1006, reason: "", initiator: .server, at: .now()))
@@ -273,7 +277,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
 
     /// Makes the fields anew that say who the client is.
     func writeIdentity() {
-        identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
+        identity = shard.configuration.dialect.prepare(currentIdentity)
         journalIdentity()
     }
 

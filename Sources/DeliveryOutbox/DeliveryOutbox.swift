@@ -110,9 +110,9 @@ public final class DeliveryOutbox: Sendable {
     // MARK: - Journal
 
     /// A connection was accepted.
-    public func opened(id: String, head: [UInt8], identity: [UInt8], at: Int64) {
+    public func opened(id: String, context: [UInt8], identity: [UInt8], at: Int64) {
         record { (journal, limits) in
-            guard !id.isEmpty, id.utf8.count <= limits.idBytes, head.count <= limits.fieldBytes,
+            guard !id.isEmpty, id.utf8.count <= limits.idBytes, context.count <= limits.fieldBytes,
                 identity.count <= limits.fieldBytes
             else {
                 journal.dropped += 1
@@ -122,7 +122,7 @@ public final class DeliveryOutbox: Sendable {
             guard !journal.recoveredIDs.contains(id) else { return }
             let opening = PendingConnection.Opening(
                 key: journal.nextKey,
-                head: head,
+                context: context,
                 identity: identity,
                 at: max(0, at)
             )
@@ -173,12 +173,12 @@ public final class DeliveryOutbox: Sendable {
     }
 
     /// The connection has ended, and its close event is now owed to the app.
-    public func closing(id: String, sequence: UInt64, body: [UInt8], at: Int64) {
+    public func closing(id: String, sequence: UInt64, report: [UInt8], at: Int64) {
         record { (journal, limits) in
-            if body.count > limits.fieldBytes {
+            if report.count > limits.fieldBytes {
                 journal.dropped += 1
             } else {
-                journal.batch.closing(id: id, RecoveredClose(sequence: sequence, body: body, at: max(0, at)))
+                journal.batch.closing(id: id, RecoveredClose(sequence: sequence, report: report, at: max(0, at)))
             }
         }
     }

@@ -2,7 +2,7 @@
 struct OutboxLimits: Sendable {
     /// Bytes of messages that wait for the disk, `PendingMessages.overhead` per message included.
     var bufferedBytes = 64 * 1_024 * 1_024
-    /// Bytes of one message's payload, a head, an identity or the body of a close event.
+    /// Bytes of one message's payload, a context, an identity or a report.
     var fieldBytes = 64 * 1_024 * 1_024
     /// Bytes of a connection's id.
     var idBytes = 1_024

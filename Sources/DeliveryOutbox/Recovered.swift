@@ -1,9 +1,11 @@
 /// A connection that an earlier process had not finished when it ended.
+///
+/// The outbox does not look into what was noted. It may be in the form of the last version, whose files are taken over.
 public struct RecoveredConnection: Sendable, Equatable {
     /// The id it was opened with.
     public var id: String
-    /// The head of its request, as it was noted.
-    public var head: [UInt8]
+    /// What requests about it are made of, as it was noted.
+    public var context: [UInt8]
     /// Who the app said it is, as it was noted last.
     public var identity: [UInt8]
     /// When it was opened, in milliseconds of Unix time.
@@ -23,7 +25,7 @@ public struct RecoveredConnection: Sendable, Equatable {
     /// Makes a recovered connection.
     public init(
         id: String,
-        head: [UInt8],
+        context: [UInt8],
         identity: [UInt8],
         openedAt: Int64,
         messagesIn: Int,
@@ -32,7 +34,7 @@ public struct RecoveredConnection: Sendable, Equatable {
         close: RecoveredClose?
     ) {
         self.id = id
-        self.head = head
+        self.context = context
         self.identity = identity
         self.openedAt = openedAt
         self.messagesIn = messagesIn
@@ -66,15 +68,15 @@ public struct RecoveredMessage: Sendable, Equatable {
 public struct RecoveredClose: Sendable, Equatable {
     /// Its place in the connection's order of events.
     public var sequence: UInt64
-    /// The body of the event, as it was noted.
-    public var body: [UInt8]
+    /// What the event says, as it was noted.
+    public var report: [UInt8]
     /// When the connection ended, in milliseconds of Unix time.
     public var at: Int64
 
     /// Makes a recovered close.
-    public init(sequence: UInt64, body: [UInt8], at: Int64) {
+    public init(sequence: UInt64, report: [UInt8], at: Int64) {
         self.sequence = sequence
-        self.body = body
+        self.report = report
         self.at = at
     }
 }

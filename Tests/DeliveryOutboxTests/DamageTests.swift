@@ -14,7 +14,7 @@ struct DamageTests {
     private func fill(_ scratch: Scratch) throws {
         let outbox = try DeliveryOutbox(scratch)
         for n in 0..<30 {
-            outbox.opened(id: "c\(n)", head: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
+            outbox.opened(id: "c\(n)", context: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
             outbox.accepted(id: "c\(n)", sequence: 2, isText: true, payload: [UInt8](repeating: 2, count: 900), at: 1)
         }
         outbox.close()
@@ -32,7 +32,7 @@ struct DamageTests {
         let outbox = try DeliveryOutbox(scratch, faults)
         #expect(outbox.recover().isEmpty)
         #expect(outbox.faults == 1)
-        outbox.opened(id: "new", head: [], identity: [], at: 1)
+        outbox.opened(id: "new", context: [], identity: [], at: 1)
         #expect(outbox.close())
         #expect(faults.sentences.count == 1)
         #expect(faults.sentences.first?.contains("moved to outbox.sqlite.damaged-1") == true)
@@ -45,7 +45,7 @@ struct DamageTests {
     @Test("The directory and the files are for the owner alone")
     func modes() throws {
         let outbox = try DeliveryOutbox(scratch)
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
         outbox.flush()
         #expect(Scratch.mode(scratch.outbox) == 0o700)
         for name in scratch.names { #expect(Scratch.mode(scratch.outbox + "/" + name) == 0o600, "\(name)") }
@@ -65,7 +65,7 @@ struct DamageTests {
     func damagedLog() throws {
         let outbox = try DeliveryOutbox(scratch)
         for n in 0..<20 {
-            outbox.opened(id: "c\(n)", head: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
+            outbox.opened(id: "c\(n)", context: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
             outbox.flush()
         }
         let whole = Scratch.read(scratch.database + "-wal")
@@ -111,7 +111,7 @@ struct DamageTests {
     func tornLog() throws {
         let outbox = try DeliveryOutbox(scratch)
         for n in 0..<20 {
-            outbox.opened(id: "c\(n)", head: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
+            outbox.opened(id: "c\(n)", context: [UInt8](repeating: 1, count: 900), identity: [], at: 1)
             outbox.flush()
         }
         let (main, log) = (Scratch.read(scratch.database), Scratch.read(scratch.database + "-wal"))
@@ -146,7 +146,7 @@ struct DamageTests {
                 for message in connection.messages { outbox.answered(id: connection.id, sequence: message.sequence) }
                 outbox.finished(id: connection.id)
             }
-            outbox.opened(id: "new", head: [], identity: [], at: 1)
+            outbox.opened(id: "new", context: [], identity: [], at: 1)
             outbox.close()
         }
     }
@@ -166,7 +166,7 @@ struct DamageTests {
         try expectMovedAside(Scratch.read(scratch.database))
     }
 
-    @Test("An unknown version is moved aside unchanged", arguments: [0, 2, 99, -1])
+    @Test("An unknown version is moved aside unchanged", arguments: [0, 1, 3, 99, -1])
     func version(_ version: Int) throws {
         try fill(scratch)
         edit("PRAGMA user_version = \(version)")
@@ -246,7 +246,7 @@ struct DamageTests {
         // Numbers at the limit are no obstacle to what follows, and a stray message gets no connection.
         outbox.accepted(id: "c9", sequence: .max, isText: true, payload: [1], at: .max)
         outbox.answered(id: "c9", sequence: .max)
-        for n in 0..<90 { outbox.opened(id: "n\(n)", head: [], identity: [], at: .min) }
+        for n in 0..<90 { outbox.opened(id: "n\(n)", context: [], identity: [], at: .min) }
         #expect(outbox.close())
         #expect(outbox.faults == 15)
         #expect(try reopened(scratch).filter { $0.id.hasPrefix("n") }.allSatisfy { $0.messages.isEmpty })

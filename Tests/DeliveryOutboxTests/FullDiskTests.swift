@@ -10,8 +10,8 @@ struct FullDiskTests {
     @Test("Records are kept, told about once and written when there is room again")
     func retried() throws {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 600_000 }
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
-        outbox.opened(id: "b", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
+        outbox.opened(id: "b", context: [], identity: [], at: 1)
         outbox.accepted(id: "a", sequence: 2, isText: true, payload: [2], at: 1)
         #expect(outbox.flush())
         #expect(!outbox.isFailing)
@@ -23,7 +23,7 @@ struct FullDiskTests {
         outbox.answered(id: "a", sequence: 2)
         outbox.answered(id: "a", sequence: 3)
         outbox.finished(id: "b")
-        outbox.opened(id: "c", head: [], identity: [], at: 1)
+        outbox.opened(id: "c", context: [], identity: [], at: 1)
         #expect(!outbox.flush())
         outbox.finished(id: "c")
         #expect(outbox.faults == 7)
@@ -49,8 +49,8 @@ struct FullDiskTests {
             $0.bufferedBytes = 10 * (128 + 100)
         }
         let payload = [UInt8](repeating: 1, count: 100)
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
-        outbox.opened(id: "b", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
+        outbox.opened(id: "b", context: [], identity: [], at: 1)
         outbox.flush()
         outbox.allowWriting(false)
         for sequence in UInt64(2)...6 {
@@ -81,7 +81,7 @@ struct FullDiskTests {
     func bySelf() throws {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 1 }
         outbox.allowWriting(false)
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
         outbox.accepted(id: "a", sequence: 2, isText: true, payload: [1], at: 1)
         while outbox.faults < 3 {}
         outbox.allowWriting(true)
@@ -94,7 +94,7 @@ struct FullDiskTests {
     func lost() throws {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 600_000 }
         outbox.allowWriting(false)
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
         #expect(!outbox.close())
         #expect(faults.sentences.last?.contains("the last records are lost") == true)
         #expect(try reopened(scratch).isEmpty)

@@ -26,12 +26,12 @@ struct ModelTests {
             switch Int.random(in: 0..<100, using: &random) {
             case 0..<8:
                 opened += 1
-                let head = bytes(&random)
+                let context = bytes(&random)
                 model.order.append("c\(opened)")
                 model.next["c\(opened)"] = 2
                 model.connections["c\(opened)"] = RecoveredConnection(
                     id: "c\(opened)",
-                    head: head,
+                    context: context,
                     identity: [1],
                     openedAt: Int64(opened),
                     messagesIn: 0,
@@ -39,7 +39,7 @@ struct ModelTests {
                     messages: [],
                     close: nil
                 )
-                outbox.opened(id: "c\(opened)", head: head, identity: [1], at: Int64(opened))
+                outbox.opened(id: "c\(opened)", context: context, identity: [1], at: Int64(opened))
             case 8..<50:
                 guard let id, let sequence = model.next[id] else { continue }
                 let message = RecoveredMessage(
@@ -74,9 +74,9 @@ struct ModelTests {
                 outbox.identityChanged(id: id, identity: identity)
             case 88..<90:
                 guard let id, let sequence = model.next[id] else { continue }
-                let close = RecoveredClose(sequence: sequence, body: bytes(&random), at: 9)
+                let close = RecoveredClose(sequence: sequence, report: bytes(&random), at: 9)
                 model.connections[id]?.close = close
-                outbox.closing(id: id, sequence: sequence, body: close.body, at: 9)
+                outbox.closing(id: id, sequence: sequence, report: close.report, at: 9)
             case 90..<94:
                 guard let id else { continue }
                 model.order.removeAll { $0 == id }

@@ -14,15 +14,15 @@ struct RoundTripTests {
     func roundTrip() throws {
         let outbox = try DeliveryOutbox(scratch)
         #expect(outbox.recover().isEmpty)
-        outbox.opened(id: "b", head: [1, 2, 0, 255], identity: [7], at: 1_700_000_000_000)
-        outbox.opened(id: "a", head: [], identity: [], at: 5)
+        outbox.opened(id: "b", context: [1, 2, 0, 255], identity: [7], at: 1_700_000_000_000)
+        outbox.opened(id: "a", context: [], identity: [], at: 5)
         outbox.accepted(id: "b", sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
         outbox.accepted(id: "b", sequence: 3, isText: false, payload: Array("three".utf8), at: 30)
         outbox.accepted(id: "b", sequence: 4, isText: true, payload: [], at: 40)
         outbox.answered(id: "b", sequence: 1)
         outbox.answered(id: "b", sequence: 2)
         outbox.identityChanged(id: "b", identity: [8, 9])
-        outbox.closing(id: "a", sequence: 2, body: [3], at: 6)
+        outbox.closing(id: "a", sequence: 2, report: [3], at: 6)
         #expect(outbox.close())
 
         let faults = Faults()
@@ -31,7 +31,7 @@ struct RoundTripTests {
             found == [
                 RecoveredConnection(
                     id: "b",
-                    head: [1, 2, 0, 255],
+                    context: [1, 2, 0, 255],
                     identity: [8, 9],
                     openedAt: 1_700_000_000_000,
                     messagesIn: 3,
@@ -41,13 +41,13 @@ struct RoundTripTests {
                 ),
                 RecoveredConnection(
                     id: "a",
-                    head: [],
+                    context: [],
                     identity: [],
                     openedAt: 5,
                     messagesIn: 0,
                     lastAnswered: 0,
                     messages: [],
-                    close: RecoveredClose(sequence: 2, body: [3], at: 6)
+                    close: RecoveredClose(sequence: 2, report: [3], at: 6)
                 ),
             ]
         )
@@ -57,7 +57,7 @@ struct RoundTripTests {
     @Test("Records of several writes add up")
     func severalWrites() throws {
         let outbox = try DeliveryOutbox(scratch)
-        outbox.opened(id: "a", head: [1], identity: [], at: 1)
+        outbox.opened(id: "a", context: [1], identity: [], at: 1)
         outbox.flush()
         outbox.accepted(id: "a", sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
         outbox.accepted(id: "a", sequence: 3, isText: true, payload: Array("three".utf8), at: 30)
@@ -65,21 +65,21 @@ struct RoundTripTests {
         outbox.answered(id: "a", sequence: 2)
         outbox.identityChanged(id: "a", identity: [5])
         outbox.flush()
-        outbox.closing(id: "a", sequence: 4, body: [6], at: 40)
+        outbox.closing(id: "a", sequence: 4, report: [6], at: 40)
         outbox.close()
         let found = try #require(try reopened(scratch).first)
         #expect(found.messages == [message(3, "three")])
         #expect(found.messagesIn == 2)
         #expect(found.lastAnswered == 2)
         #expect(found.identity == [5])
-        #expect(found.close == RecoveredClose(sequence: 4, body: [6], at: 40))
+        #expect(found.close == RecoveredClose(sequence: 4, report: [6], at: 40))
     }
 
     @Test("A recovered connection goes on under its id, and what is not touched stays")
     func goesOn() throws {
         var outbox = try DeliveryOutbox(scratch)
         for id in ["a", "b"] {
-            outbox.opened(id: id, head: [1], identity: [2], at: 1)
+            outbox.opened(id: id, context: [1], identity: [2], at: 1)
             outbox.accepted(id: id, sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
         }
         outbox.close()
@@ -88,33 +88,33 @@ struct RoundTripTests {
         #expect(outbox.recover().map(\.id) == ["a", "b"])
         #expect(outbox.recover().isEmpty)
         // Whoever opens it again does no harm.
-        outbox.opened(id: "a", head: [9], identity: [9], at: 9)
+        outbox.opened(id: "a", context: [9], identity: [9], at: 9)
         outbox.answered(id: "a", sequence: 2)
-        outbox.opened(id: "c", head: [], identity: [], at: 2)
+        outbox.opened(id: "c", context: [], identity: [], at: 2)
         outbox.close()
 
         outbox = try DeliveryOutbox(scratch)
         let found = outbox.recover()
         #expect(found.map(\.id) == ["a", "b", "c"])
         #expect(found.map(\.messages.count) == [0, 1, 0])
-        #expect(found.map(\.head) == [[1], [1], []])
+        #expect(found.map(\.context) == [[1], [1], []])
         for id in ["a", "b", "c"] { outbox.finished(id: id) }
         // Finished, so the same id may stand for a new connection.
-        outbox.opened(id: "a", head: [4], identity: [], at: 7)
+        outbox.opened(id: "a", context: [4], identity: [], at: 7)
         outbox.close()
-        #expect(try reopened(scratch).map(\.head) == [[4]])
+        #expect(try reopened(scratch).map(\.context) == [[4]])
     }
 
     @Test("What cancels out between two writes leaves no rows, and the counts stay right")
     func cancelled() throws {
         let outbox = try DeliveryOutbox(scratch) { $0.flushMilliseconds = 600_000 }
-        outbox.opened(id: "stays", head: [], identity: [], at: 1)
+        outbox.opened(id: "stays", context: [], identity: [], at: 1)
         outbox.flush()
         let before = Scratch.read(scratch.database + "-wal").count
-        outbox.opened(id: "short", head: [1], identity: [], at: 1)
+        outbox.opened(id: "short", context: [1], identity: [], at: 1)
         outbox.accepted(id: "short", sequence: 2, isText: true, payload: [1], at: 1)
         outbox.answered(id: "short", sequence: 2)
-        outbox.closing(id: "short", sequence: 3, body: [], at: 1)
+        outbox.closing(id: "short", sequence: 3, report: [], at: 1)
         outbox.finished(id: "short")
         #expect(outbox.flush())
         #expect(Scratch.read(scratch.database + "-wal").count == before)
@@ -139,7 +139,7 @@ struct RoundTripTests {
     func killed() throws {
         let outbox = try DeliveryOutbox(scratch)
         for n in 0..<50 {
-            outbox.opened(id: "c\(n)", head: [UInt8](repeating: 1, count: 500), identity: [], at: Int64(n))
+            outbox.opened(id: "c\(n)", context: [UInt8](repeating: 1, count: 500), identity: [], at: Int64(n))
             outbox.accepted(
                 id: "c\(n)",
                 sequence: 2,
@@ -163,7 +163,7 @@ struct RoundTripTests {
     func byItself() throws {
         do {
             let outbox = try DeliveryOutbox(scratch)
-            outbox.opened(id: "a", head: [], identity: [], at: 1)
+            outbox.opened(id: "a", context: [], identity: [], at: 1)
         }
         while true {
             // In use until the write of the records has let the outbox go.
@@ -180,7 +180,7 @@ struct RoundTripTests {
     func closed() throws {
         let outbox = try DeliveryOutbox(scratch)
         #expect(outbox.close())
-        outbox.opened(id: "a", head: [], identity: [], at: 1)
+        outbox.opened(id: "a", context: [], identity: [], at: 1)
         outbox.accepted(id: "a", sequence: 2, isText: true, payload: [1], at: 1)
         #expect(outbox.flush())
         #expect(outbox.close())
@@ -196,7 +196,7 @@ struct RoundTripTests {
                 group.addTask {
                     for n in 0..<20 {
                         let id = "\(thread)-\(n)"
-                        outbox.opened(id: id, head: [UInt8(thread)], identity: [], at: 1)
+                        outbox.opened(id: id, context: [UInt8(thread)], identity: [], at: 1)
                         for sequence in UInt64(2)...51 {
                             outbox.accepted(id: id, sequence: sequence, isText: true, payload: [UInt8(n)], at: 1)
                             if sequence < 50 { outbox.answered(id: id, sequence: sequence) }

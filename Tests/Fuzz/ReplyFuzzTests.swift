@@ -50,6 +50,14 @@ struct ReplyFuzzTests {
 
 /// What was made of some bytes, and what is wrong with that.
 private struct ReplyVerdict: Equatable {
+    private static let dialect = CloudEventsDialect(
+        nodeName: "node",
+        authority: "app",
+        preserveHost: false,
+        webhookPath: nil,
+        forwardedHeaders: []
+    )
+
     private(set) var text = "no head"
     private(set) var isAccepted = false
     private(set) var fault: String?
@@ -57,7 +65,7 @@ private struct ReplyVerdict: Equatable {
     init(_ bytes: [UInt8]) {
         guard let (head, body) = Self.read(bytes) else { return }
         do throws(DeliveryFailure) {
-            let reply = try WebhookReply(head: head, body: body)
+            let reply = try Self.dialect.decode(head, body)
             isAccepted = true
             text = "\(reply)"
             check(reply, head)
@@ -87,7 +95,7 @@ private struct ReplyVerdict: Equatable {
         return head.map { ($0, body) }
     }
 
-    private mutating func check(_ reply: WebhookReply, _ head: HTTPReplyHead) {
+    private mutating func check(_ reply: SessionReply, _ head: HTTPReplyHead) {
         if !(200..<300).contains(head.status) { fault = "accepted with status \(head.status)" }
         checkIdentity(user: reply.user, state: reply.state)
         if let close = reply.close { check(close) }
@@ -142,11 +150,16 @@ private struct ReplyVerdict: Equatable {
     /// What the app has named goes into the heads of later events.
     private mutating func checkIdentity(user: UserName?, state: String?) {
         if let user, user.text.utf8.count > UserName.maxBytes { fault = "a user's name too long" }
-        if let state, state.utf8.count > WebhookReply.maxStateBytes { fault = "a state too long" }
-        guard let lines = CloudEventsDialect.identityLines(user: user, state: state) else { return }
-        let text = String(buffer: lines)
+        if let state, state.utf8.count > SessionReply.maxStateBytes { fault = "a state too long" }
+        let identity = ConnectionIdentity(user: user, state: state)
+        guard let kept = try? ConnectionIdentity(record: identity.record), kept == identity else {
+            fault = "an identity that the outbox cannot keep"
+            return
+        }
+        guard let lines = Self.dialect.prepare(identity)?.bytes else { return }
+        let text = String(decoding: lines, as: UTF8.self)
         let expected = (user == nil ? 0 : 1) + (state == nil ? 0 : 1)
-        let isPlain = lines.readableBytesView.allSatisfy { (0x20..<0x7F).contains($0) || $0 == 0x0D || $0 == 0x0A }
+        let isPlain = lines.allSatisfy { (0x20..<0x7F).contains($0) || $0 == 0x0D || $0 == 0x0A }
         if !isPlain || text.split(separator: "\r\n").count != expected {
             fault = "identity lines that are not one each"
         }

@@ -34,6 +34,14 @@ func replies(_ count: Int) throws {
             + "Date: Sat, 28 Nov 2026 10:00:00 GMT\r\nServer: example\r\nX-Request-Id: 0123456789abcdef\r\nContent-Length: 64\r\n\r\n"
             + String(buffer: payload)
     )
+    // As the server holds it.
+    let dialect: any WebhookDialect = CloudEventsDialect(
+        nodeName: "node",
+        authority: "app",
+        preserveHost: false,
+        webhookPath: nil,
+        forwardedHeaders: []
+    )
     var reader = HTTPReplyReader(limits: HTTPLimits(maxHeadBytes: 64 << 10, maxHeaders: 200))
     for _ in 0..<count {
         reader.expectReply(to: .other)
@@ -41,7 +49,7 @@ func replies(_ count: Int) throws {
         reader.append(&bytes)
         guard case .head(let head) = try reader.next(), case .body(let body) = try reader.next(),
             case .end = try reader.next(),
-            case .message(.text, payload) = try WebhookReply(head: head, body: body).output
+            case .message(.text, payload) = try dialect.decode(head, body).output
         else { throw Wrong() }
     }
 }

@@ -62,7 +62,7 @@ final class OutboxDirectory: Sendable {
     /// Looks at the first bytes of the file, and makes it if there is none.
     ///
     /// SQLite is not asked, because it would write to another program's database and drop the log of an empty one.
-    func inspect(applicationID: UInt32, version: UInt32) throws(OutboxError) -> Found {
+    func inspect(applicationID: UInt32, versions: ClosedRange<UInt32>) throws(OutboxError) -> Found {
         var status = stat()
         if lstat(file, &status) == 0 {
             guard status.st_mode & S_IFMT == S_IFREG else { return .foreign("is not a regular file") }
@@ -89,7 +89,7 @@ final class OutboxDirectory: Sendable {
             return .foreign("has been cut off")
         }
         guard number(header, at: 68) == applicationID else { return .foreign("is a database of another program") }
-        guard number(header, at: 60) == version else { return .foreign("has an unknown version") }
+        guard versions.contains(number(header, at: 60)) else { return .foreign("has an unknown version") }
         // Its messages are nobody else's business, also after somebody has restored it from a copy.
         _ = fchmod(descriptor, 0o600)
         return .usable

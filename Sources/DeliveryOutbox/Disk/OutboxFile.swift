@@ -4,15 +4,15 @@ import CSQLite
 enum OutboxFile {
     /// "sdso", so that no other program's database is taken for ours.
     static let applicationID: UInt32 = 0x7364_736f
-    /// The version of the tables below.
-    static let version: UInt32 = 1
+    /// The version of the tables below, and of what is in their blobs.
+    static let version: UInt32 = 2
 
-    private static let connections = """
-        CREATE TABLE connections (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head BLOB NOT NULL, \
+    static let connections = """
+        CREATE TABLE connections (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, context BLOB NOT NULL, \
         identity BLOB NOT NULL, opened_at INTEGER NOT NULL, messages_in INTEGER NOT NULL, \
-        last_answered INTEGER NOT NULL, close_sequence INTEGER, close_body BLOB, close_at INTEGER) STRICT
+        last_answered INTEGER NOT NULL, close_sequence INTEGER, close_report BLOB, close_at INTEGER) STRICT
         """
-    private static let messages = """
+    static let messages = """
         CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, is_text INTEGER NOT NULL, \
         payload BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (connection, sequence)) STRICT
         """
@@ -27,7 +27,7 @@ enum OutboxFile {
         // The second round finds no file; a third would mean that someone keeps putting one there.
         for _ in 1...3 {
             let problem: String
-            switch try directory.inspect(applicationID: applicationID, version: version) {
+            switch try directory.inspect(applicationID: applicationID, versions: oldestVersion...version) {
             case .foreign(let words):
                 problem = words
             case .usable:
@@ -70,8 +70,7 @@ enum OutboxFile {
             PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
             """
         )
-        var schema = try database.texts("SELECT sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name")
-        if schema.isEmpty, try database.integer("PRAGMA user_version") == 0 {
+        if try tables(database).isEmpty, try database.integer("PRAGMA user_version") == 0 {
             // All of it or nothing: a process killed here leaves an empty file.
             try database.execute(
                 """
@@ -79,19 +78,28 @@ enum OutboxFile {
                 PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version); COMMIT;
                 """
             )
-            schema = try database.texts("SELECT sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name")
         }
+        let found = try database.integer("PRAGMA user_version")
+        let isVersion1 = found == 1
         // A trigger or a view would run code that is not ours.
-        guard schema == [connections, messages], try database.integer("PRAGMA user_version") == Int64(version) else {
+        guard try tables(database) == [isVersion1 ? connectionsOfVersion1 : connections, messages],
+            isVersion1 || found == Int64(version)
+        else {
             throw SQLiteFailure(code: SQLITE_CORRUPT, message: "its tables are not Sidesocket's")
         }
         let check = try database.texts("PRAGMA quick_check(1)")
         guard check == ["ok"] else {
             throw SQLiteFailure(code: SQLITE_CORRUPT, message: (check.first ?? nil) ?? "it fails the check")
         }
+        if isVersion1 { try migrateFromVersion1(database) }
         guard try database.texts("PRAGMA journal_mode = WAL") == ["wal"] else {
             throw SQLiteFailure(code: SQLITE_CANTOPEN, message: "its file system has no write-ahead log")
         }
         try database.execute("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 16777216;")
+    }
+
+    /// The SQL of everything in the file but indexes.
+    static func tables(_ database: SQLiteDatabase) throws(SQLiteFailure) -> [String?] {
+        try database.texts("SELECT sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name")
     }
 }

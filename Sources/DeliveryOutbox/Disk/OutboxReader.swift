@@ -60,9 +60,9 @@ enum OutboxReader {
         // NOT INDEXED, here and below: the quick check has not compared the indexes with the tables.
         let rows = try database.prepare(
             """
-            SELECT key, \(bounded("id", limits.idBytes)), \(bounded("head", limits.fieldBytes)), \
+            SELECT key, \(bounded("id", limits.idBytes)), \(bounded("context", limits.fieldBytes)), \
             \(bounded("identity", limits.fieldBytes)), opened_at, messages_in, last_answered, close_sequence, \
-            \(bounded("close_body", limits.fieldBytes)), close_at FROM connections NOT INDEXED ORDER BY key
+            \(bounded("close_report", limits.fieldBytes)), close_at FROM connections NOT INDEXED ORDER BY key
             """
         )
         var ids: Set<String> = []
@@ -77,8 +77,8 @@ enum OutboxReader {
                 result.skip("a connection has no valid id")
                 continue
             }
-            guard let head = rows.blob(2), let identity = rows.blob(3) else {
-                result.skip("a connection's head or identity is too long")
+            guard let context = rows.blob(2), let identity = rows.blob(3) else {
+                result.skip("a connection's context or identity is too long")
                 continue
             }
             guard rows.integer(4) >= 0, let messagesIn = Int(exactly: rows.integer(5)), messagesIn >= 0,
@@ -93,7 +93,7 @@ enum OutboxReader {
             }
             connections[key] = RecoveredConnection(
                 id: id,
-                head: head,
+                context: context,
                 identity: identity,
                 openedAt: rows.integer(4),
                 messagesIn: messagesIn,
@@ -109,12 +109,12 @@ enum OutboxReader {
     private static func close(_ row: SQLiteStatement, _ result: inout Result) -> RecoveredClose? {
         if row.isNull(7), row.isNull(8), row.isNull(9) { return nil }
         guard !row.isNull(7), !row.isNull(9), let sequence = UInt64(exactly: row.integer(7)), row.integer(9) >= 0,
-            let body = row.blob(8)
+            let report = row.blob(8)
         else {
             result.skip("a close event is incomplete, negative or too long")
             return nil
         }
-        return RecoveredClose(sequence: sequence, body: body, at: row.integer(9))
+        return RecoveredClose(sequence: sequence, report: report, at: row.integer(9))
     }
 
     private static func readMessages(

@@ -28,7 +28,7 @@ final class OutboxWriter {
         commit = try database.prepare("COMMIT")
         insertConnection = try database.prepare(
             """
-            INSERT INTO connections (key, id, head, identity, opened_at, messages_in, last_answered) \
+            INSERT INTO connections (key, id, context, identity, opened_at, messages_in, last_answered) \
             VALUES (?1, ?2, ?3, ?4, ?5, 0, 0) ON CONFLICT (id) DO NOTHING
             """
         )
@@ -42,7 +42,7 @@ final class OutboxWriter {
         )
         updateIdentity = try database.prepare("UPDATE connections SET identity = ?2 WHERE key = ?1")
         updateClose = try database.prepare(
-            "UPDATE connections SET close_sequence = ?2, close_body = ?3, close_at = ?4 WHERE key = ?1"
+            "UPDATE connections SET close_sequence = ?2, close_report = ?3, close_at = ?4 WHERE key = ?1"
         )
         deleteConnection = try database.prepare("DELETE FROM connections WHERE key = ?1")
         deleteMessages = try database.prepare("DELETE FROM messages WHERE connection = ?1")
@@ -89,7 +89,7 @@ final class OutboxWriter {
             try insertConnection.run(
                 .integer(opening.key),
                 .text(id),
-                .blob(opening.head),
+                .blob(opening.context),
                 .blob(opening.identity),
                 .integer(opening.at)
             )
@@ -109,7 +109,7 @@ final class OutboxWriter {
             try updateClose.run(
                 .integer(key),
                 .integer(Int64(clamping: close.sequence)),
-                .blob(close.body),
+                .blob(close.report),
                 .integer(close.at)
             )
         }

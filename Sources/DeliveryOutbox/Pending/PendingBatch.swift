@@ -4,8 +4,8 @@ struct PendingConnection: Sendable {
     struct Opening: Sendable {
         /// Its key in the file, and so its place in the order of opening.
         var key: Int64
-        /// The head of its request.
-        var head: [UInt8]
+        /// What requests about it are made of.
+        var context: [UInt8]
         /// Who it is.
         var identity: [UInt8]
         /// When it was opened.

@@ -38,6 +38,11 @@ public enum HeaderRules {
         }
     }
 
+    /// Fields of a handshake that may go with every event, if the operator wants them to.
+    static func mayBeRepeated(_ name: UnsafeRawBufferPointer) -> Bool {
+        !isReservedInEvents(name) && !isHopByHop(name)
+    }
+
     /// `sidesocket-*`, which no client may send on.
     static func isSidesocket(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.hasPrefix(name, "sidesocket-")

@@ -7,7 +7,7 @@ import SidecarCore
 /// Whose event it is: hears once how its delivery ended.
 protocol WebhookDeliveryOwner: AnyObject {
     /// Says what is wrong with a reply that changes channels, if anything is.
-    func check(_ reply: WebhookReply) throws(DeliveryFailure)
+    func check(_ reply: SessionReply) throws(DeliveryFailure)
     /// The delivery is over.
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult)
     /// What names the owner in the log.
@@ -19,7 +19,7 @@ protocol WebhookDeliveryOwner: AnyObject {
 /// How a delivery ended.
 enum WebhookResult {
     /// The app took the event with a 2xx. What its reply asks for may still break the contract.
-    case taken(HTTPReplyHead, Result<WebhookReply, DeliveryFailure>)
+    case taken(HTTPReplyHead, Result<SessionReply, DeliveryFailure>)
     /// The app answered a handshake with another status.
     case refused(HTTPReplyHead, ByteBuffer)
     /// The app did not take the event, and is not asked again.
@@ -268,9 +268,9 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
     }
 
-    private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<WebhookReply, DeliveryFailure> {
+    private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
         Result { () throws(DeliveryFailure) in
-            let reply = try WebhookReply(head: head, body: body, batchOf: count)
+            let reply = try sender.configuration.dialect.decode(head, body, events: count)
             if reply.changesChannels { try owner?.check(reply) }
             return reply
         }

@@ -49,12 +49,12 @@ struct WebhookEvent {
     /// Writes the request, head and body.
     ///
     /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
-    func writeRequest(with dialect: CloudEventsDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
+    func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
         switch source {
         case .connection(let event):
             event.writeRequest(with: dialect, happenedAt: happenedAt, signedAt: signedAt, into: &buffer)
         case .channel(let event, let id):
-            dialect.write(event, id: id, unixMilliseconds: happenedAt, signedAt: signedAt, into: &buffer)
+            dialect.encode(event, id: id, unixMilliseconds: happenedAt, signedAt: signedAt, into: &buffer)
         }
     }
 }
@@ -64,33 +64,33 @@ struct ConnectionEvent {
     let delivery: Delivery
     /// The request that the app decides about; with `open` only.
     let handshake: HTTPRequestHead?
-    let prefix: EventPrefix
-    /// The fields that say who the client is.
-    let identity: ByteBuffer?
+    let connection: PreparedConnection
+    /// Who the client is; nil for nobody in particular.
+    let identity: PreparedIdentity?
     let connectionID: String
 
     fileprivate func writeRequest(
-        with dialect: CloudEventsDialect,
+        with dialect: any WebhookDialect,
         happenedAt: Int64,
         signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
         if let handshake {
-            dialect.writeOpen(
-                handshake: handshake,
-                prefix: prefix,
+            dialect.encodeOpen(
+                handshake,
+                of: connection,
+                id: connectionID,
                 identity: identity,
-                connectionID: connectionID,
                 unixMilliseconds: happenedAt,
                 signedAt: signedAt,
                 into: &buffer
             )
         } else {
-            dialect.write(
+            dialect.encode(
                 delivery,
-                prefix: prefix,
+                of: connection,
+                id: connectionID,
                 identity: identity,
-                connectionID: connectionID,
                 unixMilliseconds: happenedAt,
                 signedAt: signedAt,
                 into: &buffer

@@ -88,7 +88,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     var logFields: Logger.Metadata { ["channel": "\(event.channel.text)"] }
     var effects: DeliveryEffects? { nil }
     /// The event has no connection that could be in too many channels.
-    func check(_ reply: WebhookReply) throws(DeliveryFailure) {}
+    func check(_ reply: SessionReply) throws(DeliveryFailure) {}
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
         switch result {

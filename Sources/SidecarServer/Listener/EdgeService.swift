@@ -261,13 +261,18 @@ public final class EdgeService: Service {
     }
 
     /// Takes up what an earlier process still owed the app.
-    private func resume(_ connections: [RecoveredConnection], on shards: ShardDirectory) async {
+    private func resume(_ rows: [RecoveredConnection], on shards: ShardDirectory) async {
+        let (connections, fault) = RecoveredSession.read(rows)
+        if let fault {
+            let directory = live.withLock { $0.configuration.settings.outboxDirectory } ?? ""
+            logger.error("outbox failure", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
+        }
         guard !connections.isEmpty else { return }
         logger.notice(
             "delivering events left by an earlier process",
             metadata: [
                 "connections": .stringConvertible(connections.count),
-                "messages": .stringConvertible(connections.reduce(0) { $0 + $1.messages.count }),
+                "messages": .stringConvertible(connections.reduce(0) { $0 + $1.row.messages.count }),
             ]
         )
         await shards.spread(connections) { shard, connection in

@@ -28,7 +28,7 @@ extension BridgeSession: WebhookDeliveryOwner {
                     ConnectionEvent(
                         delivery: event,
                         handshake: kind == .open ? handshake : nil,
-                        prefix: prefix,
+                        connection: prepared,
                         identity: identity,
                         connectionID: id
                     )
@@ -49,7 +49,7 @@ extension BridgeSession: WebhookDeliveryOwner {
     }
 
     /// A reply that leads to more channels than allowed is of no use, and nothing of it is applied.
-    func check(_ reply: WebhookReply) throws(DeliveryFailure) {
+    func check(_ reply: SessionReply) throws(DeliveryFailure) {
         guard !machine.hasEnded else { return }  // a close event: nobody is there to join a channel
         let limit = context.settings.maxChannelsPerConnection
         guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
@@ -154,7 +154,7 @@ extension WebhookResult {
     }
 
     /// The reply, or why there is none.
-    func get() throws(DeliveryFailure) -> WebhookReply {
+    func get() throws(DeliveryFailure) -> SessionReply {
         if case .taken(_, .success(let reply)) = self { return reply }
         throw failure ?? .connectionLost
     }

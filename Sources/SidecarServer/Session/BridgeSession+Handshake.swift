@@ -9,7 +9,9 @@ extension BridgeSession {
     func openEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
         switch result {
         case .taken(let head, let reply):
-            journal?.opened(prefix, identity: identityBytes(after: try? reply.get()))
+            let identity = (try? reply.get()).map(currentIdentity.marked) ?? currentIdentity
+            journal?.opened(openingRecord, identity: identity)
+            openingRecord = []
             afterJournal { self.opened(by: head, reply, at: $0) }
         case .refused(let head, let body):
             logRefused(status: head.status)
@@ -65,12 +67,12 @@ extension BridgeSession {
 
     private func opened(
         by head: HTTPReplyHead,
-        _ answer: Result<WebhookReply, DeliveryFailure>,
+        _ answer: Result<SessionReply, DeliveryFailure>,
         at now: NIODeadline
     ) {
         let step = machine.accepted(at: now)
         handshake = nil
-        let reply: WebhookReply
+        let reply: SessionReply
         do throws(DeliveryFailure) {
             reply = try answer.get()
         } catch {

@@ -15,11 +15,15 @@ final class SessionIdentity {
     }
 
     fileprivate(set) var stage = Stage.settled
-    fileprivate(set) var claims: [(name: String, value: String)] = []
+    fileprivate(set) var claims: [ConnectionIdentity.Claim]
     fileprivate var tokenUser: UserName?
     fileprivate var expiresAt = 0.0
     fileprivate let expiry = CallbackTimer()
     fileprivate let revalidation = CallbackTimer()
+
+    init(claims: [ConnectionIdentity.Claim] = []) {
+        self.claims = claims
+    }
 }
 
 extension BridgeSession {
@@ -43,7 +47,7 @@ extension BridgeSession {
 
     /// Makes the fields anew that say who the client is.
     func writeIdentity() {
-        identity = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
+        identity = context.configuration.dialect.prepare(currentIdentity)
         journalIdentity()
     }
 
@@ -65,7 +69,7 @@ extension BridgeSession {
             guard takeSlot(ofUser: token.user) else { return false }
         }
         identity.tokenUser = token.user
-        identity.claims = token.claims.map { ($0.name, $0.value) }
+        identity.claims = token.claims.map { ConnectionIdentity.Claim(name: $0.name, value: $0.value) }
         identity.expiresAt = token.expiresAt
         writeIdentity()
         armExpiry(identity)
@@ -216,21 +220,9 @@ extension BridgeSession {
         close(code: .unauthorized, reason: "the token has expired", discarding: true)
     }
 
-    /// The fields that say who the client is once an answer has been applied, for the disk.
-    func identityBytes(after reply: WebhookReply?) -> [UInt8] {
-        var (user, state) = (self.user, self.state)
-        func named(_ name: UserName) { user = name.isEmpty ? nil : name }
-        func marked(_ text: String) { state = text.isEmpty ? nil : text }
-        if let name = reply?.user { named(name) }
-        if let text = reply?.state { marked(text) }
-        if case .commands(let commands)? = reply?.output {
-            for command in commands {
-                if case .user(let name) = command { named(name) }
-                if case .state(let text) = command { marked(text) }
-            }
-        }
-        let lines = CloudEventsDialect.identityLines(user: user, state: state, claims: clientIdentity?.claims ?? [])
-        return lines.map { Array($0.readableBytesView) } ?? []
+    /// Who the client is now.
+    var currentIdentity: ConnectionIdentity {
+        ConnectionIdentity(user: user, state: state, claims: clientIdentity?.claims ?? [])
     }
 
     // MARK: Revalidation

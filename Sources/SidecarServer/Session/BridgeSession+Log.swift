@@ -6,7 +6,7 @@ import SidecarCore
 /// What the log tells of a session.
 extension BridgeSession {
     /// The client's path, without its query, which may hold anything.
-    var path: String { String(prefix.subject.prefix { $0 != "?" }) }
+    var path: String { String(prepared.subject.prefix { $0 != "?" }) }
 
     var logFields: Logger.Metadata {
         ["connection": "\(id)", "client": "\(clientAddress)", "path": "\(path)"]

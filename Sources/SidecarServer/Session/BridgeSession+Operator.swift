@@ -21,7 +21,7 @@ extension BridgeSession {
 
     /// Without its query where a token may be in that.
     private var shownSubject: String {
-        let subject = prefix.subject
+        let subject = prepared.subject
         let mayHoldToken = context.settings.jwtSources.contains {
             if case .query = $0 { true } else { false }
         }

@@ -13,14 +13,13 @@ extension BridgeSession {
     }
 
     /// Delivers what an earlier process owed: the messages, then the end.
-    func resume(_ recovered: RecoveredConnection) {
+    func resume(_ recovered: RecoveredSession) {
         context.registry.insert(self)
-        for message in recovered.messages {
+        for message in recovered.row.messages {
             let payload = ByteBuffer(bytes: message.payload)
             perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
         }
-        let report = recovered.close.flatMap { CloseReport(json: ByteBuffer(bytes: $0.body)) }
-        if let report {
+        if let report = recovered.close {
             perform(machine.ended(with: report))
         } else {
             perform(machine.ended(code: .abnormal, reason: "", initiator: .server, at: .now()))

@@ -7,7 +7,7 @@ extension BridgeSession {
         if machine.isRunning { context.channels.join(self, channel) }
     }
 
-    func joinChannels(of reply: WebhookReply) {
+    func joinChannels(of reply: SessionReply) {
         for channel in reply.subscribe { join(channel) }
         if case .commands(let commands) = reply.output {
             for case .subscribe(let channel) in commands { join(channel) }
@@ -19,7 +19,7 @@ extension BridgeSession {
         context.channels.publish(publication, excluding: excludesSelf ? id : nil)
     }
 
-    func apply(_ reply: WebhookReply) {
+    func apply(_ reply: SessionReply) {
         if reply.user != nil || reply.state != nil {
             mark(user: reply.user, state: reply.state)
         }

@@ -14,7 +14,7 @@ final class BridgeSession: TimerOwner {
     let id: String
     let context: SessionContext
     /// What begins each of its requests.
-    let prefix: EventPrefix
+    let prepared: PreparedConnection
     let clientAddress: String
     let carrier: ClientTransport
     /// Until it has ended: it holds the session, too.
@@ -26,6 +26,8 @@ final class BridgeSession: TimerOwner {
 
     /// Until the app has accepted.
     var handshake: HTTPRequestHead?
+    /// What the outbox keeps of the connection; until then, too, and empty without an outbox.
+    var openingRecord: [UInt8] = []
 
     /// The event that is with the app, or on its way there.
     var delivery: WebhookDelivery?
@@ -35,8 +37,8 @@ final class BridgeSession: TimerOwner {
     // Who the client is.
     var user: UserName?
     var state: String?
-    /// The fields that say so.
-    var identity: ByteBuffer?
+    /// How its requests say so.
+    var identity: PreparedIdentity?
     /// What tokens say of the client, and timers for it; nil for most.
     var clientIdentity: SessionIdentity?
 
@@ -76,25 +78,29 @@ final class BridgeSession: TimerOwner {
         self.handshake = handshake
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
-        self.prefix = context.configuration.dialect.prefix(
-            for: handshake,
-            connectionID: id,
-            client: client,
-            isStream: carrier == .eventStream
-        )
+        let dialect = context.configuration.dialect
+        let isStream = carrier == .eventStream
+        let connection = dialect.connection(for: handshake, id: id, client: client, isStream: isStream)
+        prepared = dialect.prepare(connection)
+        if context.outbox != nil { openingRecord = connection.record }
     }
 
     deinit { delivery?.cancel() }
 
     /// Makes the session of a client of an earlier process, which owes the app events.
-    init(recovered: RecoveredConnection, context: SessionContext) {
+    init(recovered session: RecoveredSession, context: SessionContext) {
+        let recovered = session.row
         id = recovered.id
         self.context = context
         carrier = .webSocket
         limits = SessionLimits()
         clientAddress = "recovered"
-        prefix = EventPrefix(ByteBuffer(bytes: recovered.head))
-        identity = recovered.identity.isEmpty ? nil : ByteBuffer(bytes: recovered.identity)
+        prepared = context.configuration.dialect.prepare(session.connection)
+        identity = context.configuration.dialect.prepare(session.identity)
+        user = session.identity.user
+        state = session.identity.state
+        let claims = session.identity.claims
+        if !claims.isEmpty { clientIdentity = SessionIdentity(claims: claims) }
         // Sequences count on from what was answered, unless something in between was lost.
         machine = SessionStateMachine(
             resumingAfter: Self.lastDone(recovered),

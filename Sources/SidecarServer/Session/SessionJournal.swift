@@ -10,18 +10,15 @@ struct SessionJournal {
 
     /// The app has accepted the connection: from now on it is owed an event that says how the connection ended.
     ///
-    /// - Parameter identity: Who the client is, as the app has it from its reply to `open`.
-    func opened(_ prefix: EventPrefix, identity: [UInt8]) {
-        outbox.opened(
-            id: id,
-            head: Array(prefix.bytes.readableBytesView),
-            identity: identity,
-            at: WallClock.unixMilliseconds()
-        )
+    /// - Parameters:
+    ///   - record: What later requests about the connection are made of.
+    ///   - identity: Who the client is, as the app has it from its reply to `open`.
+    func opened(_ record: [UInt8], identity: ConnectionIdentity) {
+        outbox.opened(id: id, context: record, identity: identity.record, at: WallClock.unixMilliseconds())
     }
 
-    func identityChanged(_ identity: ByteBuffer?) {
-        outbox.identityChanged(id: id, identity: identity.map { Array($0.readableBytesView) } ?? [])
+    func identityChanged(_ identity: ConnectionIdentity) {
+        outbox.identityChanged(id: id, identity: identity.record)
     }
 
     func accepted(_ format: MessageFormat, _ payload: ByteBuffer, sequence: UInt64, at time: Int64) {
@@ -35,7 +32,7 @@ struct SessionJournal {
     }
 
     func closing(_ sequence: UInt64, _ report: CloseReport, _ time: Int64) {
-        outbox.closing(id: id, sequence: sequence, body: Array(report.json.readableBytesView), at: time)
+        outbox.closing(id: id, sequence: sequence, report: report.record, at: time)
     }
 
     /// Events are done: delivered, finally failed, or dropped.

@@ -8,7 +8,7 @@ import WebSocketProtocol
 /// What all event loops share and nobody changes after the start.
 struct ServerConfiguration: Sendable {
     let settings: Settings
-    let dialect: CloudEventsDialect
+    let dialect: any WebhookDialect
     let router: RequestRouter
     let requestLimits: HTTPLimits
     let replyLimits: HTTPLimits

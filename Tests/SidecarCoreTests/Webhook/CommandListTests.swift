@@ -159,7 +159,7 @@ struct CommandListTests {
 
     @Test("The user and the state have the same limits as in headers")
     func lengths() throws {
-        for (name, limit) in [("user", UserName.maxBytes), ("state", WebhookReply.maxStateBytes)] {
+        for (name, limit) in [("user", UserName.maxBytes), ("state", SessionReply.maxStateBytes)] {
             for count in [limit - 1, limit] {
                 let value = String(repeating: "a", count: count)
                 #expect(

@@ -14,7 +14,7 @@ private final class Owner: WebhookDeliveryOwner {
     var logFields: Logger.Metadata { [:] }
     var effects: DeliveryEffects? { nil }
 
-    func check(_ reply: WebhookReply) throws(DeliveryFailure) {
+    func check(_ reply: SessionReply) throws(DeliveryFailure) {
         if let fault { throw fault }
     }
 
@@ -39,11 +39,21 @@ private final class Rig {
     let gate: WebhookGate
     let app: FakeApp
     let sender: WebhookSender
+    private let connection: PreparedConnection
 
     init(addresses: Int = 1, capacity: Int = 10, _ environment: [String: String] = [:]) throws {
         let urls = (0..<addresses).map { "http://127.0.0.1:\($0 + 9)" }.joined(separator: ",")
         let configuration = try TestSettings.configuration(environment.merging(["APP_URL": urls]) { $1 })
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let dialect = configuration.dialect
+        connection = dialect.prepare(
+            dialect.connection(
+                for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
+                id: "c",
+                client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
+                isStream: false
+            )
+        )
         gate = WebhookGate(
             addresses: (0..<addresses).map { "address \($0)" },
             capacity: capacity,
@@ -68,7 +78,7 @@ private final class Rig {
                     ConnectionEvent(
                         delivery: Delivery(sequence: 2, event: kind),
                         handshake: nil,
-                        prefix: EventPrefix(ByteBuffer(string: "POST / HTTP/1.1\r\n")),
+                        connection: connection,
                         identity: nil,
                         connectionID: "c"
                     )
@@ -297,7 +307,7 @@ struct WebhookDeliveryTests {
             var delivery: WebhookDelivery?
             var logFields: Logger.Metadata { [:] }
             var effects: DeliveryEffects? { nil }
-            func check(_ reply: WebhookReply) throws(DeliveryFailure) {}
+            func check(_ reply: SessionReply) throws(DeliveryFailure) {}
             func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { Issue.record("it has gone") }
             deinit { delivery?.cancel() }
         }

@@ -1,16 +1,13 @@
-public import HTTP1
 public import NIOCore
 
-/// Writes a connection's events as HTTP requests in CloudEvents 1.0 binary content mode.
-///
-/// The one place that knows how an event looks on the wire to the app: another dialect replaces this type.
-/// Fields that never change for a connection are written once, as its ``prefix(for:connectionID:client:)``.
-public final class CloudEventsDialect: Sendable {
-    private let source: String
-    private let preserveHost: Bool
-    private let authority: String
-    private let webhookPath: String?
-    private let forwardedHeaders: [String]
+/// Sidesocket's own dialect: events as CloudEvents 1.0 over HTTP, one in binary content mode and several in the JSON
+/// batch format; answers by `Sidesocket-…` fields, a body that is a message, or a list of commands.
+public final class CloudEventsDialect: WebhookDialect {
+    let node: String
+    let preserveHost: Bool
+    let authority: String
+    let webhookPath: String?
+    let forwardedHeaders: [String]
     private let secrets: WebhookSecrets?
 
     /// True when events carry a signature, with the time of the attempt.
@@ -34,133 +31,19 @@ public final class CloudEventsDialect: Sendable {
         secrets: WebhookSecrets? = nil
     ) {
         self.secrets = secrets
-        var encoded = ByteBuffer()
-        encoded.writePercentEncoded(nodeName)
-        self.source = "/sidesocket/" + String(buffer: encoded)
+        node = nodeName
         self.authority = authority
         self.preserveHost = preserveHost
         self.webhookPath = webhookPath
         self.forwardedHeaders = forwardedHeaders
     }
 
-    /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
-    ///
-    /// - Parameters:
-    ///   - prefix: What events of the connection begin with.
-    ///   - identity: The fields that say who the client is, when that is known before the app is asked.
-    ///   - signedAt: The time of this attempt, in seconds since 1970.
-    public func writeOpen(
-        handshake: HTTPRequestHead,
-        prefix: EventPrefix,
-        identity: ByteBuffer? = nil,
-        connectionID: String,
-        unixMilliseconds: Int64,
-        signedAt: Int64,
-        into buffer: inout ByteBuffer
-    ) {
-        buffer.writeImmutableBuffer(prefix.start)
-        let named = HeaderRules.namedByConnection(handshake.headers)
-        handshake.headers.forEach { name, value in
-            if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
-                || HeaderRules.isHandshakeOnly(name) || HeaderRules.describesBody(name)
-                || HTTPField.equals(name, "host") || HTTPField.equals(name, "expect")
-                // Its answer becomes a message or goes into the 101; a compressed one would be of use to nobody.
-                || HTTPField.equals(name, "accept-encoding")
-                || named.contains(where: { HTTPField.equals(name, $0) })
-            {
-                return
-            }
-            if HTTPField.equals(name, "sec-websocket-protocol") {
-                let offered = String(decoding: value, as: UTF8.self).split(separator: ",")
-                    .map { $0.drop { $0 == " " || $0 == "\t" } }
-                let shown = offered.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
-                if shown.count < offered.count {
-                    // A token is no subprotocol, and nobody's business.
-                    if !shown.isEmpty { buffer.writeField("Sec-WebSocket-Protocol", shown.joined(separator: ", ")) }
-                    return
-                }
-            }
-            buffer.writeField(name, value)
-        }
-        if let identity { buffer.writeImmutableBuffer(identity) }
-        let attributes = EventAttributes(
-            type: "sidesocket.open",
-            connectionID: connectionID,
-            sequence: 1,
-            unixMilliseconds: unixMilliseconds
-        )
-        buffer.writeText(measure: attributes.measure) { attributes.write(with: &$0) }
-        writeBody(ByteBuffer(), id: attributes.id, signedAt: signedAt, into: &buffer)
-    }
-
-    /// What every event of a connection begins with, request line included.
-    ///
-    /// - Parameter isStream: Whether the client asks for an event stream.
-    public func prefix(
-        for handshake: HTTPRequestHead,
-        connectionID: String,
-        client: ClientIdentity,
-        isStream: Bool = false
-    ) -> EventPrefix {
-        var buffer = ByteBufferAllocator().buffer(capacity: 512)
-        writeStart(
-            handshake: handshake,
-            connectionID: connectionID,
-            client: client,
-            isStream: isStream,
-            into: &buffer
-        )
-        let startLength = buffer.readableBytes
-        let named = HeaderRules.namedByConnection(handshake.headers)
-        handshake.headers.forEach { name, value in
-            if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }),
-                !HeaderRules.isReservedInEvents(name), !HeaderRules.isHopByHop(name),
-                !named.contains(where: { HTTPField.equals(name, $0) })
-            {
-                buffer.writeField(name, value)
-            }
-        }
-        // Exactly as large as needed: it lives as long as the socket.
-        return EventPrefix(ByteBuffer(bytes: buffer.readableBytesView), startLength: startLength)
-    }
-
-    /// The fields that say who the client is and how the app has marked the connection, to be repeated on each event.
-    ///
-    /// - Parameter claims: Names and values of what a verified token says; the names are those of header fields.
-    public static func identityLines(
-        user: UserName?,
-        state: String?,
-        claims: [(name: String, value: String)] = []
-    ) -> ByteBuffer? {
-        if user == nil, state == nil, claims.isEmpty { return nil }
-        var buffer = ByteBuffer()
-        for claim in claims {
-            buffer.writeString(claim.name)
-            buffer.writeStaticString(": ")
-            buffer.writePercentEncoded(claim.value)
-            buffer.writeStaticString("\r\n")
-        }
-        if let user {
-            buffer.writeStaticString("ce-userid: ")
-            buffer.writePercentEncoded(user.text)
-            buffer.writeStaticString("\r\n")
-        }
-        if let state {
-            buffer.writeStaticString("ce-connectionstate: ")
-            buffer.writePercentEncoded(state)
-            buffer.writeStaticString("\r\n")
-        }
-        return buffer
-    }
-
     /// The request of an event after `open` or of a batch of messages, head and body.
-    ///
-    /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
-    public func write(
+    public func encode(
         _ delivery: Delivery,
-        prefix: EventPrefix,
-        identity: ByteBuffer?,
-        connectionID: String,
+        of connection: PreparedConnection,
+        id connectionID: String,
+        identity: PreparedIdentity?,
         unixMilliseconds: Int64,
         signedAt: Int64,
         into buffer: inout ByteBuffer
@@ -171,9 +54,10 @@ public final class CloudEventsDialect: Sendable {
         case .batch(let messages):
             body = EventBatch.write(
                 messages,
-                prefix: prefix.bytes,
+                of: connection,
                 identity: identity,
                 connectionID: connectionID,
+                node: node,
                 firstSequence: delivery.sequence,
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
@@ -200,11 +84,11 @@ public final class CloudEventsDialect: Sendable {
         )
         let signature = signature(id: attributes.id, signedAt: signedAt, body: body)
         let measure =
-            prefix.bytes.readableBytes + (identity?.readableBytes ?? 0) + attributes.measure
+            connection.bytes.count + (identity?.bytes.count ?? 0) + attributes.measure
             + (signature?.readableBytes ?? 0) + Self.lengthMeasure + body.readableBytes
         buffer.writeText(measure: measure) { writer in
-            writer.write(prefix.bytes)
-            if let identity { writer.write(identity) }
+            connection.bytes.withUnsafeBytes { writer.write($0) }
+            identity?.bytes.withUnsafeBytes { writer.write($0) }
             attributes.write(with: &writer)
             if let signature { writer.write(signature) }
             Self.writeLength(of: body, with: &writer)
@@ -214,17 +98,19 @@ public final class CloudEventsDialect: Sendable {
 
     /// The request of an event of a channel, whole. It has no client, so without a `WEBHOOK_URL` its path is `/`.
     ///
-    /// - Parameters:
-    ///   - id: The value of `ce-id`; no other event has it.
-    ///   - signedAt: The time of this attempt, in seconds since 1970.
-    public func write(
+    /// - Parameter id: The value of `ce-id`; no other event has it.
+    public func encode(
         _ event: OccupancyEvent,
         id: String,
         unixMilliseconds: Int64,
         signedAt: Int64,
         into buffer: inout ByteBuffer
     ) {
-        writeRequestLine(target: webhookPath ?? "/", host: authority, into: &buffer)
+        let target = webhookPath ?? "/"
+        buffer.writeText(measure: requestStartMeasure(target: target, host: authority, node: node)) { writer in
+            writeRequestLine(target: target, host: authority, with: &writer)
+            writeSource(node: node, with: &writer)
+        }
         buffer.writeStaticString("ce-subject: ")
         buffer.writePercentEncoded(event.channel.text)
         buffer.writeStaticString("\r\nce-channel: ")
@@ -239,7 +125,7 @@ public final class CloudEventsDialect: Sendable {
     }
 
     /// Ends the head, with the signature that depends on the body, and writes the body.
-    private func writeBody(
+    func writeBody(
         _ body: ByteBuffer,
         id: @autoclosure () -> String,
         signedAt: Int64,
@@ -269,99 +155,5 @@ public final class CloudEventsDialect: Sendable {
         writer.write("Content-Length: ")
         writer.write(UInt64(body.readableBytes))
         writer.write("\r\n\r\n")
-    }
-
-    private func writeStart(
-        handshake: HTTPRequestHead,
-        connectionID: String,
-        client: ClientIdentity,
-        isStream: Bool,
-        into buffer: inout ByteBuffer
-    ) {
-        let host = handshake.headers.first("host") ?? authority
-        writeRequestLine(
-            target: webhookPath ?? handshake.target,
-            host: preserveHost ? host : authority,
-            into: &buffer
-        )
-        let target = handshake.target
-        buffer.writeText(measure: 80 + 3 * target.utf8.count + connectionID.utf8.count) { writer in
-            writer.write("ce-subject: ")
-            writer.write(percentEncoding: target)
-            writer.write("\r\nce-connectionid: ")
-            writer.write(string: connectionID)
-            writer.write(isStream ? "\r\nce-transport: sse\r\n" : "\r\n")
-        }
-        buffer.writeForwardingFields(client: client, host: host)
-    }
-
-    /// What requests of all events begin with.
-    private func writeRequestLine(target: String, host: String, into buffer: inout ByteBuffer) {
-        buffer.writeText(measure: 80 + target.utf8.count + host.utf8.count + source.utf8.count) { writer in
-            writer.write("POST ")
-            writer.write(string: target)
-            writer.write(" HTTP/1.1\r\nHost: ")
-            writer.write(string: host)
-            writer.write("\r\nce-specversion: 1.0\r\nce-source: ")
-            writer.write(string: source)
-            writer.write("\r\n")
-        }
-    }
-}
-
-/// What sets one event of a connection apart from the others.
-private struct EventAttributes {
-    let type: StaticString
-    let connectionID: String
-    let sequence: UInt64
-    let unixMilliseconds: Int64
-    var contentType: StaticString?
-
-    /// The value of `ce-id`.
-    var id: String { "\(connectionID)-\(sequence)" }
-
-    /// What ``write(with:)`` takes at most, in bytes: the names and numbers have less than 200.
-    var measure: Int {
-        200 + type.utf8CodeUnitCount + connectionID.utf8.count + (contentType?.utf8CodeUnitCount ?? 0)
-    }
-
-    func write(with writer: inout TextWriter) {
-        writer.write("ce-type: ")
-        writer.write(type)
-        writer.write("\r\nce-id: ")
-        writer.write(string: connectionID)
-        writer.write("-")
-        writer.write(sequence)
-        writer.write("\r\nce-sequence: ")
-        writer.write(sequence)
-        writer.write("\r\nce-time: ")
-        Timestamp.write(unixMilliseconds: unixMilliseconds, with: &writer)
-        if let contentType {
-            writer.write("\r\nContent-Type: ")
-            writer.write(contentType)
-        }
-        writer.write("\r\n")
-    }
-}
-
-extension SessionEvent {
-    /// The value of `ce-type`.
-    fileprivate var type: StaticString {
-        switch self {
-        case .open: "sidesocket.open"
-        case .message, .batch: "sidesocket.message"
-        case .revalidate: "sidesocket.revalidate"
-        case .close: "sidesocket.close"
-        }
-    }
-}
-
-extension ByteBuffer {
-    /// The fields that tell the app who the client is; whatever the client sent under these names was left out.
-    mutating func writeForwardingFields(client: ClientIdentity, host: String) {
-        writeField("X-Forwarded-For", client.forwardedFor)
-        writeField("X-Forwarded-Proto", client.scheme)
-        writeField("X-Forwarded-Host", client.forwardedHost ?? host)
-        if let header = client.namedIn { writeField(header.fieldName, client.address) }
     }
 }

@@ -1,31 +1,31 @@
-import HTTP1
 import NIOCore
 
 /// Writes several messages of one connection as one request in the CloudEvents 1.0 JSON batch format.
 ///
-/// What the prefix of a connection says in `ce-` fields is said by the members of each event; the other fields stay.
+/// What a single event says of the connection in `ce-` fields is said by the members of each event; the other fields
+/// stay.
 enum EventBatch {
     /// Writes the head of a request with the messages of a connection, but for its length and end.
     ///
     /// - Returns: The body.
     ///
     /// - Parameters:
-    ///   - prefix: The fields that all events of the connection begin with, request line included.
-    ///   - identity: The fields by which the app has marked the connection.
+    ///   - node: The name of this node.
     ///   - firstSequence: That of the first message; the others follow without gaps.
     ///   - unixMilliseconds: The time of messages that have none of their own.
     static func write(
         _ messages: [QueuedMessage],
-        prefix: ByteBuffer,
-        identity: ByteBuffer?,
+        of connection: PreparedConnection,
+        identity: PreparedIdentity?,
         connectionID: String,
+        node: String,
         firstSequence: UInt64,
         unixMilliseconds: Int64,
         into buffer: inout ByteBuffer
     ) -> ByteBuffer {
-        var shared = ByteBuffer()
-        split(prefix, fields: &buffer, members: &shared)
-        if let identity { split(identity, fields: &buffer, members: &shared) }
+        buffer.writeBytes(connection.bytes.prefix(Int(connection.ends.first)))
+        buffer.writeBytes(connection.bytes.dropFirst(Int(connection.ends.second)))
+        let shared = members(of: connection, identity?.identity, connectionID: connectionID, node: node)
         var body = ByteBuffer()
         body.reserveCapacity(
             messages.reduce(2) { $0 + shared.readableBytes + 256 + $1.payload.readableBytes / 3 * 4 }
@@ -60,22 +60,29 @@ enum EventBatch {
         return body
     }
 
-    /// Copies the lines of a head, but those of `ce-` fields become members of a JSON object.
-    private static func split(_ head: ByteBuffer, fields: inout ByteBuffer, members: inout ByteBuffer) {
-        var head = head
-        while let end = head.readableBytesView.firstIndex(of: UInt8(ascii: "\n")),
-            let line = head.readSlice(length: end - head.readerIndex + 1)
-        {
-            let bytes = line.readableBytesView
-            guard bytes.starts(with: "ce-".utf8), let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else {
-                fields.writeImmutableBuffer(line)
-                continue
-            }
+    /// What the events of a connection have in common, as members of a JSON object.
+    private static func members(
+        of connection: PreparedConnection,
+        _ identity: ConnectionIdentity?,
+        connectionID: String,
+        node: String
+    ) -> ByteBuffer {
+        var members = ByteBuffer()
+        func write(_ name: String, _ value: String) {
             members.writeStaticString(",")
-            members.writeJSONString(String(decoding: bytes[bytes.startIndex + 3..<colon], as: UTF8.self))
+            members.writeJSONString(name)
             members.writeStaticString(":")
-            let value = bytes[(colon + 1)...].drop { $0 == 0x20 }.prefix { $0 != 0x0D && $0 != 0x0A }
-            members.writeJSONString(PercentEncoding.decoded(value))
+            members.writeJSONString(value)
         }
+        write("specversion", "1.0")
+        write("source", "\(CloudEventsDialect.sourcePrefix)\(connection.otherNode?.value ?? node)")
+        write("subject", connection.subject)
+        write("connectionid", connectionID)
+        if connection.isStream { write("transport", "sse") }
+        // Attributes are without the `ce-` of their header fields.
+        for claim in identity?.claims ?? [] { write(String(claim.name.dropFirst(3)), claim.value) }
+        if let user = identity?.user { write("userid", user.text) }
+        if let state = identity?.state { write("connectionstate", state) }
+        return members
     }
 }

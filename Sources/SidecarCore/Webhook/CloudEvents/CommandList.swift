@@ -1,22 +1,4 @@
-public import NIOCore
-
-/// One command of an `application/vnd.sidesocket+json` answer.
-public enum Command: Sendable, Equatable {
-    /// Send a message to this client.
-    case send(MessageFormat, ByteBuffer)
-    /// Name the user; empty forgets it.
-    case user(UserName)
-    /// Keep this state for later events; empty clears it.
-    case state(String)
-    /// Close after what was sent before.
-    case close(CloseRequest)
-    /// Join a channel.
-    case subscribe(ChannelName)
-    /// Leave a channel.
-    case unsubscribe(ChannelName)
-    /// Send a message to the subscribers of a channel, but for this client if it is excluded.
-    case publish(Publication, excludesSelf: Bool)
-}
+import NIOCore
 
 /// Reads a command list: a JSON array of objects with one command each.
 enum CommandList {
@@ -100,7 +82,7 @@ enum CommandList {
             command = .user(user)
         case "state":
             let state = try reader.string()
-            guard state.utf8.count <= WebhookReply.maxStateBytes else {
+            guard state.utf8.count <= SessionReply.maxStateBytes else {
                 throw JSONReader.Fault(sentence: "the state is too long.")
             }
             command = .state(state)

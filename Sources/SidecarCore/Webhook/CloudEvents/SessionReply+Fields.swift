@@ -1,20 +1,9 @@
 import HTTP1
 
-/// The `Sidesocket-…` fields of an answer.
-struct ReplyFields: Sendable, Equatable {
-    var user: UserName?
-    var state: String?
-    var close: CloseRequest?
-    var subscribe: [ChannelName] = []
-    var unsubscribe: [ChannelName] = []
-    var publish: [ChannelName] = []
-    var broadcasts: [Publication] = []
-    var event: String?
-    var excludesSelf = false
-    var token: String?
-
+extension SessionReply.Demands {
     /// Reads all `Sidesocket-…` fields of an answer.
     init(_ headers: HTTPHeaders) throws(DeliveryFailure) {
+        self.init()
         var fault: String?
         headers.forEach { name, value in
             guard fault == nil, HeaderRules.isSidesocket(name) else { return }
@@ -84,20 +73,9 @@ struct ReplyFields: Sendable, Equatable {
         if let user, user.text.utf8.count > UserName.maxBytes {
             return "Sidesocket-User is longer than \(UserName.maxBytes) bytes."
         }
-        if let state, state.utf8.count > WebhookReply.maxStateBytes {
-            return "Sidesocket-State is longer than \(WebhookReply.maxStateBytes) bytes."
+        if let state, state.utf8.count > SessionReply.maxStateBytes {
+            return "Sidesocket-State is longer than \(SessionReply.maxStateBytes) bytes."
         }
         return nil
     }
-}
-
-/// A value that is copied by copying one reference, for what is large and rare.
-final class Shared<Value: Sendable & Equatable>: Sendable, Equatable {
-    let value: Value
-
-    init(_ value: Value) {
-        self.value = value
-    }
-
-    static func == (one: Shared, other: Shared) -> Bool { one.value == other.value }
 }

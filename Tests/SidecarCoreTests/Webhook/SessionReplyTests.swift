@@ -3,28 +3,36 @@ import Testing
 
 @testable import SidecarCore
 
-@Suite("Webhook reply")
-struct WebhookReplyTests {
-    private func read(_ lines: String..., body: [UInt8]) throws -> WebhookReply {
-        try WebhookReply(head: try Heads.reply(lines: lines), body: ByteBuffer(bytes: body))
+@Suite("Replies to events")
+struct SessionReplyTests {
+    private let dialect: any WebhookDialect = CloudEventsDialect(
+        nodeName: "node",
+        authority: "app",
+        preserveHost: false,
+        webhookPath: nil,
+        forwardedHeaders: []
+    )
+
+    private func read(_ lines: String..., body: [UInt8]) throws -> SessionReply {
+        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(bytes: body))
     }
 
-    private func read(_ lines: String..., text: String = "") throws -> WebhookReply {
-        try WebhookReply(head: try Heads.reply(lines: lines), body: ByteBuffer(string: text))
+    private func read(_ lines: String..., text: String = "") throws -> SessionReply {
+        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(string: text))
     }
 
     /// True for a final failure that says what the app did wrong.
     private func isBadReply(_ lines: String..., body: [UInt8] = [], batchOf count: Int = 1) throws -> Bool {
         let head = try Heads.reply(lines: lines)
         do throws(DeliveryFailure) {
-            _ = try WebhookReply(head: head, body: ByteBuffer(bytes: body), batchOf: count)
+            _ = try dialect.decode(head, ByteBuffer(bytes: body), events: count)
             return false
         } catch {
             return error.outcome == .badReply && error.sentence.count > 40
         }
     }
 
-    private func text(_ text: String) -> WebhookReply.Output { .message(.text, ByteBuffer(string: text)) }
+    private func text(_ text: String) -> SessionReply.Output { .message(.text, ByteBuffer(string: text)) }
 
     @Test("204, or any 2xx with an empty body, sends nothing", arguments: [200, 201, 202, 204, 206, 299])
     func empty(status: Int) throws {
@@ -60,7 +68,7 @@ struct WebhookReplyTests {
         ]
     )
     func binaryTypes(type: String) throws {
-        let output = WebhookReply.Output.message(.binary, ByteBuffer(string: "hi"))
+        let output = SessionReply.Output.message(.binary, ByteBuffer(string: "hi"))
         #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "hi").output == output)
     }
 
@@ -71,7 +79,7 @@ struct WebhookReplyTests {
         for bytes: [UInt8] in [
             [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x61, 0xE2, 0x82],
         ] {
-            let output = WebhookReply.Output.message(.binary, ByteBuffer(bytes: bytes))
+            let output = SessionReply.Output.message(.binary, ByteBuffer(bytes: bytes))
             #expect(try read("HTTP/1.1 200 OK", body: bytes).output == output)
         }
         #expect(try read("HTTP/1.1 200 OK", text: "\u{0}").output == text("\u{0}"))
@@ -96,7 +104,7 @@ struct WebhookReplyTests {
 
     @Test("The user and the state have a longest length, in bytes")
     func identityLimits() throws {
-        for (name, limit) in [("User", UserName.maxBytes), ("State", WebhookReply.maxStateBytes)] {
+        for (name, limit) in [("User", UserName.maxBytes), ("State", SessionReply.maxStateBytes)] {
             for count in [limit - 1, limit] {
                 _ = try read("HTTP/1.1 204 x", "Sidesocket-\(name): \(String(repeating: "a", count: count))")
             }

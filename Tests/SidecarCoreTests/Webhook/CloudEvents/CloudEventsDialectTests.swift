@@ -1,8 +1,9 @@
 import HTTP1
 import NIOCore
-import SidecarCore
 import TestSupport
 import Testing
+
+@testable import SidecarCore
 
 @Suite("CloudEvents dialect")
 struct CloudEventsDialectTests {
@@ -31,12 +32,16 @@ struct CloudEventsDialectTests {
         return try Heads.request(lines: ["GET /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + upgrade + fields)
     }
 
+    private func prepared(_ dialect: CloudEventsDialect, _ handshake: HTTPRequestHead) -> PreparedConnection {
+        dialect.prepare(dialect.connection(for: handshake, id: id, client: client))
+    }
+
     private func open(_ dialect: CloudEventsDialect, _ handshake: HTTPRequestHead) -> [String] {
         var buffer = ByteBuffer()
-        dialect.writeOpen(
-            handshake: handshake,
-            prefix: dialect.prefix(for: handshake, connectionID: id, client: client),
-            connectionID: id,
+        dialect.encodeOpen(
+            handshake,
+            of: prepared(dialect, handshake),
+            id: id,
             unixMilliseconds: 1_795_428_000_123,
             signedAt: 0,
             into: &buffer
@@ -48,14 +53,14 @@ struct CloudEventsDialectTests {
         _ delivery: SidecarCore.Delivery,
         _ dialect: CloudEventsDialect,
         _ handshake: HTTPRequestHead,
-        identity: ByteBuffer? = nil
+        identity: ConnectionIdentity = ConnectionIdentity()
     ) -> [String] {
         var buffer = ByteBuffer()
-        dialect.write(
+        dialect.encode(
             delivery,
-            prefix: dialect.prefix(for: handshake, connectionID: id, client: client),
-            identity: identity,
-            connectionID: id,
+            of: prepared(dialect, handshake),
+            id: id,
+            identity: dialect.prepare(identity),
             unixMilliseconds: 1_795_428_000_123,
             signedAt: 0,
             into: &buffer
@@ -147,9 +152,9 @@ struct CloudEventsDialectTests {
 
     @Test("The name of the user and the state of the connection go out encoded, and cannot start a line")
     func identity() throws {
-        #expect(CloudEventsDialect.identityLines(user: nil, state: nil) == nil)
+        #expect(dialect().prepare(ConnectionIdentity()) == nil)
         let hostile = "4 2\r\nce-type: sidesocket.open\r\n\r\nGET / HTTP/1.1\u{0}\"%é"
-        let identity = CloudEventsDialect.identityLines(user: "42", state: hostile)
+        let identity = ConnectionIdentity(user: "42", state: hostile)
         let lines = event(try delivery("x"), dialect(), try handshake(), identity: identity)
         #expect(lines.filter { $0.hasPrefix("ce-userid:") } == ["ce-userid: 42"])
         #expect(
@@ -158,10 +163,8 @@ struct CloudEventsDialectTests {
             ]
         )
         #expect(lines.count { $0.hasPrefix("ce-type:") } == 1)
-        let onlyUser = CloudEventsDialect.identityLines(user: UserName(hostile), state: nil).map {
-            Heads.lines($0).count
-        }
-        #expect(onlyUser == 2)
+        let onlyUser = dialect().prepare(ConnectionIdentity(user: UserName(hostile)))
+        #expect(onlyUser.map { Heads.lines(ByteBuffer(bytes: $0.bytes)).count } == 2)
     }
 
     @Test("Nobody forges an event: what the client sends under reserved names is left out (abuse cases 26 and 27)")
@@ -228,11 +231,11 @@ struct CloudEventsDialectTests {
     func bodyStaysABody() throws {
         let hostile = "\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nce-type: sidesocket.open\r\nContent-Length: 0\r\n\r\n"
         var buffer = ByteBuffer()
-        dialect().write(
+        dialect().encode(
             try delivery(hostile),
-            prefix: dialect().prefix(for: try handshake("Cookie: \u{e9}"), connectionID: id, client: client),
-            identity: CloudEventsDialect.identityLines(user: "\r\n", state: ""),
-            connectionID: id,
+            of: prepared(dialect(), try handshake("Cookie: \u{e9}")),
+            id: id,
+            identity: dialect().prepare(ConnectionIdentity(user: "\r\n", state: "")),
             unixMilliseconds: 0,
             signedAt: 0,
             into: &buffer
@@ -260,7 +263,7 @@ struct CloudEventsDialectTests {
         _ = machine.received(.binary, ByteBuffer(bytes: [0xFB, 0xFF]))
         guard case .deliver(let delivery) = machine.answered() else { throw Heads.NoHead(lines: []) }
         #expect(delivery.sequences == 3...4)
-        let identity = CloudEventsDialect.identityLines(user: "a b%", state: "s\u{1}é")
+        let identity = ConnectionIdentity(user: "a b%", state: "s\u{1}é")
         let lines = event(delivery, dialect(), try handshake("Cookie: a=1"), identity: identity)
         let fields = lines.dropLast(2)
         #expect(!fields.contains { $0.lowercased().hasPrefix("ce-") })
@@ -278,5 +281,43 @@ struct CloudEventsDialectTests {
             #""id":"Zk3-_x-4","sequence":"4","time":"2026-11-23T10:00:00.123Z","#
             + #""datacontenttype":"application/octet-stream","data_base64":"+/8="}"#
         #expect(body == "[" + shared + first + "," + shared + second + "]")
+    }
+
+    @Test("A batch of an event stream tells claims, too, and leaves nothing of the attributes in the head")
+    func batchOfStream() throws {
+        var machine = SessionStateMachine(maxBatch: 2)
+        _ = machine.begin()
+        _ = machine.accepted(at: .at(0))
+        for text in ["a", "b", "c"] { _ = machine.received(.text, ByteBuffer(string: text)) }
+        guard case .deliver(let delivery) = machine.answered() else { throw Heads.NoHead(lines: []) }
+        let dialect = dialect(node: "ä 1", webhookPath: "/hook")
+        let client = ClientIdentity(address: "203.0.113.9", scheme: "http", namedIn: .xRealIP)
+        let facts = dialect.connection(for: try handshake("Cookie: a"), id: id, client: client, isStream: true)
+        let identity = ConnectionIdentity(
+            user: "u",
+            claims: [ConnectionIdentity.Claim(name: "ce-claimrole", value: "é\"1")]
+        )
+        var buffer = ByteBuffer()
+        dialect.encode(
+            delivery,
+            of: dialect.prepare(facts),
+            id: id,
+            identity: dialect.prepare(identity),
+            unixMilliseconds: 0,
+            signedAt: 0,
+            into: &buffer
+        )
+        let lines = Heads.lines(buffer)
+        #expect(
+            lines.prefix(8) == [
+                "POST /hook HTTP/1.1", "Host: shop.example", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: http",
+                "X-Forwarded-Host: shop.example", "x-real-ip: 203.0.113.9", "Cookie: a",
+                "Content-Type: application/cloudevents-batch+json",
+            ]
+        )
+        let shared =
+            #"[{"type":"sidesocket.message","specversion":"1.0","source":"/sidesocket/ä 1","#
+            + #""subject":"/ws/chat?room=1","connectionid":"Zk3-_x","transport":"sse","claimrole":"é\"1","userid":"u","#
+        #expect(lines.last?.hasPrefix(shared) == true)
     }
 }

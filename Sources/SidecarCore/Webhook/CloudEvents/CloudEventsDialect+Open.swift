@@ -1,0 +1,53 @@
+public import HTTP1
+public import NIOCore
+
+extension CloudEventsDialect {
+    /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
+    public func encodeOpen(
+        _ handshake: HTTPRequestHead,
+        of connection: PreparedConnection,
+        id connectionID: String,
+        identity: PreparedIdentity? = nil,
+        unixMilliseconds: Int64,
+        signedAt: Int64,
+        into buffer: inout ByteBuffer
+    ) {
+        buffer.writeBytes(connection.bytes.prefix(Int(connection.ends.third)))
+        writeFields(of: handshake.headers, into: &buffer)
+        if let identity { buffer.writeBytes(identity.bytes) }
+        let attributes = EventAttributes(
+            type: "sidesocket.open",
+            connectionID: connectionID,
+            sequence: 1,
+            unixMilliseconds: unixMilliseconds
+        )
+        buffer.writeText(measure: attributes.measure) { attributes.write(with: &$0) }
+        writeBody(ByteBuffer(), id: attributes.id, signedAt: signedAt, into: &buffer)
+    }
+
+    private func writeFields(of headers: HTTPHeaders, into buffer: inout ByteBuffer) {
+        let named = HeaderRules.namedByConnection(headers)
+        headers.forEach { name, value in
+            if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
+                || HeaderRules.isHandshakeOnly(name) || HeaderRules.describesBody(name)
+                || HTTPField.equals(name, "host") || HTTPField.equals(name, "expect")
+                // Its answer becomes a message or goes into the 101; a compressed one would be of use to nobody.
+                || HTTPField.equals(name, "accept-encoding")
+                || named.contains(where: { HTTPField.equals(name, $0) })
+            {
+                return
+            }
+            if HTTPField.equals(name, "sec-websocket-protocol") {
+                let offered = String(decoding: value, as: UTF8.self).split(separator: ",")
+                    .map { $0.drop { $0 == " " || $0 == "\t" } }
+                let shown = offered.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
+                if shown.count < offered.count {
+                    // A token is no subprotocol, and nobody's business.
+                    if !shown.isEmpty { buffer.writeField("Sec-WebSocket-Protocol", shown.joined(separator: ", ")) }
+                    return
+                }
+            }
+            buffer.writeField(name, value)
+        }
+    }
+}

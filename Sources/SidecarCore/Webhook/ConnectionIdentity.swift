@@ -1,0 +1,51 @@
+/// Who a client is to the app: what its token says, and how the app has marked the connection.
+public struct ConnectionIdentity: Sendable, Equatable {
+    /// One statement of a verified token.
+    public struct Claim: Sendable, Equatable {
+        /// The header field in which the app is told it: `ce-claim` and what is left of the claim's own name.
+        public var name: String
+        /// A string as it is, everything else as JSON.
+        public var value: String
+
+        /// Makes a claim.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// The user's name, if there is one.
+    public var user: UserName?
+    /// The text that the app has attached to the connection, if any.
+    public var state: String?
+    /// What a token says.
+    public var claims: [Claim]
+
+    /// Makes an identity; without anything it is nobody.
+    public init(user: UserName? = nil, state: String? = nil, claims: [Claim] = []) {
+        self.user = user
+        self.state = state
+        self.claims = claims
+    }
+
+    /// True when nothing is known.
+    public var isNobody: Bool { user == nil && state == nil && claims.isEmpty }
+
+    /// What it becomes by an answer of the app.
+    public func marked(by reply: SessionReply) -> ConnectionIdentity {
+        var identity = self
+        identity.mark(user: reply.user, state: reply.state)
+        if case .commands(let commands) = reply.output {
+            for command in commands {
+                if case .user(let user) = command { identity.mark(user: user, state: nil) }
+                if case .state(let state) = command { identity.mark(user: nil, state: state) }
+            }
+        }
+        return identity
+    }
+
+    private mutating func mark(user: UserName?, state: String?) {
+        if let user { self.user = user.isEmpty ? nil : user }
+        if let state { self.state = state.isEmpty ? nil : state }
+    }
+}

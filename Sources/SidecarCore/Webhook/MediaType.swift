@@ -1,0 +1,42 @@
+import HTTP1
+import NIOCore
+
+/// The three kinds of body that an answer may have.
+enum MediaType {
+    case text, binary, commands
+
+    /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters don't matter.
+    init(_ value: UnsafeRawBufferPointer) {
+        var end = value.firstIndex { $0 == UInt8(ascii: ";") } ?? value.count
+        while end > 0, value[end - 1] == 0x20 || value[end - 1] == 0x09 { end -= 1 }
+        let type = UnsafeRawBufferPointer(rebasing: value[..<end])
+        if HTTPField.hasPrefix(type, "text/") {
+            self = .text
+        } else if HTTPField.equals(type, "application/vnd.sidesocket+json") {
+            self = .commands
+        } else if HTTPField.equals(type, "application/json") || HTTPField.equals(type, "application/xml")
+            || Self.hasSuffix(type, "+json") || Self.hasSuffix(type, "+xml")
+        {
+            self = .text
+        } else {
+            self = .binary
+        }
+    }
+
+    private static func hasSuffix(_ type: UnsafeRawBufferPointer, _ suffix: StaticString) -> Bool {
+        let start = type.count - suffix.utf8CodeUnitCount
+        guard start > 0 else { return false }
+        return HTTPField.equals(UnsafeRawBufferPointer(rebasing: type[start...]), suffix)
+    }
+}
+
+extension ByteBuffer {
+    /// True when the readable bytes are well-formed UTF-8 (RFC 3629).
+    var isValidUTF8: Bool {
+        if readableBytes == 0 { return true }
+        return withUnsafeReadableBytes { bytes in
+            let typed = bytes.assumingMemoryBound(to: UInt8.self)
+            return (try? UTF8Span(validating: typed.span)) != nil
+        }
+    }
+}

@@ -38,7 +38,7 @@ struct WebhookDialectTests {
         for text in ["a", "b", "c"] { take(machine.received(.text, ByteBuffer(string: text), at: 1)) }
         take(machine.revalidate())
         for _ in 0..<3 { take(machine.answered()) }
-        take(machine.ended(code: 1000, reason: "", initiator: .client, at: .at(5)))
+        take(machine.ended(code: .normal, reason: "", initiator: .client, at: .at(5)))
         return Array(found.dropFirst())
     }
 

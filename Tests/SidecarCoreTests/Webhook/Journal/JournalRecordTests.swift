@@ -29,7 +29,7 @@ struct JournalRecordTests {
         claims: [.init(name: "ce-claimrole", value: "x\r\n"), .init(name: "ce-claimb", value: "")]
     )
     private let report = CloseReport(
-        code: 4000,
+        code: SessionCloseCode(rawValue: 4000),
         reason: "a\"b",
         initiator: .network,
         messagesIn: .max,

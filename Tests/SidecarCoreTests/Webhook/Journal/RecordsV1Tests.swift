@@ -100,7 +100,7 @@ struct RecordsV1Tests {
     func close() throws {
         let json = #"{"code":1001,"reason":"a\"é","initiator":"client","messagesIn":3,"messagesOut":0,"durationMs":8}"#
         let report = try CloseReport(record: Array(json.utf8))
-        #expect(report.code == 1001 && report.reason == "a\"é" && report.messagesIn == 3)
+        #expect(report.code.rawValue == 1001 && report.reason == "a\"é" && report.messagesIn == 3)
         #expect(String(buffer: report.json) == json)
         #expect(throws: JournalFault.malformed) { try CloseReport(record: Array("{}".utf8)) }
         #expect(throws: JournalFault.malformed) { try CloseReport(record: Array(json.utf8.dropLast())) }

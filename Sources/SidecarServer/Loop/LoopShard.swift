@@ -59,7 +59,13 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
-        sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
+        sendBuffers = SendBuffers(
+            budget: state.sendBuffers,
+            loops: state.sendBufferLoops,
+            limits: SendLimits(configuration.settings),
+            metrics: metrics,
+            eventLoop: eventLoop
+        )
         channels = ShardChannels(hub: state.channels, flushes: flushes, eventLoop: eventLoop)
         let app = AppPools(settings: configuration.settings, gate: state.gate) { origin in
             AppPool(
@@ -244,6 +250,7 @@ final class LoopShard {
         let old = self.configuration
         self.configuration = configuration
         self.admission = admission
+        sendBuffers.limits = SendLimits(configuration.settings)
         webhooks.configuration = configuration
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()

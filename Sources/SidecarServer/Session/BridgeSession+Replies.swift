@@ -30,7 +30,7 @@ extension BridgeSession {
             self.lastEventID = nil
             let cursor = StreamCursor(lastEventID)
             formerReader = cursor?.reader ?? 0
-            transport?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
+            (transport as? any ReplayTransport)?.resume { shard.channels.missed(by: self, since: cursor, room: $0) }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {

@@ -166,6 +166,16 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "SidecarServerTests",
+            dependencies: [
+                "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TestSupport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "PrometheusMetricsTests",
             dependencies: ["PrometheusMetrics", .product(name: "Metrics", package: "swift-metrics")],
             swiftSettings: settings

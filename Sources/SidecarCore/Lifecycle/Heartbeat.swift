@@ -47,6 +47,9 @@ public struct HeartbeatPolicy: Sendable, Equatable {
 ///
 /// Nobody is judged at once: after the deadline there is a ``grace``, in which what lies unread is read. A deadline that
 /// comes up late by more than ``lateness`` judges nobody either: then it was us who stood still.
+///
+/// A client that cannot answer, as on an event stream, is judged by its age alone. Then a ping, whatever stands for it,
+/// is due unless bytes went out within the interval.
 public struct Heartbeat: Sendable, Equatable {
     /// What to do at a deadline.
     public enum Step: Sendable, Equatable {
@@ -67,24 +70,29 @@ public struct Heartbeat: Sendable, Equatable {
     /// How late a deadline may come up and still count.
     public static let lateness = TimeAmount.seconds(1)
 
-    private var receivedAt: NIODeadline
+    /// When bytes came from the client last.
+    public private(set) var receivedAt: NIODeadline
     private var sentAt: NIODeadline
     private var messageAt: NIODeadline
     private var pingedAt: NIODeadline
-    private var awaitingSince: NIODeadline?
-    private var measuringSince: NIODeadline?
-    private var verdictAt: NIODeadline?
     private let openedAt: NIODeadline
     private let factor: Double
-
+    private var awaitingSince: NIODeadline?
+    private let hasAnswers: Bool
+    /// True until the round trip of the last ping has been told.
+    private var isMeasuring = false
     /// The number in the payload of the ping under way.
     public private(set) var pingNumber: UInt32 = 0
+    private var verdictAt: NIODeadline?
 
     /// Begins at `now`.
     ///
-    /// - Parameter jitter: A random number from 0 up to 1, which makes this connection's interval and age differ from
-    ///   those of others that opened with it.
-    public init(openedAt now: NIODeadline, jitter: Double) {
+    /// - Parameters:
+    ///   - jitter: A random number from 0 up to 1, which makes this connection's interval and age differ from those of
+    ///     others that opened with it.
+    ///   - hasAnswers: False for a client that can send nothing.
+    public init(openedAt now: NIODeadline, jitter: Double, hasAnswers: Bool = true) {
+        self.hasAnswers = hasAnswers
         receivedAt = now
         sentAt = now
         messageAt = now
@@ -115,9 +123,9 @@ public struct Heartbeat: Sendable, Equatable {
     ///
     /// - Returns: The time that both took; nil when it was told before.
     public mutating func receivedPong(_ number: UInt32, at now: NIODeadline) -> TimeAmount? {
-        guard let since = measuringSince, number == pingNumber else { return nil }
-        measuringSince = nil
-        return now - since
+        guard isMeasuring, number == pingNumber else { return nil }
+        isMeasuring = false
+        return now - pingedAt
     }
 
     // MARK: Deadlines
@@ -144,8 +152,8 @@ public struct Heartbeat: Sendable, Equatable {
     ///     not dead.
     public mutating func deadlineReached(
         at now: NIODeadline,
-        isReading: Bool,
-        hasProgressed: Bool,
+        isReading: Bool = true,
+        hasProgressed: Bool = false,
         policy: HeartbeatPolicy
     ) -> Step {
         if let due = ageDue(policy), now >= due { return .closeAged }
@@ -154,7 +162,8 @@ public struct Heartbeat: Sendable, Equatable {
         guard let due = pingDue(policy), now >= due else { return .wait }
         pingedAt = now
         sentAt = now
-        measuringSince = now
+        guard hasAnswers else { return .sendPing }
+        isMeasuring = true
         if awaitingSince == nil { awaitingSince = now }
         pingNumber &+= 1
         return .sendPing
@@ -184,7 +193,8 @@ public struct Heartbeat: Sendable, Equatable {
     }
 
     private func pingDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
-        policy.pingInterval.map { max(min(receivedAt, sentAt), pingedAt) + scaled($0) }
+        let movedAt = hasAnswers ? min(receivedAt, sentAt) : sentAt
+        return policy.pingInterval.map { max(movedAt, pingedAt) + scaled($0) }
     }
 
     private func deathDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
@@ -193,7 +203,8 @@ public struct Heartbeat: Sendable, Equatable {
     }
 
     private func idleDue(_ policy: HeartbeatPolicy) -> NIODeadline? {
-        policy.clientIdleTimeout.map { messageAt + $0 }
+        guard hasAnswers else { return nil }
+        return policy.clientIdleTimeout.map { messageAt + $0 }
     }
 
     private func ageDue(_ policy: HeartbeatPolicy) -> NIODeadline? {

@@ -57,7 +57,13 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
-        sendBuffers = SendBuffers(budget: state.sendBuffers, loops: state.sendBufferLoops, eventLoop: eventLoop)
+        sendBuffers = SendBuffers(
+            budget: state.sendBuffers,
+            loops: state.sendBufferLoops,
+            limits: SendLimits(configuration.settings),
+            metrics: metrics,
+            eventLoop: eventLoop
+        )
         channels = LoopSubscriptions(fanout: state.channels, flushes: flushes, eventLoop: eventLoop)
         let app = AppPools(settings: configuration.settings, gate: state.gate) { origin in
             AppPool(
@@ -175,6 +181,7 @@ final class LoopShard {
         let old = self.configuration
         self.configuration = configuration
         self.admission = admission
+        sendBuffers.limits = SendLimits(configuration.settings)
         webhooks.configuration = configuration
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()

@@ -13,14 +13,13 @@ import NIOCore
 /// Small writes are gathered until their event loop has worked through what came in (``FlushQueue``). Then they go
 /// straight into the socket, as long as no handler has a part in that and nothing waits in the channel; what the kernel
 /// does not take at once is the channel's, which tells when it is writable again.
-final class SocketOutput {
+class SocketOutput {
     /// More than this is not gathered but written at once, in bytes; as much as may wait in the channel of a client
     /// before messages wait where they can be dropped.
     static let gatherLimit = 4096
 
     private let queue: FlushQueue
-    private var context: ChannelHandlerContext?
-    private var channel: (any Channel)?
+    private(set) var context: ChannelHandlerContext?
     /// The socket, or -1.
     private var descriptor: CInt = -1
     /// False when bytes have to take the way through the channel.
@@ -44,7 +43,6 @@ final class SocketOutput {
     /// - Parameter isEncrypted: A handler below has to see what is written.
     func attach(_ context: ChannelHandlerContext, isEncrypted: Bool) {
         self.context = context
-        channel = context.channel
         writesDirectly = !isEncrypted
         let handle = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(
             of: NIOBSDSocket.Handle.self
@@ -55,7 +53,6 @@ final class SocketOutput {
     /// The connection is gone, and the number of its socket may be another's.
     func detach() {
         context = nil
-        channel = nil
         descriptor = -1
         first = nil
         more = []
@@ -67,7 +64,7 @@ final class SocketOutput {
     /// - Parameter rest: What belongs directly behind them; nothing that a flush leads to comes in between. Of a
     ///   connection that is gone nothing is kept.
     func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
-        guard channel != nil else { return }
+        guard context != nil else { return }
         add(bytes)
         if let rest { add(rest) }
         wrote()
@@ -78,7 +75,7 @@ final class SocketOutput {
     /// - Returns: How many bytes that were.
     @discardableResult
     func compose(_ body: (inout ByteBuffer) -> Void) -> Int {
-        guard channel != nil else { return 0 }
+        guard context != nil else { return 0 }
         let isBehind = isFirstOwn && more.isEmpty
         var buffer = (isBehind ? first.take() : nil) ?? queue.takeSpare()
         let before = buffer.readableBytes
@@ -151,7 +148,8 @@ final class SocketOutput {
     /// Writes what was gathered, and settles the receipt when the kernel has taken all of it.
     func whenSent(_ receipt: WriteReceipt) {
         flush()
-        guard let context, unsentBytes > 0 else { return receipt.settle(wasWritten: channel != nil) }
+        guard let context else { return receipt.settle(wasWritten: false) }
+        guard untakenBytes > 0 else { return receipt.settle(wasWritten: true) }
         // Behind all that waits in the channel; it fails with that.
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { result in
@@ -161,9 +159,9 @@ final class SocketOutput {
     }
 
     /// False after the end of the connection.
-    var isAttached: Bool { channel != nil }
+    var isAttached: Bool { context != nil }
     /// False while more waits in the channel than its mark allows.
-    var isWritable: Bool { !channelMayHold || channel?.isWritable == true }
+    var isWritable: Bool { !channelMayHold || context?.channel.isWritable == true }
 
     /// Sets an option of TCP, where the connection is one; the kernel refuses it on any other.
     func setTCPOption(_ option: CInt, _ value: CInt) {
@@ -178,10 +176,10 @@ final class SocketOutput {
     }
 
     /// Bytes that the kernel has not taken.
-    var unsentBytes: Int { gatheredBytes + (channelMayHold ? bytesInChannel : 0) }
+    var untakenBytes: Int { gatheredBytes + (channelMayHold ? bytesInChannel : 0) }
 
     private var bytesInChannel: Int {
-        (try? channel?.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     private var holdsInChannel: Bool {

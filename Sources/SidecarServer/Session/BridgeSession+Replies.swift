@@ -30,7 +30,9 @@ extension BridgeSession {
             self.lastEventID = nil
             let cursor = StreamCursor(lastEventID)
             formerReader = cursor?.reader ?? 0
-            transport?.resume { context.channels.replay(to: self, since: cursor, room: $0, $1) }
+            (transport as? any ReplayTransport)?.resume {
+                context.channels.replay(to: self, since: cursor, room: $0, $1)
+            }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {

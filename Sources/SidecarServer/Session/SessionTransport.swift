@@ -1,4 +1,3 @@
-import HTTP1
 import NIOCore
 import SidecarCore
 
@@ -10,18 +9,29 @@ protocol SessionTransport: AnyObject {
     ///
     /// - Parameter cursor: Its place, for event streams.
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
-    /// Says what an event stream has missed since its client was here before.
+    /// Settles the receipt when the kernel has taken the message sent last, or never will.
+    func whenWritten(_ receipt: WriteReceipt)
+    /// Says goodbye with this code; the session has ended already.
+    func close(code: SessionCloseCode, reason: String)
+    /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.
+    func settingsChanged(isOfTransport: Bool)
+
+    /// Whether the client has sent something that has not been taken.
+    var hasInputWaiting: Bool { get }
+    /// The session takes messages again.
+    func resumeReading()
+}
+
+/// On most carriers the client says nothing.
+extension SessionTransport {
+    var hasInputWaiting: Bool { false }
+    func resumeReading() {}
+}
+
+/// A carrier whose client says where it was, and gets what it has missed.
+protocol ReplayTransport: SessionTransport {
+    /// Says what a client has missed since it was here before.
     ///
     /// - Parameter replay: Tells that, as far as it fits into so many bytes.
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void)
-    /// Settles the receipt when the kernel has taken the message sent last, or never will.
-    func whenWritten(_ receipt: WriteReceipt)
-    /// Whether the client has sent something that has not been taken.
-    var hasInputWaiting: Bool { get }
-    /// Says goodbye with this code; the session has ended already.
-    func close(code: SessionCloseCode, reason: String)
-    /// The session takes messages again.
-    func resumeReading()
-    /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.
-    func settingsChanged(isOfTransport: Bool)
 }

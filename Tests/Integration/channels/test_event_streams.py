@@ -200,6 +200,21 @@ def test_comments_keep_it_alive(make_edge):
     assert stream.event() == ("message", "x") and stream.comments >= 3
 
 
+def test_an_old_stream_is_closed_also_when_its_client_stays(make_edge):
+    edge = make_edge(MAX_CONNECTION_AGE="200ms")
+    stream = EventStream(edge.port)
+    stream.ends()
+
+    def is_reset():
+        try:
+            stream.sock.send(b"x")
+        except OSError:
+            return True
+        return False
+
+    eventually(is_reset, "the end of the connection")
+
+
 def test_a_client_that_goes_is_noticed_and_one_that_ends_its_half_too(app, make_edge):
     edge = make_edge()
     for _ in range(2):

@@ -178,6 +178,65 @@ struct HeartbeatTests {
         #expect(heartbeat.receivedPong(1, at: at(25.4)) == nil)
     }
 
+    // MARK: Clients that send nothing
+
+    private func silent(jitter: Double = 0.5) -> Heartbeat {
+        Heartbeat(openedAt: Self.start, jitter: jitter, hasAnswers: false)
+    }
+
+    @Test("Who can send nothing gets a ping after the interval without bytes to it, not a moment less")
+    func oneWaySilence() {
+        var heartbeat = silent()
+        #expect(heartbeat.nextDeadline(pings) == at(25))
+        #expect(step(&heartbeat, 24.999) == .wait)
+        #expect(step(&heartbeat, 25) == .sendPing)
+        #expect(heartbeat.nextDeadline(pings) == at(50))
+        heartbeat.sent(at: at(30))
+        #expect(heartbeat.nextDeadline(pings) == at(55))
+        #expect(step(&heartbeat, 54.999) == .wait)
+        #expect(step(&heartbeat, 55) == .sendPing)
+    }
+
+    @Test("A ping that was not sent, as bytes wait for the client, comes an interval later")
+    func oneWayUnsent() {
+        var heartbeat = silent()
+        heartbeat.sent(at: at(1))
+        #expect(step(&heartbeat, 26) == .sendPing)
+        heartbeat.sent(at: at(1))
+        #expect(heartbeat.nextDeadline(pings) == at(51))
+    }
+
+    @Test("Nobody who can send nothing is closed for that")
+    func oneWayIsNotJudged() {
+        let policy = HeartbeatPolicy(
+            pingInterval: .seconds(8),
+            pongTimeout: .seconds(20),
+            clientIdleTimeout: .seconds(10)
+        )
+        var heartbeat = silent()
+        for round in 1...100 {
+            let due = Double(round) * 8
+            #expect(heartbeat.nextDeadline(policy) == at(due))
+            #expect(step(&heartbeat, due, policy: policy) == .sendPing)
+        }
+        #expect(heartbeat.pingNumber == 0)
+    }
+
+    @Test(
+        "Interval and age of who can send nothing differ by a tenth up or down",
+        arguments: [(0.0, 22.5, 90.0), (0.5, 25, 100), (1, 27.5, 110)]
+    )
+    func oneWayJitter(jitter: Double, interval: Double, age: Double) {
+        let policy = HeartbeatPolicy(pingInterval: .seconds(25), pongTimeout: .seconds(20), maxAge: .seconds(100))
+        var heartbeat = silent(jitter: jitter)
+        #expect(heartbeat.nextDeadline(policy) == at(interval))
+        #expect(step(&heartbeat, interval - 0.001, policy: policy) == .wait)
+        heartbeat.sent(at: at(age - 0.5))
+        #expect(heartbeat.nextDeadline(policy) == at(age))
+        #expect(step(&heartbeat, age - 0.001, policy: policy) == .wait)
+        #expect(step(&heartbeat, age, policy: policy) == .closeAged)
+    }
+
     @Test("Without any limit there is no deadline")
     func unlimited() {
         var heartbeat = beating()

@@ -1,24 +1,30 @@
 import NIOCore
 import SidecarCore
 import Synchronization
-import WebSocketProtocol
 
-/// One message for many clients: its frame is made once, and compressed once for all who agreed on the same.
+/// One message for many clients: encoded once for each codec, and compressed once for all who agreed on the same.
 final class PreparedMessage: Sendable {
+    /// What one codec makes of it.
+    private struct Form {
+        let codec: MessageCodec
+        /// The window of its compression; 0 when it is not compressed.
+        let windowBits: Int
+        /// nil where compression does not pay.
+        let bytes: ByteBuffer?
+    }
+
     let format: MessageFormat
     let payload: ByteBuffer
     /// The channel that it was published to; nil for one that goes to a user or a connection.
     let channel: ChannelName?
+    /// The event type; nil for the usual one.
+    let event: String?
     /// What is done for a client that does not keep up; nil: as the settings say.
     let action: SlowSubscriberAction?
-    /// The whole frame, not compressed.
-    let plainFrame: ByteBuffer
-    /// The event type on event streams; nil for the usual one.
-    private let event: String?
-    /// The event as text for streams, once somebody has asked for it.
-    private let streamText = Mutex<ByteBuffer?>(nil)
-    /// Whole frames by the window that they need; nil where compression does not pay.
-    private let compressedFrames = Mutex<[Int: ByteBuffer?]>([:])
+    /// The form that nearly every message is asked for: made at once, so that no lock is taken for it.
+    private let rawFrame: ByteBuffer
+    /// The others, once somebody has asked for them; few messages have more than one.
+    private let forms = Mutex<(first: Form?, more: [Form])>((nil, []))
 
     init(
         _ format: MessageFormat,
@@ -32,45 +38,31 @@ final class PreparedMessage: Sendable {
         self.format = format
         self.payload = payload
         self.channel = channel
-        var frame = ByteBuffer()
-        let header = FrameEncoder.headerLength(payloadLength: payload.readableBytes)
-        frame.reserveCapacity(header + payload.readableBytes)
-        FrameEncoder.write(Self.opcode(format), payload: payload, into: &frame)
-        plainFrame = frame
+        rawFrame = MessageCodec.rawFrames.encode(format, payload, event: event)
     }
 
-    /// The frame for those who agreed on this window and no context takeover.
+    /// The message as those with this codec get it.
+    func encoded(by codec: MessageCodec) -> ByteBuffer {
+        if codec == .rawFrames { return rawFrame }
+        return form(codec, windowBits: 0) { codec.encode(format, payload, event: event) } ?? rawFrame
+    }
+
+    /// The same for those who agreed on this window and no context takeover.
     ///
-    /// - Parameter compress: Writes the compressed payload; false when that is not shorter.
-    func frame(windowBits: Int, _ compress: (inout ByteBuffer) -> Bool) -> ByteBuffer {
-        let frame = compressedFrames.withLock { frames in
-            if let known = frames[windowBits] { return known }
-            var body = ByteBuffer()
-            var made: ByteBuffer?
-            if compress(&body) {
-                var frame = ByteBuffer()
-                frame.reserveCapacity(
-                    FrameEncoder.headerLength(payloadLength: body.readableBytes) + body.readableBytes
-                )
-                FrameEncoder.write(Self.opcode(format), payload: body, compressed: true, into: &frame)
-                made = frame
-            }
-            frames[windowBits] = .some(made)
-            return made
-        }
-        return frame ?? plainFrame
+    /// - Parameter compress: Makes it; nil when it is not shorter.
+    /// - Returns: nil when it is to go out as it is.
+    func compressed(by codec: MessageCodec, windowBits: Int, _ compress: () -> ByteBuffer?) -> ByteBuffer? {
+        form(codec, windowBits: windowBits, compress)
     }
 
-    /// The event for streams, without its `id`, which each stream has for itself.
-    var eventText: ByteBuffer {
-        streamText.withLock { known in
-            if let known { return known }
-            var text = ByteBuffer()
-            EventStreamText.write(format, payload, event: event, into: &text)
-            known = text
-            return text
+    private func form(_ codec: MessageCodec, windowBits: Int, _ make: () -> ByteBuffer?) -> ByteBuffer? {
+        forms.withLock { forms in
+            func isIt(_ form: Form) -> Bool { form.codec == codec && form.windowBits == windowBits }
+            if let first = forms.first, isIt(first) { return first.bytes }
+            if let known = forms.more.first(where: isIt) { return known.bytes }
+            let made = Form(codec: codec, windowBits: windowBits, bytes: make())
+            if forms.first == nil { forms.first = made } else { forms.more.append(made) }
+            return made.bytes
         }
     }
-
-    private static func opcode(_ format: MessageFormat) -> FrameEncoder.Opcode { format == .text ? .text : .binary }
 }

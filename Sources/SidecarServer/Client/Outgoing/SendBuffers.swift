@@ -13,6 +13,23 @@ protocol SendBufferHolder: AnyObject {
     func giveUpUnsent(beyond share: Int)
 }
 
+/// How much may wait for one client, and what is done about more.
+struct SendLimits: Equatable {
+    /// In bytes (`MAX_SEND_BUFFER_BYTES`).
+    let maxBytes: Int
+    /// Unless a channel says otherwise (`SLOW_CLIENT_ACTION`).
+    let action: SlowSubscriberAction
+
+    init(maxBytes: Int, action: SlowSubscriberAction) {
+        self.maxBytes = maxBytes
+        self.action = action
+    }
+
+    init(_ settings: Settings) {
+        self.init(maxBytes: settings.maxSendBufferBytes, action: SlowSubscriberAction(settings.slowClientAction))
+    }
+}
+
 /// The connections of one event loop for which bytes wait, and what is done when that is too much over the process.
 ///
 /// Only slow clients come here: who takes what it gets holds nothing.
@@ -30,6 +47,9 @@ final class SendBuffers {
     /// The time after a look that could not help until the next.
     private static let pause = TimeAmount.milliseconds(20)
 
+    /// What a connection may hold, as the settings say now.
+    var limits: SendLimits
+    let metrics: ServerMetrics
     private let loops: Loops
     private let budget: SendBudget
     private let eventLoop: any EventLoop
@@ -40,8 +60,10 @@ final class SendBuffers {
     private var isMakingRoom = false
     private var willLook = false
 
-    init(budget: SendBudget, loops: Loops, eventLoop: any EventLoop) {
+    init(budget: SendBudget, loops: Loops, limits: SendLimits, metrics: ServerMetrics, eventLoop: any EventLoop) {
         self.budget = budget
+        self.limits = limits
+        self.metrics = metrics
         self.loops = loops
         self.eventLoop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
@@ -115,6 +137,16 @@ extension ChannelHandlerContext {
             tls.close(promise: nil)
         } else {
             close(promise: nil)
+        }
+    }
+}
+
+extension SlowSubscriberAction {
+    fileprivate init(_ action: SlowClientAction) {
+        switch action {
+        case .close: self = .close
+        case .dropOldest: self = .dropOldest
+        case .dropNewest: self = .dropNewest
         }
     }
 }

@@ -3,6 +3,14 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
+/// How far the end of a connection has come.
+struct Closing {
+    var handshake = CloseHandshake()
+    var linger = Linger(patience: ServerConfiguration.flushPatience)
+    /// True once it counts as a socket that has left.
+    var hasLeft = false
+}
+
 /// The end of a connection, from either side (RFC 6455 §7).
 extension WebSocketHandler {
     /// The app has decided about a client that had said who it is on the open socket.
@@ -35,20 +43,19 @@ extension WebSocketHandler {
     }
 
     func close(code: SessionCloseCode, reason: String) {
-        if phase == .residual, !isProcessing { discardResidualInput(reason: .closed) }
+        if phase == .residual, !held.isProcessing { discardResidualInput(reason: .closed) }
         guard phase == .open, let code = CloseCode(sendable: Int(code.rawValue)),
-            case .sendClose(let code) = closing.localClose(code)
+            case .sendClose(let code) = closing.handshake.localClose(code)
         else { return }
         phase = .awaitingClose
         sendClose(code, reason)
         guard phase == .awaitingClose else { return }  // writing has shown that the client is gone
-        flushWatch.begin(at: .now())
-        armTimer(after: ServerConfiguration.linger)
+        arm(at: closing.linger.begin(at: .now()))
         resumeReading()  // back-pressure must not hide the client's Close
     }
 
     func peerClosed(_ code: CloseCode?, _ reason: String) {
-        switch closing.receivedClose(code) {
+        switch closing.handshake.receivedClose(code) {
         case .replyThenClose(let code):
             // Before the answer, which may find the client gone.
             session.transportEnded(
@@ -67,7 +74,7 @@ extension WebSocketHandler {
 
     /// The client broke the protocol or a limit of the protocol.
     func fail(_ violation: ProtocolViolation) {
-        switch closing.fail(violation.closeCode) {
+        switch closing.handshake.fail(violation.closeCode) {
         case .sendThenClose(let code):
             if let limit = Limit(violation) { shard.metrics.limited(limit, action: .closed) }
             if let kind = RefusalKind(violation) { session.noteRefused(kind) }
@@ -83,10 +90,10 @@ extension WebSocketHandler {
     }
 
     private func sendClose(_ code: CloseCode?, _ reason: String) {
-        sendWaiting(all: true)
+        output.finish()
         var frame = ByteBufferAllocator().buffer(capacity: 2 + 2 + reason.utf8.count)
         FrameEncoder.writeClose(code, reason: reason, into: &frame)
-        write(frame)
+        output.sendAtOnce(frame)
         output.flush()  // our end may follow
     }
 
@@ -95,19 +102,21 @@ extension WebSocketHandler {
     func linger() {
         guard phase != .gone, phase != .residual else { return }
         phase = .lingering
-        if !hasLeft { shard.state.socketLeft() }
-        hasLeft = true
-        input = nil
-        pendingPong = nil
-        flushWatch.begin(at: .now())
-        armTimer(after: ServerConfiguration.linger)
+        if !closing.hasLeft { shard.state.socketLeft() }
+        closing.hasLeft = true
+        _ = held.take()
+        control.pendingPong = nil
+        arm(at: closing.linger.begin(at: .now()))
         context?.close(mode: .output, promise: nil)
         resumeReading()
     }
 
-    /// True while what is unsent still goes out, slowly: the client is not to lose its end.
-    func isStillSending(at now: NIODeadline) -> Bool {
-        !isTooSlow && flushWatch.isProgressing(unsentBytes: unsentBytes, at: now)
+    /// When to look again while what is unsent still goes out, slowly: the client is not to lose its end.
+    func deadlineWhileSending(at now: NIODeadline) -> NIODeadline? {
+        guard !output.isTooSlow,
+            case .wait(let deadline) = closing.linger.deadlineReached(unsentBytes: output.unsentBytes, at: now)
+        else { return nil }
+        return deadline
     }
 }
 

@@ -3,19 +3,32 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
+/// Whether a client takes what waits for it, from one beat to the next.
+struct ReadingProgress {
+    /// True once a message was sent since the last beat.
+    var hasSent = false
+    private var unsentBytes = 0
+
+    /// - Parameter bytes: What is unsent now; asked for only where something can be.
+    mutating func hasProgressed(unsentBytes bytes: @autoclosure () -> Int) -> Bool {
+        // Nothing but pings can wait where nothing was sent; most sockets are idle.
+        let unsent = hasSent || unsentBytes > 0 ? bytes() : 0
+        defer { unsentBytes = unsent }
+        hasSent = false
+        return unsent < unsentBytes
+    }
+}
+
 /// Pings, and what comes of their answers.
 extension WebSocketHandler {
     func beat(at now: NIODeadline) {
-        // Nothing but pings can wait where nothing was sent; most sockets are idle.
-        let unsent = hasSentSinceBeat || unsentAtLastBeat > 0 ? unsentBytes + bytesInKernel : 0
-        hasSentSinceBeat = false
+        heartbeat.sent(at: output.sentAt)
         let step = heartbeat.deadlineReached(
             at: now,
             isReading: !mustPauseReading,
-            hasProgressed: unsent < unsentAtLastBeat,
+            hasProgressed: progress.hasProgressed(unsentBytes: output.unsentBytes + bytesInKernel),
             policy: shard.configuration.heartbeat
         )
-        unsentAtLastBeat = unsent
         switch step {
         case .wait:
             break
@@ -59,19 +72,19 @@ extension WebSocketHandler {
     /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
     /// only pile up.
     private func sendPing() {
-        guard output.isWritable, sendQueue.isEmpty else { return }
+        guard output.isClear else { return }
         shard.scratch.clear()
         FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
         shard.scratch.writeInteger(heartbeat.pingNumber)
-        write(shard.scratch)
+        output.sendAtOnce(shard.scratch)
         output.flush()
-        control.pingSent()
+        control.allowance.pingSent()
         shard.metrics.pingsSent.increment()
     }
 
     func noteRoundTrip(_ payload: ByteBuffer) {
         guard payload.readableBytes == 4, let number = payload.getInteger(at: payload.readerIndex, as: UInt32.self),
-            let time = heartbeat.receivedPong(number, at: readAt)
+            let time = heartbeat.receivedPong(number, at: heartbeat.receivedAt)
         else { return }
         shard.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
     }

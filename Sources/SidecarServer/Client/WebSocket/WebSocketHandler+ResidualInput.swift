@@ -6,17 +6,16 @@ import WebSocketProtocol
 extension WebSocketHandler {
     /// The messages that back-pressure held up came before the client's end and still count, under the same limits.
     func takeResidualInput() {
-        guard phase == .residual, !isProcessing else { return }
-        isProcessing = true
-        defer { isProcessing = false }
+        guard phase == .residual, !held.isProcessing else { return }
+        held.isProcessing = true
+        defer { held.isProcessing = false }
         let now = NIODeadline.now()
-        var bytes = input ?? ByteBuffer()
-        input = nil
+        var bytes = held.take() ?? ByteBuffer()
         while phase == .residual {
             if session.mustPauseResidualInput, bytes.readableBytes > 0 {
-                input = bytes
+                held.hold(bytes)
                 session.inputWaits()
-                accountResidualInput(bytes.readableBytes)
+                residual.set(bytes.readableBytes, in: shard.state.pendingBytes)
                 return
             }
             guard let event = try? reader.next(from: &bytes) else { break }
@@ -36,16 +35,18 @@ extension WebSocketHandler {
 
     /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
     func discardResidualInput(reason: DropReason) {
-        if let input { shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason) }
+        if let input = held.take() {
+            shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason)
+        }
         endResidualInput()
     }
 
     private func endResidualInput() {
         guard phase == .residual else { return }
         phase = .gone
-        input = nil
+        _ = held.take()
         shard.timers.cancel(timer)
-        accountResidualInput(0)
+        residual.set(0, in: shard.state.pendingBytes)
         shard.release(self)
     }
 }

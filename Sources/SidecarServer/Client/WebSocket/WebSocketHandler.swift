@@ -1,14 +1,13 @@
 import CoreMetrics
-import Logging
 import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
 /// The one handler of an upgraded connection: frames in, frames out, and the closing of both ends.
 ///
-/// What a message means is the session's affair. Its parts are in the files named after them: WebSocketSending,
-/// WebSocketClosing, WebSocketLeftover, WebSocketHeartbeat.
-final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeResponder, SendBufferHolder, TimerOwner {
+/// What a message means is the session's affair. What its roles remember is in values of their own; what it does in each
+/// of them is in the files named after them.
+final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeResponder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -25,54 +24,45 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         case gone
     }
 
-    /// How many pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
-    private static let maxUnsentPongBytes = 4096
-    /// Larger payloads are written beside their header instead of copied behind it, in bytes.
-    static let copyThreshold = 4096
-
     let session: BridgeSession
     let shard: LoopShard
     var context: ChannelHandlerContext?
-    var reader: MessageReader
-    var compressor: MessageCompressor?
-    let output: SocketOutput
     private let isEncrypted: Bool
-    var sendQueue = SendQueue()
-    var closing = CloseHandshake()
     var phase = Phase.open
-    var input: ByteBuffer?
-    var pendingPong: ByteBuffer?
     let timer = TimerEntry()
+
+    // Out.
+    let output: ClientOutput
+    var codec: RawFrames
+
+    // In.
+    var reader: MessageReader
+    var held = HeldInput()
+    var assembly = AssemblyWatch()
+    /// What a client that has gone has left counts like what waits for the app: it does.
+    var residual = BudgetShare()
+    var control = ControlFrames()
+
+    // Life.
     var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
-    var control = ControlAllowance()
-    /// When reading goes on after too many pings and pongs; nil while it does.
-    var controlPauseEnds: NIODeadline?
-    var unsentAtLastBeat = 0
-    var hasSentSinceBeat = false
-    private var assemblyDeadline: NIODeadline?
-    private var accountedAssembly = 0
-    private var accountedResidualInput = 0
-    private var accountedUnsent = 0
-    var readAt = NIODeadline.now()
-    var readWithheld = false
-    var isProcessing = false
-    var isTooSlow = false
-    var hasLeft = false
-    var flushWatch = FlushWatch(patience: ServerConfiguration.flushPatience)
+    var progress = ReadingProgress()
+    var closing = Closing()
 
     init(session: BridgeSession, deflate: NegotiatedDeflate?, isEncrypted: Bool, shard: LoopShard) {
         self.session = session
         self.shard = shard
         self.isEncrypted = isEncrypted
-        output = SocketOutput(queue: shard.flushes)
+        output = ClientOutput(owner: session, flushes: shard.flushes, buffers: shard.sendBuffers)
         reader = shard.messageReader(deflate)
-        compressor = deflate.map {
-            MessageCompressor(
-                deflate: $0,
-                codecs: shard.codecs,
-                minimumBytes: shard.configuration.settings.compressionMinBytes
-            )
-        }
+        codec = RawFrames(
+            deflate.map {
+                MessageCompressor(
+                    deflate: $0,
+                    codecs: shard.codecs,
+                    minimumBytes: shard.configuration.settings.compressionMinBytes
+                )
+            }
+        )
     }
 
     // MARK: Channel events
@@ -92,55 +82,49 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         limitTransport()
         armForOpen()
         if residual.readableBytes > 0 {
-            input = residual
+            held.hold(residual)
             shard.metrics.incoming.wireBytes.increment(by: residual.readableBytes)
         }
-        readWithheld = mustRead
+        held.isReadWithheld = mustRead
         // It may show that the client is gone; what that sent counts.
-        isProcessing = true
+        held.isProcessing = true
         output.write(answer)
-        isProcessing = false
+        held.isProcessing = false
         // In its own turn: the session has yet to apply what the app said with its acceptance.
         shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard phase == .open || phase == .awaitingClose else { return }
-        var bytes = unwrapInboundIn(data)
-        readAt = .now()
-        heartbeat.received(at: readAt)
-        shard.metrics.incoming.wireBytes.increment(by: bytes.readableBytes)
-        if var held = input.take() {
-            held.writeBuffer(&bytes)
-            bytes = held
-        }
-        if isProcessing {
-            input = bytes  // a write has failed amid what came before, and NIO reads to the end
+        let arrived = unwrapInboundIn(data)
+        let now = NIODeadline.now()
+        heartbeat.received(at: now)
+        shard.metrics.incoming.wireBytes.increment(by: arrived.readableBytes)
+        let bytes = held.take(with: arrived)
+        if held.isProcessing {
+            held.hold(bytes)  // a write has failed amid what came before, and NIO reads to the end
         } else {
-            process(bytes, at: readAt)
+            process(bytes, at: now)
         }
     }
 
     /// Asks for more at once, which costs less than being asked whether to.
     func channelReadComplete(context: ChannelHandlerContext) {
-        if pendingPong != nil { sendPendingPong() }
+        if control.pendingPong != nil { sendPendingPong() }
         read(context: context)
     }
 
     func read(context: ChannelHandlerContext) {
         if phase == .open, mustPauseReading {
-            readWithheld = true
+            held.isReadWithheld = true
         } else {
             context.read()
         }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if output.isWritable {
-            sendWaiting()
-            sendPendingPong()
-            accountUnsent(output.isWritable ? 0 : unsentBytes)
-        }
+        output.writabilityChanged()
+        sendPendingPong()
         context.fireChannelWritabilityChanged()
     }
 
@@ -149,24 +133,22 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        output.detach()
         let wasOpen = phase == .open
         phase = wasOpen ? .residual : .gone
-        shard.metrics.messagesDropped(sendQueue.removeAll(), reason: .clientGone)
-        pendingPong = nil
-        closing.transportClosed()
+        output.connectionLost()
+        control.pendingPong = nil
+        closing.handshake.transportClosed()
         shard.timers.cancel(timer)
-        accountUnsent(0)
-        shard.state.socketClosed(hasLeft: hasLeft)
+        shard.state.socketClosed(hasLeft: closing.hasLeft)
         if wasOpen {
             session.clientLeft()
-            accountAssembly(0)
+            assembly.share.set(0, in: shard.state.assemblyBytes)
             shard.keep(self)
             takeResidualInput()
-            if phase == .residual { armTimer(after: ServerConfiguration.residualInputPatience) }
+            if phase == .residual { arm(at: .now() + ServerConfiguration.residualInputPatience) }
         } else {
-            input = nil
-            accountAssembly(0)
+            _ = held.take()
+            assembly.share.set(0, in: shard.state.assemblyBytes)
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         }
         shard.webSocketEnded()
@@ -174,141 +156,21 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         self.context = nil
     }
 
-    // MARK: Input
-
-    private func process(_ input: consuming ByteBuffer, at now: NIODeadline) {
-        var bytes = input
-        var sawMessage = false
-        isProcessing = true
-        repeat { takeEvents(from: &bytes, at: now, &sawMessage) } while takeArrived(behind: &bytes)
-        isProcessing = false
-        keep(bytes)
-        watchAssembly(restarted: sawMessage)
-    }
-
-    private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
-        do {
-            while phase == .open || phase == .awaitingClose {
-                if phase == .open, mustPauseReading {
-                    if bytes.readableBytes > 0 { session.inputWaits() }
-                    break
-                }
-                guard let event = try reader.next(from: &bytes) else { break }
-                if case .message = event {
-                    sawMessage = true
-                    heartbeat.receivedMessage(at: now)
-                }
-                handle(event, at: now)
-                if bytes.readableBytes == 0 { break }
-            }
-        } catch {
-            fail(error)
-        }
-    }
-
-    /// What came while the events before it were handled belongs behind what is left of them.
-    private func takeArrived(behind bytes: inout ByteBuffer) -> Bool {
-        guard var arrived = input.take() else { return false }
-        bytes.writeBuffer(&arrived)
-        return true
-    }
-
-    /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
-    private func keep(_ bytes: ByteBuffer) {
-        if phase == .residual {
-            // The client was found gone while its messages were taken.
-            input = bytes
-            return takeResidualInput()
-        }
-        guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
-        // A few bytes must not hold the whole buffer that they were read into.
-        input = bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes
-    }
-
-    private func handle(_ event: WebSocketEvent, at now: NIODeadline) {
-        switch event {
-        case .message(let kind, let payload):
-            if phase == .open { session.received(kind == .text ? .text : .binary, payload, at: now) }
-        case .ping(let payload):
-            answerPing(payload)
-            countControl(.ping, at: now)
-        case .pong(let payload):
-            noteRoundTrip(payload)
-            countControl(.pong, at: now)
-        case .close(let code, let reason):
-            peerClosed(code, reason)
-        }
-    }
-
-    private func watchAssembly(restarted: Bool) {
-        let isAssembling = reader.isAssembling
-        accountAssembly(phase == .open && isAssembling ? reader.bytesReserved + reader.codecBytes : 0)
-        guard phase == .open else { return }
-        if accountedAssembly > 0, shard.state.assemblyBytes.isSpent {
-            shard.metrics.limited(.maxTotalPendingBytes, action: .closed)
-            session.noteRefused(.totalPendingBytes, ["action": "closed"])
-            session.close(
-                code: .tryAgainLater,
-                reason: "too many messages are partly received",
-                for: .assemblyBudget
-            )
-            return
-        }
-        if !isAssembling {
-            assemblyDeadline = nil
-        } else if assemblyDeadline == nil || restarted {
-            assemblyDeadline = .now() + shard.configuration.settings.messageAssemblyTimeout
-            armForOpen()
-        }
-    }
-
-    private func answerPing(_ payload: ByteBuffer) {
-        guard phase == .open else { return }
-        if !output.isWritable || unsentBytes > Self.maxUnsentPongBytes {
-            pendingPong = payload
-            return
-        }
-        writePong(payload)
-    }
-
-    private func sendPendingPong() {
-        guard phase == .open, let payload = pendingPong, output.isWritable else { return }
-        pendingPong = nil
-        writePong(payload)
-    }
-
-    private func writePong(_ payload: ByteBuffer) {
-        var frame = ByteBufferAllocator().buffer(capacity: payload.readableBytes + 2)
-        FrameEncoder.write(.pong, payload: payload, into: &frame)
-        write(frame)
-    }
-
-    var hasInputWaiting: Bool { input != nil || phase == .open && output.hasInput }
-
-    func resumeReading() {
-        if phase == .residual { return takeResidualInput() }
-        if !isProcessing, let input = input.take() { process(input, at: .now()) }
-        if readWithheld, phase != .open || !mustPauseReading {
-            readWithheld = false
-            context?.read()
-        }
-    }
-
     // MARK: Deadlines
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         switch phase {
         case .open:
-            if let deadline = controlPauseEnds, now >= deadline { endControlPause() }
-            if let deadline = assemblyDeadline, now >= deadline { assemblyTimedOut(at: now) }
+            if let deadline = control.pauseEnds, now >= deadline { endControlPause() }
+            closeIfAssemblyIsOverdue(at: now)
             if phase == .open { beat(at: now) }
             return phase == .open ? nextDeadlineWhenOpen : now + ServerConfiguration.linger
         case .awaitingClose:
-            if isStillSending(at: now) { return now + ServerConfiguration.linger }
+            if let deadline = deadlineWhileSending(at: now) { return deadline }
             linger()
             return now + ServerConfiguration.linger
         case .lingering:
-            if isStillSending(at: now) { return now + ServerConfiguration.linger }
+            if let deadline = deadlineWhileSending(at: now) { return deadline }
             context?.close(promise: nil)
             return nil
         case .residual:
@@ -322,13 +184,23 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         }
     }
 
-    func armTimer(after delay: TimeAmount) {
-        shard.timers.arm(timer, owner: self, at: .now() + delay)
+    func arm(at deadline: NIODeadline) {
+        shard.timers.arm(timer, owner: self, at: deadline)
     }
 
     func armForOpen() {
-        shard.timers.arm(timer, owner: self, at: nextDeadlineWhenOpen)
+        arm(at: nextDeadlineWhenOpen)
     }
+
+    private var nextDeadlineWhenOpen: NIODeadline {
+        heartbeat.sent(at: output.sentAt)
+        var next = heartbeat.nextDeadline(shard.configuration.heartbeat)
+        if let deadline = assembly.deadline { next = min(next, deadline) }
+        if let deadline = control.pauseEnds { next = min(next, deadline) }
+        return next
+    }
+
+    // MARK: Settings
 
     /// Deadlines that have passed already under the new settings are spread, or all sockets would be pinged at once.
     func settingsChanged(isOfTransport: Bool) {
@@ -338,67 +210,12 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         guard phase == .open else { return }
         let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
-        shard.timers.arm(timer, owner: self, at: max(nextDeadlineWhenOpen, spread))
-    }
-
-    private var nextDeadlineWhenOpen: NIODeadline {
-        var next = heartbeat.nextDeadline(shard.configuration.heartbeat)
-        if let assemblyDeadline { next = min(next, assemblyDeadline) }
-        if let controlPauseEnds { next = min(next, controlPauseEnds) }
-        return next
-    }
-
-    private func assemblyTimedOut(at now: NIODeadline) {
-        if mustPauseReading {
-            // It is us who do not read.
-            assemblyDeadline = now + shard.configuration.settings.messageAssemblyTimeout
-            return
-        }
-        assemblyDeadline = nil
-        shard.metrics.limited(.messageAssemblyTimeout, action: .closed)
-        session.noteRefused(.assemblyTimeout)
-        session.close(
-            code: .policyViolation,
-            reason: "the message took too long",
-            for: .assemblyTimeout
-        )
+        arm(at: max(nextDeadlineWhenOpen, spread))
     }
 
     private func limitTransport() {
         guard let channel = context?.channel else { return }
         TransportLimits.set(on: channel, output, shard.configuration)
         TransportLimits.setWindow(of: output, maxPendingBytes: shard.configuration.settings.maxPendingBytes)
-    }
-
-    // MARK: Accounts
-
-    private func accountAssembly(_ bytes: Int) {
-        if bytes != accountedAssembly {
-            shard.state.assemblyBytes.adjust(by: bytes - accountedAssembly)
-            accountedAssembly = bytes
-        }
-    }
-
-    /// What a client that has gone has left counts like what waits for the app: it does.
-    func accountResidualInput(_ bytes: Int) {
-        shard.state.pendingBytes.adjust(by: bytes - accountedResidualInput)
-        accountedResidualInput = bytes
-    }
-
-    func accountUnsent(_ bytes: Int) {
-        let old = accountedUnsent
-        guard bytes != old else { return }
-        accountedUnsent = bytes
-        shard.sendBuffers.changed(self, from: old, to: bytes)
-    }
-}
-
-extension SlowSubscriberAction {
-    init(_ action: SlowClientAction) {
-        switch action {
-        case .close: self = .close
-        case .dropOldest: self = .dropOldest
-        case .dropNewest: self = .dropNewest
-        }
     }
 }

@@ -1,0 +1,101 @@
+import NIOCore
+import SidecarCore
+import WebSocketProtocol
+
+/// Messages as the app said them, each in one frame (RFC 6455 §5.6), compressed where that was agreed on and pays.
+struct RawFrames: ~Copyable {
+    /// A frame that is not written yet.
+    struct Frame {
+        fileprivate let format: MessageFormat
+        fileprivate let body: ByteBuffer
+        fileprivate let isCompressed: Bool
+
+        /// Larger payloads are written beside their header instead of copied behind it, in bytes.
+        private static let copyThreshold = 4096
+
+        var isSmall: Bool { body.readableBytes <= Self.copyThreshold }
+
+        func write(into buffer: inout ByteBuffer) {
+            FrameEncoder.write(.init(format), payload: body, compressed: isCompressed, into: &buffer)
+        }
+
+        /// All of it in memory of its own, exactly as large as needed: a shared buffer that is larger would wait with it.
+        fileprivate var bytes: ByteBuffer {
+            let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
+            var bytes = ByteBufferAllocator().buffer(capacity: header + body.readableBytes)
+            write(into: &bytes)
+            return bytes
+        }
+
+        /// The same as it may wait, a large payload beside its header.
+        var message: SendQueue.Message {
+            if isSmall { return SendQueue.Message(header: bytes, payload: nil) }
+            let length = FrameEncoder.headerLength(payloadLength: body.readableBytes)
+            var header = ByteBufferAllocator().buffer(capacity: length)
+            FrameEncoder.writeHeader(
+                .init(format),
+                payloadLength: body.readableBytes,
+                compressed: isCompressed,
+                into: &header
+            )
+            return SendQueue.Message(header: header, payload: body)
+        }
+    }
+
+    private var compressor: MessageCompressor?
+
+    init(_ compressor: consuming MessageCompressor?) {
+        self.compressor = compressor
+    }
+
+    /// A whole frame, not compressed.
+    static func encode(_ format: MessageFormat, _ payload: ByteBuffer) -> ByteBuffer {
+        Frame(format: format, body: payload, isCompressed: false).bytes
+    }
+
+    /// The frame of a message for this connection alone.
+    ///
+    /// - Parameters:
+    ///   - mayBeDropped: Later messages must not lean on it, as they do with context takeover.
+    ///   - scratch: Where it is compressed, in a buffer of the event loop.
+    mutating func frame(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        mayBeDropped: Bool,
+        _ scratch: inout ByteBuffer
+    ) -> Frame {
+        let plain = Frame(format: format, body: payload, isCompressed: false)
+        guard compressor?.shouldCompress(byteCount: payload.readableBytes) == true,
+            !mayBeDropped || compressor?.isStateless == true
+        else { return plain }
+        scratch.clear()
+        guard compressor?.compress(payload, into: &scratch) == true else { return plain }
+        return Frame(format: format, body: scratch, isCompressed: true)
+    }
+
+    /// The frame that others get too, unless the messages of this connection lean on one another.
+    mutating func message(
+        _ message: PreparedMessage,
+        mayBeDropped: Bool,
+        _ scratch: inout ByteBuffer
+    ) -> SendQueue.Message {
+        guard compressor?.shouldCompress(byteCount: message.payload.readableBytes) == true else {
+            return SendQueue.Message(header: message.encoded(by: .rawFrames), payload: nil)
+        }
+        guard compressor?.isStateless == true, let window = compressor?.window else {
+            return frame(message.format, message.payload, mayBeDropped: mayBeDropped, &scratch).message
+        }
+        let shared = message.compressed(by: .rawFrames, windowBits: window) {
+            var body = ByteBuffer()
+            guard compressor?.compress(message.payload, into: &body) == true else { return nil }
+            return Frame(format: message.format, body: body, isCompressed: true).bytes
+        }
+        return SendQueue.Message(header: shared ?? message.encoded(by: .rawFrames), payload: nil)
+    }
+}
+
+extension FrameEncoder.Opcode {
+    fileprivate init(_ format: MessageFormat) {
+        self = format == .text ? .text : .binary
+    }
+}

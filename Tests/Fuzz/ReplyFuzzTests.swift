@@ -167,12 +167,9 @@ private struct ReplyVerdict: Equatable {
 
     /// The same head as the answer to `open` goes into a 101, which must be one head for the client.
     private mutating func checkUpgrade(_ head: HTTPReplyHead) {
+        guard let switching = try? SwitchingProtocols(acceptKey: "x", reply: head, offered: ["chat"]) else { return }
         var answer = ByteBuffer()
-        let refusal = SwitchingProtocols.write(acceptKey: "x", reply: head, offered: ["chat"], into: &answer)
-        if refusal != nil {
-            if answer.readableBytes > 0 { fault = "a refusal with half an answer" }
-            return
-        }
+        HTTPResponseWriter.write(switching, into: &answer)
         let text = String(decoding: answer.readableBytesView, as: Unicode.ASCII.self)
         if text.split(separator: "\r\n\r\n", omittingEmptySubsequences: false).count != 2 || !text.hasSuffix("\r\n\r\n")
         {

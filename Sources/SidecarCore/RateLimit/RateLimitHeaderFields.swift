@@ -53,16 +53,17 @@ public struct RateLimitHeaderFields: Sendable {
         buffer.writeField("RateLimit", limit(remaining: remaining, resetAfter: resetAfter))
     }
 
-    /// Writes the lines `RateLimit-Policy`, `RateLimit` and `Retry-After` for a request that was refused.
+    /// `RateLimit-Policy`, `RateLimit` and `Retry-After` for a request that was refused.
     ///
     /// The last two name the same moment, as the draft asks.
     ///
     /// - Parameter retryAfter: Nanoseconds, from the verdict.
-    public func writeRefused(retryAfter: Int64, into buffer: inout ByteBuffer) {
+    public func refused(retryAfter: Int64) -> [ResponseField] {
         let seconds = Self.retryAfterSeconds(retryAfter)
-        buffer.writeField("RateLimit-Policy", policy)
-        buffer.writeField("RateLimit", "\(name);r=0;t=\(seconds)")
-        buffer.writeField("Retry-After", "\(seconds)")
+        return [
+            ResponseField("RateLimit-Policy", policy), ResponseField("RateLimit", "\(name);r=0;t=\(seconds)"),
+            ResponseField("Retry-After", "\(seconds)"),
+        ]
     }
 
     /// Nanoseconds as the value of `Retry-After`: seconds rounded up, at least 1.

@@ -11,6 +11,16 @@ extension ByteBuffer {
         }
     }
 
+    /// The same for a name that is no literal; with a label, so that literals are not taken for one.
+    mutating func writeField(named name: String, _ value: String) {
+        writeText(measure: name.utf8.count + value.utf8.count + 4) { writer in
+            writer.write(string: name)
+            writer.write(": ")
+            writer.write(string: value)
+            writer.write("\r\n")
+        }
+    }
+
     /// Appends a field line from bytes that the parser has accepted.
     mutating func writeField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         writeText(measure: name.count + value.count + 4) { writer in

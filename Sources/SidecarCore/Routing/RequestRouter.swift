@@ -1,28 +1,5 @@
 public import HTTP1
 
-/// An answer that Sidesocket gives itself, without asking the app.
-public struct Refusal: Error, Sendable, Equatable {
-    /// The HTTP status.
-    public let status: Int
-    /// One plain sentence for the body.
-    public let sentence: String
-    /// Why, for metrics and the log.
-    public let reason: RefusalReason
-    /// Seconds for `Retry-After`, if any.
-    public let retryAfter: Int?
-    /// Further field lines, each with its CRLF, of our own making.
-    public let fields: String
-
-    /// Makes a refusal.
-    public init(status: Int, sentence: String, reason: RefusalReason, retryAfter: Int? = nil, fields: String = "") {
-        self.status = status
-        self.sentence = sentence
-        self.reason = reason
-        self.retryAfter = retryAfter
-        self.fields = fields
-    }
-}
-
 /// Where a request goes.
 public enum RequestRoute: Sendable, Equatable {
     /// It asks for a WebSocket; the handshake is to be checked.

@@ -123,7 +123,7 @@ extension HandshakeRejection {
                 status: 401,
                 sentence: why,
                 reason: .auth,
-                fields: "WWW-Authenticate: Bearer realm=\"sidesocket\"\r\n"
+                fields: [ResponseField("WWW-Authenticate", "Bearer realm=\"sidesocket\"")]
             ),
             result: .auth
         )

@@ -1,4 +1,3 @@
-import NIOCore
 import SidecarCore
 
 /// How fast an address may open WebSockets and event streams (`CONNECT_RATE_PER_IP`).
@@ -31,14 +30,12 @@ struct ConnectRate: Sendable {
 
     /// What a client is told that came too soon.
     func rejection(retryAfter wait: Int64) -> HandshakeRejection {
-        var lines = ByteBuffer()
-        fields?.writeRefused(retryAfter: wait, into: &lines)
-        return HandshakeRejection(
+        HandshakeRejection(
             refusal: Refusal(
                 status: 429,
                 sentence: "This address is opening connections too fast.",
                 reason: .rateLimited,
-                fields: String(buffer: lines)
+                fields: fields?.refused(retryAfter: wait) ?? []
             ),
             result: .rateLimited
         )

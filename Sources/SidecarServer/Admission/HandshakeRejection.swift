@@ -1,4 +1,3 @@
-import NIOCore
 import SidecarCore
 
 /// A handshake that is not let in.
@@ -23,14 +22,12 @@ extension Refusal {
 
     /// What a client is told whose address or user has as many connections as allowed.
     static func tooManyConnections(of whom: String, limit: Int) -> Refusal {
-        var fields = ByteBuffer()
-        RateLimitHeaderFields(policy: "connections-per-\(whom)", atOnce: limit)
-            .writeRefused(retryAfter: connectionRetry * 1_000_000_000, into: &fields)
-        return Refusal(
+        Refusal(
             status: 429,
             sentence: "This \(whom) has too many connections open.",
             reason: .connectionLimit,
-            fields: String(buffer: fields)
+            fields: RateLimitHeaderFields(policy: "connections-per-\(whom)", atOnce: limit)
+                .refused(retryAfter: connectionRetry * 1_000_000_000)
         )
     }
 }

@@ -215,13 +215,18 @@ private struct Exchange {
 
     private mutating func add(_ bytes: ByteBuffer) {
         meaning[4] += String(decoding: bytes.readableBytesView, as: Unicode.ASCII.self)
-        if isChunked { ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &written) }
-        written.writeImmutableBuffer(bytes)
-        if isChunked { ChunkWriter.writeEnd(into: &written) }
+        if isChunked {
+            HTTPChunkWriter.write(bytes) { chunk, rest in
+                written.writeImmutableBuffer(chunk)
+                if let rest { written.writeImmutableBuffer(rest) }
+            }
+        } else {
+            written.writeImmutableBuffer(bytes)
+        }
     }
 
     private mutating func end(_ trailers: HTTPHeaders?) {
         meaning.append("end \(trailers?.values(of: "x-trailer") ?? [])")
-        if isChunked { ChunkWriter.writeLast(trailers: trailers, into: &written) }
+        if isChunked { HTTPChunkWriter.writeLast(trailers: trailers, into: &written) }
     }
 }

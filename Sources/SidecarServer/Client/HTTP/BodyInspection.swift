@@ -6,15 +6,13 @@ import SidecarCore
 final class BodyInspection {
     let head: HTTPRequestHead
     let target: String
-    let keepAlive: Bool
     private(set) var body = ByteBuffer()
     private let budget: SharedBudget
 
     /// - Parameter budget: Counts what is held, over all connections.
-    init(head: HTTPRequestHead, target: String, keepAlive: Bool, budget: SharedBudget) {
+    init(head: HTTPRequestHead, target: String, budget: SharedBudget) {
         self.head = head
         self.target = target
-        self.keepAlive = keepAlive
         self.budget = budget
     }
 

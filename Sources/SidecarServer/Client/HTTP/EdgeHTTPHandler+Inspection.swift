@@ -5,12 +5,12 @@ import SidecarCore
 /// Requests whose bodies may be events (``StructuredEvents``).
 extension EdgeHTTPHandler {
     /// Reads the body of a request before the app gets any of it, and says so to a client that waits to be asked for it.
-    func beginInspection(_ head: HTTPRequestHead, target: String, keepAlive: Bool) {
+    func beginInspection(_ head: HTTPRequestHead, target: String) {
         let budget = shard.state.inspectionBytes
-        phase = .inspecting(BodyInspection(head: head, target: target, keepAlive: keepAlive, budget: budget))
+        phase = .inspecting(BodyInspection(head: head, target: target, budget: budget))
         armTimer(after: ServerConfiguration.clientStall)
         if head.expectsContinue {
-            write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"))
+            write(HTTPResponseWriter.continuation)
             flush()
         }
     }
@@ -27,7 +27,9 @@ extension EdgeHTTPHandler {
             if let refusal = StructuredEvents.refusal(of: inspection.body) {
                 refuse(refusal)
             } else {
-                passOn(ProxyExchange(inspection, trailers: trailers, client: client, handler: self))
+                passOn(
+                    ProxyExchange(inspection, trailers: trailers, from: client, client: self, shard: shard)
+                )
             }
         }
         return true

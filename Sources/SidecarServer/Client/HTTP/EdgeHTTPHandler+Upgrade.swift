@@ -71,10 +71,11 @@ extension EdgeHTTPHandler {
             let attempt = UpgradeAttempt(
                 kind: kind,
                 handshake: head,
-                client: client,
+                from: client,
                 slot: slot,
                 identity: identity,
-                handler: self
+                client: self,
+                shard: shard
             )
             phase = .upgrading(attempt)
             armTimer(after: shard.configuration.settings.handshakeTimeout)
@@ -97,25 +98,23 @@ extension EdgeHTTPHandler {
         refuse(refusal, handshake: result)
     }
 
-    /// The app has accepted: the head of the answer goes out and events begin.
-    func becomeEventStream(_ session: BridgeSession, answer: ByteBuffer) {
+    func becomeEventStream(_ session: BridgeSession, _ head: ClientResponseHead) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
         shard.metrics.count(.accepted)
         let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
         let mustRead = readWithheld
         guard giveWay(to: handler, of: session, context) else { return }
+        var answer = ByteBuffer()
+        response.write(head, isLast: true, into: &answer)
         handler.start(head: answer, mustRead: mustRead)
     }
 
-    /// The app has accepted: the answer goes out and frames begin.
-    ///
-    /// - Parameter isAccepted: False when that is yet to be decided, by what the client says in its first message.
     func becomeWebSocket(
         _ session: BridgeSession,
-        answer: ByteBuffer,
+        _ head: SwitchingProtocols,
         deflate: NegotiatedDeflate?,
-        isAccepted: Bool = true
+        isAccepted: Bool
     ) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
@@ -129,6 +128,8 @@ extension EdgeHTTPHandler {
         let residual = reader.takeRemaining()
         let mustRead = readWithheld
         guard giveWay(to: handler, responder: isAccepted ? nil : handler, of: session, context) else { return }
+        var answer = ByteBuffer()
+        HTTPResponseWriter.write(head, into: &answer)
         // Last, since a client that has gone makes even this write end the connection.
         handler.start(answer: answer, residual: residual, mustRead: mustRead)
     }

@@ -2,10 +2,9 @@ import HTTP1
 import Logging
 import NIOCore
 import SidecarCore
-import WebSocketProtocol
 
-/// A client's connection while it speaks HTTP: it reads requests and sends each to where it belongs; handshakes are in
-/// EdgeUpgrade.
+/// A client's connection while it speaks HTTP/1.x: it reads requests, sends each to where it belongs and writes what
+/// answers it.
 ///
 /// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
 /// 101, and every refusal, is the last one of the connection.
@@ -29,7 +28,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     }
 
     /// What a client may send ahead of the answer that it waits for, in bytes.
-    private static let maxPipelinedBytes = 64 << 10
+    static let maxPipelinedBytes = 64 << 10
 
     let shard: LoopShard
     var context: ChannelHandlerContext?
@@ -37,21 +36,21 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     var phase = Phase.readingHead
     let timer = TimerEntry()
     var client = ClientIdentity(address: "", scheme: "http")
-    private var peer: IPAddress?
-    private var isUnixPeer = false
-    private var isNamedByProxy = false
+    var peer = ClientPeer(nil)
     private var hasBegun = false
     /// Whether TLS is spoken on the connection itself.
     var isEncrypted = false
     var readWithheld = false
-    private var isPumping = false
-    private var headBegan = false
-    private var requestsServed = 0
-    private var isHeadRequest = false
+    var isPumping = false
+    var headBegan = false
+    var requestsServed = 0
+    /// How the request under way is answered.
+    var response = HTTPResponseWriter()
     var hasLeft = false
-    var flushWatch = FlushWatch(patience: ServerConfiguration.clientStall)
-    private var isClosingSoon = false
-    private var accountedUnsent = 0
+    var linger = Linger(patience: ServerConfiguration.clientStall)
+    /// No more requests after the one under way.
+    var isClosingSoon = false
+    var accountedUnsent = 0
 
     init(shard: LoopShard) {
         self.shard = shard
@@ -92,7 +91,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         let open = shard.state.socketOpened()
         shard.insert(self)
         armTimer(after: shard.configuration.settings.handshakeTimeout)
-        notePeer(context.remoteAddress)
+        peer = ClientPeer(context.remoteAddress)
+        client = peer.identity(scheme)
         guard countSocket(context) else { return }
         if open > shard.configuration.maxConnections, context.channel.isActive {
             shard.metrics.limited(.maxConnections, action: .refused)
@@ -112,7 +112,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Counts the connection with those of its address; false when that has too many, and the connection closes without
     /// an answer.
     private func countSocket(_ context: ChannelHandlerContext) -> Bool {
-        switch shard.admission.sessions.slots.countSocket(of: peer) {
+        switch shard.admission.sessions.slots.countSocket(of: peer.address) {
         case .notCounted:
             return true
         case .counted(let bucket):
@@ -126,16 +126,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         }
     }
 
-    private var scheme: ClientScheme { isEncrypted ? .https : .http }
-
-    private func notePeer(_ address: SocketAddress?) {
-        peer = address.flatMap { IPAddress($0) }
-        isUnixPeer = address != nil && peer == nil
-        client = ClientIdentity(
-            address: peer.map { "\($0)" } ?? (isUnixPeer ? "unix:" : "unknown"),
-            scheme: scheme.rawValue
-        )
-    }
+    var scheme: ClientScheme { isEncrypted ? .https : .http }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ProxyHeaderEvent else {
@@ -145,10 +136,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         switch event {
         case .named(nil): break
         case .named(let source?):
-            peer = source
-            isUnixPeer = false
-            isNamedByProxy = true
-            client = ClientIdentity(address: "\(source)", scheme: scheme.rawValue)
+            peer = ClientPeer(namedByProxy: source)
+            client = peer.identity(scheme)
             _ = countSocket(context)
         case .refused(let why): rejectProxyHeader(why)
         }
@@ -206,305 +195,5 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         case .readingHead, .inspecting, .lingering, .gone: break
         }
         context.fireChannelInactive()
-    }
-
-    // MARK: Requests
-
-    private var wantsInput: Bool {
-        switch phase {
-        case .readingHead, .inspecting, .lingering, .gone: true
-        case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
-        case .proxying(let exchange):
-            if exchange.isRequestWhole {
-                // Reading on is how we notice that the client has gone.
-                reader.bufferedBytes < Self.maxPipelinedBytes
-            } else {
-                exchange.takesBody
-            }
-        }
-    }
-
-    /// Takes parts out of what has arrived, as long as somebody wants them.
-    func pump() {
-        guard !isPumping else { return }
-        isPumping = true
-        defer { isPumping = false }
-        do throws(HTTPParseError) {
-            while try takePart() {}
-        } catch {
-            parseFailed(error)
-        }
-        if readWithheld, wantsInput {
-            readWithheld = false
-            context?.read()
-        }
-    }
-
-    /// Takes one part; false when there is none or nobody wants it.
-    private func takePart() throws(HTTPParseError) -> Bool {
-        switch phase {
-        case .upgrading, .lingering, .gone:
-            return false
-        case .readingHead:
-            guard case .head(let head)? = try reader.next() else {
-                noteHeadBegan()
-                return false
-            }
-            received(head)
-            return true
-        case .inspecting(let inspection):
-            return try inspect(inspection)
-        case .proxying(let exchange):
-            guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
-            switch part {
-            case .head: return false  // the reader gives a head only behind an end
-            case .body(let bytes): exchange.sendBody(bytes)
-            case .end(let trailers): exchange.sendEnd(trailers)
-            }
-            noteProgress()
-            return true
-        }
-    }
-
-    /// From the first byte of a later request, its head has as long as the first one had.
-    private func noteHeadBegan() {
-        guard requestsServed > 0, !headBegan, reader.hasStartedRequest else { return }
-        headBegan = true
-        armTimer(after: shard.configuration.settings.handshakeTimeout)
-    }
-
-    private func received(_ head: HTTPRequestHead) {
-        headBegan = false
-        isHeadRequest = head.method == "HEAD"
-        requestsServed += 1
-        shard.timers.cancel(timer)
-        let resolved = shard.admission.clients.resolve(
-            peer: peer,
-            isUnixSocket: isUnixPeer,
-            isNamedByProxy: isNamedByProxy,
-            scheme: scheme,
-            headers: head.headers
-        )
-        client = resolved.identity
-        switch shard.configuration.router.route(head) {
-        case .refuse(let refusal):
-            refuse(refusal, of: resolved, isHandshake: head.headers.contains("upgrade"))
-        case .upgrade:
-            upgrade(head, resolved)
-        case .eventStream:
-            openStream(head, resolved)
-        case .passThrough(let target, let closeAfterwards, let inspects):
-            let keepAlive = head.keepAlive && !closeAfterwards
-            if inspects {
-                beginInspection(head, target: target, keepAlive: keepAlive)
-            } else {
-                passOn(ProxyExchange(head: head, target: target, client: client, keepAlive: keepAlive, handler: self))
-            }
-        }
-    }
-
-    func passOn(_ exchange: ProxyExchange) {
-        phase = .proxying(exchange)
-        exchange.start()
-    }
-
-    /// Refused handshakes count against the rate of handshakes too.
-    private func refuse(_ refusal: Refusal, of client: ResolvedClient, isHandshake: Bool) {
-        guard isHandshake else { return refuse(refusal) }
-        do throws(HandshakeRejection) {
-            try shard.admission.count(client)
-            refuse(refusal)
-        } catch {
-            refuse(error.refusal, handshake: error.result)
-        }
-    }
-
-    private func parseFailed(_ error: HTTPParseError) {
-        switch phase {
-        case .proxying(let exchange):
-            // The body has broken its framing: nobody can say where the next request would begin.
-            exchange.clientGone()
-            if exchange.isReplyBegun {
-                endNow()
-                return
-            }
-        default:
-            break
-        }
-        shard.log.logger.debug(
-            "request refused",
-            metadata: ["client": "\(client.address)", "why": "\(error.sentence)"]
-        )
-        if let kind = RefusalKind(error) { noteRefused(kind) }
-        refuse(Refusal(status: error.status, sentence: error.sentence, reason: .badRequest))
-    }
-
-    // MARK: Answers
-
-    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
-    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
-        context?.write(wrapOutboundOut(bytes), promise: nil)
-        if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
-    }
-
-    func flush() {
-        context?.flush()
-        // Of what is below the mark nobody tells when it has gone.
-        if !isClientWritable { accountUnsent(unsentBytes) }
-    }
-
-    var isClientWritable: Bool { context?.channel.isWritable ?? false }
-
-    /// Bytes went from or to the client, so it isn't stalled; while it has nothing to do, nothing can stall.
-    func noteProgress() {
-        guard case .proxying(let exchange) = phase else { return }
-        if exchange.waitsForClient {
-            armTimer(after: ServerConfiguration.clientStall)
-        } else {
-            shard.timers.cancel(timer)
-        }
-    }
-
-    /// A client was turned away; the operator may want to know.
-    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
-        shard.admission.sessions.refusals.note(kind, client: client.address, more())
-    }
-
-    /// Answers a request ourselves and closes.
-    func refuse(_ refusal: Refusal, handshake: HandshakeResult? = nil) {
-        shard.metrics.httpRefused(refusal.reason)
-        if let kind = RefusalKind(refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
-        if let handshake { shard.metrics.count(handshake) }
-        shard.scratch.clear()
-        PassThroughHeads.writeRefusal(refusal, headOnly: isHeadRequest, into: &shard.scratch)
-        finish(with: shard.scratch)
-    }
-
-    /// Writes the last answer of this connection.
-    func finish(with answer: ByteBuffer) {
-        guard let context else { return }
-        phase = .lingering  // whoever was asked has answered, even if the client turns out to be gone
-        context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
-        linger()
-    }
-
-    /// A pass-through answer is complete.
-    func exchangeCompleted(keepAlive: Bool) {
-        guard case .proxying = phase else { return }
-        guard keepAlive, !isClosingSoon else {
-            phase = .lingering
-            flush()
-            return linger()
-        }
-        phase = .readingHead
-        isHeadRequest = false
-        flush()
-        guard case .readingHead = phase else { return }  // writing has shown that the client is gone
-        armTimer(after: ServerConfiguration.clientKeepAlive)
-        pump()
-    }
-
-    /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
-    /// the system send a reset, and the answer would be lost.
-    func linger() {
-        if case .gone = phase { return }
-        phase = .lingering
-        if !hasLeft { shard.state.socketLeft() }
-        hasLeft = true
-        flushWatch.begin(at: .now())
-        context?.close(mode: .output, promise: nil)
-        armTimer(after: ServerConfiguration.linger)
-        if readWithheld {
-            readWithheld = false
-            context?.read()
-        }
-    }
-
-    /// Closes without another word: half an answer is out, and only the end can say that it isn't whole.
-    func endNow() {
-        context?.close(promise: nil)
-    }
-
-    /// No more requests after the one under way.
-    func drain() {
-        isClosingSoon = true
-        if case .readingHead = phase, !reader.hasStartedRequest { endNow() }
-    }
-
-    /// Whoever still waits for an answer gets one from us.
-    func drainIsOver() {
-        switch phase {
-        case .proxying(let exchange) where !exchange.isReplyBegun:
-            exchange.clientGone()
-            refuse(.draining)
-        case .inspecting: refuse(.draining)
-        case .readingHead, .upgrading, .proxying, .lingering, .gone: break
-        }
-        endNow()
-    }
-
-    /// True when the answer under way is the last one.
-    var isLastAnswer: Bool { isClosingSoon || shard.state.isDraining }
-
-    // MARK: Deadlines
-
-    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        switch phase {
-        case .readingHead:
-            if reader.hasStartedRequest || requestsServed == 0 {
-                let sawNothing = !reader.hasStartedRequest
-                if sawNothing {
-                    shard.metrics.httpRefused(.timeout)
-                    endNow()
-                    return nil
-                }
-                noteRefused(.handshakeTimeout)
-                refuse(
-                    Refusal(status: 408, sentence: "The request head took too long.", reason: .timeout),
-                    handshake: .timeout
-                )
-                return now + ServerConfiguration.linger
-            }
-            endNow()  // an idle keep-alive connection
-        case .proxying(let exchange):
-            shard.metrics.httpRefused(.clientStalled)
-            exchange.clientGone()
-            endNow()
-        case .lingering:
-            if flushWatch.isProgressing(unsentBytes: unsentBytes, at: now) { return now + ServerConfiguration.linger }
-            endNow()
-        case .inspecting:
-            refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: .timeout))
-            return now + ServerConfiguration.linger
-        case .upgrading(let attempt):
-            attempt.admissionTimedOut()
-            if case .lingering = phase { return now + ServerConfiguration.linger }
-        case .gone:
-            break
-        }
-        return nil
-    }
-
-    // MARK: What the client does not take
-
-    var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
-
-    func accountUnsent(_ bytes: Int) {
-        let old = accountedUnsent
-        guard bytes != old else { return }
-        accountedUnsent = bytes
-        shard.sendBuffers.changed(self, from: old, to: bytes)
-    }
-
-    /// Half an answer cannot be dropped: the connection is.
-    func giveUpUnsent(beyond share: Int) {
-        shard.metrics.slowClient(action: .close)
-        if case .proxying(let exchange) = phase { exchange.clientGone() }
-        context?.closeAtOnce()
-        accountUnsent(0)
-    }
-
-    func armTimer(after delay: TimeAmount) {
-        shard.timers.arm(timer, owner: self, at: .now() + delay)
     }
 }

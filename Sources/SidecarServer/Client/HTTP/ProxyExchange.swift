@@ -5,22 +5,13 @@ import SidecarCore
 
 /// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
 final class ProxyExchange: AppExchange {
-    /// More than this stands between its delimiters instead of being copied there, in bytes.
-    private static let copyThreshold = 4096
-    private static let chunkEnd = {
-        var end = ByteBuffer()
-        ChunkWriter.writeEnd(into: &end)
-        return end
-    }()
-
     private let head: HTTPRequestHead
     private let target: String
     /// For the log: a query may hold secrets.
     private var path: Substring { target.prefix { $0 != "?" } }
-    private let client: ClientIdentity
-    private let clientKeepAlive: Bool
+    private let identity: ClientIdentity
     private let shard: LoopShard
-    private weak var handler: EdgeHTTPHandler?
+    private weak var client: (any ClientExchange)?
     /// A body that has been read before the app was asked; nil when it is streamed.
     private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
     private var connection: AppConnection?
@@ -29,8 +20,7 @@ final class ProxyExchange: AppExchange {
     private var isRecorded = false
     /// Of the body, for the access log.
     private var bytesSent = 0
-    private var framing = PassThroughHeads.ClientFraming.none
-    private var keepsAlive = false
+    private var hasBody = false
     private var hasRetried = false
     private var pool: AppPool?
 
@@ -40,35 +30,30 @@ final class ProxyExchange: AppExchange {
     private(set) var isReplyBegun = false
     private(set) var isCancelled = false
 
+    /// - Parameter identity: Who the client is, for the app.
     init(
         head: HTTPRequestHead,
         target: String,
-        client: ClientIdentity,
-        keepAlive: Bool,
-        handler: EdgeHTTPHandler
+        from identity: ClientIdentity,
+        client: any ClientExchange,
+        shard: LoopShard
     ) {
         self.head = head
         self.target = target
+        self.identity = identity
         self.client = client
-        self.clientKeepAlive = keepAlive
-        self.handler = handler
-        self.shard = handler.shard
+        self.shard = shard
     }
 
     /// A request whose body has been read whole.
     convenience init(
         _ inspection: BodyInspection,
         trailers: HTTPHeaders?,
-        client: ClientIdentity,
-        handler: EdgeHTTPHandler
+        from identity: ClientIdentity,
+        client: any ClientExchange,
+        shard: LoopShard
     ) {
-        self.init(
-            head: inspection.head,
-            target: inspection.target,
-            client: client,
-            keepAlive: inspection.keepAlive,
-            handler: handler
-        )
+        self.init(head: inspection.head, target: inspection.target, from: identity, client: client, shard: shard)
         held = (inspection, trailers)
         isRequestWhole = true
     }
@@ -89,29 +74,19 @@ final class ProxyExchange: AppExchange {
 
     /// True when the next step is the client's: to send more of its request, or to read more of the answer.
     var waitsForClient: Bool {
-        guard let handler, connection != nil else { return false }
-        return (!isRequestWhole && takesBody && !isReplyBegun) || !handler.isClientWritable
+        guard let client, connection != nil else { return false }
+        return (!isRequestWhole && takesBody && !isReplyBegun) || !client.isWritable
     }
 
     func sendBody(_ bytes: ByteBuffer) {
         guard let connection, bytes.readableBytes > 0 else { return }
-        if head.framing == .chunked {
-            writeChunk(bytes, with: connection.write)
-        } else {
-            connection.write(bytes)
-        }
+        connection.writeBody(bytes, head.framing)
         if !isReplyBegun { connection.setDeadline(.now() + shard.configuration.settings.proxyTimeout) }
     }
 
     func sendEnd(_ trailers: HTTPHeaders?) {
         isRequestWhole = true
-        guard let connection else { return }
-        if head.framing == .chunked {
-            var last = ByteBuffer()
-            ChunkWriter.writeLast(trailers: trailers, into: &last)
-            connection.write(last)
-        }
-        connection.requestIsWhole()
+        connection?.endBody(trailers, head.framing)
     }
 
     func clientWritabilityChanged(isWritable: Bool) {
@@ -120,13 +95,13 @@ final class ProxyExchange: AppExchange {
         } else {
             connection?.pauseReading()
         }
-        handler?.noteProgress()
+        client?.noteProgress()
     }
 
     /// The client has gone, so the app need not work for it any more.
     func clientGone() {
         isCancelled = true
-        handler = nil
+        client = nil
         connection?.abort()
         connection = nil
         record(status: isReplyBegun ? status : 499)
@@ -149,8 +124,8 @@ final class ProxyExchange: AppExchange {
         } else {
             // What is there of the body goes out with it, at the end of the turn.
             connection.write(writeHead)
-            handler?.pump()
-            handler?.noteProgress()
+            client?.pullBody()
+            client?.noteProgress()
         }
     }
 
@@ -158,7 +133,7 @@ final class ProxyExchange: AppExchange {
         PassThroughHeads.writeRequest(
             head,
             target: target,
-            client: client,
+            client: identity,
             appAuthority: pool?.origin.authority ?? "",
             preserveHost: shard.configuration.settings.preserveHost,
             into: &buffer
@@ -166,42 +141,25 @@ final class ProxyExchange: AppExchange {
     }
 
     func appReplied(_ part: HTTPReplyPart) {
-        guard let handler else { return }
+        guard let client else { return }
         switch part {
-        case .informational(let interim):
-            if head.minorVersion >= 1 {
-                var bytes = ByteBuffer()
-                PassThroughHeads.writeInterim(interim, into: &bytes)
-                handler.write(bytes)
-                handler.flush()
-            }
-        case .head(let reply):
-            begin(reply, handler)
-        case .body(let bytes):
-            forward(bytes, handler)
-        case .end(let trailers):
-            complete(trailers, handler)
+        case .informational(let interim): client.interim(.interim(interim))
+        case .head(let reply): begin(reply, client)
+        case .body(let bytes): forward(bytes, client)
+        case .end(let trailers): complete(trailers, client)
         }
     }
 
-    private func begin(_ reply: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
+    private func begin(_ reply: HTTPReplyHead, _ client: any ClientExchange) {
         isReplyBegun = true
         held = nil
         status = reply.status
+        hasBody = reply.framing != .none
         if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
         // Apps that send a body all the same (304, 204, to HEAD) may do so late, when it would pass for the next answer.
-        if reply.framing == .none { connection?.retire() }
+        if !hasBody { connection?.retire() }
         connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
-        keepsAlive = clientKeepAlive && isRequestWhole && !handler.isLastAnswer
-        shard.scratch.clear()
-        framing = PassThroughHeads.writeReply(
-            reply,
-            clientMinorVersion: head.minorVersion,
-            keepAlive: keepsAlive,
-            into: &shard.scratch
-        )
-        if framing == .untilClose { keepsAlive = false }
-        handler.write(shard.scratch)
+        client.respond(.response(reply))
     }
 
     /// An answer tells channels about what it did; a field that cannot be published does not hold up the answer.
@@ -218,32 +176,23 @@ final class ProxyExchange: AppExchange {
         }
     }
 
-    private func forward(_ bytes: ByteBuffer, _ handler: EdgeHTTPHandler) {
+    private func forward(_ bytes: ByteBuffer, _ client: any ClientExchange) {
         guard bytes.readableBytes > 0 else { return }
-        if framing != .none { bytesSent += bytes.readableBytes }
-        switch framing {
-        case .none: break
-        case .length, .untilClose: handler.write(bytes)
-        case .chunked: writeChunk(bytes, with: handler.write)
-        }
-        if !handler.isClientWritable { connection?.pauseReading() }
+        if hasBody { bytesSent += bytes.readableBytes }
+        client.send(bytes)
+        if !client.isWritable { connection?.pauseReading() }
     }
 
-    private func complete(_ trailers: HTTPHeaders?, _ handler: EdgeHTTPHandler) {
+    private func complete(_ trailers: HTTPHeaders?, _ client: any ClientExchange) {
         connection = nil
-        if framing == .chunked {
-            var last = ByteBuffer()
-            ChunkWriter.writeLast(trailers: trailers, into: &last)
-            handler.write(last)
-        }
         record(status: status)
-        self.handler = nil
-        handler.exchangeCompleted(keepAlive: keepsAlive && isRequestWhole)
+        self.client = nil
+        client.end(trailers: trailers)
     }
 
     func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
         connection = nil
-        guard let handler else { return }
+        guard let client else { return }
         if wasStale, !hasRetried, canRepeat {
             hasRetried = true
             run(on: pool, fresh: true)
@@ -255,46 +204,32 @@ final class ProxyExchange: AppExchange {
             run(on: shard.app.forRequest(otherThan: pool))
             return
         }
-        self.handler = nil
+        self.client = nil
         shard.log.warn(
             "no usable response from the app",
-            ["client": "\(client.address)", "path": "\(path)", "why": "\(failure.sentence)"]
+            ["client": "\(identity.address)", "path": "\(path)", "why": "\(failure.sentence)"]
         )
         if isReplyBegun {
             record(status: status)
-            handler.flush()  // what came before the fault is the client's; the missing end tells the rest
-            handler.endNow()
+            client.flush()  // what came before the fault is the client's; the missing end tells the rest
+            client.abort()
         } else {
             let refusal = Refusal(failure)
             record(status: refusal.status)
-            handler.refuse(refusal)
+            client.refuse(refusal)
         }
     }
 
     func appWritabilityChanged(isWritable: Bool) {
         if isWritable {
-            handler?.pump()
-            handler?.noteProgress()
+            client?.pullBody()
+            client?.noteProgress()
         }
     }
 
     func appReadComplete() {
-        handler?.flush()
-        handler?.noteProgress()
-    }
-
-    private func writeChunk(_ bytes: ByteBuffer, with write: (ByteBuffer, ByteBuffer?) -> Void) {
-        let isCopied = bytes.readableBytes <= Self.copyThreshold
-        var chunk = ByteBufferAllocator().buffer(capacity: 20 + (isCopied ? bytes.readableBytes : 0))
-        ChunkWriter.writeStart(byteCount: bytes.readableBytes, into: &chunk)
-        if isCopied {
-            chunk.writeImmutableBuffer(bytes)
-            ChunkWriter.writeEnd(into: &chunk)
-            write(chunk, nil)
-        } else {
-            write(chunk, nil)
-            write(bytes, Self.chunkEnd)
-        }
+        client?.flush()
+        client?.noteProgress()
     }
 
     private func record(status: Int) {
@@ -306,7 +241,7 @@ final class ProxyExchange: AppExchange {
         shard.log.logger.info(
             "request",
             metadata: [
-                "method": "\(head.method)", "path": "\(target.prefix { $0 != "?" })", "client": "\(client.address)",
+                "method": "\(head.method)", "path": "\(target.prefix { $0 != "?" })", "client": "\(identity.address)",
                 "status": .stringConvertible(status), "bytes": .stringConvertible(bytesSent),
                 "duration_ms": .stringConvertible((Double(nanoseconds) / 100_000).rounded() / 10),
             ]

@@ -15,16 +15,17 @@ final class UpgradeAttempt: HandshakeResponder {
     private let kind: Kind
     private let session: BridgeSession
     private let identity: HandshakeIdentity
-    private weak var handler: EdgeHTTPHandler?
+    private weak var client: (any ClientExchange)?
     private let shard: LoopShard
 
     init(
         kind: Kind,
         handshake: HTTPRequestHead,
-        client: ClientIdentity,
+        from identified: ClientIdentity,
         slot: ConnectionSlots.Slot,
         identity: HandshakeIdentity,
-        handler: EdgeHTTPHandler
+        client: any ClientExchange,
+        shard: LoopShard
     ) {
         self.identity = identity
         self.kind = kind
@@ -34,16 +35,16 @@ final class UpgradeAttempt: HandshakeResponder {
             carrier = .eventStream
             lastEventID = id
         }
-        self.handler = handler
-        self.shard = handler.shard
+        self.client = client
+        self.shard = shard
         session = BridgeSession(
             id: ConnectionID.make(),
             handshake: handshake,
-            client: client,
+            client: identified,
             slot: slot,
             carrier: carrier,
             lastEventID: lastEventID,
-            context: handler.shard.sessionContext
+            context: shard.sessionContext
         )
     }
 
@@ -57,7 +58,7 @@ final class UpgradeAttempt: HandshakeResponder {
             } else {
                 session.leaveUnknown(as: .connectionLimit)
                 let limit = shard.configuration.settings.maxConnectionsPerUser
-                handler?.refuse(.tooManyConnections(of: "user", limit: limit))
+                client?.refuse(.tooManyConnections(of: "user", limit: limit))
             }
         case .awaitsMessage:
             session.startAwaitingToken()
@@ -69,18 +70,17 @@ final class UpgradeAttempt: HandshakeResponder {
     /// more.
     private func becomeWebSocketUnasked() {
         guard case .webSocket(let accepted) = kind else { return }
-        var answer = ByteBuffer()
-        SwitchingProtocols.writePlain(
-            acceptKey: accepted.acceptKey,
-            extensions: accepted.deflate?.fieldValue,
-            into: &answer
+        client?.becomeWebSocket(
+            session,
+            SwitchingProtocols(acceptKey: accepted.acceptKey, extensions: accepted.deflate?.fieldValue),
+            deflate: accepted.deflate,
+            isAccepted: false
         )
-        handler?.becomeWebSocket(session, answer: answer, deflate: accepted.deflate, isAccepted: false)
     }
 
     /// - Parameter residual: What it sent behind its handshake.
     func clientGone(leaving residual: ByteBuffer) {
-        handler = nil
+        client = nil
         countDropped(in: residual)
         shard.metrics.count(.clientGone)
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
@@ -99,80 +99,49 @@ final class UpgradeAttempt: HandshakeResponder {
     }
 
     func handshakeDecided(_ decision: HandshakeDecision) {
-        guard let handler else { return }
+        guard let client else { return }
         switch decision {
-        case .accept(let head): accept(head, handler)
-        case .relay(let head, let body):
+        case .accept(let head): accept(head, client)
+        case .relay(let head, var body):
             shard.metrics.count(.appRefused)
-            var answer = ByteBuffer()
-            var body = body
             let relayed = body.readSlice(length: min(body.readableBytes, ServerConfiguration.maxRelayedBody))
-            PassThroughHeads.writeRelayed(head, body: relayed ?? ByteBuffer(), into: &answer)
-            handler.finish(with: answer)
+            client.relay(head, body: relayed ?? ByteBuffer())
         case .fail(let failure):
-            handler.refuse(Refusal(failure), handshake: .appFailed)
+            client.refuse(Refusal(failure), handshake: .appFailed)
         case .refuse(let refusal, let result):
-            handler.refuse(refusal, handshake: result)
+            client.refuse(refusal, handshake: result)
         }
     }
 
-    private func accept(_ head: HTTPReplyHead, _ handler: EdgeHTTPHandler) {
-        var answer = ByteBuffer()
-        let accepted: AcceptedUpgrade
+    private func accept(_ reply: HTTPReplyHead, _ client: any ClientExchange) {
         switch kind {
         case .eventStream(let origin, _):
-            EventStreamHead.write(head, origin: origin, into: &answer)
-            return handler.becomeEventStream(session, answer: answer)
-        case .webSocket(let upgrade): accepted = upgrade
-        }
-        let refusal = SwitchingProtocols.write(
-            acceptKey: accepted.acceptKey,
-            reply: head,
-            offered: accepted.offeredProtocols.filter { !$0.hasPrefix(TokenSource.bearerPrefix) },
-            extensions: accepted.deflate?.fieldValue,
-            into: &answer
-        )
-        if let refusal {
-            shard.log.warn(
-                "handshake refused",
-                [
-                    "client": "\(session.clientAddress)", "path": "\(session.path)",
-                    "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
-                ]
-            )
-            handler.refuse(refusal, handshake: .appFailed)
-            session.transportEnded(code: .abnormal, reason: "", initiator: .server)
-        } else {
-            handler.becomeWebSocket(session, answer: answer, deflate: accepted.deflate)
+            client.becomeEventStream(session, .eventStream(reply, origin: origin))
+        case .webSocket(let accepted):
+            do throws(Refusal) {
+                let head = try SwitchingProtocols(
+                    acceptKey: accepted.acceptKey,
+                    extensions: accepted.deflate?.fieldValue,
+                    reply: reply,
+                    offered: accepted.offeredProtocols.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
+                )
+                client.becomeWebSocket(session, head, deflate: accepted.deflate, isAccepted: true)
+            } catch {
+                refuse(error, client)
+            }
         }
     }
-}
 
-extension Refusal {
-    /// What a client is told that comes while the process shuts down.
-    static var draining: Refusal {
-        Refusal(
-            status: 503,
-            sentence: "The server is restarting.",
-            reason: .draining,
-            retryAfter: ServerConfiguration.retryAfter()
+    /// The app has accepted in a way that the client would not understand.
+    private func refuse(_ refusal: Refusal, _ client: any ClientExchange) {
+        shard.log.warn(
+            "handshake refused",
+            [
+                "client": "\(session.clientAddress)", "path": "\(session.path)",
+                "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
+            ]
         )
-    }
-
-    /// What the client is told when the app has no usable answer.
-    init(_ failure: DeliveryFailure) {
-        switch failure {
-        case .timeout:
-            self.init(status: 504, sentence: "The application did not answer in time.", reason: .appTimeout)
-        case .connect:
-            self.init(
-                status: 502,
-                sentence: "The application cannot be reached.",
-                reason: .appUnreachable,
-                retryAfter: 1
-            )
-        case .connectionLost, .status, .badReply:
-            self.init(status: 502, sentence: "The application's response is invalid.", reason: .appBadReply)
-        }
+        client.refuse(refusal, handshake: .appFailed)
+        session.transportEnded(code: .abnormal, reason: "", initiator: .server)
     }
 }

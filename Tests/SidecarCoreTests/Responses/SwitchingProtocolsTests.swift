@@ -4,15 +4,20 @@ import Testing
 
 @Suite("Switching protocols")
 struct SwitchingProtocolsTests {
-    private func write(_ fields: String..., offered: [String] = []) throws -> (refusal: Refusal?, lines: [String]) {
-        var buffer = ByteBuffer()
-        let refusal = SwitchingProtocols.write(
+    private func written(_ fields: String..., offered: [String] = [], extensions: String? = nil) throws -> [String] {
+        let head = try SwitchingProtocols(
             acceptKey: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            extensions: extensions,
             reply: try Heads.reply(lines: ["HTTP/1.1 200 OK"] + fields),
-            offered: offered,
-            into: &buffer
+            offered: offered
         )
-        return (refusal, Heads.lines(buffer))
+        return lines(head)
+    }
+
+    private func lines(_ head: SwitchingProtocols) -> [String] {
+        var buffer = ByteBuffer()
+        HTTPResponseWriter.write(head, into: &buffer)
+        return Heads.lines(buffer)
     }
 
     private let start = [
@@ -22,13 +27,23 @@ struct SwitchingProtocolsTests {
 
     @Test("The 101 is complete without any field of the app")
     func plain() throws {
-        let answer = try write("Content-Length: 0")
-        #expect(answer.refusal == nil && answer.lines == start + ["", ""])
+        let answer = try written("Content-Length: 0")
+        #expect(answer == start + ["", ""])
+    }
+
+    @Test("An agreed extension is named, also in a 101 that the app has no part in")
+    func extensions() throws {
+        let accepted = try written("X: y", extensions: "permessage-deflate")
+        #expect(accepted == start + ["Sec-WebSocket-Extensions: permessage-deflate", "X: y", "", ""])
+        let unasked = lines(
+            SwitchingProtocols(acceptKey: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", extensions: "permessage-deflate")
+        )
+        #expect(unasked == start + ["Sec-WebSocket-Extensions: permessage-deflate", "", ""])
     }
 
     @Test("Cookies, the subprotocol and other end-to-end fields travel on")
     func fields() throws {
-        let answer = try write(
+        let answer = try written(
             "Set-Cookie: a=1",
             "set-cookie: b=2",
             "Sec-WebSocket-Protocol: chat",
@@ -36,9 +51,8 @@ struct SwitchingProtocolsTests {
             "Content-Security-Policy: default-src 'self'",
             offered: ["v2", "chat"]
         )
-        #expect(answer.refusal == nil)
         #expect(
-            answer.lines == start + [
+            answer == start + [
                 "Set-Cookie: a=1", "set-cookie: b=2", "Sec-WebSocket-Protocol: chat", "X-Request-Id: 7",
                 "Content-Security-Policy: default-src 'self'", "", "",
             ]
@@ -47,7 +61,7 @@ struct SwitchingProtocolsTests {
 
     @Test("What the app says about the handshake, the hop, the body or to us stays here")
     func dropped() throws {
-        let answer = try write(
+        let answer = try written(
             "Sec-WebSocket-Accept: forged",
             "Sec-WebSocket-Extensions: permessage-deflate",
             "Sec-WebSocket-Version: 12",
@@ -62,30 +76,31 @@ struct SwitchingProtocolsTests {
             "Sidesocket-User: 42",
             "Sidesocket-Close: 4000"
         )
-        #expect(answer.refusal == nil && answer.lines == start + ["", ""])
+        #expect(answer == start + ["", ""])
     }
 
-    @Test("A subprotocol that was not offered is 502, and nothing is written (abuse case 10)")
+    @Test("A subprotocol that was not offered is 502 (abuse case 10)")
     func notOffered() throws {
         for (chosen, offered) in [
             (["chat"], []), (["chat"], ["v2"]), (["Chat"], ["chat"]), (["chat, v2"], ["chat", "v2"]), ([""], ["chat"]),
             (["chat", "chat"], ["chat"]), (["chat", "v2"], ["chat", "v2"]), (["chat "], ["cha"]),
         ] as [([String], [String])] {
-            var buffer = ByteBuffer()
-            let refusal = SwitchingProtocols.write(
-                acceptKey: "x",
-                reply: try Heads.reply(
-                    lines: ["HTTP/1.1 200 OK"] + chosen.map { "Sec-WebSocket-Protocol: \($0)" }
-                ),
-                offered: offered,
-                into: &buffer
+            let reply = try Heads.reply(
+                lines: ["HTTP/1.1 200 OK"] + chosen.map { "Sec-WebSocket-Protocol: \($0)" }
             )
-            #expect(refusal?.status == 502 && buffer.readableBytes == 0, "\(chosen)")
+            var status: Int?
+            do throws(Refusal) {
+                _ = try SwitchingProtocols(acceptKey: "x", reply: reply, offered: offered)
+            } catch {
+                status = error.status
+            }
+            #expect(status == 502, "\(chosen)")
         }
     }
 
     @Test("An app that chooses none of the offered subprotocols is right, too")
     func noneChosen() throws {
-        #expect(try write("X: y", offered: ["chat"]).lines == start + ["X: y", "", ""])
+        let answer = try written("X: y", offered: ["chat"])
+        #expect(answer == start + ["X: y", "", ""])
     }
 }

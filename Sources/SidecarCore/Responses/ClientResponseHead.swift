@@ -1,0 +1,129 @@
+public import HTTP1
+
+/// The head of a response to a client, without what one version of HTTP has in it and another has not.
+public struct ClientResponseHead: Sendable {
+    /// What follows the head.
+    public enum Body: Sendable, Equatable {
+        /// Nothing; the fields may tell the length of what another request would get.
+        case none
+        /// As many bytes as a field of the app says.
+        case announced
+        /// So many bytes.
+        case length(Int)
+        /// As many bytes as will come.
+        case unknown
+        /// Events, until one of both leaves.
+        case events
+    }
+
+    /// A part of the head, in the order in which HTTP/1.x writes them.
+    enum Part {
+        case ours(_ name: String, _ value: String)
+        /// A field of the app; the bytes are there only during the call.
+        case app(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer)
+        /// The place for what says where the message ends and whether the connection goes on.
+        case framing
+    }
+
+    private enum Source {
+        case response(HTTPReplyHead)
+        case interim(HTTPReplyHead)
+        case relayed(HTTPReplyHead)
+        case refusal(Refusal)
+        case eventStream(HTTPReplyHead, origin: String?)
+    }
+
+    /// 100…599, or what a refusal of ours says.
+    public let status: Int
+    /// What follows.
+    public let body: Body
+    private let source: Source
+
+    private init(status: Int, body: Body, _ source: Source) {
+        self.status = status
+        self.body = body
+        self.source = source
+    }
+
+    /// The app's answer to a request that was passed through.
+    public static func response(_ reply: HTTPReplyHead) -> ClientResponseHead {
+        let body: Body =
+            switch reply.framing {
+            case .none: .none
+            case .length: .announced
+            case .chunked, .untilClose: .unknown
+            }
+        return ClientResponseHead(status: reply.status, body: body, .response(reply))
+    }
+
+    /// An interim answer of the app (RFC 9110 §15.2).
+    public static func interim(_ reply: HTTPReplyHead) -> ClientResponseHead {
+        ClientResponseHead(status: reply.status, body: .none, .interim(reply))
+    }
+
+    /// An answer of the app to `open` that is none of 2xx.
+    ///
+    /// - Parameter byteCount: How much of the app's body follows.
+    public static func relayed(_ reply: HTTPReplyHead, byteCount: Int) -> ClientResponseHead {
+        ClientResponseHead(status: reply.status, body: .length(byteCount), .relayed(reply))
+    }
+
+    /// An answer of our own; its sentence follows as a line.
+    public static func refusal(_ refusal: Refusal) -> ClientResponseHead {
+        ClientResponseHead(
+            status: refusal.status,
+            body: .length(refusal.sentence.utf8.count + 1),
+            .refusal(refusal)
+        )
+    }
+
+    /// The beginning of an event stream, with the end-to-end fields of the app's answer to `open`.
+    ///
+    /// - Parameter origin: The page that may read it, when the browser named one (CORS, Fetch Standard §3.2).
+    public static func eventStream(_ reply: HTTPReplyHead, origin: String?) -> ClientResponseHead {
+        ClientResponseHead(status: 200, body: .events, .eventStream(reply, origin: origin))
+    }
+
+    /// The reason phrase, which means nothing (RFC 9112 §4).
+    var reason: String {
+        switch source {
+        case .response(let reply), .interim(let reply), .relayed(let reply): reply.reason
+        case .refusal(let refusal): refusal.reasonPhrase
+        case .eventStream: "OK"
+        }
+    }
+
+    /// Calls `body` with each part.
+    func forEachPart(_ body: (Part) -> Void) {
+        switch source {
+        case .response(let reply):
+            // Bodiless answers (HEAD, 304) keep the length that they tell about; a 204 has none (RFC 9110 §8.6).
+            let isOfUnknownLength = self.body == .unknown
+            let use = ReplyUse.response(
+                keepsLength: !isOfUnknownLength && status != 204,
+                mayHaveTrailers: isOfUnknownLength
+            )
+            reply.forEachField(in: use) { body(.app($0, $1)) }
+            body(.framing)
+        case .interim(let reply):
+            reply.forEachField(in: .interim) { body(.app($0, $1)) }
+        case .relayed(let reply):
+            reply.forEachField(in: .refusal) { body(.app($0, $1)) }
+            body(.framing)
+        case .refusal(let refusal):
+            refusal.forEachField { body(.ours($0, $1)) }
+            body(.framing)
+        case .eventStream(let reply, let origin):
+            body(.ours("Content-Type", "text/event-stream"))
+            body(.ours("Cache-Control", "no-store"))
+            body(.ours("X-Accel-Buffering", "no"))
+            body(.framing)
+            if let origin {
+                body(.ours("Access-Control-Allow-Origin", origin))
+                body(.ours("Access-Control-Allow-Credentials", "true"))
+                body(.ours("Vary", "Origin"))
+            }
+            reply.forEachField(in: .eventStream) { body(.app($0, $1)) }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import HTTP1
+import NIOCore
+import SidecarCore
+
+/// How long each phase may take, and how the connection ends.
+extension EdgeHTTPHandler {
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        switch phase {
+        case .readingHead:
+            if reader.hasStartedRequest {
+                noteRefused(.handshakeTimeout)
+                refuse(
+                    Refusal(status: 408, sentence: "The request head took too long.", reason: .timeout),
+                    handshake: .timeout
+                )
+                return now + ServerConfiguration.linger
+            }
+            if requestsServed == 0 { shard.metrics.httpRefused(.timeout) }  // else it was kept alive for nothing
+            endNow()
+        case .inspecting:
+            refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: .timeout))
+            return now + ServerConfiguration.linger
+        case .proxying(let exchange):
+            shard.metrics.httpRefused(.clientStalled)
+            exchange.clientGone()
+            endNow()
+        case .upgrading(let attempt):
+            attempt.admissionTimedOut()
+            if case .lingering = phase { return now + ServerConfiguration.linger }
+        case .lingering:
+            switch linger.deadlineReached(unsentBytes: unsentBytes, at: now) {
+            case .wait(let next): return next
+            case .close: endNow()
+            }
+        case .gone:
+            break
+        }
+        return nil
+    }
+
+    func armTimer(after delay: TimeAmount) {
+        shard.timers.arm(timer, owner: self, at: .now() + delay)
+    }
+
+    /// Bytes went from or to the client, so it isn't stalled; while it has nothing to do, nothing can stall.
+    func noteProgress() {
+        guard case .proxying(let exchange) = phase else { return }
+        if exchange.waitsForClient {
+            armTimer(after: ServerConfiguration.clientStall)
+        } else {
+            shard.timers.cancel(timer)
+        }
+    }
+
+    /// The last answer is out: ends our half and discards what still comes.
+    func beginLinger() {
+        if case .gone = phase { return }
+        phase = .lingering
+        if !hasLeft { shard.state.socketLeft() }
+        hasLeft = true
+        let deadline = linger.begin(at: .now())
+        context?.close(mode: .output, promise: nil)
+        shard.timers.arm(timer, owner: self, at: deadline)
+        if readWithheld {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    /// Closes without another word.
+    func endNow() {
+        context?.close(promise: nil)
+    }
+
+    // MARK: The end of the process
+
+    func drain() {
+        isClosingSoon = true
+        if case .readingHead = phase, !reader.hasStartedRequest { endNow() }
+    }
+
+    /// Whoever still waits for an answer gets one from us.
+    func drainIsOver() {
+        switch phase {
+        case .proxying(let exchange) where !exchange.isReplyBegun:
+            exchange.clientGone()
+            refuse(.draining)
+        case .inspecting: refuse(.draining)
+        case .readingHead, .upgrading, .proxying, .lingering, .gone: break
+        }
+        endNow()
+    }
+}

@@ -1,0 +1,136 @@
+import HTTP1
+import Logging
+import NIOCore
+import SidecarCore
+
+/// Reading: each request goes to where it belongs, as fast as it is taken there.
+extension EdgeHTTPHandler {
+    var wantsInput: Bool {
+        switch phase {
+        case .readingHead, .inspecting, .lingering, .gone: true
+        case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
+        case .proxying(let exchange):
+            if exchange.isRequestWhole {
+                // Reading on is how we notice that the client has gone.
+                reader.bufferedBytes < Self.maxPipelinedBytes
+            } else {
+                exchange.takesBody
+            }
+        }
+    }
+
+    /// Takes parts out of what has arrived, as long as somebody wants them.
+    func pump() {
+        guard !isPumping else { return }
+        isPumping = true
+        defer { isPumping = false }
+        do throws(HTTPParseError) {
+            while try takePart() {}
+        } catch {
+            parseFailed(error)
+        }
+        if readWithheld, wantsInput {
+            readWithheld = false
+            context?.read()
+        }
+    }
+
+    /// Takes one part; false when there is none or nobody wants it.
+    private func takePart() throws(HTTPParseError) -> Bool {
+        switch phase {
+        case .upgrading, .lingering, .gone:
+            return false
+        case .readingHead:
+            guard case .head(let head)? = try reader.next() else {
+                noteHeadBegan()
+                return false
+            }
+            received(head)
+            return true
+        case .inspecting(let inspection):
+            return try inspect(inspection)
+        case .proxying(let exchange):
+            guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
+            switch part {
+            case .head: return false  // the reader gives a head only behind an end
+            case .body(let bytes): exchange.sendBody(bytes)
+            case .end(let trailers): exchange.sendEnd(trailers)
+            }
+            noteProgress()
+            return true
+        }
+    }
+
+    /// From the first byte of a later request, its head has as long as the first one had.
+    private func noteHeadBegan() {
+        guard requestsServed > 0, !headBegan, reader.hasStartedRequest else { return }
+        headBegan = true
+        armTimer(after: shard.configuration.settings.handshakeTimeout)
+    }
+
+    private func received(_ head: HTTPRequestHead) {
+        headBegan = false
+        response = HTTPResponseWriter(to: head)
+        requestsServed += 1
+        shard.timers.cancel(timer)
+        let resolved = shard.admission.clients.resolve(
+            peer: peer.address,
+            isUnixSocket: peer.isUnixSocket,
+            isNamedByProxy: peer.isNamedByProxy,
+            scheme: scheme,
+            headers: head.headers
+        )
+        client = resolved.identity
+        switch shard.configuration.router.route(head) {
+        case .refuse(let refusal):
+            refuse(refusal, of: resolved, isHandshake: head.headers.contains("upgrade"))
+        case .upgrade:
+            upgrade(head, resolved)
+        case .eventStream:
+            openStream(head, resolved)
+        case .passThrough(let target, let closeAfterwards, let inspects):
+            if closeAfterwards { response.close() }
+            if inspects {
+                beginInspection(head, target: target)
+            } else {
+                passOn(ProxyExchange(head: head, target: target, from: client, client: self, shard: shard))
+            }
+        }
+    }
+
+    func passOn(_ exchange: ProxyExchange) {
+        phase = .proxying(exchange)
+        exchange.start()
+    }
+
+    /// Refused handshakes count against the rate of handshakes too.
+    private func refuse(_ refusal: Refusal, of client: ResolvedClient, isHandshake: Bool) {
+        guard isHandshake else { return refuse(refusal) }
+        do throws(HandshakeRejection) {
+            try shard.admission.count(client)
+            refuse(refusal)
+        } catch {
+            refuse(error.refusal, handshake: error.result)
+        }
+    }
+
+    private func parseFailed(_ error: HTTPParseError) {
+        switch phase {
+        case .proxying(let exchange):
+            // The body has broken its framing: nobody can say where the next request would begin.
+            exchange.clientGone()
+            if exchange.isReplyBegun {
+                endNow()
+                return
+            }
+        default:
+            break
+        }
+        shard.log.logger.debug(
+            "request refused",
+            metadata: ["client": "\(client.address)", "why": "\(error.sentence)"]
+        )
+        if let kind = RefusalKind(error) { noteRefused(kind) }
+        refuse(Refusal(status: error.status, sentence: error.sentence, reason: .badRequest))
+    }
+}

@@ -1,0 +1,115 @@
+import HTTP1
+import Logging
+import NIOCore
+import SidecarCore
+
+/// The response to the request under way, in HTTP/1.x. Sessions are in EdgeHTTPHandler+Upgrade.
+extension EdgeHTTPHandler: ClientExchange {
+    func pullBody() { pump() }
+
+    func interim(_ head: ClientResponseHead) {
+        shard.scratch.clear()
+        guard response.writeInterim(head, into: &shard.scratch) else { return }
+        write(shard.scratch)
+        flush()
+    }
+
+    func respond(_ head: ClientResponseHead) {
+        // Of a request that is answered early the rest is not read, so that none can follow (RFC 9112 §9.3).
+        let isLast = !isRequestWhole || isClosingSoon || shard.state.isDraining
+        shard.scratch.clear()
+        response.write(head, isLast: isLast, into: &shard.scratch)
+        write(shard.scratch)
+    }
+
+    private var isRequestWhole: Bool {
+        if case .proxying(let exchange) = phase { exchange.isRequestWhole } else { true }
+    }
+
+    func send(_ bytes: ByteBuffer) {
+        let response = response
+        response.frame(bytes, write)
+    }
+
+    func end(trailers: HTTPHeaders?) {
+        let response = response
+        response.frameEnd(trailers, write)
+        guard case .proxying = phase else { return }
+        guard response.keepsAlive, !isClosingSoon else {
+            phase = .lingering
+            flush()
+            return beginLinger()
+        }
+        phase = .readingHead
+        self.response = HTTPResponseWriter()
+        flush()
+        guard case .readingHead = phase else { return }  // writing has shown that the client is gone
+        armTimer(after: ServerConfiguration.clientKeepAlive)
+        pump()
+    }
+
+    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
+    func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+        if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
+    }
+
+    func flush() {
+        context?.flush()
+        // Of what is below the mark nobody tells when it has gone.
+        if !isWritable { accountUnsent(unsentBytes) }
+    }
+
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    /// Half an answer is out, and only the end of the connection can say that it isn't whole.
+    func abort() { endNow() }
+
+    // MARK: Whole answers, the last ones of the connection
+
+    func refuse(_ refusal: Refusal, handshake: HandshakeResult?) {
+        shard.metrics.httpRefused(refusal.reason)
+        if let kind = RefusalKind(refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
+        if let handshake { shard.metrics.count(handshake) }
+        shard.scratch.clear()
+        response.write(refusal, into: &shard.scratch)
+        finish(with: shard.scratch)
+    }
+
+    func relay(_ reply: HTTPReplyHead, body: ByteBuffer) {
+        shard.scratch.clear()
+        response.writeRelayed(reply, body: body, into: &shard.scratch)
+        finish(with: shard.scratch)
+    }
+
+    private func finish(with answer: ByteBuffer) {
+        guard let context else { return }
+        phase = .lingering  // whoever was asked has answered, even if the client turns out to be gone
+        context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
+        beginLinger()
+    }
+
+    /// A client was turned away; the operator may want to know.
+    func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
+        shard.admission.sessions.refusals.note(kind, client: client.address, more())
+    }
+
+    // MARK: What the client does not take
+
+    var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
+    func accountUnsent(_ bytes: Int) {
+        let old = accountedUnsent
+        guard bytes != old else { return }
+        accountedUnsent = bytes
+        shard.sendBuffers.changed(self, from: old, to: bytes)
+    }
+
+    /// Half an answer cannot be dropped: the connection is.
+    func giveUpUnsent(beyond share: Int) {
+        shard.metrics.slowClient(action: .close)
+        if case .proxying(let exchange) = phase { exchange.clientGone() }
+        context?.closeAtOnce()
+        accountUnsent(0)
+    }
+}

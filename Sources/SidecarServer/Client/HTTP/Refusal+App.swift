@@ -1,0 +1,30 @@
+import SidecarCore
+
+extension Refusal {
+    /// What a client is told that comes while the process shuts down.
+    static var draining: Refusal {
+        Refusal(
+            status: 503,
+            sentence: "The server is restarting.",
+            reason: .draining,
+            retryAfter: ServerConfiguration.retryAfter()
+        )
+    }
+
+    /// What the client is told when the app has no usable answer.
+    init(_ failure: DeliveryFailure) {
+        switch failure {
+        case .timeout:
+            self.init(status: 504, sentence: "The application did not answer in time.", reason: .appTimeout)
+        case .connect:
+            self.init(
+                status: 502,
+                sentence: "The application cannot be reached.",
+                reason: .appUnreachable,
+                retryAfter: 1
+            )
+        case .connectionLost, .status, .badReply:
+            self.init(status: 502, sentence: "The application's response is invalid.", reason: .appBadReply)
+        }
+    }
+}

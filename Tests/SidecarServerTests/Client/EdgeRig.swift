@@ -1,0 +1,92 @@
+import HTTP1
+import Logging
+import NIOCore
+import NIOEmbedded
+import SidecarCore
+import Testing
+
+@testable import SidecarServer
+
+/// A client and the app at the ends of two channels in memory, and all that lies between them.
+final class EdgeRig {
+    let loop = EmbeddedEventLoop()
+    let shard: LoopShard
+    let client: EmbeddedChannel
+    let app: EmbeddedChannel
+    let handler: EdgeHTTPHandler
+
+    /// - Parameter environment: Settings, without their prefix.
+    init(_ environment: [String: String] = [:]) throws {
+        let configuration = try TestSettings.configuration(environment)
+        let settings = configuration.settings
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let metrics = ServerMetrics()
+        // Without descriptors no connection to the app is made but the one that is there.
+        let state = ServerState(
+            settings: settings,
+            maxConnections: 100,
+            maxDescriptors: 0,
+            logger: logger,
+            outbox: nil,
+            authenticator: nil
+        )
+        shard = LoopShard(
+            eventLoop: loop,
+            configuration: configuration,
+            state: state,
+            metrics: metrics,
+            admission: AdmissionGuard(
+                settings: settings,
+                metrics: metrics,
+                logger: logger,
+                authenticator: nil,
+                onAutoBan: { _, _ in }
+            ),
+            logger: logger
+        )
+        let pool = try #require(shard.app.forRequest())
+        let connection = AppConnection(
+            pool: pool,
+            timers: shard.timers,
+            output: SocketOutput(queue: shard.flushes),
+            isEncrypted: false,
+            limits: configuration.replyLimits
+        )
+        let address = try SocketAddress(unixDomainSocketPath: "/nobody")
+        app = EmbeddedChannel(handler: connection, loop: loop)
+        app.connect(to: address, promise: nil)
+        pool.release(connection, at: .now())
+        handler = EdgeHTTPHandler(shard: shard)
+        client = EmbeddedChannel(handler: handler, loop: loop)
+        client.connect(to: address, promise: nil)
+    }
+
+    deinit {
+        client.close(promise: nil)
+        app.close(promise: nil)
+        loop.run()
+    }
+
+    func clientSends(_ text: String) throws {
+        try client.writeInbound(ByteBuffer(string: text))
+        loop.run()
+    }
+
+    func appSends(_ text: String) throws {
+        try app.writeInbound(ByteBuffer(string: text))
+        loop.run()
+    }
+
+    /// What has come at the client since the last call.
+    func clientReceived() throws -> String { try received(by: client) }
+
+    /// What has come at the app since the last call.
+    func appReceived() throws -> String { try received(by: app) }
+
+    private func received(by channel: EmbeddedChannel) throws -> String {
+        loop.run()
+        var text = ""
+        while let bytes = try channel.readOutbound(as: ByteBuffer.self) { text += String(buffer: bytes) }
+        return text
+    }
+}

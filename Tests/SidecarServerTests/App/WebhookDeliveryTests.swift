@@ -25,9 +25,9 @@ private final class Owner: WebhookDeliveryOwner {
         guard results.count == 1, let result = results.first else { return "\(results.count) endings" }
         return switch result {
         case .taken(_, .success): "taken"
-        case .taken(_, .failure(let failure)): "taken, but \(failure.outcome)"
+        case .taken(_, .failure(let failure)): "taken, but \(failure.outcome.rawValue)"
         case .refused(let head, _): "refused \(head.status)"
-        case .failed(let failure): "failed \(failure.outcome)"
+        case .failed(let failure): "failed \(failure.outcome.rawValue)"
         case .turnedAway(let why): "turned away \(why)"
         }
     }

@@ -45,7 +45,7 @@ extension BridgeSession {
     func logEnd(
         code: UInt16,
         reason: String,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         age: TimeAmount
     ) {

@@ -197,7 +197,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     }
 
     /// The transport has ended, or is ending, for a reason of its own.
-    func transportEnded(code: UInt16, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func transportEnded(code: UInt16, reason: String, initiator: CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
     }
@@ -393,7 +393,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
     func end(
         code: UInt16,
         reason: String,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         for cause: CloseCause? = nil
     ) {
         guard !machine.hasEnded else { return }

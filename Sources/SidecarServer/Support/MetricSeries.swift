@@ -47,9 +47,9 @@ enum MetricSeries {
 
     /// How connections end, for each cause the codes that it has.
     static func ends(of transport: ClientTransport) -> [(
-        code: UInt16, initiator: SidecarCore.CloseInitiator, cause: CloseCause
+        code: UInt16, initiator: CloseInitiator, cause: CloseCause
     )] {
-        var ends: [(code: UInt16, initiator: SidecarCore.CloseInitiator, cause: CloseCause)] = [
+        var ends: [(code: UInt16, initiator: CloseInitiator, cause: CloseCause)] = [
             (1006, .network, .connectionLost), (1000, .server, .appClosed), (4000, .server, .appClosed),
             (1008, .server, .appRefused), (1011, .server, .appFailed), (1013, .server, .appUnavailable),
             (4403, .server, .revalidation), (1008, .server, .kick), (4403, .server, .ban),

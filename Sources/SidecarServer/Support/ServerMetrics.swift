@@ -114,7 +114,7 @@ final class ServerMetrics: Sendable {
 
     func connectionClosed(
         code: UInt16,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
     ) {
@@ -123,7 +123,7 @@ final class ServerMetrics: Sendable {
 
     static func closed(
         code: UInt16,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
     ) -> Counter {

@@ -27,7 +27,7 @@ extension BridgeSession {
         outbox.accepted(
             id: id,
             sequence: machine.nextSequence,
-            isText: format == .text,
+            isText: format.isText,
             payload: Array(payload.readableBytesView),
             at: time
         )

@@ -130,7 +130,7 @@ final class BridgeSession: WebhookCaller, TimerOwner {
         shard.insert(self)
         for message in recovered.messages {
             let payload = ByteBuffer(bytes: message.payload)
-            perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
+            perform(machine.received(.init(isText: message.isText), payload, at: message.at))
         }
         let report = recovered.close.flatMap { CloseReport(json: ByteBuffer(bytes: $0.body)) }
         if let report {

@@ -2,9 +2,6 @@ public import NIOCore
 
 /// Writes the frames of a server: unmasked, final, with lengths as short as they can be (RFC 6455 §5.2).
 public enum FrameEncoder {
-    /// What a frame carries.
-    public typealias Opcode = FrameOpcode
-
     /// The most UTF-8 bytes of a reason that fit into a Close frame.
     public static let maxReasonBytes = 123
 
@@ -22,7 +19,7 @@ public enum FrameEncoder {
     /// - Parameter compressed: sets RSV1, which says that the payload is a message compressed by the negotiated
     ///   permessage-deflate (RFC 7692 §6).
     public static func writeHeader(
-        _ opcode: Opcode,
+        _ opcode: FrameOpcode,
         payloadLength: Int,
         compressed: Bool = false,
         into buffer: inout ByteBuffer
@@ -42,7 +39,7 @@ public enum FrameEncoder {
     ///
     /// - Parameter compressed: sets RSV1; `payload` then comes from a ``MessageCompressor``.
     public static func write(
-        _ opcode: Opcode,
+        _ opcode: FrameOpcode,
         payload: ByteBuffer,
         compressed: Bool = false,
         into buffer: inout ByteBuffer
@@ -69,7 +66,7 @@ public enum FrameEncoder {
     }
 
     @inline(__always)
-    private static func firstByte(_ opcode: Opcode, compressed: Bool) -> UInt8 {
+    private static func firstByte(_ opcode: FrameOpcode, compressed: Bool) -> UInt8 {
         0x80 | (compressed ? 0x40 : 0) | opcode.rawValue
     }
 

@@ -26,7 +26,7 @@ final class PreparedMessage: Sendable {
         var frame = ByteBuffer()
         let header = FrameEncoder.headerLength(payloadLength: payload.readableBytes)
         frame.reserveCapacity(header + payload.readableBytes)
-        FrameEncoder.write(Self.opcode(format), payload: payload, into: &frame)
+        FrameEncoder.write(format.opcode, payload: payload, into: &frame)
         plainFrame = frame
     }
 
@@ -43,7 +43,7 @@ final class PreparedMessage: Sendable {
                 frame.reserveCapacity(
                     FrameEncoder.headerLength(payloadLength: body.readableBytes) + body.readableBytes
                 )
-                FrameEncoder.write(Self.opcode(format), payload: body, compressed: true, into: &frame)
+                FrameEncoder.write(format.opcode, payload: body, compressed: true, into: &frame)
                 made = frame
             }
             frames[windowBits] = .some(made)
@@ -62,6 +62,4 @@ final class PreparedMessage: Sendable {
             return text
         }
     }
-
-    private static func opcode(_ format: MessageFormat) -> FrameEncoder.Opcode { format == .text ? .text : .binary }
 }

@@ -74,16 +74,15 @@ extension WebSocketHandler {
 
     /// Exactly as large as needed: it may wait, and a shared buffer that is larger would wait with it.
     private func frame(_ format: MessageFormat, _ body: ByteBuffer, isCompressed: Bool) -> SendQueue.Message {
-        let opcode = FrameEncoder.Opcode(format)
         let isWhole = body.readableBytes <= Self.copyThreshold
         let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
         var frame = ByteBufferAllocator().buffer(capacity: header + (isWhole ? body.readableBytes : 0))
         if isWhole {
-            FrameEncoder.write(opcode, payload: body, compressed: isCompressed, into: &frame)
+            FrameEncoder.write(format.opcode, payload: body, compressed: isCompressed, into: &frame)
             return SendQueue.Message(header: frame, payload: nil)
         }
         FrameEncoder.writeHeader(
-            opcode,
+            format.opcode,
             payloadLength: body.readableBytes,
             compressed: isCompressed,
             into: &frame
@@ -114,7 +113,7 @@ extension WebSocketHandler {
             return write(frame(format, body, isCompressed: isCompressed))
         }
         let byteCount = output.compose { buffer in
-            FrameEncoder.write(.init(format), payload: body, compressed: isCompressed, into: &buffer)
+            FrameEncoder.write(format.opcode, payload: body, compressed: isCompressed, into: &buffer)
         }
         wrote(byteCount)
     }
@@ -197,10 +196,4 @@ extension WebSocketHandler {
     }
 
     var unsentBytes: Int { output.unsentBytes + sendQueue.byteCount }
-}
-
-extension FrameEncoder.Opcode {
-    fileprivate init(_ format: MessageFormat) {
-        self = format == .text ? .text : .binary
-    }
 }

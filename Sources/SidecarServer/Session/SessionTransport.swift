@@ -11,7 +11,7 @@ protocol SessionTransport: AnyObject {
     /// Sends a message that others get too; false when there was no room for it.
     ///
     /// - Parameter cursor: Its place, for event streams.
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool
     /// Says what an event stream has missed since its client was here before.
     ///
     /// - Parameter missed: Tells that, as far as it fits into so many bytes.

@@ -74,7 +74,7 @@ extension ServerMetrics {
         for (limit, actions) in MetricSeries.limited {
             for action in actions { limited(limit, action: action, by: 0) }
         }
-        for action in SlowSubscriberAction.allCases { slowClient(action: action.rawValue, by: 0) }
+        for action in SlowClientAction.allCases { slowClient(action: action.rawValue, by: 0) }
         for reason in MetricSeries.dropReasons { _ = Self.dropped(reason) }
         for reason in MetricSeries.refusalReasons { _ = Self.refused(reason) }
         for result in ["published"] + BroadcastHeader.Fault.allCases.map(\.rawValue) { _ = Self.broadcasts(result) }

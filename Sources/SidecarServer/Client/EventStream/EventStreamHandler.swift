@@ -97,7 +97,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         _ = send(text, at: nil, channel: nil, nil)
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
         if let cursor, cursor.sequence <= saidUpTo { return true }
         return send(message.eventText, at: cursor, channel: message.channel, action)
     }
@@ -107,7 +107,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         _ text: ByteBuffer,
         at cursor: StreamCursor?,
         channel: ChannelName?,
-        _ action: SlowSubscriberAction?
+        _ action: SlowClientAction?
     ) -> Bool {
         guard !isEnding else { return false }
         if output.isWritable, sendQueue.isEmpty {
@@ -122,7 +122,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
             of: channel,
             beside: output.unsentBytes,
             limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
-            action ?? SlowSubscriberAction(settings.slowClientAction)
+            action ?? settings.slowClientAction
         )
         if decision.dropped > 0 || decision.answer != .fits {
             session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
@@ -146,7 +146,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     }
 
     private func closeAsTooSlow() {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.slowClient(action: SlowClientAction.close.rawValue)
         shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
         session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
     }
@@ -155,7 +155,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
     func giveUpUnsent(beyond share: Int) {
         session.noteRefused(.totalSendBuffer)
         if !isEnding {
-            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            let action = shard.configuration.settings.slowClientAction
             for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { noteDropped(action) }
             if unsentBytes <= share { return accountUnsent(unsentBytes) }
             closeAsTooSlow()
@@ -164,7 +164,7 @@ final class EventStreamHandler: ChannelDuplexHandler, SessionTransport, SendBuff
         accountUnsent(0)
     }
 
-    private func noteDropped(_ action: SlowSubscriberAction) {
+    private func noteDropped(_ action: SlowClientAction) {
         shard.metrics.slowClient(action: action.rawValue)
         shard.metrics.messagesDropped(1, reason: "slow_client")
     }

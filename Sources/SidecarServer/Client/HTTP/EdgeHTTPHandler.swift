@@ -495,7 +495,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
 
     /// Half an answer cannot be dropped: the connection is.
     func giveUpUnsent(beyond share: Int) {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.slowClient(action: SlowClientAction.close.rawValue)
         if case .proxying(let exchange) = phase { exchange.clientGone() }
         context?.closeAtOnce()
         accountUnsent(0)

@@ -149,7 +149,7 @@ final class UpgradeAttempt: SessionTransport {
 
     // Nothing of these happens before the app has decided.
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {}
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool { false }
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool { false }
     func whenWritten(_ receipt: WriteReceipt) {}
     var hasInputWaiting: Bool { false }
     func resume(_ missed: (_ room: Int) -> Replay) {}

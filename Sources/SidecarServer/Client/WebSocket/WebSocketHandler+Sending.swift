@@ -21,7 +21,7 @@ extension WebSocketHandler {
         }
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
         guard phase == .open else { return false }
         hasSentSinceBeat = true
         if output.isWritable, sendQueue.isEmpty {
@@ -142,7 +142,7 @@ extension WebSocketHandler {
     /// A client that does not read may not make us hold more than its budget.
     private func hasRoom(
         for byteCount: Int,
-        _ action: SlowSubscriberAction? = nil,
+        _ action: SlowClientAction? = nil,
         of channel: ChannelName? = nil
     ) -> Bool {
         let settings = shard.configuration.settings
@@ -151,7 +151,7 @@ extension WebSocketHandler {
             of: channel,
             beside: output.unsentBytes,
             limit: shard.sendBuffers.allowance(upTo: settings.maxSendBufferBytes, adding: byteCount),
-            action ?? SlowSubscriberAction(settings.slowClientAction)
+            action ?? settings.slowClientAction
         )
         if decision.dropped > 0 || decision.answer != .fits {
             session.noteRefused(.sendBuffer, ["action": "\(decision.action.rawValue)"])
@@ -171,7 +171,7 @@ extension WebSocketHandler {
     }
 
     private func closeAsTooSlow() {
-        shard.metrics.slowClient(action: SlowSubscriberAction.close.rawValue)
+        shard.metrics.slowClient(action: SlowClientAction.close.rawValue)
         isTooSlow = true
         shard.metrics.messagesDropped(sendQueue.removeAll(), reason: "slow_client")
         session.close(code: 1008, reason: "the client reads too slowly", for: .slowClient)
@@ -181,7 +181,7 @@ extension WebSocketHandler {
     func giveUpUnsent(beyond share: Int) {
         session.noteRefused(.totalSendBuffer)
         if phase == .open {
-            let action = SlowSubscriberAction(shard.configuration.settings.slowClientAction)
+            let action = shard.configuration.settings.slowClientAction
             for _ in 0..<sendQueue.shed(to: share, beside: output.unsentBytes, action) { dropped(action.rawValue) }
             if unsentBytes <= share { return accountUnsent(unsentBytes) }
             closeAsTooSlow()

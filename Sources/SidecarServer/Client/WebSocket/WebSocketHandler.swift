@@ -392,13 +392,3 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, SendBuffer
         shard.sendBuffers.changed(self, from: old, to: bytes)
     }
 }
-
-extension SlowSubscriberAction {
-    init(_ action: SlowClientAction) {
-        switch action {
-        case .close: self = .close
-        case .dropOldest: self = .dropOldest
-        case .dropNewest: self = .dropNewest
-        }
-    }
-}

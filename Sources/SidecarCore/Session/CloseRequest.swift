@@ -15,15 +15,7 @@ public struct CloseRequest: Sendable, Equatable {
         case 1000...1003, 1007...1014, 3000...4999: self.code = UInt16(code)
         default: return nil
         }
-        self.reason = Self.cut(reason)
-    }
-
-    private static func cut(_ reason: String) -> String {
-        let bytes = reason.utf8
-        guard bytes.count > maxReasonBytes else { return reason }
-        var end = bytes.index(bytes.startIndex, offsetBy: maxReasonBytes)
-        while end > bytes.startIndex, bytes[end] & 0xC0 == 0x80 { end = bytes.index(before: end) }
-        return String(reason[..<end])
+        self.reason = String(reason.prefix(maxBytes: Self.maxReasonBytes))
     }
 
     /// Reads `4000` or `4000 bye`, the value of `Sidesocket-Close`.

@@ -1,4 +1,5 @@
 import Logging
+import NIOCore
 import SidecarCore
 
 #if canImport(Glibc)
@@ -128,7 +129,7 @@ struct LogLine {
     private static let reservedKeys: Set<String> = ["time", "level", "message"]
 
     private let format: LineLogHandler.Format
-    private var text = ""
+    private var text = ByteBuffer()
 
     init(format: LineLogHandler.Format) {
         self.format = format
@@ -138,38 +139,37 @@ struct LogLine {
     mutating func begin(time: LogTime, level: String, message: String) {
         switch self.format {
         case .json:
-            self.text += "{\"time\":\"\(time.text)\",\"level\":\"\(level)\",\"message\":\""
-            self.appendEscaped(message)
-            self.text += "\""
+            self.text.writeString("{\"time\":\"\(time.text)\",\"level\":\"\(level)\",\"message\":")
+            self.appendQuoted(message)
         case .text:
-            self.text += "\(time.text) \(level) "
-            self.appendEscaped(message, quoteMarks: false)
+            self.text.writeString("\(time.text) \(level) ")
+            self.appendEscaped(message, .bareQuotes)
         }
     }
 
     mutating func append(key: String, value: Logger.MetadataValue) {
         switch self.format {
         case .json:
-            self.text += ",\""
+            self.text.writeStaticString(",\"")
             self.appendEscaped(key)
             // A second `time` in one object would hide the first from most readers.
-            self.text += Self.reservedKeys.contains(key) ? "_\":" : "\":"
+            self.text.writeStaticString(Self.reservedKeys.contains(key) ? "_\":" : "\":")
             if let bare = Self.bare(value) {
-                self.text += bare
+                self.text.writeString(bare)
             } else {
                 self.appendQuoted(value.description)
             }
         case .text:
-            self.text += " "
+            self.text.writeStaticString(" ")
             self.appendPlainOrQuoted(key)
-            self.text += "="
+            self.text.writeStaticString("=")
             self.appendPlainOrQuoted(value.description)
         }
     }
 
     mutating func finish() -> [UInt8] {
-        self.text += self.format == .json ? "}\n" : "\n"
-        return Array(self.text.utf8)
+        self.text.writeStaticString(self.format == .json ? "}\n" : "\n")
+        return Array(self.text.readableBytesView)
     }
 
     /// Numbers and booleans are JSON values without quotes.
@@ -184,9 +184,9 @@ struct LogLine {
     }
 
     private mutating func appendQuoted(_ value: String) {
-        self.text += "\""
+        self.text.writeStaticString("\"")
         self.appendEscaped(value)
-        self.text += "\""
+        self.text.writeStaticString("\"")
     }
 
     private mutating func appendPlainOrQuoted(_ value: String) {
@@ -198,26 +198,9 @@ struct LogLine {
         }
     }
 
-    private mutating func appendEscaped(_ value: String, quoteMarks: Bool = true) {
-        var used = 0
-        for scalar in value.unicodeScalars {
-            used += UTF8.width(scalar)
-            guard used <= Self.maxValueBytes else {
-                self.text += "…"
-                return
-            }
-            switch scalar {
-            case "\"" where quoteMarks: self.text += "\\\""
-            case "\\": self.text += "\\\\"
-            case "\n": self.text += "\\n"
-            case "\r": self.text += "\\r"
-            case "\t": self.text += "\\t"
-            case _ where UnsafeText.mustEscape(scalar):
-                // All of them lie in the basic plane, so four digits do.
-                let digits = String(scalar.value, radix: 16)
-                self.text += "\\u" + String(repeating: "0", count: max(4 - digits.utf8.count, 0)) + digits
-            default: self.text.unicodeScalars.append(scalar)
-            }
-        }
+    private mutating func appendEscaped(_ value: String, _ escapes: JSONEscapes = []) {
+        let front = value.prefix(maxBytes: Self.maxValueBytes)
+        self.text.writeEscaped(front, escapes.union([.unsafeText, .shortForms]))
+        if front.endIndex < value.endIndex { self.text.writeStaticString("…") }
     }
 }

@@ -1,23 +1,11 @@
 public import NIOCore
 
-/// What is done with a message for a subscriber that does not keep up.
-public enum SlowSubscriberAction: String, Sendable, Equatable, CaseIterable {
-    /// The subscriber is closed with 1008.
-    case close
-    /// The message that waits longest and is not begun makes room.
-    case dropOldest = "drop-oldest"
-    /// The message that does not fit is left out.
-    case dropNewest = "drop-newest"
-    /// Of the messages of the channel that are unsent, only the newest is kept.
-    case latest
-}
-
 /// How the channels of a pattern are treated (`CHANNEL_POLICIES`).
 public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     /// A name, or a prefix and `*`.
     public let pattern: String
     /// What is done with slow subscribers; nil: as `SLOW_CLIENT_ACTION` says.
-    public let action: SlowSubscriberAction?
+    public let action: SlowClientAction?
     /// Messages that are kept; nil: as `HISTORY_SIZE` says.
     public let historySize: Int?
     /// How long they are kept; nil: as `HISTORY_TTL` says.
@@ -41,7 +29,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
         accepted:
             "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
-            + SlowSubscriberAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
+            + SlowClientAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []
             for entry in text.split(separator: ";", omittingEmptySubsequences: false) {
@@ -59,11 +47,11 @@ extension ValueSyntax where Value == [ChannelPolicy] {
         guard ChannelName(pattern) != nil, !pattern.dropLast().contains("*") else {
             throw ValueProblem("has a pattern that is not a channel name, with at most one * at its end")
         }
-        var action: SlowSubscriberAction?
+        var action: SlowClientAction?
         var size: Int?
         var ttl: TimeAmount?
         for item in try listItems(String(entry[entry.index(after: equals)...])) {
-            if let word = SlowSubscriberAction(rawValue: String(item)), action == nil {
+            if let word = SlowClientAction(rawValue: String(item)), action == nil {
                 action = word
             } else if item.hasPrefix("history="), size == nil {
                 size = try ValueSyntax<Int>.count(Settings.historySizes).read(String(item.dropFirst(8)))

@@ -1,37 +1,46 @@
-import NIOCore
+package import NIOCore
 
 extension ByteBuffer {
     /// Writes a JSON string (RFC 8259 §7) with its quotes; `text` has to be valid UTF-8.
-    mutating func writeJSONString(_ text: UnsafeRawBufferPointer) {
-        let hex: StaticString = "0123456789abcdef"
-        writeStaticString("\"")
-        var plainFrom = 0
-        for (index, byte) in text.enumerated() {
-            guard byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else {
-                continue
-            }
-            writeBytes(UnsafeRawBufferPointer(rebasing: text[plainFrom..<index]))
-            plainFrom = index + 1
-            if byte < 0x20 || byte == 0x7F {
-                writeStaticString("\\u00")
-                writeInteger(hex.utf8Start[Int(byte >> 4)])
-                writeInteger(hex.utf8Start[Int(byte & 15)])
-            } else {
-                writeMultipleIntegers(UInt8(ascii: "\\"), byte)
-            }
-        }
-        writeBytes(UnsafeRawBufferPointer(rebasing: text[plainFrom...]))
-        writeStaticString("\"")
+    mutating func writeJSONString(_ text: UnsafeRawBufferPointer, _ escapes: JSONEscapes = []) {
+        writeInteger(UInt8(ascii: "\""))
+        writeEscaped(text, escapes)
+        writeInteger(UInt8(ascii: "\""))
     }
 
     /// Writes a JSON string with its quotes.
-    mutating func writeJSONString(_ text: String) {
+    mutating func writeJSONString(_ text: String, _ escapes: JSONEscapes = []) {
         var text = text
-        text.withUTF8 { writeJSONString(UnsafeRawBufferPointer($0)) }
+        text.withUTF8 { writeJSONString(UnsafeRawBufferPointer($0), escapes) }
     }
 
     /// Writes a JSON string with its quotes from bytes that are valid UTF-8.
     mutating func writeJSONString(_ text: ByteBuffer) {
         text.withUnsafeReadableBytes { writeJSONString($0) }
+    }
+
+    /// Writes what stands between the quotes of a JSON string.
+    package mutating func writeEscaped(_ text: Substring, _ escapes: JSONEscapes) {
+        var text = text
+        text.withUTF8 { writeEscaped(UnsafeRawBufferPointer($0), escapes) }
+    }
+
+    private mutating func writeEscaped(_ text: UnsafeRawBufferPointer, _ escapes: JSONEscapes) {
+        // Nearly always there is nothing to escape, and else it is known how much memory that takes.
+        var measure = text.count
+        escapes.forEach(in: text) { place, escape in measure += escape.byteCount - place.count }
+        guard measure > text.count else {
+            writeBytes(text)
+            return
+        }
+        writeText(measure: measure) { writer in
+            var plainFrom = 0
+            escapes.forEach(in: text) { place, escape in
+                writer.write(UnsafeRawBufferPointer(rebasing: text[plainFrom..<place.lowerBound]))
+                escape.write(with: &writer)
+                plainFrom = place.upperBound
+            }
+            writer.write(UnsafeRawBufferPointer(rebasing: text[plainFrom...]))
+        }
     }
 }

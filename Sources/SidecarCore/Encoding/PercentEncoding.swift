@@ -1,27 +1,36 @@
 import HTTP1
 import NIOCore
 
-/// Decodes percent-encoded text (RFC 3986 §2.1), as paths and CloudEvents' HTTP headers have it.
+/// Decodes percent-encoded text (RFC 3986 §2.1), as paths, queries and CloudEvents' HTTP headers have it.
+///
+/// What is no escape stays as it is, a `+` too.
 enum PercentEncoding {
-    /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD, and what is no escape stays.
-    static func decoded(_ bytes: some Collection<UInt8>) -> String {
+    /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD.
+    static func decoded(_ bytes: some Sequence<UInt8>) -> String {
         String(decoding: Self.bytes(bytes), as: UTF8.self)
     }
 
-    /// The bytes that stand behind it; what is no escape stays.
-    static func bytes(_ bytes: some Collection<UInt8>) -> [UInt8] {
-        var plain: [UInt8] = []
-        var rest = bytes[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%"), let high = rest.first.flatMap(HTTPField.hexValue),
-                let low = rest.dropFirst().first.flatMap(HTTPField.hexValue)
-            {
-                plain.append(UInt8(truncatingIfNeeded: high << 4 | low))
-                rest = rest.dropFirst(2)
-            } else {
-                plain.append(byte)
+    /// The bytes that stand behind it.
+    static func bytes(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        var plain = Array(bytes)
+        guard var count = plain.firstIndex(of: UInt8(ascii: "%")) else { return plain }
+        // In place, since nothing gets longer.
+        plain.withUnsafeMutableBufferPointer { plain in
+            var index = count
+            while index < plain.count {
+                if plain[index] == UInt8(ascii: "%"), index + 2 < plain.count,
+                    let high = HTTPField.hexValue(plain[index + 1]), let low = HTTPField.hexValue(plain[index + 2])
+                {
+                    plain[count] = UInt8(truncatingIfNeeded: high << 4 | low)
+                    index += 3
+                } else {
+                    plain[count] = plain[index]
+                    index += 1
+                }
+                count += 1
             }
         }
+        plain.removeLast(plain.count - count)
         return plain
     }
 }

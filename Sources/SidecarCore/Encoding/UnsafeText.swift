@@ -15,17 +15,6 @@ public enum UnsafeText {
 extension ByteBuffer {
     /// Writes a JSON string with its quotes that is safe to show on a terminal.
     mutating func writeLogString(_ text: String) {
-        let hex = Array("0123456789abcdef".utf8)
-        writeStaticString("\"")
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": writeMultipleIntegers(UInt8(ascii: "\\"), UInt8(truncatingIfNeeded: scalar.value))
-            case _ where UnsafeText.mustEscape(scalar):
-                writeStaticString("\\u")
-                for shift in [12, 8, 4, 0] { writeInteger(hex[Int(scalar.value >> UInt32(shift) & 15)]) }
-            default: writeString(String(scalar))
-            }
-        }
-        writeStaticString("\"")
+        writeJSONString(text, .unsafeText)
     }
 }

@@ -19,7 +19,7 @@ struct FoldedPath: Equatable {
         var bytes = Array(target.utf8.prefix { $0 != UInt8(ascii: "?") })
         var isStable = false
         for _ in 0..<Self.maxDecodings where !isStable {
-            let decoded = bytes.withUnsafeBytes { RequestRouter.percentDecoded($0) }
+            let decoded = PercentEncoding.bytes(bytes)
             isStable = decoded.count == bytes.count
             bytes = decoded
         }

@@ -151,7 +151,7 @@ public struct RequestRouter: Sendable {
             byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || HTTPField.isSpace(byte)
         }
         let unquoted = value.filter { !isQuoting($0) }
-        var decoded = unquoted.withUnsafeBytes { percentDecoded($0) }
+        var decoded = PercentEncoding.bytes(unquoted)
         decoded.removeAll(where: isQuoting)
         return decoded.withUnsafeBytes { HTTPField.hasPrefix($0, "sidesocket.") }
     }
@@ -174,31 +174,5 @@ public struct RequestRouter: Sendable {
 
     static func path(of target: String) -> Substring {
         target.prefix { $0 != "?" }
-    }
-
-    static func percentDecoded(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
-        func nibble(_ byte: UInt8) -> UInt8? {
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-            default: nil
-            }
-        }
-        var out: [UInt8] = []
-        out.reserveCapacity(bytes.count)
-        var index = 0
-        while index < bytes.count {
-            if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count,
-                let high = nibble(bytes[index + 1]), let low = nibble(bytes[index + 2])
-            {
-                out.append(high << 4 | low)
-                index += 3
-            } else {
-                out.append(bytes[index])
-                index += 1
-            }
-        }
-        return out
     }
 }

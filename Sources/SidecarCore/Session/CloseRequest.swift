@@ -13,7 +13,7 @@ public struct CloseRequest: Sendable, Equatable {
     public init?(code: Int, reason: String) {
         guard let code = SessionCloseCode(sendable: code) else { return nil }
         self.code = code
-        self.reason = Self.cut(reason)
+        self.reason = String(reason.prefix(maxBytes: Self.maxReasonBytes))
     }
 
     private init(_ code: SessionCloseCode, _ reason: String) {
@@ -23,14 +23,6 @@ public struct CloseRequest: Sendable, Equatable {
 
     /// For whoever is banned.
     public static let banned = CloseRequest(.forbidden, "access is denied")
-
-    private static func cut(_ reason: String) -> String {
-        let bytes = reason.utf8
-        guard bytes.count > maxReasonBytes else { return reason }
-        var end = bytes.index(bytes.startIndex, offsetBy: maxReasonBytes)
-        while end > bytes.startIndex, bytes[end] & 0xC0 == 0x80 { end = bytes.index(before: end) }
-        return String(reason[..<end])
-    }
 
     /// Reads `4000` or `4000 bye`, the value of `Sidesocket-Close`.
     init?(headerValue: String) {

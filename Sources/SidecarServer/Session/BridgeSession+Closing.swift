@@ -111,7 +111,7 @@ extension BridgeSession {
     func end(
         code: SessionCloseCode,
         reason: String,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         for cause: CloseCause? = nil
     ) {
         guard !machine.hasEnded else { return }

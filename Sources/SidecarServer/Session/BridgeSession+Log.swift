@@ -40,7 +40,7 @@ extension BridgeSession {
     func logEnd(
         code: SessionCloseCode,
         reason: String,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         age: TimeAmount
     ) {

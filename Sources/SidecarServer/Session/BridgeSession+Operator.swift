@@ -29,7 +29,7 @@ extension BridgeSession {
     }
 
     /// Sends a message that was published; false when it was dropped.
-    func deliver(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func deliver(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
         guard machine.isRunning, let transport, transport.send(message, at: cursor, action) else { return false }
         noteSent(message.format, payloadBytes: message.payload.readableBytes)
         return true

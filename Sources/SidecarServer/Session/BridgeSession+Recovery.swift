@@ -17,7 +17,7 @@ extension BridgeSession {
         context.registry.insert(self)
         for message in recovered.row.messages {
             let payload = ByteBuffer(bytes: message.payload)
-            perform(machine.received(message.isText ? .text : .binary, payload, at: message.at))
+            perform(machine.received(.init(isText: message.isText), payload, at: message.at))
         }
         if let report = recovered.close {
             perform(machine.ended(with: report))

@@ -147,7 +147,7 @@ final class BridgeSession: TimerOwner {
     }
 
     /// The transport has ended, or is ending, for a reason of its own.
-    func transportEnded(code: SessionCloseCode, reason: String, initiator: SidecarCore.CloseInitiator) {
+    func transportEnded(code: SessionCloseCode, reason: String, initiator: CloseInitiator) {
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
         responder = nil

@@ -25,7 +25,7 @@ struct SessionJournal {
         outbox.accepted(
             id: id,
             sequence: sequence,
-            isText: format == .text,
+            isText: format.isText,
             payload: Array(payload.readableBytesView),
             at: time
         )

@@ -8,7 +8,7 @@ protocol SessionTransport: AnyObject {
     /// Sends a message that others get too; false when there was no room for it.
     ///
     /// - Parameter cursor: Its place, for event streams.
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
     /// Says goodbye with this code; the session has ended already.

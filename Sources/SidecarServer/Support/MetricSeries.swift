@@ -13,10 +13,10 @@ enum ClientTransport: String, CaseIterable {
 enum MetricSeries {
     /// How connections end, for each cause the codes that it has.
     static func ends(of transport: ClientTransport) -> [(
-        code: SessionCloseCode, initiator: SidecarCore.CloseInitiator, cause: CloseCause
+        code: SessionCloseCode, initiator: CloseInitiator, cause: CloseCause
     )] {
         let ofApp = SessionCloseCode(rawValue: 4000)  // any that the app or the client chooses
-        var ends: [(code: SessionCloseCode, initiator: SidecarCore.CloseInitiator, cause: CloseCause)] = [
+        var ends: [(code: SessionCloseCode, initiator: CloseInitiator, cause: CloseCause)] = [
             (.abnormal, .network, .connectionLost),
             (.normal, .server, .appClosed),
             (ofApp, .server, .appClosed),

@@ -75,7 +75,7 @@ final class ServerMetrics: Sendable {
     private let proxyByClass: [Counter]
     private let handshakes = LabelledCounters<HandshakeResult>("sidesocket_handshakes_total", "result")
     private let limits: [Limit: [LimitAction: Counter]]
-    private let slowClients = LabelledCounters<SlowSubscriberAction>("sidesocket_slow_client_total", "action")
+    private let slowClients = LabelledCounters<SlowClientAction>("sidesocket_slow_client_total", "action")
     private let drops = LabelledCounters<DropReason>("sidesocket_messages_dropped_total", "reason")
     private let broadcasts = LabelledCounters<BroadcastResult>("sidesocket_broadcasts_total", "result")
     private let httpRefusals = LabelledCounters<RefusalReason>("sidesocket_http_refused_total", "reason")
@@ -113,7 +113,7 @@ final class ServerMetrics: Sendable {
 
     func connectionClosed(
         code: SessionCloseCode,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
     ) {
@@ -122,7 +122,7 @@ final class ServerMetrics: Sendable {
 
     static func closed(
         code: SessionCloseCode,
-        initiator: SidecarCore.CloseInitiator,
+        initiator: CloseInitiator,
         cause: CloseCause,
         _ transport: ClientTransport
     ) -> Counter {
@@ -146,7 +146,7 @@ final class ServerMetrics: Sendable {
         )
     }
 
-    func slowClient(action: SlowSubscriberAction) { slowClients[action].increment() }
+    func slowClient(action: SlowClientAction) { slowClients[action].increment() }
 
     func messagesDropped(_ count: Int, reason: DropReason) {
         if count > 0 { drops[reason].increment(by: count) }

@@ -1,13 +1,3 @@
-/// Who ended a connection, as the close event of the app names it.
-public enum CloseInitiator: String, Sendable, Equatable {
-    /// The client sent its Close frame first.
-    case client
-    /// We sent our Close frame first.
-    case server
-    /// The transport ended before any Close frame.
-    case network
-}
-
 /// The closing of one connection as its server sees it (RFC 6455 §7.1).
 ///
 /// ```
@@ -47,8 +37,8 @@ public struct CloseHandshake: Sendable, Equatable {
 
     private enum State: Sendable, Equatable {
         case open
-        case sentClose(CloseCode?)
-        case closed(CloseCode, CloseInitiator)
+        case sentClose
+        case closed
     }
 
     private var state = State.open
@@ -56,36 +46,10 @@ public struct CloseHandshake: Sendable, Equatable {
     /// Starts with an open connection.
     public init() {}
 
-    /// True until either side began to close: only then may data be sent (§5.5.1).
-    public var isOpen: Bool { self.state == .open }
-
-    /// True when nothing is left to wait for.
-    public var isClosed: Bool {
-        if case .closed = self.state { true } else { false }
-    }
-
-    /// The code to report: of the first Close frame, 1005 if it had none, 1006 if none was seen; nil while open (§7.1.5).
-    public var closeCode: CloseCode? {
-        switch self.state {
-        case .open: nil
-        case .sentClose(let code): code ?? .noStatus
-        case .closed(let code, _): code
-        }
-    }
-
-    /// Who began to close; nil while open.
-    public var initiator: CloseInitiator? {
-        switch self.state {
-        case .open: nil
-        case .sentClose: .server
-        case .closed(_, let initiator): initiator
-        }
-    }
-
     /// This end wants to close with `code`; nil sends an empty Close frame.
     public mutating func localClose(_ code: CloseCode?) -> LocalCloseAction {
         guard case .open = self.state else { return .ignore }
-        self.state = .sentClose(code)
+        self.state = .sentClose
         return .sendClose(code)
     }
 
@@ -93,10 +57,10 @@ public struct CloseHandshake: Sendable, Equatable {
     public mutating func receivedClose(_ code: CloseCode?) -> PeerCloseAction {
         switch self.state {
         case .open:
-            self.state = .closed(code ?? .noStatus, .client)
+            self.state = .closed
             return .replyThenClose(code)
-        case .sentClose(let ours):
-            self.state = .closed(ours ?? .noStatus, .server)
+        case .sentClose:
+            self.state = .closed
             return .closeNow
         case .closed:
             return .ignore
@@ -107,10 +71,10 @@ public struct CloseHandshake: Sendable, Equatable {
     public mutating func fail(_ code: CloseCode) -> FailAction {
         switch self.state {
         case .open:
-            self.state = .closed(code, .server)
+            self.state = .closed
             return .sendThenClose(code)
-        case .sentClose(let ours):
-            self.state = .closed(ours ?? .noStatus, .server)
+        case .sentClose:
+            self.state = .closed
             return .closeNow
         case .closed:
             return .ignore
@@ -119,10 +83,6 @@ public struct CloseHandshake: Sendable, Equatable {
 
     /// The client did not answer our Close frame in time, or the transport is gone.
     public mutating func transportClosed() {
-        switch self.state {
-        case .open: self.state = .closed(.abnormal, .network)
-        case .sentClose(let ours): self.state = .closed(ours ?? .noStatus, .server)
-        case .closed: break
-        }
+        self.state = .closed
     }
 }

@@ -2,12 +2,6 @@ public import NIOCore
 
 /// Writes the frames of a server: unmasked, final, with lengths as short as they can be (RFC 6455 §5.2).
 public enum FrameEncoder {
-    /// What a frame carries.
-    public typealias Opcode = FrameOpcode
-
-    /// The most UTF-8 bytes of a reason that fit into a Close frame.
-    public static let maxReasonBytes = 123
-
     /// The bytes that the header of a frame with this payload takes: 2, 4 or 10.
     public static func headerLength(payloadLength: Int) -> Int {
         switch payloadLength {
@@ -22,7 +16,7 @@ public enum FrameEncoder {
     /// - Parameter compressed: sets RSV1, which says that the payload is a message compressed by the negotiated
     ///   permessage-deflate (RFC 7692 §6).
     public static func writeHeader(
-        _ opcode: Opcode,
+        _ opcode: FrameOpcode,
         payloadLength: Int,
         compressed: Bool = false,
         into buffer: inout ByteBuffer
@@ -42,7 +36,7 @@ public enum FrameEncoder {
     ///
     /// - Parameter compressed: sets RSV1; `payload` then comes from a ``MessageCompressor``.
     public static func write(
-        _ opcode: Opcode,
+        _ opcode: FrameOpcode,
         payload: ByteBuffer,
         compressed: Bool = false,
         into buffer: inout ByteBuffer
@@ -69,32 +63,22 @@ public enum FrameEncoder {
     }
 
     @inline(__always)
-    private static func firstByte(_ opcode: Opcode, compressed: Bool) -> UInt8 {
+    private static func firstByte(_ opcode: FrameOpcode, compressed: Bool) -> UInt8 {
         0x80 | (compressed ? 0x40 : 0) | opcode.rawValue
     }
 
     /// Writes a Close frame; a code that must not travel gives an empty body, as does no code.
     ///
-    /// - Parameter reason: cut to 123 bytes between two characters; left out when there is no code (§5.5.1).
+    /// - Parameter reason: at most 123 bytes of UTF-8. A longer one would make a frame that clients must refuse (§5.5)
+    ///   and is left out; so is any when there is no code (§5.5.1).
     public static func writeClose(_ code: CloseCode?, reason: String, into buffer: inout ByteBuffer) {
         guard let code, code.mayTravel else {
             Self.writeHeader(.close, payloadLength: 0, into: &buffer)
             return
         }
-        let reason = Self.truncated(reason)
+        let reason = 2 + reason.utf8.count <= 125 ? reason : ""
         Self.writeHeader(.close, payloadLength: 2 + reason.utf8.count, into: &buffer)
         buffer.writeInteger(code.rawValue)
-        buffer.writeSubstring(reason)
-    }
-
-    /// The longest front of `reason` that fits and ends between two Unicode scalars.
-    private static func truncated(_ reason: String) -> Substring {
-        let utf8 = reason.utf8
-        guard utf8.count > Self.maxReasonBytes else { return reason[...] }
-        var end = utf8.index(utf8.startIndex, offsetBy: Self.maxReasonBytes)
-        while end > utf8.startIndex && utf8[end] & 0xC0 == 0x80 {
-            end = utf8.index(before: end)
-        }
-        return reason[..<end]
+        buffer.writeString(reason)
     }
 }

@@ -1,4 +1,5 @@
 import Crypto
+import FoundationEssentials
 
 /// The server's side of the opening handshake over HTTP/1.1 (RFC 6455 §4.2).
 public enum Handshake {
@@ -39,7 +40,7 @@ public enum Handshake {
         var key = key
         key.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
         suffix.withUTF8Buffer { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
-        return hash.finalize().withUnsafeBytes(Base64.encode)
+        return Data(hash.finalize()).base64EncodedString()
     }
 
     private static func checkRequestLine(_ request: UpgradeRequest) throws(HandshakeRefusal) {
@@ -83,10 +84,19 @@ public enum Handshake {
         }
         // Nearly always there is nothing to trim.
         let key = field.utf8.count == 24 ? field : String(Substring(FieldSyntax.trimmed(field[...].utf8)))
-        guard Base64.isSixteenBytes(key) else {
+        guard Self.isSixteenBytes(key) else {
             throw .badRequest("The Sec-WebSocket-Key header is not base64 of 16 bytes.")
         }
         return key
+    }
+
+    /// True when `key` is base64 (RFC 4648 §4) of exactly 16 bytes: 22 digits and `==`.
+    ///
+    /// The four bits that the last digit has to spare may be anything, as most decoders have it.
+    private static func isSixteenBytes(_ key: String) -> Bool {
+        // Foundation takes some texts with too much padding, or with a digit behind it.
+        key.utf8.count == 24 && key.utf8.prefix { $0 != UInt8(ascii: "=") }.count == 22
+            && Data(base64Encoded: key)?.count == 16
     }
 
     /// The offered subprotocols, which are distinct tokens (§4.1 item 10); a field that is there offers at least one.

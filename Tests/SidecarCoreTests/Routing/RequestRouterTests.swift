@@ -236,17 +236,6 @@ struct RequestRouterTests {
         #expect(!self.router(paths: []).servesWebSocket(target: "/ws"))
     }
 
-    @Test("Percent-decoding stops at nothing that is cut or no hexadecimal number")
-    func percentDecoding() {
-        for (text, expected) in [
-            ("%41", "A"), ("%4", "%4"), ("%", "%"), ("%%41", "%A"), ("%4g", "%4g"), ("%2541", "%41"), ("", ""),
-            ("a%", "a%"), ("%c3%a9", "é"), ("%g1%41", "%g1A"),
-        ] {
-            let decoded = Array(text.utf8).withUnsafeBytes { RequestRouter.percentDecoded($0) }
-            #expect(decoded == Array(expected.utf8), "\(text)")
-        }
-    }
-
     @Test("Behind the name of a script more may follow, as PATH_INFO has it")
     func scriptPath() throws {
         for target in [

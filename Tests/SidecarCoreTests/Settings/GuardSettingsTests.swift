@@ -103,8 +103,8 @@ struct GuardSettingsTests {
             ("CONNECT_RATE_PER_IP", "0/1s"), ("MESSAGE_RATE", "20/1s,40"), ("MESSAGE_RATE", "20/1s,burst=0"),
             ("MESSAGE_RATE", "20/0s"), ("MESSAGE_RATE", "1KiB/1s"), ("BYTE_RATE", "1MB/s"), ("BYTE_RATE", "none"),
             ("RATE_LIMIT_ACTION", "drop"), ("COMPRESSION", "deflate"), ("MAX_COMPRESSION_RATIO", "100:1"),
-            ("SLOW_CLIENT_ACTION", "drop"), ("DRY_RUN", "max_message_bytes"), ("DRY_RUN", "true"),
-            ("DRY_RUN", "message_rate,"),
+            ("SLOW_CLIENT_ACTION", "drop"), ("SLOW_CLIENT_ACTION", "latest"), ("DRY_RUN", "max_message_bytes"),
+            ("DRY_RUN", "true"), ("DRY_RUN", "message_rate,"),
         ]
     )
     func refused(name: String, value: String) {
@@ -177,6 +177,17 @@ struct GuardSettingsTests {
         #expect(faults(["PROXY_PROTOCOL": "off"]) == [])
         // The list's own fault is the one to mend first.
         #expect(faults(["PROXY_PROTOCOL": "v1", "TRUSTED_PROXIES": "nginx"]).count == 1)
+    }
+
+    @Test("what is done with slow clients can be what a channel does, but for keeping its newest message alone")
+    func slowClients() throws {
+        for action in SlowClientAction.allCases where action != .latest {
+            let settings = try parse(["SLOW_CLIENT_ACTION": action.rawValue.uppercased()]).get()
+            #expect(settings.slowClientAction == action)
+        }
+        let all = faults(["SLOW_CLIENT_ACTION": "latest"])
+        #expect(all.count == 1 && all.allSatisfy { $0.contains("Accepted: close, drop-oldest, drop-newest") })
+        #expect(!all.contains { $0.contains("drop-newest, latest") })
     }
 
     @Test("every limit that can run dry is a variable")

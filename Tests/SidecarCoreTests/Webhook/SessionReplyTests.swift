@@ -249,6 +249,10 @@ struct SessionReplyTests {
             let request = CloseRequest(code: 4000, reason: String(repeating: character, count: 200))
             #expect(request?.reason == String(repeating: character, count: kept))
         }
+        for (start, end, whole) in [(121, "é", true), (122, "é", false), (121, "€", false), (120, "€", true)] {
+            let start = String(repeating: "a", count: start)
+            #expect(CloseRequest(code: 4000, reason: start + end)?.reason == (whole ? start + end : start), "\(end)")
+        }
         let header = try read("HTTP/1.1 204 x", "Sidesocket-Close: 4000 \(String(repeating: "b", count: 200))").close
         #expect(header?.reason == String(repeating: "b", count: 123))
     }

@@ -171,9 +171,9 @@ struct ClientOutputTests {
     @Test(
         "Who holds more than its share sheds whole messages down to it",
         arguments: [(-1, 1), (0, 2), (1, 2)],
-        [SlowSubscriberAction.dropOldest, .dropNewest, .latest]
+        [SlowClientAction.dropOldest, .dropNewest, .latest]
     )
-    func sheds(share: (beside: Int, left: Int), action: SlowSubscriberAction) throws {
+    func sheds(share: (beside: Int, left: Int), action: SlowClientAction) throws {
         let client = try OutputFixture(action)
         client.stopReading()
         let sent = [a, b, c].map { client.send($0) }
@@ -189,8 +189,8 @@ struct ClientOutputTests {
         #expect(received == Array(kept))
     }
 
-    @Test("With close, or with too much begun, it is cut off", arguments: [SlowSubscriberAction.close, .dropOldest])
-    func cutsOff(action: SlowSubscriberAction) throws {
+    @Test("With close, or with too much begun, it is cut off", arguments: [SlowClientAction.close, .dropOldest])
+    func cutsOff(action: SlowClientAction) throws {
         let client = try OutputFixture(action)
         client.stopReading()
         client.output.sendAtOnce(ByteBuffer(string: a))

@@ -32,7 +32,7 @@ final class OutputFixture {
 
     struct Note: Equatable {
         let kind: RefusalKind
-        let action: SlowSubscriberAction?
+        let action: SlowClientAction?
     }
 
     /// Writes down what it is told.
@@ -40,7 +40,7 @@ final class OutputFixture {
         var notes: [Note] = []
         var timesTooSlow = 0
 
-        func noteLimited(by kind: RefusalKind, _ action: SlowSubscriberAction?) {
+        func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?) {
             notes.append(Note(kind: kind, action: action))
         }
 
@@ -56,7 +56,7 @@ final class OutputFixture {
     /// - Parameters:
     ///   - maxBytes: What may wait for the client.
     ///   - total: What may wait for all.
-    init(maxBytes: Int = .max, _ action: SlowSubscriberAction = .close, total: Int = .max) throws {
+    init(maxBytes: Int = .max, _ action: SlowClientAction = .close, total: Int = .max) throws {
         budget = SendBudget(limit: total)
         let buffers = SendBuffers(
             budget: budget,
@@ -79,7 +79,7 @@ final class OutputFixture {
     // MARK: What a handler and its client do
 
     /// Sends a text as a handler does; false when it was dropped.
-    func send(_ text: String, to channel: ChannelName? = nil, _ action: SlowSubscriberAction? = nil) -> Bool {
+    func send(_ text: String, to channel: ChannelName? = nil, _ action: SlowClientAction? = nil) -> Bool {
         if output.isClear {
             output.send(Self.message(text))
             return true

@@ -52,22 +52,19 @@ import WebSocketProtocol
     }
 
     @Test(
-        "A reason is cut to 123 bytes between two characters",
+        "A reason of up to 123 bytes travels whole, and a longer one not at all",
         arguments: [
-            (String(repeating: "x", count: 122), 122), (String(repeating: "x", count: 123), 123),
-            (String(repeating: "x", count: 124), 123), (String(repeating: "x", count: 200), 123),
-            (String(repeating: "ß", count: 61), 122), (String(repeating: "ß", count: 62), 122),
-            (String(repeating: "水", count: 41), 123), (String(repeating: "水", count: 42), 123),
-            (String(repeating: "🜂", count: 31), 120), ("x" + String(repeating: "🜂", count: 31), 121),
-            ("a" + String(repeating: "\u{301}", count: 100), 123),
+            (String(repeating: "x", count: 122), true), (String(repeating: "x", count: 123), true),
+            (String(repeating: "x", count: 124), false), (String(repeating: "x", count: 100_000), false),
+            (String(repeating: "水", count: 41), true), ("x" + String(repeating: "水", count: 41), false),
+            ("a" + String(repeating: "\u{301}", count: 61), true),
+            ("a" + String(repeating: "\u{301}", count: 62), false),
         ]
     )
-    func reasons(reason: String, length: Int) {
+    func reasons(reason: String, travels: Bool) {
         var buffer = ByteBuffer()
         FrameEncoder.writeClose(.normal, reason: reason, into: &buffer)
-        #expect(buffer.readableBytes == 4 + length)
-        #expect(buffer.getInteger(at: 1, as: UInt8.self) == UInt8(2 + length))
-        let sent = Array(buffer.readableBytesView.dropFirst(4))
-        #expect(String(validating: sent, as: UTF8.self).map { reason.utf8.starts(with: $0.utf8) } == true)
+        let sent = travels ? Array(reason.utf8) : []
+        #expect(Array(buffer.readableBytesView) == [0x88, UInt8(2 + sent.count), 0x03, 0xE8] + sent)
     }
 }

@@ -216,7 +216,7 @@ extension SettingsRegistry {
             "SLOW_CLIENT_ACTION",
             .limits,
             \.slowClientAction,
-            .choice,
+            .choice(of: SlowClientAction.forAllMessages),
             "What to do with a slow client: close closes with 1008, drop-oldest and drop-newest drop whole messages."
         ),
         SettingDefinition(

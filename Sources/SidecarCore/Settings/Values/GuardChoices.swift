@@ -36,6 +36,11 @@ public enum SlowClientAction: String, Sendable, Equatable, CaseIterable {
     case dropOldest = "drop-oldest"
     /// The message that does not fit is left out.
     case dropNewest = "drop-newest"
+    /// Of the messages of the channel that are unsent, only the newest is kept: for channels alone.
+    case latest
+
+    /// What `SLOW_CLIENT_ACTION` may say, which is for messages of no channel too.
+    static let forAllMessages: [SlowClientAction] = [.close, .dropOldest, .dropNewest]
 }
 
 /// A limit that can be tried out: `DRY_RUN` names it, and then it only counts what it would have refused.

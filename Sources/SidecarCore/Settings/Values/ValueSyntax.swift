@@ -94,11 +94,15 @@ extension ValueSyntax where Value == TimeAmount {
 
 extension ValueSyntax where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
     /// One of an enum's words.
-    static var choice: ValueSyntax {
+    static var choice: ValueSyntax { choice(of: Array(Value.allCases)) }
+
+    /// One of these words of an enum.
+    static func choice(of values: [Value]) -> ValueSyntax {
         ValueSyntax(
-            accepted: Value.allCases.map(\.rawValue).joined(separator: ", "),
+            accepted: values.map(\.rawValue).joined(separator: ", "),
             read: { text throws(ValueProblem) in
-                guard let value = Value(rawValue: text.lowercased()) else {
+                let word = text.lowercased()
+                guard let value = values.first(where: { $0.rawValue == word }) else {
                     throw ValueProblem("is not one of the accepted values")
                 }
                 return value

@@ -84,7 +84,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         _ = send(EventStreamCodec.encode(format, payload), at: nil)
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowSubscriberAction?) -> Bool {
+    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
         if let cursor, cursor.isCovered(by: saidUpTo) { return true }
         return send(message.encoded(by: .eventStream), at: cursor, of: message.channel, action)
     }
@@ -94,7 +94,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         _ text: ByteBuffer,
         at cursor: StreamCursor?,
         of channel: ChannelName? = nil,
-        _ action: SlowSubscriberAction? = nil
+        _ action: SlowClientAction? = nil
     ) -> Bool {
         guard !isEnding else { return false }
         if output.isClear {

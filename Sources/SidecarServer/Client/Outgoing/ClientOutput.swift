@@ -6,7 +6,7 @@ import SidecarCore
 /// Who is told that a client does not take what it is sent.
 protocol ClientOutputOwner: AnyObject {
     /// Less waits for the client than was to; `action` is what was done about it, when the client's own limit was met.
-    func noteLimited(by kind: RefusalKind, _ action: SlowSubscriberAction?)
+    func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?)
     /// It is to be closed for reading too slowly.
     func closeAsTooSlow()
 }
@@ -86,7 +86,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
     func makeRoom(
         for payloadBytes: Int,
         of channel: ChannelName? = nil,
-        _ action: SlowSubscriberAction? = nil
+        _ action: SlowClientAction? = nil
     ) -> Bool {
         let byteCount = payloadBytes + SendQueue.messageOverhead
         let limits = buffers.limits
@@ -187,14 +187,14 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         owner.closeAsTooSlow()
     }
 
-    private func countDropped(_ count: Int, _ action: SlowSubscriberAction) {
+    private func countDropped(_ count: Int, _ action: SlowClientAction) {
         for _ in 0..<count { buffers.metrics.slowClient(action: action) }
         buffers.metrics.messagesDropped(count, reason: .slowClient)
     }
 }
 
 extension BridgeSession: ClientOutputOwner {
-    func noteLimited(by kind: RefusalKind, _ action: SlowSubscriberAction?) {
+    func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?) {
         noteRefused(kind, action.map { ["action": "\($0.rawValue)"] } ?? [:])
     }
 

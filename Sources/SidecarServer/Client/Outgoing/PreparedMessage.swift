@@ -20,7 +20,7 @@ final class PreparedMessage: Sendable {
     /// The event type; nil for the usual one.
     let event: String?
     /// What is done for a client that does not keep up; nil: as the settings say.
-    let action: SlowSubscriberAction?
+    let action: SlowClientAction?
     /// The form that nearly every message is asked for: made at once, so that no lock is taken for it.
     private let rawFrame: ByteBuffer
     /// The others, once somebody has asked for them; few messages have more than one.
@@ -31,7 +31,7 @@ final class PreparedMessage: Sendable {
         _ payload: ByteBuffer,
         channel: ChannelName? = nil,
         event: String? = nil,
-        action: SlowSubscriberAction? = nil
+        action: SlowClientAction? = nil
     ) {
         self.action = action
         self.event = event

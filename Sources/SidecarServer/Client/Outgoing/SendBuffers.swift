@@ -18,15 +18,15 @@ struct SendLimits: Equatable {
     /// In bytes (`MAX_SEND_BUFFER_BYTES`).
     let maxBytes: Int
     /// Unless a channel says otherwise (`SLOW_CLIENT_ACTION`).
-    let action: SlowSubscriberAction
+    let action: SlowClientAction
 
-    init(maxBytes: Int, action: SlowSubscriberAction) {
+    init(maxBytes: Int, action: SlowClientAction) {
         self.maxBytes = maxBytes
         self.action = action
     }
 
     init(_ settings: Settings) {
-        self.init(maxBytes: settings.maxSendBufferBytes, action: SlowSubscriberAction(settings.slowClientAction))
+        self.init(maxBytes: settings.maxSendBufferBytes, action: settings.slowClientAction)
     }
 }
 
@@ -137,16 +137,6 @@ extension ChannelHandlerContext {
             tls.close(promise: nil)
         } else {
             close(promise: nil)
-        }
-    }
-}
-
-extension SlowSubscriberAction {
-    fileprivate init(_ action: SlowClientAction) {
-        switch action {
-        case .close: self = .close
-        case .dropOldest: self = .dropOldest
-        case .dropNewest: self = .dropNewest
         }
     }
 }

@@ -65,8 +65,8 @@ struct SendQueue {
         of channel: ChannelName?,
         beside bytesBefore: Int,
         limit: Int,
-        _ action: SlowSubscriberAction
-    ) -> (answer: Answer, dropped: Int, action: SlowSubscriberAction) {
+        _ action: SlowClientAction
+    ) -> (answer: Answer, dropped: Int, action: SlowClientAction) {
         var dropped = 0
         if action == .latest, let channel { dropped += removeAll(of: channel) }
         func fits() -> Bool { bytesBefore + self.byteCount + byteCount <= limit }
@@ -83,7 +83,7 @@ struct SendQueue {
     /// Drops messages until no more than `limit` is held, as the action says; none for one that drops nothing.
     ///
     /// - Returns: How many were dropped.
-    mutating func shed(to limit: Int, beside bytesBefore: Int, _ action: SlowSubscriberAction) -> Int {
+    mutating func shed(to limit: Int, beside bytesBefore: Int, _ action: SlowClientAction) -> Int {
         var dropped = 0
         while bytesBefore + byteCount > limit {
             switch action {

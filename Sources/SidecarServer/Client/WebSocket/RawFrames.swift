@@ -16,7 +16,7 @@ struct RawFrames: ~Copyable {
         var isSmall: Bool { body.readableBytes <= Self.copyThreshold }
 
         func write(into buffer: inout ByteBuffer) {
-            FrameEncoder.write(.init(format), payload: body, compressed: isCompressed, into: &buffer)
+            FrameEncoder.write(format.opcode, payload: body, compressed: isCompressed, into: &buffer)
         }
 
         /// All of it in memory of its own, exactly as large as needed: a shared buffer that is larger would wait with it.
@@ -33,7 +33,7 @@ struct RawFrames: ~Copyable {
             let length = FrameEncoder.headerLength(payloadLength: body.readableBytes)
             var header = ByteBufferAllocator().buffer(capacity: length)
             FrameEncoder.writeHeader(
-                .init(format),
+                format.opcode,
                 payloadLength: body.readableBytes,
                 compressed: isCompressed,
                 into: &header
@@ -91,11 +91,5 @@ struct RawFrames: ~Copyable {
             return Frame(format: message.format, body: body, isCompressed: true).bytes
         }
         return SendQueue.Message(header: shared ?? message.encoded(by: .rawFrames), payload: nil)
-    }
-}
-
-extension FrameEncoder.Opcode {
-    fileprivate init(_ format: MessageFormat) {
-        self = format == .text ? .text : .binary
     }
 }

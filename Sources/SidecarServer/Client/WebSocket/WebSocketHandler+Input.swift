@@ -55,7 +55,7 @@ extension WebSocketHandler {
     private func handle(_ event: WebSocketEvent, at now: NIODeadline) {
         switch event {
         case .message(let kind, let payload):
-            if phase == .open { session.received(kind == .text ? .text : .binary, payload, at: now) }
+            if phase == .open { session.received(.init(kind), payload, at: now) }
         case .ping(let payload):
             answerPing(payload)
             countControl(.ping, at: now)

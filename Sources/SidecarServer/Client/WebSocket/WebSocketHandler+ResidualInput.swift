@@ -21,7 +21,7 @@ extension WebSocketHandler {
             guard let event = try? reader.next(from: &bytes) else { break }
             switch event {
             case .message(let kind, let payload):
-                session.received(kind == .text ? .text : .binary, payload, at: now)
+                session.received(.init(kind), payload, at: now)
             case .close(let code, let reason):
                 endResidualInput()
                 session.transportEnded(code: SessionCloseCode(code ?? .noStatus), reason: reason, initiator: .client)

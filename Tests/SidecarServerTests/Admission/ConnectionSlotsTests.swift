@@ -128,6 +128,6 @@ struct ConnectionSlotsTests {
         let rejection = slots(perAddress: 7).rejection
         #expect(rejection.result == .connectionLimit)
         #expect(rejection.refusal.status == 429 && rejection.refusal.reason == .connectionLimit)
-        #expect(rejection.refusal.fields.contains("\"connections-per-address\";q=7"))
+        #expect(rejection.refusal.fields.contains(ResponseField("RateLimit-Policy", "\"connections-per-address\";q=7")))
     }
 }

@@ -25,7 +25,7 @@ final class EdgeRig {
         let state = ServerState(
             settings: settings,
             maxConnections: 100,
-            maxDescriptors: 0,
+            maxDescriptors: -1_000,
             logger: logger,
             outbox: nil,
             authenticator: nil

@@ -1,15 +1,15 @@
 /// What of a text is escaped beyond what JSON asks for (RFC 8259 §7), and how; DEL is in any case.
-package struct JSONEscapes: OptionSet, Sendable {
+public struct JSONEscapes: OptionSet, Sendable {
     /// Whatever is ``UnsafeText`` is escaped too.
-    package static let unsafeText = JSONEscapes(rawValue: 1)
+    public static let unsafeText = JSONEscapes(rawValue: 1)
     /// Line ends and tabs are `\n`, `\r` and `\t` instead of `\u` and four digits.
-    package static let shortForms = JSONEscapes(rawValue: 2)
+    public static let shortForms = JSONEscapes(rawValue: 2)
     /// Quotation marks stay: for text that has none around it.
-    package static let bareQuotes = JSONEscapes(rawValue: 4)
+    public static let bareQuotes = JSONEscapes(rawValue: 4)
 
-    package let rawValue: UInt8
+    public let rawValue: UInt8
 
-    package init(rawValue: UInt8) {
+    public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 

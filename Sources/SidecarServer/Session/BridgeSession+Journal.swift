@@ -8,7 +8,7 @@ extension BridgeSession {
 
     /// Notes who the client is; one that the app has not accepted is not on disk yet.
     func journalIdentity() {
-        if machine.wasAccepted { journal?.identityChanged(currentIdentity) }
+        if machine.wasAccepted { journal?.identityChanged(identity.facts) }
     }
 
     /// Goes on when what the next event depends on is on disk.

@@ -135,7 +135,7 @@ extension BridgeSession {
     /// From now on the connection counts with those of this user; false when the user may have no more.
     func takeSlot(ofUser user: UserName) -> Bool {
         guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
-        self.user = user
+        identity.user = user
         limits.take(bucket, of: user, context.admission)
         return true
     }

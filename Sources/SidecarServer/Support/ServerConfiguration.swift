@@ -6,7 +6,7 @@ import SidecarCore
 import WebSocketProtocol
 
 /// What all event loops share and nobody changes after the start.
-struct ServerConfiguration: Sendable {
+final class ServerConfiguration: Sendable {
     let settings: Settings
     let dialect: any WebhookDialect
     let router: RequestRouter

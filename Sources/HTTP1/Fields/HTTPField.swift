@@ -93,7 +93,7 @@ public enum HTTPField {
     }
 
     /// Case-insensitive equality of two tokens.
-    public static func equals(_ name: UnsafeRawBufferPointer, _ other: String) -> Bool {
+    public static func equals(_ name: UnsafeRawBufferPointer, token other: String) -> Bool {
         var other = other
         return other.withUTF8 { bytes in
             guard bytes.count == name.count else { return false }

@@ -47,7 +47,7 @@ extension HTTPReplyHead {
         let named = HeaderRules.namedByConnection(headers)
         headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isSidesocket(name) || use.drops(name)
-                || named.contains(where: { HTTPField.equals(name, $0) })
+                || named.contains(where: { HTTPField.equals(name, token: $0) })
             {
                 return
             }

@@ -26,7 +26,7 @@ public enum PassThroughHeads {
         head.headers.forEach { name, value in
             if HeaderRules.isHopByHop(name) || HeaderRules.isForwarding(name) || HeaderRules.isSidesocket(name)
                 || HTTPField.equals(name, "host") || HTTPField.equals(name, "content-length")
-                || named.contains(where: { HTTPField.equals(name, $0) })
+                || named.contains(where: { HTTPField.equals(name, token: $0) })
             {
                 return
             }

@@ -1,8 +1,10 @@
 /// What a dialect has written once for a connection, since it goes out with each event; only the dialect reads it.
 ///
-/// It lives as long as the socket and is copied for each event: it holds of ``WebhookConnection`` only what the dialect
-/// has to say otherwise than in `bytes`, and few references.
-public struct PreparedConnection: Sendable, Equatable {
+/// It lives as long as the socket: it holds of ``WebhookConnection`` only what the dialect has to say otherwise than in
+/// `bytes`. It is a reference, since each event has it.
+public final class PreparedConnection: Sendable {
+    /// The connection's id, which the ids of its events begin with.
+    public let id: String
     /// The path and query that the client asked for.
     public let subject: String
     /// The name of the node that the client connected to, if that is another one than the dialect's.
@@ -23,6 +25,7 @@ public struct PreparedConnection: Sendable, Equatable {
 
     /// - Parameter node: The dialect's.
     init(_ connection: WebhookConnection, on node: String, bytes: [UInt8], ends: Ends) {
+        id = connection.id
         subject = connection.subject
         otherNode = connection.node == node ? nil : Shared(connection.node)
         isStream = connection.isStream

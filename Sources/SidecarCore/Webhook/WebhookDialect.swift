@@ -28,14 +28,12 @@ public protocol WebhookDialect: AnyObject, Sendable {
     /// Writes the request of the `open` event, whole.
     ///
     /// - Parameters:
-    ///   - id: The connection's id.
     ///   - identity: Who the client is, when that is known before the app is asked.
     ///   - unixMilliseconds: When it happened; the same on every attempt.
     ///   - signedAt: The time of this attempt, in seconds since 1970.
     func encodeOpen(
         _ handshake: HTTPRequestHead,
         of connection: PreparedConnection,
-        id: String,
         identity: PreparedIdentity?,
         unixMilliseconds: Int64,
         signedAt: Int64,
@@ -46,7 +44,6 @@ public protocol WebhookDialect: AnyObject, Sendable {
     func encode(
         _ delivery: Delivery,
         of connection: PreparedConnection,
-        id: String,
         identity: PreparedIdentity?,
         unixMilliseconds: Int64,
         signedAt: Int64,

@@ -1,7 +1,7 @@
 import SidecarCore
 
 /// What a session needs of the limits that hold over all event loops.
-struct SessionAdmission: Sendable {
+final class SessionAdmission: Sendable {
     /// What its client may send.
     let allowances: MessageAllowances
     /// Its place among the connections of its address and its user.
@@ -12,4 +12,18 @@ struct SessionAdmission: Sendable {
     let refusals: RefusalLog
     /// Counts what its client breaks.
     let violations: ViolationBans
+
+    init(
+        allowances: MessageAllowances,
+        slots: ConnectionSlots,
+        bans: any BanStore,
+        refusals: RefusalLog,
+        violations: ViolationBans
+    ) {
+        self.allowances = allowances
+        self.slots = slots
+        self.bans = bans
+        self.refusals = refusals
+        self.violations = violations
+    }
 }

@@ -5,12 +5,14 @@ import SidecarCore
 /// The delivery of an event of a connection.
 final class ConnectionEventDelivery: WebhookDelivery {
     let event: Delivery
+    let kind: SessionEvent.Kind
+    /// The sequences of all that it brings.
+    let sequences: ClosedRange<UInt64>
     /// The request that the app decides about; with `open` only.
     private let handshake: HTTPRequestHead?
     private let connection: PreparedConnection
     /// Who the client is; nil for nobody in particular.
     private let identity: PreparedIdentity?
-    private let connectionID: String
     /// In milliseconds since 1970; the same in every attempt.
     private let happenedAt: Int64
 
@@ -19,22 +21,21 @@ final class ConnectionEventDelivery: WebhookDelivery {
         at happenedAt: Int64,
         handshake: HTTPRequestHead?,
         of connection: PreparedConnection,
-        id: String,
         identity: PreparedIdentity?,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
         sender: WebhookSender
     ) {
-        let kind = event.event.kind
+        kind = event.event.kind
+        sequences = event.sequences
         self.event = event
         self.happenedAt = happenedAt
         self.handshake = handshake
         self.connection = connection
         self.identity = identity
-        connectionID = id
         super.init(
             lane: kind.lane,
-            count: event.sequences.count,
+            count: sequences.count,
             persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
             metrics: metrics,
             owner: owner,
@@ -42,15 +43,14 @@ final class ConnectionEventDelivery: WebhookDelivery {
         )
     }
 
-    override var eventID: String { "\(connectionID)-\(event.sequence)" }
-    override var eventName: String { event.event.kind.rawValue }
+    override var eventID: String { "\(connection.id)-\(sequences.lowerBound)" }
+    override var eventName: String { kind.rawValue }
 
     override func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
         if let handshake {
             dialect.encodeOpen(
                 handshake,
                 of: connection,
-                id: connectionID,
                 identity: identity,
                 unixMilliseconds: happenedAt,
                 signedAt: signedAt,
@@ -60,7 +60,6 @@ final class ConnectionEventDelivery: WebhookDelivery {
             dialect.encode(
                 event,
                 of: connection,
-                id: connectionID,
                 identity: identity,
                 unixMilliseconds: happenedAt,
                 signedAt: signedAt,

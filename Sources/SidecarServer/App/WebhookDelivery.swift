@@ -43,8 +43,8 @@ enum WebhookResult {
 ///          ▼                                     │
 /// start ─▶ waiting for a permit ─▶ calling ──────┴─▶ over
 /// ```
-/// Subclasses say what the request is. The gate, a timer or a connection to the app keeps it alive. It does not keep its owner alive: an owner that goes
-/// first has to ``cancel()`` it.
+/// Subclasses say what the request is. The gate, a timer or a connection to the app keeps it alive. It does not keep its
+/// owner alive: an owner that goes first has to ``cancel()`` it.
 class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// How long it goes on when an attempt fails.
     enum Persistence {
@@ -188,7 +188,6 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         state = .calling
         self.address = address
         startedAt = now
-        reply = ReplyCollector()
         isRepeated = false
         run(fresh: false)
     }
@@ -293,6 +292,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// Tries the event again if that may help, now or later, and ends the delivery if not.
     private func settle(_ failure: DeliveryFailure, after attempt: Attempt, at now: NIODeadline) {
         guard let owner else { return state = .over }
+        reply = ReplyCollector()
         switch persistence {
         case .eachAddressOnce:
             // No connection came up, so the app saw nothing.
@@ -301,7 +301,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
             }
             if sender.logsAttempts { log(attempt, of: owner) }
             failures += 1
-            refusedBy.insert(address)
+            refusedBy = refusedBy.union([address])
             metrics.retries.increment()
             return askForTurn(at: now)
         case .retries:

@@ -46,7 +46,7 @@ extension BridgeSession {
     func releaseSlots() {
         endPause()
         cancelIdentityTimers()
-        limits.releaseSlots(context.admission.slots)
+        slots.releaseAll(in: context.admission.slots)
     }
 
     /// Forgets the session; nothing of it is left to be delivered.

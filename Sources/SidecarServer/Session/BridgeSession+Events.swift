@@ -27,7 +27,6 @@ extension BridgeSession: WebhookDeliveryOwner {
             at: happenedAt,
             handshake: kind == .open ? handshake : nil,
             of: prepared,
-            id: id,
             identity: identity.prepared,
             metrics: context.metrics.webhook(for: kind),
             owner: self,
@@ -52,26 +51,26 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
         guard let current = self.delivery, current === delivery else { return }
-        switch current.event.event.kind {
+        switch current.kind {
         case .open: openEnded(result)
-        case .message: messageEnded(current.event, result)
-        case .revalidate: revalidationEnded(current.event, result)
+        case .message: messageEnded(current, result)
+        case .revalidate: revalidationEnded(current.sequences, result)
         case .close: closeEnded(result)
         }
     }
 
     // MARK: Messages
 
-    private func messageEnded(_ event: Delivery, _ result: WebhookResult) {
-        do throws(DeliveryFailure) {
-            apply(try result.get())
-            noteAnswered(event)
-        } catch {
-            log(error, level: .warning)
-            context.metrics.messagesDropped(event.sequences.count, reason: .appFailed)
-            if context.settings.webhookFailure == .close { close(with: error) }
+    private func messageEnded(_ delivery: ConnectionEventDelivery, _ result: WebhookResult) {
+        if case .taken(_, .success(let reply)) = result {
+            apply(reply)
+            noteAnswered(delivery.event)
+        } else if let failure = result.failure {
+            log(failure, level: .warning)
+            context.metrics.messagesDropped(delivery.count, reason: .appFailed)
+            if context.settings.webhookFailure == .close { close(with: failure) }
         }
-        eventDone(event)
+        eventDone(delivery.sequences)
     }
 
     private func noteAnswered(_ event: Delivery) {
@@ -85,9 +84,9 @@ extension BridgeSession: WebhookDeliveryOwner {
         }
     }
 
-    private func eventDone(_ event: Delivery) {
+    private func eventDone(_ sequences: ClosedRange<UInt64>) {
         delivery = nil  // an idle session does not keep the last message
-        journal?.answered(event.sequences)
+        journal?.answered(sequences)
         perform(machine.answered())
         accountBytes()
         if !isPaused { transport?.resumeReading() }
@@ -101,7 +100,7 @@ extension BridgeSession: WebhookDeliveryOwner {
     // MARK: Revalidation
 
     /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
-    private func revalidationEnded(_ event: Delivery, _ result: WebhookResult) {
+    private func revalidationEnded(_ sequences: ClosedRange<UInt64>, _ result: WebhookResult) {
         do throws(DeliveryFailure) {
             apply(try result.get())
             armRevalidation()
@@ -113,7 +112,7 @@ extension BridgeSession: WebhookDeliveryOwner {
                 close(with: error)
             }
         }
-        eventDone(event)
+        eventDone(sequences)
     }
 
     // MARK: The end

@@ -7,7 +7,8 @@ extension BridgeSession {
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
             identity.user = nil
-            limits.releaseUserSlot(context.admission.slots)
+            slots.releaseUser(in: context.admission.slots)
+            allowance.share(withUser: nil)
             if !machine.isRunning {
                 // The client has gone: its close event tells the user, but nobody would give the slot back.
                 identity.user = user.isEmpty ? nil : user
@@ -24,7 +25,7 @@ extension BridgeSession {
 
     /// Makes the fields anew that say who the client is.
     func writeIdentity() {
-        identity.prepare(with: context.configuration.dialect)
+        identity.prepared = context.configuration.dialect.prepare(identity.facts)
         journalIdentity()
     }
 

@@ -10,12 +10,12 @@ extension BridgeSession {
         func overstepped(_ limit: DryRunLimit) { context.metrics.limited(Limit(limit), action: .dryRun) }
         switch context.settings.rateLimitAction {
         case .throttle:
-            if let excess = limits.takeInDebt(payloadBytes, now: now, overstepped: overstepped) {
+            if let excess = allowance.takeInDebt(payloadBytes: payloadBytes, now: now, overstepped: overstepped) {
                 pause(for: excess)
             }
             return true
         case .close:
-            guard let limit = limits.take(payloadBytes, now: now, overstepped: overstepped) else {
+            guard let limit = allowance.take(payloadBytes: payloadBytes, now: now, overstepped: overstepped) else {
                 return true
             }
             context.metrics.limited(Limit(limit), action: .closed)
@@ -31,14 +31,14 @@ extension BridgeSession {
     private func pause(for excess: MessageAllowance.Excess) {
         guard machine.isRunning else { return }
         let now = NIODeadline.now()
-        let throttle = limits.throttle ?? SessionThrottle(excess.limit, at: now)
-        limits.throttle = throttle
+        let throttle = backPressure.throttle ?? SessionThrottle(excess.limit, at: now)
+        backPressure.throttle = throttle
         throttle.ends = now + .nanoseconds(excess.wait)
         context.timers.arm(throttle.entry, owner: self, at: throttle.nextLook(at: now))
     }
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        guard let throttle = limits.throttle else { return nil }
+        guard let throttle = backPressure.throttle else { return nil }
         if now >= throttle.ends {
             endThrottle()
             return nil
@@ -55,21 +55,21 @@ extension BridgeSession {
     }
 
     func endPause() {
-        if let throttle = limits.throttle { context.timers.cancel(throttle.entry) }
-        limits.throttle = nil
+        if let throttle = backPressure.throttle { context.timers.cancel(throttle.entry) }
+        backPressure.throttle = nil
     }
 
     // MARK: Counting pauses
 
     /// The client has sent more than may be taken now: only then has a pause held anything up, and counts.
     func inputWaits() {
-        if let limit = limits.throttle?.uncounted {
-            limits.throttle?.uncounted = nil
+        if let limit = backPressure.throttle?.uncounted {
+            backPressure.throttle?.uncounted = nil
             context.metrics.limited(Limit(limit), action: .throttled)
             noteRefused(RefusalKind(limit), ["action": "throttled"])
         }
-        if limits.isBudgetWaitUncounted {
-            limits.isBudgetWaitUncounted = false
+        if backPressure.isBudgetWaitUncounted {
+            backPressure.isBudgetWaitUncounted = false
             context.metrics.limited(.maxTotalPendingBytes, action: .throttled)
             noteRefused(.totalPendingBytes)
         }
@@ -77,7 +77,7 @@ extension BridgeSession {
 
     /// While nothing is read, somebody has to look whether something has come.
     func lookForInput() {
-        guard limits.throttle?.uncounted != nil || limits.isBudgetWaitUncounted, transport?.hasInputWaiting == true
+        guard backPressure.throttle?.uncounted != nil || backPressure.isBudgetWaitUncounted, transport?.hasInputWaiting == true
         else { return }
         inputWaits()
     }
@@ -89,9 +89,9 @@ extension BridgeSession {
         if mustPauseResidualInput { return true }
         if awaitsToken { return false }
         guard context.pendingBytes.isSpent, machine.isRunning else { return false }
-        if !limits.waitsForBudget {
-            limits.waitsForBudget = true
-            limits.isBudgetWaitUncounted = true
+        if !backPressure.waitsForBudget {
+            backPressure.waitsForBudget = true
+            backPressure.isBudgetWaitUncounted = true
             context.budgetQueue.append(self)
         }
         return true
@@ -102,18 +102,18 @@ extension BridgeSession {
     var mustPauseResidualInput: Bool {
         // In a drain it ends as soon as the app has answered what came before.
         if awaitsApp { return true }
-        if isDraining || limits.isThrottled { return machine.isRunning }
+        if isDraining || backPressure.isThrottled { return machine.isRunning }
         return isPaused
     }
 
     /// True when so much of its own waits that nothing more is read.
-    var isPaused: Bool { limits.accountedBytes >= context.settings.maxPendingBytes }
+    var isPaused: Bool { backPressure.pendingBytes >= context.settings.maxPendingBytes }
 
     /// Somebody has given bytes back to the process-wide budget.
     func budgetMayBeFree() {
-        limits.waitsForBudget = false
+        backPressure.waitsForBudget = false
         lookForInput()
-        limits.isBudgetWaitUncounted = false
+        backPressure.isBudgetWaitUncounted = false
         transport?.resumeReading()
     }
 
@@ -121,13 +121,14 @@ extension BridgeSession {
     ///
     /// - Parameter isOfTransport: Whether the kernel has to be told of them.
     func settingsChanged(isOfTransport: Bool) {
-        limits.settingsChanged(context.admission.allowances)
-        if limits.isThrottled { endThrottle() }  // the next message tells whether it still has to wait
+        context.admission.allowances.change(&allowance)
+        if backPressure.isThrottled { endThrottle() }  // the next message tells whether it still has to wait
         transport?.settingsChanged(isOfTransport: isOfTransport)
     }
 
     func accountBytes() {
-        limits.account(pendingBytes: machine.pendingBytes, owesClose: machine.owesClose, in: context.pendingBytes)
+        let change = backPressure.account(pendingBytes: machine.pendingBytes, owesClose: machine.owesClose)
+        context.pendingBytes.adjust(by: change)
     }
 
     // MARK: Slots and violations
@@ -136,7 +137,8 @@ extension BridgeSession {
     func takeSlot(ofUser user: UserName) -> Bool {
         guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
         identity.user = user
-        limits.take(bucket, of: user, context.admission)
+        slots.take(bucket, of: user, in: context.admission.slots)
+        allowance.share(withUser: context.admission.allowances.limitsUsers ? bucket : nil)
         return true
     }
 

@@ -8,7 +8,7 @@ import SidecarCore
 /// One client's conversation with the app: it turns messages into events, and answers into messages.
 ///
 /// It routes: the order of events is kept by ``SessionStateMachine``, an event is brought to the app by
-/// ``WebhookDelivery``, what may be taken is counted by ``SessionLimits``, what is owed is noted by ``SessionJournal``,
+/// ``WebhookDelivery``, what keeps it from taking more is in ``SessionBackPressure``, what is owed is noted by ``SessionJournal``,
 /// and a ``SessionTransport`` carries messages to the client, if there is one now.
 final class BridgeSession: TimerOwner {
     let id: String
@@ -40,7 +40,12 @@ final class BridgeSession: TimerOwner {
     /// How many messages it has published, for the log.
     var publications = 0
 
-    var limits: SessionLimits
+    /// What its client may send.
+    var allowance: MessageAllowance
+    /// Its slots among the connections of its address and of its user.
+    var slots: SessionSlots
+    /// What keeps it from taking more.
+    var backPressure = SessionBackPressure()
 
     /// The channels that it is in, each with its place among the subscribers.
     var channels: [ChannelName: Int] = [:]
@@ -69,7 +74,8 @@ final class BridgeSession: TimerOwner {
         self.lastEventID = lastEventID
         self.id = id
         self.context = context
-        limits = SessionLimits(slot, context.admission.allowances)
+        allowance = context.admission.allowances.allowance(for: slot)
+        slots = SessionSlots(slot)
         self.handshake = handshake
         identity = SessionIdentity()
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
@@ -89,7 +95,8 @@ final class BridgeSession: TimerOwner {
         id = recovered.id
         self.context = context
         carrier = .webSocket
-        limits = SessionLimits()
+        allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
+        slots = SessionSlots(nil)
         clientAddress = "recovered"
         let dialect = context.configuration.dialect
         prepared = dialect.prepare(session.connection)

@@ -7,7 +7,7 @@ struct SessionIdentity {
     /// What the app wants to hear again with each event (`Sidesocket-State`).
     var state: String?
     /// How requests say so.
-    private(set) var prepared: PreparedIdentity?
+    var prepared: PreparedIdentity?
     /// What tokens say of the client, and timers for it; nil for most.
     var token: TokenIdentity?
 
@@ -19,12 +19,9 @@ struct SessionIdentity {
         user = known.user
         state = known.state
         if !known.claims.isEmpty { token = TokenIdentity(claims: known.claims) }
-        prepare(with: dialect)
+        prepared = dialect.prepare(facts)
     }
 
     /// The same for the app and for the journal.
     var facts: ConnectionIdentity { ConnectionIdentity(user: user, state: state, claims: token?.claims ?? []) }
-
-    /// Requests say from now on what is known now.
-    mutating func prepare(with dialect: any WebhookDialect) { prepared = dialect.prepare(facts) }
 }

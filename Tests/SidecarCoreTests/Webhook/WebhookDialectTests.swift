@@ -52,7 +52,6 @@ struct WebhookDialectTests {
         dialect.encode(
             delivery,
             of: dialect.prepare(connection),
-            id: connection.id,
             identity: dialect.prepare(identity),
             unixMilliseconds: 7,
             signedAt: 0,

@@ -77,7 +77,6 @@ private final class Rig {
             at: 0,
             handshake: nil,
             of: connection,
-            id: "c",
             identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,

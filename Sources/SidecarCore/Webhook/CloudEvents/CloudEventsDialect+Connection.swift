@@ -21,8 +21,8 @@ extension CloudEventsDialect {
         let named = HeaderRules.namedByConnection(handshake.headers)
         var fields: [WebhookConnection.Field] = []
         handshake.headers.forEach { name, value in
-            if forwardedHeaders.contains(where: { HTTPField.equals(name, $0) }), HeaderRules.mayBeRepeated(name),
-                !named.contains(where: { HTTPField.equals(name, $0) })
+            if forwardedHeaders.contains(where: { HTTPField.equals(name, token: $0) }), HeaderRules.mayBeRepeated(name),
+                !named.contains(where: { HTTPField.equals(name, token: $0) })
             {
                 fields.append(WebhookConnection.Field(name: Array(name), value: Array(value)))
             }

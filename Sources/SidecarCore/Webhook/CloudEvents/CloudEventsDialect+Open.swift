@@ -6,7 +6,6 @@ extension CloudEventsDialect {
     public func encodeOpen(
         _ handshake: HTTPRequestHead,
         of connection: PreparedConnection,
-        id connectionID: String,
         identity: PreparedIdentity? = nil,
         unixMilliseconds: Int64,
         signedAt: Int64,
@@ -17,7 +16,7 @@ extension CloudEventsDialect {
         if let identity { buffer.writeBytes(identity.bytes) }
         let attributes = EventAttributes(
             type: "sidesocket.open",
-            connectionID: connectionID,
+            connectionID: connection.id,
             sequence: 1,
             unixMilliseconds: unixMilliseconds
         )
@@ -33,7 +32,7 @@ extension CloudEventsDialect {
                 || HTTPField.equals(name, "host") || HTTPField.equals(name, "expect")
                 // Its answer becomes a message or goes into the 101; a compressed one would be of use to nobody.
                 || HTTPField.equals(name, "accept-encoding")
-                || named.contains(where: { HTTPField.equals(name, $0) })
+                || named.contains(where: { HTTPField.equals(name, token: $0) })
             {
                 return
             }

@@ -42,7 +42,6 @@ public final class CloudEventsDialect: WebhookDialect {
     public func encode(
         _ delivery: Delivery,
         of connection: PreparedConnection,
-        id connectionID: String,
         identity: PreparedIdentity?,
         unixMilliseconds: Int64,
         signedAt: Int64,
@@ -56,13 +55,12 @@ public final class CloudEventsDialect: WebhookDialect {
                 messages,
                 of: connection,
                 identity: identity,
-                connectionID: connectionID,
                 node: node,
                 firstSequence: delivery.sequence,
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-            return writeBody(body, id: "\(connectionID)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
+            return writeBody(body, id: "\(connection.id)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
         case .open, .revalidate:
             body = ByteBuffer()
         case .message(.text, let payload):
@@ -77,7 +75,7 @@ public final class CloudEventsDialect: WebhookDialect {
         }
         let attributes = EventAttributes(
             type: delivery.event.type,
-            connectionID: connectionID,
+            connectionID: connection.id,
             sequence: delivery.sequence,
             unixMilliseconds: unixMilliseconds,
             contentType: contentType

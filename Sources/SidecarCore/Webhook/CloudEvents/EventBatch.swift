@@ -17,7 +17,6 @@ enum EventBatch {
         _ messages: [QueuedMessage],
         of connection: PreparedConnection,
         identity: PreparedIdentity?,
-        connectionID: String,
         node: String,
         firstSequence: UInt64,
         unixMilliseconds: Int64,
@@ -25,7 +24,7 @@ enum EventBatch {
     ) -> ByteBuffer {
         buffer.writeBytes(connection.bytes.prefix(Int(connection.ends.first)))
         buffer.writeBytes(connection.bytes.dropFirst(Int(connection.ends.second)))
-        let shared = members(of: connection, identity?.identity, connectionID: connectionID, node: node)
+        let shared = members(of: connection, identity?.identity, node: node)
         var body = ByteBuffer()
         body.reserveCapacity(
             messages.reduce(2) { $0 + shared.readableBytes + 256 + $1.payload.readableBytes / 3 * 4 }
@@ -37,7 +36,7 @@ enum EventBatch {
             body.writeImmutableBuffer(shared)
             let sequence = firstSequence + UInt64(offset)
             body.writeStaticString(",\"id\":\"")
-            body.writeString(connectionID)
+            body.writeString(connection.id)
             body.writeStaticString("-")
             body.writeDecimal(sequence)
             body.writeStaticString("\",\"sequence\":\"")
@@ -64,7 +63,6 @@ enum EventBatch {
     private static func members(
         of connection: PreparedConnection,
         _ identity: ConnectionIdentity?,
-        connectionID: String,
         node: String
     ) -> ByteBuffer {
         var members = ByteBuffer()
@@ -77,7 +75,7 @@ enum EventBatch {
         write("specversion", "1.0")
         write("source", "\(CloudEventsDialect.sourcePrefix)\(connection.otherNode?.value ?? node)")
         write("subject", connection.subject)
-        write("connectionid", connectionID)
+        write("connectionid", connection.id)
         if connection.isStream { write("transport", "sse") }
         // Attributes are without the `ce-` of their header fields.
         for claim in identity?.claims ?? [] { write(String(claim.name.dropFirst(3)), claim.value) }

@@ -48,9 +48,14 @@ struct RawFrames: ~Copyable {
         self.compressor = compressor
     }
 
+    /// The frame of a message that is not compressed.
+    static func plain(_ format: MessageFormat, _ payload: ByteBuffer) -> Frame {
+        Frame(format: format, body: payload, isCompressed: false)
+    }
+
     /// A whole frame, not compressed.
     static func encode(_ format: MessageFormat, _ payload: ByteBuffer) -> ByteBuffer {
-        Frame(format: format, body: payload, isCompressed: false).bytes
+        plain(format, payload).bytes
     }
 
     /// The frame of a message for this connection alone.
@@ -64,7 +69,7 @@ struct RawFrames: ~Copyable {
         mayBeDropped: Bool,
         _ scratch: inout ByteBuffer
     ) -> Frame {
-        let plain = Frame(format: format, body: payload, isCompressed: false)
+        let plain = Self.plain(format, payload)
         guard compressor?.shouldCompress(byteCount: payload.readableBytes) == true,
             !mayBeDropped || compressor?.isStateless == true
         else { return plain }

@@ -46,7 +46,9 @@ extension WebSocketHandler {
         let limit = DryRunLimit.controlRate
         var isDry: Bool { loop.configuration.settings.dryRun.contains(limit) }
         let time = Int64(clamping: now.uptimeNanoseconds)
-        let wait = control.allowance.take(frame, loop.admission.sessions.allowances.controls, isDry: isDry, now: time)
+        var allowance = control.allowance
+        let wait = allowance.take(frame, loop.admission.sessions.allowances.controls, isDry: isDry, now: time)
+        control.allowance = allowance
         guard wait > 0 else { return }
         loop.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
         guard !isDry else { return }

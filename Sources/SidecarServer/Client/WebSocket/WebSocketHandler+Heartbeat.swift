@@ -9,10 +9,10 @@ struct ReadingProgress {
     var hasSent = false
     private var unsentBytes = 0
 
-    /// - Parameter bytes: What is unsent now; asked for only where something can be.
-    mutating func hasProgressed(unsentBytes bytes: @autoclosure () -> Int) -> Bool {
-        // Nothing but pings can wait where nothing was sent; most sockets are idle.
-        let unsent = hasSent || unsentBytes > 0 ? bytes() : 0
+    /// False where nothing but pings can wait; most sockets are idle.
+    var mayHaveUnsent: Bool { hasSent || unsentBytes > 0 }
+
+    mutating func hasProgressed(unsentBytes unsent: Int) -> Bool {
         defer { unsentBytes = unsent }
         hasSent = false
         return unsent < unsentBytes
@@ -22,13 +22,16 @@ struct ReadingProgress {
 /// Pings, and what comes of their answers.
 extension WebSocketHandler {
     func beat(at now: NIODeadline) {
+        let unsent = progress.mayHaveUnsent ? output.unsentBytes + bytesInKernel : 0
+        var heartbeat = heartbeat
         heartbeat.sent(at: output.sentAt)
         let step = heartbeat.deadlineReached(
             at: now,
             isReading: !mustPauseReading,
-            hasProgressed: progress.hasProgressed(unsentBytes: output.unsentBytes + bytesInKernel),
+            hasProgressed: progress.hasProgressed(unsentBytes: unsent),
             policy: loop.configuration.heartbeat
         )
+        self.heartbeat = heartbeat
         switch step {
         case .wait:
             break
@@ -83,9 +86,11 @@ extension WebSocketHandler {
     }
 
     func noteRoundTrip(_ payload: ByteBuffer) {
+        var heartbeat = heartbeat
         guard payload.readableBytes == 4, let number = payload.getInteger(at: payload.readerIndex, as: UInt32.self),
             let time = heartbeat.receivedPong(number, at: heartbeat.receivedAt)
         else { return }
+        self.heartbeat = heartbeat
         loop.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
     }
 }

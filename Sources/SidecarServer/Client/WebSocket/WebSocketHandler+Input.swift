@@ -49,7 +49,8 @@ extension WebSocketHandler {
             return takeResidualInput()
         }
         guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
-        held.keep(bytes)
+        // A few bytes of a frame header must not hold the whole buffer that they were read into.
+        held.hold(bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes)
     }
 
     private func handle(_ event: WebSocketEvent, at now: NIODeadline) {
@@ -86,7 +87,7 @@ extension WebSocketHandler {
         let isAssembling = reader.isAssembling
         let budget = loop.state.assemblyBytes
         let isHolding = phase == .open && isAssembling
-        assembly.share.set(isHolding ? reader.bytesReserved + reader.codecBytes : 0, in: budget)
+        budget.adjust(by: assembly.share.change(to: isHolding ? reader.bytesReserved + reader.codecBytes : 0))
         guard phase == .open else { return }
         if assembly.share.bytes > 0, budget.isSpent {
             loop.metrics.limited(.maxTotalPendingBytes, action: .closed)
@@ -98,8 +99,10 @@ extension WebSocketHandler {
             )
             return
         }
-        let timeout = loop.configuration.settings.messageAssemblyTimeout
-        if assembly.update(isAssembling: isAssembling, restarted: restarted, timeout: timeout, now: .now()) {
+        if !isAssembling {
+            assembly.deadline = nil
+        } else if assembly.deadline == nil || restarted {
+            assembly.deadline = .now() + loop.configuration.settings.messageAssemblyTimeout
             armForOpen()
         }
     }

@@ -15,7 +15,7 @@ extension WebSocketHandler {
             if session.mustPauseResidualInput, bytes.readableBytes > 0 {
                 held.hold(bytes)
                 session.inputWaits()
-                residual.set(bytes.readableBytes, in: loop.state.pendingBytes)
+                loop.state.pendingBytes.adjust(by: residual.change(to: bytes.readableBytes))
                 return
             }
             guard let event = try? reader.next(from: &bytes) else { break }
@@ -46,7 +46,7 @@ extension WebSocketHandler {
         phase = .gone
         _ = held.take()
         loop.timers.cancel(timer)
-        residual.set(0, in: loop.state.pendingBytes)
+        loop.state.pendingBytes.adjust(by: residual.change(to: 0))
         loop.registry.release(self)
     }
 }

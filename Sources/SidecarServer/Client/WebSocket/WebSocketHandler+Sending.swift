@@ -10,14 +10,14 @@ extension WebSocketHandler {
         }
         progress.hasSent = true
         if output.isClear {
-            let frame = codec.frame(format, payload, mayBeDropped: false, &loop.compressed)
+            let frame = frame(format, payload, mayBeDropped: false)
             if frame.isSmall {
                 output.send { frame.write(into: &$0) }
             } else {
                 output.send(frame.message)
             }
         } else if output.makeRoom(for: payload.readableBytes) {
-            let frame = codec.frame(format, payload, mayBeDropped: true, &loop.compressed)
+            let frame = frame(format, payload, mayBeDropped: true)
             output.append(frame.message.compacted)
         }
     }
@@ -26,14 +26,26 @@ extension WebSocketHandler {
         guard phase == .open else { return false }
         progress.hasSent = true
         if output.isClear {
-            output.send(codec.message(message, mayBeDropped: false, &loop.compressed))
+            output.send(encoded(message, mayBeDropped: false))
             return true
         }
         guard output.makeRoom(for: message.payload.readableBytes, of: message.channel, action) else { return false }
-        var waiting = codec.message(message, mayBeDropped: true, &loop.compressed)
+        var waiting = encoded(message, mayBeDropped: true)
         waiting.channel = message.channel
         output.append(waiting)
         return true
+    }
+
+    private func frame(_ format: MessageFormat, _ payload: ByteBuffer, mayBeDropped: Bool) -> RawFrames.Frame {
+        compresses
+            ? codec.frame(format, payload, mayBeDropped: mayBeDropped, &loop.compressed)
+            : RawFrames.plain(format, payload)
+    }
+
+    private func encoded(_ message: PreparedMessage, mayBeDropped: Bool) -> SendQueue.Message {
+        compresses
+            ? codec.message(message, mayBeDropped: mayBeDropped, &loop.compressed)
+            : SendQueue.Message(header: message.encoded(by: .rawFrames), payload: nil)
     }
 
     func whenWritten(_ receipt: WriteReceipt) { output.whenWritten(receipt) }

@@ -34,6 +34,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     // Out.
     let output: ClientOutput
     var codec: RawFrames
+    /// Whether `codec` may compress; where it may not, it is not asked, which costs less.
+    let compresses: Bool
 
     // In.
     var reader: MessageReader
@@ -54,6 +56,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         self.isEncrypted = isEncrypted
         output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
         reader = loop.messageReader(deflate)
+        compresses = deflate != nil
         codec = RawFrames(
             deflate.map {
                 MessageCompressor(
@@ -100,7 +103,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         let now = NIODeadline.now()
         heartbeat.received(at: now)
         loop.metrics.incoming.wireBytes.increment(by: arrived.readableBytes)
-        let bytes = held.take(with: arrived)
+        var bytes = arrived
+        if var before = held.take() {
+            before.writeImmutableBuffer(arrived)
+            bytes = before
+        }
         if held.isProcessing {
             held.hold(bytes)  // a write has failed amid what came before, and NIO reads to the end
         } else {
@@ -142,13 +149,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         loop.state.socketClosed(hasLeft: closing.hasLeft)
         if wasOpen {
             session.clientLeft()
-            assembly.share.set(0, in: loop.state.assemblyBytes)
+            loop.state.assemblyBytes.adjust(by: assembly.share.change(to: 0))
             loop.registry.keep(self)
             takeResidualInput()
             if phase == .residual { arm(at: .now() + ServerConfiguration.residualInputPatience) }
         } else {
             _ = held.take()
-            assembly.share.set(0, in: loop.state.assemblyBytes)
+            loop.state.assemblyBytes.adjust(by: assembly.share.change(to: 0))
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         }
         loop.registry.streamEnded()
@@ -175,7 +182,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             return nil
         case .residual:
             // Nobody is there whom a rate could slow down, and the app waits for the end.
-            guard session.limits.isThrottled else { return now + ServerConfiguration.residualInputPatience }
+            guard session.backPressure.isThrottled else { return now + ServerConfiguration.residualInputPatience }
             discardResidualInput(reason: .rateLimited)
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
             return nil

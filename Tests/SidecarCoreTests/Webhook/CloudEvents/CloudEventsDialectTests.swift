@@ -41,7 +41,6 @@ struct CloudEventsDialectTests {
         dialect.encodeOpen(
             handshake,
             of: prepared(dialect, handshake),
-            id: id,
             unixMilliseconds: 1_795_428_000_123,
             signedAt: 0,
             into: &buffer
@@ -59,7 +58,6 @@ struct CloudEventsDialectTests {
         dialect.encode(
             delivery,
             of: prepared(dialect, handshake),
-            id: id,
             identity: dialect.prepare(identity),
             unixMilliseconds: 1_795_428_000_123,
             signedAt: 0,
@@ -234,7 +232,6 @@ struct CloudEventsDialectTests {
         dialect().encode(
             try delivery(hostile),
             of: prepared(dialect(), try handshake("Cookie: \u{e9}")),
-            id: id,
             identity: dialect().prepare(ConnectionIdentity(user: "\r\n", state: "")),
             unixMilliseconds: 0,
             signedAt: 0,
@@ -301,7 +298,6 @@ struct CloudEventsDialectTests {
         dialect.encode(
             delivery,
             of: dialect.prepare(facts),
-            id: id,
             identity: dialect.prepare(identity),
             unixMilliseconds: 0,
             signedAt: 0,

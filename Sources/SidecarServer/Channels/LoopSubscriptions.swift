@@ -38,36 +38,37 @@ final class LoopSubscriptions {
 
     func join(_ session: BridgeSession, _ channel: ChannelName) {
         guard session.channels[channel] == nil else { return }
-        let place = subscribers[channel]?.count ?? 0
+        let index = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
-        session.channels[channel] = place
-        fanout.joined(channel, onLoop: loop, isFirstOfLoop: place == 0)
+        session.channels[channel] = index
+        fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
-        guard let place = session.channels.removeValue(forKey: channel) else { return }
-        remove(at: place, from: channel)
+        guard let index = session.channels.removeValue(forKey: channel) else { return }
+        remove(at: index, from: channel)
     }
 
     func leaveAll(_ session: BridgeSession) {
         let channels = session.channels
         session.channels = [:]
-        for (channel, place) in channels { remove(at: place, from: channel) }
+        for (channel, index) in channels { remove(at: index, from: channel) }
     }
 
-    /// The last one takes the place that becomes free.
-    private func remove(at place: Int, from channel: ChannelName) {
+    /// The last one takes the index that becomes free.
+    private func remove(at index: Int, from channel: ChannelName) {
         let isLast = subscribers[channel]?.count == 1
         if isLast {
             subscribers[channel] = nil
-        } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(place) == true {
-            subscribers[channel]?[place] = moved
-            moved.channels[channel] = place
+        } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(index) == true {
+            subscribers[channel]?[index] = moved
+            moved.channels[channel] = index
         }
         fanout.left(channel, onLoop: loop, isLastOfLoop: isLast)
     }
 
-    /// What was published to the channels of a session since a stream's last event, as far as it fits into so many bytes.
+    /// What was published to the channels of a session since a stream's last event, as far as it fits into so many
+    /// bytes.
     ///
     /// A broker that answers at once is heard before this returns; until another one is, the transport would have to
     /// hold what is published meanwhile.
@@ -83,11 +84,11 @@ final class LoopSubscriptions {
             since: cursor,
             room: room,
             overhead: SendQueue.messageOverhead
-        ) { [eventLoop] missed in
+        ) { [eventLoop] replay in
             if eventLoop.inEventLoop {
-                bound.value(missed)
+                bound.value(replay)
             } else {
-                eventLoop.execute { bound.value(missed) }
+                eventLoop.execute { bound.value(replay) }
             }
         }
     }

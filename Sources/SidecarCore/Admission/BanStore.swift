@@ -1,18 +1,19 @@
 public import NIOCore
 
-/// Who may not come in.
+/// The bans: which addresses and users may not connect.
 ///
-/// Every handshake and every named user asks it, so ``covers(_:)``, ``covers(user:)`` and ``addAutomatic(_:for:reason:)``
-/// answer at once, from what this process knows. A change may have to reach other processes first and can fail.
+/// Every handshake and every named user is looked up, so ``covers(_:)``, ``covers(user:)`` and
+/// ``addAutomatic(_:for:reason:)`` return at once, from what this process knows. The others may have to reach another
+/// process first, and can fail.
 public protocol BanStore: Sendable {
     /// True when a ban covers this address.
     func covers(_ address: IPAddress?) -> Bool
     /// True when this user is banned.
     func covers(user: UserName?) -> Bool
-    /// Bans without an operator, who is left half of the places; it holds here at once.
+    /// Adds a ban that no operator asked for, in at most half of the capacity; it holds in this process at once.
     func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition
 
-    /// Adds a ban, or moves the end of the one that there is.
+    /// Adds a ban, or changes the end of an existing one.
     func add(
         _ subject: BanSubject,
         for ttl: TimeAmount,
@@ -22,6 +23,6 @@ public protocol BanStore: Sendable {
     func remove(_ subject: BanSubject) async throws(StoreFailure) -> Bool
     /// The ban of exactly this subject.
     func info(of subject: BanSubject) async throws(StoreFailure) -> BanInfo?
-    /// All that hold now, by kind and value.
+    /// All bans in force, by kind and value.
     func list() async throws(StoreFailure) -> [BanInfo]
 }

@@ -49,14 +49,14 @@ public struct BanTable: Sendable {
         case added
         /// The same subject was banned already; the new end counts.
         case replaced
-        /// There is no room for another one.
+        /// The table is full.
         case full
     }
 
     /// How many there may be.
     public let capacity: Int
     private var bans: [BanSubject: Ban] = [:]
-    /// How many networks of each length and family there are: a look-up tries each length once.
+    /// How many networks there are of each length and family: a look-up probes each length once.
     private var lengths: [Length: Int] = [:]
 
     private struct Length: Hashable {
@@ -69,10 +69,10 @@ public struct BanTable: Sendable {
         self.capacity = capacity
     }
 
-    /// How many there are, those included that have ended and were not looked at since.
+    /// The number of bans, including any that have ended but have not been removed yet.
     public var count: Int { bans.count }
 
-    /// Adds a ban, or moves the end of the one that there is.
+    /// Adds a ban, or changes the end of an existing one.
     public mutating func add(_ ban: Ban, now: Int64) -> Addition {
         if bans.updateValue(ban, forKey: ban.subject) != nil { return .replaced }
         if bans.count > capacity { removeEnded(now) }
@@ -84,7 +84,7 @@ public struct BanTable: Sendable {
         return .added
     }
 
-    /// Adds a ban that no operator has asked for: those leave half of the places to operators.
+    /// Adds a ban that no operator asked for; such bans use at most half of the capacity.
     ///
     /// - Returns: `replaced` when the subject is banned already, and the longer of the two ends counts.
     public mutating func addAutomatic(_ ban: Ban, now: Int64) -> Addition {
@@ -117,7 +117,7 @@ public struct BanTable: Sendable {
         return false
     }
 
-    /// All that hold now, by kind and value.
+    /// All bans in force, by kind and value.
     public mutating func list(now: Int64) -> [Ban] {
         removeEnded(now)
         return bans.values.sorted {

@@ -2,20 +2,20 @@ public import NIOCore
 internal import Synchronization
 
 /// Decides which refusals become a line in the log: the first of its kind in a minute, with the number of those that
-/// were left out before.
+/// were left out since the line before.
 public struct RefusalNotice: Sendable, Equatable {
-    /// How long a line silences others of its kind.
+    /// How long a line suppresses others of its kind.
     public static let interval = TimeAmount.seconds(60)
 
-    /// The second of the last line, one more than that of the clock; 0 before the first.
+    /// The second of the last line plus one; 0 before the first.
     private var lastLine: UInt32 = 0
     /// Refusals since then.
     private var leftOut: UInt32 = 0
 
-    /// Nothing has been refused yet.
+    /// No refusals so far.
     public init() {}
 
-    /// Another refusal.
+    /// Counts a refusal.
     ///
     /// - Returns: How many were left out since the last line, if this one is to be logged; else nil.
     public mutating func refused(at now: NIODeadline) -> Int? {
@@ -32,7 +32,7 @@ public struct RefusalNotice: Sendable, Equatable {
         return Int(leftOut)
     }
 
-    /// The notice as one word, so that several threads can share it.
+    /// Packed into one word, so that threads can share it atomically.
     fileprivate var word: UInt64 {
         get { UInt64(lastLine) << 32 | UInt64(leftOut) }
         set {
@@ -50,10 +50,10 @@ public final class RefusalNotices: Sendable {
 
     private let cells = RefusalKind.allCases.map { _ in Cell() }
 
-    /// Nothing has been refused yet.
+    /// No refusals so far.
     public init() {}
 
-    /// Another refusal of this kind; see ``RefusalNotice/refused(at:)``.
+    /// Counts a refusal of this kind; see ``RefusalNotice/refused(at:)``.
     public func refused(_ kind: RefusalKind, at now: NIODeadline) -> Int? {
         guard cells.indices.contains(kind.rawValue) else { return nil }
         let cell = cells[kind.rawValue]

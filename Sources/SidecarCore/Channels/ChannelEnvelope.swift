@@ -6,12 +6,12 @@ public struct Publication: Sendable, Equatable {
     public let channel: ChannelName
     /// Text or binary.
     public let format: MessageFormat
-    /// The message.
+    /// The message's bytes.
     public let payload: ByteBuffer
     /// The event type on event streams; nil for the usual one.
     public let event: String?
 
-    /// Makes one.
+    /// A publication; the arguments are not checked.
     public init(channel: ChannelName, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
         self.channel = channel
         self.format = format
@@ -22,12 +22,12 @@ public struct Publication: Sendable, Equatable {
 
 /// The connection that does not get a publication.
 public struct ExcludedConnection: Sendable, Equatable {
-    /// Its name.
+    /// The connection's id.
     public let id: String
-    /// The same as the cursors of its event stream have it (``StreamCursor/reader(_:)``).
+    /// Its hash as it stands in the cursors of its event stream (``StreamCursor/reader(_:)``).
     public let reader: UInt64
 
-    /// Makes one.
+    /// The connection with this id.
     public init(_ id: String) {
         self.id = id
         reader = StreamCursor.reader(id)
@@ -38,15 +38,15 @@ public struct ExcludedConnection: Sendable, Equatable {
 public struct ChannelEnvelope: Sendable {
     /// The message.
     public let publication: Publication
-    /// Who does not get it, live or from the history.
+    /// The connection that does not get it, live or from the history.
     public let excluded: ExcludedConnection?
     /// The node that published it; nil for this one.
     public let origin: String?
-    /// The publisher's own, which never leaves the node: it comes back with
-    /// ``ChannelBrokerEvents/received(_:at:)`` there. Nil from other nodes.
+    /// The publisher's own object, which never leaves the node: it is passed back in
+    /// ``ChannelBrokerEvents/received(_:at:)`` there. Nil for messages of other nodes.
     public let context: (any AnyObject & Sendable)?
 
-    /// Makes one.
+    /// An envelope of this node, unless `origin` names another.
     public init(
         _ publication: Publication,
         excluding excluded: ExcludedConnection? = nil,

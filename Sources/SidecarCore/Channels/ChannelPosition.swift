@@ -1,4 +1,4 @@
-/// Tells the counts of a channel's messages apart: another one holds when what came before was lost.
+/// Identifies one run of a channel's offsets: it changes when they start again because earlier messages were lost.
 public struct ChannelEpoch: Sendable, Hashable, CustomStringConvertible {
     /// Random bits.
     public let bits: UInt64
@@ -8,19 +8,19 @@ public struct ChannelEpoch: Sendable, Hashable, CustomStringConvertible {
         self.bits = bits
     }
 
-    /// As users see it.
+    /// As shown to users.
     public var description: String { String(bits, radix: 36) }
 }
 
-/// The place of a message in its channel.
+/// The position of a message in its channel.
 ///
-/// Only the broker that gave it knows what it means; others show it, and hand it back.
+/// Only the broker that assigned it can interpret it; others show it and hand it back.
 public struct ChannelPosition: Sendable, Equatable {
-    /// Grows with each message of the channel; not by one in every broker.
+    /// Grows with each message of the channel, though not by one in every broker.
     public let offset: UInt64
-    /// Changes when the count begins anew, since what came before was lost.
+    /// Changes when offsets start again, since earlier messages were lost.
     public let epoch: ChannelEpoch
-    /// Its place among all publications, for event streams.
+    /// Its position among all publications, for event streams.
     public let cursor: StreamCursor
 
     /// Makes one.
@@ -31,11 +31,11 @@ public struct ChannelPosition: Sendable, Equatable {
     }
 }
 
-/// How far a channel has come.
+/// A channel and the position of its last message.
 public struct ChannelHead: Sendable, Equatable {
-    /// Its name.
+    /// The channel's name.
     public let channel: ChannelName
-    /// The place of its last message.
+    /// The position of its last message.
     public let position: ChannelPosition
 
     /// Makes one.
@@ -45,16 +45,16 @@ public struct ChannelHead: Sendable, Equatable {
     }
 }
 
-/// What a channel is like now.
+/// A channel as the API lists it.
 public struct ChannelSummary: Sendable, Equatable {
-    /// Its name.
+    /// The channel's name.
     public let channel: ChannelName
     /// How many connections have subscribed to it.
     public let connections: Int
-    /// The place of its last message.
+    /// The position of its last message.
     public let position: ChannelPosition
 
-    /// Makes one.
+    /// The head of a channel with the number of its connections.
     public init(_ head: ChannelHead, connections: Int) {
         channel = head.channel
         position = head.position

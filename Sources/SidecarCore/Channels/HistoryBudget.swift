@@ -1,17 +1,17 @@
 import DequeModule
 import Synchronization
 
-/// What all histories of a process hold together, within their bytes.
+/// Limits what all histories of a process hold together, in bytes.
 ///
-/// It has one lock for all channels, beside that of the channel whose message it takes.
+/// It has one lock for all channels, taken in addition to the lock of the channel concerned.
 final class HistoryBudget: Sendable {
     /// What a message costs beyond its payload, in bytes.
     static let messageOverhead = 160
-    /// How many entries of the ledger each message that is kept tidies, when there is something to tidy.
+    /// How many ledger entries are tidied for each message that is kept.
     private static let tidiedAtOnce = 8
 
     private let maxBytes: Int
-    /// The order in which messages fall out.
+    /// The order in which messages are dropped.
     private let ledger = Mutex(HistoryLedger())
     private let byteCount = Atomic<Int>(0)
     private let keptCount = Atomic<Int>(0)
@@ -22,14 +22,14 @@ final class HistoryBudget: Sendable {
 
     /// What the histories hold, in bytes.
     var bytes: Int { byteCount.load(ordering: .relaxed) }
-    /// When the next message expires, at the earliest; nil when none is kept.
+    /// The earliest expiry of any kept message; nil when none is kept.
     var nextExpiry: Int64? { ledger.withLock { $0.nextExpiry } }
-    /// How many messages the ledger names; for tests.
+    /// The number of ledger entries; for tests.
     var ledgerCount: Int { ledger.withLock { $0.count } }
 
     // MARK: One channel, whose lock is held
 
-    /// Keeps a message, and no more than so many of its channel.
+    /// Keeps a message, and drops the channel's oldest ones beyond its limit.
     func keep(
         _ kept: KeptMessage,
         in channel: inout MemoryChannel,
@@ -44,13 +44,13 @@ final class HistoryBudget: Sendable {
             channel: name,
             epoch: channel.epoch,
             offset: kept.message.offset,
-            place: kept.sequence,
+            sequence: kept.sequence,
             expiresAt: kept.expiresAt
         )
         ledger.withLock { $0.append(entry, ttl: limits.ttl) }
     }
 
-    /// Drops the messages whose time is over.
+    /// Drops the expired messages of a channel.
     func expire(_ channel: inout MemoryChannel, _ now: Int64) {
         while let first = channel.kept.first, first.expiresAt <= now { dropFirst(of: &channel) }
     }
@@ -64,7 +64,7 @@ final class HistoryBudget: Sendable {
 
     // MARK: All channels, whose locks are not held
 
-    /// Drops one message whose time is over, with the others of its channel.
+    /// Drops one expired message, with the others of its channel.
     ///
     /// - Returns: Whether there was one.
     func expireNext(in table: MemoryChannelTable, _ now: Int64) -> Bool {
@@ -75,7 +75,8 @@ final class HistoryBudget: Sendable {
         return true
     }
 
-    /// Keeps to the bytes, and the ledger in proportion to what is kept.
+    /// Drops messages until the histories fit into their bytes, and tidies the ledger when it has grown out of
+    /// proportion.
     func enforce(in table: MemoryChannelTable) {
         while bytes > maxBytes, let next = ledger.withLock({ $0.popOldest() }) {
             table.update(next.channel) { channel in

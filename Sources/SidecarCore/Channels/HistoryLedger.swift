@@ -1,24 +1,24 @@
 import DequeModule
 
-/// Which kept messages fall out next: the oldest of all when the budget is spent, and those whose time is over.
+/// Which kept messages are dropped next: the oldest of all when the budget is spent, and those that have expired.
 ///
-/// Messages with the same time to live expire in the order in which they came, so a queue for each such time is enough,
-/// and looking costs nothing while nothing is due. Messages that have made room for newer ones of their own channel stay
-/// in the queue until it is tidied, a few of them with each message that comes.
+/// Messages with the same time to live expire in the order in which they came, so one queue for each time to live is
+/// enough, and checking costs nothing while nothing is due. An entry whose message has made room for newer ones of its
+/// own channel stays in the queue until tidying finds it, a few entries with each new message.
 struct HistoryLedger: Sendable {
     /// One message that is, or was, kept.
     struct Entry: Sendable, Equatable {
         let channel: ChannelName
         let epoch: ChannelEpoch
         let offset: UInt64
-        /// Its place among all messages of the process.
-        let place: UInt64
+        /// Its number in the order of all messages of the process.
+        let sequence: UInt64
         let expiresAt: Int64
     }
 
     private struct Lane: Sendable {
         let ttl: Int64
-        /// What has been tidied already; it comes before the rest.
+        /// Entries that have been tidied; they come before `rest`.
         var tidy: Deque<Entry> = []
         var rest: Deque<Entry> = []
         var isTidying = false
@@ -31,15 +31,15 @@ struct HistoryLedger: Sendable {
         }
     }
 
-    /// One for each time to live that the settings name.
+    /// One queue for each time to live that the settings name.
     private var lanes: [Lane] = []
-    /// How many messages it names.
+    /// The number of entries.
     private(set) var count = 0
 
-    /// When the next message expires, at the earliest; nil when it names none.
+    /// The earliest expiry of any entry; nil when there is none.
     var nextExpiry: Int64? { lanes.compactMap { $0.first?.expiresAt }.min() }
 
-    /// Takes note of a message.
+    /// Adds the entry of a new message.
     mutating func append(_ entry: Entry, ttl: Int64) {
         count += 1
         if let index = lanes.firstIndex(where: { $0.ttl == ttl }) {
@@ -49,14 +49,14 @@ struct HistoryLedger: Sendable {
         }
     }
 
-    /// Takes a message whose time is over.
+    /// Takes the entry of an expired message.
     mutating func popExpired(_ now: Int64) -> Entry? {
         pop(from: lanes.indices.first { lanes[$0].first.map { $0.expiresAt <= now } == true })
     }
 
-    /// Takes the oldest message.
+    /// Takes the entry of the oldest message.
     mutating func popOldest() -> Entry? {
-        pop(from: lanes.indices.min { (lanes[$0].first?.place ?? .max) < (lanes[$1].first?.place ?? .max) })
+        pop(from: lanes.indices.min { (lanes[$0].first?.sequence ?? .max) < (lanes[$1].first?.sequence ?? .max) })
     }
 
     private mutating func pop(from lane: Int?) -> Entry? {
@@ -67,9 +67,9 @@ struct HistoryLedger: Sendable {
 
     // MARK: Tidying
 
-    /// Takes a message to look whether it is still kept; ``keep(_:ttl:)`` has to follow if it is.
+    /// Takes an entry to check whether its message is still kept; if so, ``keep(_:ttl:)`` has to follow.
     ///
-    /// - Parameter limit: Nothing needs to be tidied while it names no more than these.
+    /// - Parameter limit: Nothing is tidied while there are no more entries than this.
     mutating func nextToTidy(above limit: Int) -> (entry: Entry, ttl: Int64)? {
         if count > limit, !lanes.contains(where: \.isTidying) {
             for index in lanes.indices { lanes[index].isTidying = true }
@@ -84,7 +84,7 @@ struct HistoryLedger: Sendable {
         return nil
     }
 
-    /// Puts a message back that is still kept.
+    /// Puts back an entry whose message is still kept.
     mutating func keep(_ entry: Entry, ttl: Int64) {
         guard let index = lanes.firstIndex(where: { $0.ttl == ttl }) else { return append(entry, ttl: ttl) }
         count += 1

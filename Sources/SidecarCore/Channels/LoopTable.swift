@@ -1,9 +1,9 @@
-/// A set of event loops, by number; loops beyond the 63rd share one place.
+/// A set of event loops, by number; loops beyond the 63rd share one bit.
 public struct LoopSet: Sendable, Equatable {
-    /// One for each place.
+    /// One bit for each loop.
     public private(set) var bits: UInt64
 
-    /// Makes one; without loops by default.
+    /// A set with these bits; empty by default.
     public init(bits: UInt64 = 0) {
         self.bits = bits
     }
@@ -17,7 +17,7 @@ public struct LoopSet: Sendable, Equatable {
     /// Adds a loop.
     public mutating func insert(_ loop: Int) { bits |= Self.bit(loop) }
 
-    /// Takes a loop out, unless it shares its place: nobody knows which of the others still needs it.
+    /// Removes a loop, unless it shares its bit with others that may still need it.
     mutating func removeUnlessShared(_ loop: Int) {
         if loop < 63 { bits &= ~Self.bit(loop) }
     }
@@ -34,7 +34,7 @@ public struct LoopTable: Sendable {
 
     private var entries: [ChannelName: Entry] = [:]
 
-    /// Nobody is anywhere.
+    /// A table without subscribers.
     public init() {}
 
     /// A connection of a loop has joined a channel.
@@ -51,7 +51,7 @@ public struct LoopTable: Sendable {
 
     /// A connection of a loop has left a channel.
     ///
-    /// - Parameter isLastOfLoop: Whether no other one of this loop is in it.
+    /// - Parameter isLastOfLoop: Whether no other connection of this loop is in it.
     /// - Returns: Whether it was the last one on the node.
     public mutating func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool) -> Bool {
         guard let index = entries.index(forKey: channel) else { return false }

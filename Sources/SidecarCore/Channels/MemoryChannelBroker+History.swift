@@ -1,7 +1,7 @@
 import DequeModule
 public import NIOCore
 
-/// What is kept, and what a subscriber who comes again has missed.
+/// History and replay.
 extension MemoryChannelBroker {
     /// See ``ChannelBroker``.
     public func history(
@@ -18,8 +18,8 @@ extension MemoryChannelBroker {
             let messages: [StoredMessage]
             switch part {
             case .newest: messages = channel.kept.suffix(limit).map(\.message)
-            case .after(let place):
-                guard let kept = channel.kept(after: place) else { return .failure(.gone) }
+            case .after(let offset):
+                guard let kept = channel.kept(after: offset) else { return .failure(.gone) }
                 messages = kept.prefix(limit).map(\.message)
             }
             return .success(ChannelHistory(epoch: channel.epoch, messages: messages))
@@ -27,7 +27,7 @@ extension MemoryChannelBroker {
         return try found.get()
     }
 
-    /// What a subscriber has missed of a channel that is locked: all of it, or nothing.
+    /// The replay for a subscriber of a locked channel: complete, or without messages.
     func replay(of channel: MemoryChannel, after known: ChannelPosition?, reader: UInt64) -> ChannelReplay {
         let head = position(of: channel)
         guard let known else { return ChannelReplay(messages: [], isComplete: true, upTo: head) }
@@ -46,18 +46,18 @@ extension MemoryChannelBroker {
         overhead: Int,
         _ completion: @Sendable @escaping (Replay) -> Void
     ) {
-        completion(missed(names, since: cursor, room: room, overhead: overhead))
+        completion(collect(names, since: cursor, room: room, overhead: overhead))
     }
 
-    private func missed(_ names: [ChannelName], since cursor: StreamCursor?, room: Int, overhead: Int) -> Replay {
+    private func collect(_ names: [ChannelName], since cursor: StreamCursor?, room: Int, overhead: Int) -> Replay {
         let now = clock.monotonic()
-        var missed = Replay(messages: [], isComplete: true, upTo: StreamCursor(epoch: streamEpoch, sequence: 0))
-        // With event streams there is one part only, so that all this is of one moment.
+        var replay = Replay(messages: [], isComplete: true, upTo: StreamCursor(epoch: streamEpoch, sequence: 0))
+        // With event streams the table has a single stripe, so everything below is seen at one moment.
         table.forEachStripe { channels in
-            let last = table.lastPlace
-            missed.upTo = StreamCursor(epoch: streamEpoch, sequence: last)
+            let last = table.lastSequence
+            replay.upTo = StreamCursor(epoch: streamEpoch, sequence: last)
             guard let cursor, cursor.epoch == streamEpoch, cursor.sequence <= last else {
-                missed.isComplete = false
+                replay.isComplete = false
                 return
             }
             var histories: [Deque<KeptMessage>] = []
@@ -65,20 +65,20 @@ extension MemoryChannelBroker {
             for name in names {
                 table.update(name, in: &channels) { budget.expire(&$0, now) }
                 guard let channel = channels[name] else {
-                    if hasVanished || table.vanishedUpTo > cursor.sequence { missed.isComplete = false }
+                    if hasVanished || table.vanishedUpTo > cursor.sequence { replay.isComplete = false }
                     continue
                 }
                 if channel.lostUpTo > cursor.sequence || hasVanished && channel.createdAt > cursor.sequence {
-                    missed.isComplete = false
+                    replay.isComplete = false
                 }
                 if let last = channel.kept.last, last.sequence > cursor.sequence { histories.append(channel.kept) }
             }
-            noteVisits(missed.takeNewest(of: histories, since: cursor, room: room, overhead: overhead))
+            noteVisits(replay.takeNewest(of: histories, since: cursor, room: room, overhead: overhead))
         }
-        return missed
+        return replay
     }
 
-    /// See ``ChannelBroker``; so many at once that nobody waits long for a lock.
+    /// See ``ChannelBroker``. It stops after a number of messages, so that no lock is contended for long.
     public func removeExpired() -> TimeAmount? {
         let now = clock.monotonic()
         return removeExpired(at: now).map { .nanoseconds(max($0 &- now, 0)) }

@@ -1,13 +1,13 @@
 import Synchronization
 
-/// What time it is for a broker in memory.
+/// The clocks of a broker in memory.
 public struct ChannelClock: Sendable {
-    /// Nanoseconds that only grow.
+    /// Nanoseconds of a clock that never goes back.
     let monotonic: @Sendable () -> Int64
     /// Milliseconds since 1970.
     let unixMilliseconds: @Sendable () -> Int64
 
-    /// Makes one.
+    /// Clocks of your own, such as a test's.
     public init(
         monotonic: @escaping @Sendable () -> Int64,
         unixMilliseconds: @escaping @Sendable () -> Int64
@@ -19,25 +19,25 @@ public struct ChannelClock: Sendable {
 
 /// Channels in the memory of this process; the default ``ChannelBroker``, which answers at once.
 ///
-/// The table of channels is striped by name. A history that is on has one lock beside, since its budget is one for all
-/// channels. A message is received while the lock of its channel is held, so in the order of the places.
+/// The table of channels is striped by name. Channels with a history share one more lock, since the byte budget covers
+/// all of them. `received` is called under the channel's lock, and so in the order of the positions.
 public final class MemoryChannelBroker: ChannelBroker {
     private let events: any ChannelBrokerEvents
     let rules: ChannelRules
     let clock: ChannelClock
     let table: MemoryChannelTable
     let budget: HistoryBudget
-    /// Of the cursors; 0 without event streams.
+    /// The epoch of the cursors; 0 without event streams.
     let streamEpoch: UInt64
     private let visitCount = Atomic<Int>(0)
 
     /// A broker without channels.
     ///
     /// - Parameters:
-    ///   - maxHistoryBytes: What all histories may hold; the oldest messages fall out.
-    ///   - servesStreams: Whether places have one order over all channels, as the cursors of event streams need it; then
-    ///     the table is in one part.
-    ///   - makeEpoch: Random bits, anew for each channel.
+    ///   - maxHistoryBytes: What all histories may hold; beyond that the oldest messages are dropped.
+    ///   - servesStreams: Whether positions need one order over all channels, as the cursors of event streams do; then
+    ///     the table has a single stripe.
+    ///   - makeEpoch: Returns random bits; called once for each channel.
     public init(
         events: any ChannelBrokerEvents,
         rules: ChannelRules,
@@ -54,7 +54,7 @@ public final class MemoryChannelBroker: ChannelBroker {
         budget = HistoryBudget(maxBytes: maxHistoryBytes)
     }
 
-    /// See ``ChannelBroker``; the id is not looked at.
+    /// See ``ChannelBroker``; the id is ignored.
     public func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?) {
         let publication = envelope.publication
         let limits = rules.history(of: publication.channel)
@@ -65,7 +65,7 @@ public final class MemoryChannelBroker: ChannelBroker {
             let position = ChannelPosition(
                 offset: channel.offset,
                 epoch: channel.epoch,
-                cursor: StreamCursor(epoch: streamEpoch, sequence: table.nextPlace())
+                cursor: StreamCursor(epoch: streamEpoch, sequence: table.nextSequence())
             )
             if isKept {
                 let kept = KeptMessage(
@@ -101,7 +101,7 @@ public final class MemoryChannelBroker: ChannelBroker {
         _ completion: (@Sendable (Result<ChannelReplay, ChannelFailure>) -> Void)?
     ) {
         let now = position == nil ? 0 : clock.monotonic()
-        let missed = table.change(name) { channel -> ChannelReplay? in
+        let found = table.change(name) { channel -> ChannelReplay? in
             if !channel.isSubscribed {
                 channel.isSubscribed = true
                 events.occupancyChanged(name, isOccupied: true)
@@ -110,7 +110,7 @@ public final class MemoryChannelBroker: ChannelBroker {
             budget.expire(&channel, now)
             return replay(of: channel, after: position, reader: reader)
         }
-        if let missed { completion?(.success(missed)) }
+        if let found { completion?(.success(found)) }
     }
 
     /// See ``ChannelBroker``.
@@ -141,7 +141,7 @@ public final class MemoryChannelBroker: ChannelBroker {
             for (name, channel) in channels where name.text.hasPrefix(prefix) && name.text > after ?? "" {
                 found.append(ChannelHead(channel: name, position: position(of: channel)))
             }
-            // No more than asked for is ever of use.
+            // Only `limit` channels can be returned, so the list need not grow far beyond that.
             if found.count > 4 * limit { found = Array(found.sorted { $0.channel < $1.channel }.prefix(limit)) }
         }
         return Array(found.sorted { $0.channel < $1.channel }.prefix(limit))
@@ -152,7 +152,7 @@ public final class MemoryChannelBroker: ChannelBroker {
         ChannelBrokerStatistics(channels: table.count, historyBytes: budget.bytes)
     }
 
-    /// The place of the last message of a channel.
+    /// The position of a channel's last message.
     func position(of channel: MemoryChannel) -> ChannelPosition {
         ChannelPosition(
             offset: channel.offset,
@@ -161,7 +161,7 @@ public final class MemoryChannelBroker: ChannelBroker {
         )
     }
 
-    /// Messages that were looked at to forget them or to say what was missed; for tests.
+    /// The number of messages examined for expiry and replay; for tests.
     var visits: Int { visitCount.load(ordering: .relaxed) }
 
     func noteVisits(_ count: Int) { visitCount.wrappingAdd(count, ordering: .relaxed) }

@@ -6,20 +6,20 @@ struct MemoryChannel: Sendable {
     var offset: UInt64 = 0
     let epoch: ChannelEpoch
     var isSubscribed = false
-    /// Those that are kept follow each other without gaps.
+    /// The kept messages, whose offsets have no gaps.
     var kept: Deque<KeptMessage> = []
-    /// The place before its first message, among all of the process.
+    /// The sequence of the process when it was created, which is before that of its first message.
     let createdAt: UInt64
-    /// The place of the last message that is not kept.
+    /// The sequence of its last message that is no longer kept.
     var lostUpTo: UInt64 = 0
 
-    /// The place of its last message.
+    /// The sequence of its last message.
     var last: UInt64 { kept.last?.sequence ?? lostUpTo }
 
-    /// Without subscribers and history it need not exist.
+    /// Whether it can be removed: it has neither subscribers nor a history.
     var isEmpty: Bool { !isSubscribed && kept.isEmpty }
 
-    /// The messages behind a place; nil when some of them are not kept, or it has not been reached.
+    /// The messages after an offset; nil when some of them are not kept, or the offset lies ahead.
     func kept(after offset: UInt64?) -> Deque<KeptMessage>.SubSequence? {
         let first = self.offset &- UInt64(kept.count) &+ 1
         let before = offset ?? first &- 1
@@ -28,7 +28,7 @@ struct MemoryChannel: Sendable {
     }
 }
 
-/// The channels of a process by name, in several parts with a lock each.
+/// The channels of a process by name, in stripes with a lock each.
 final class MemoryChannelTable: Sendable {
     typealias Channels = [ChannelName: MemoryChannel]
 
@@ -38,7 +38,7 @@ final class MemoryChannelTable: Sendable {
 
     private let stripes: [Stripe]
     private let makeEpoch: @Sendable () -> UInt64
-    /// The place of the last message of the process, and of the last one of a channel that is gone.
+    /// The last sequence of the process, and that of the last message of a removed channel.
     private let sequence = Atomic<UInt64>(0)
     private let vanished = Atomic<UInt64>(0)
     private let channelCount = Atomic<Int>(0)
@@ -48,17 +48,17 @@ final class MemoryChannelTable: Sendable {
         self.makeEpoch = makeEpoch
     }
 
-    /// How many there are.
+    /// The number of channels.
     var count: Int { channelCount.load(ordering: .relaxed) }
-    /// The place of the last message of the process.
-    var lastPlace: UInt64 { sequence.load(ordering: .relaxed) }
-    /// The place of the last message of a channel that is gone.
+    /// The sequence of the last message of the process.
+    var lastSequence: UInt64 { sequence.load(ordering: .relaxed) }
+    /// The highest sequence of any message of a removed channel.
     var vanishedUpTo: UInt64 { vanished.load(ordering: .relaxed) }
 
-    /// A place for another message.
-    func nextPlace() -> UInt64 { sequence.wrappingAdd(1, ordering: .relaxed).newValue }
+    /// Assigns the sequence of a new message.
+    func nextSequence() -> UInt64 { sequence.wrappingAdd(1, ordering: .relaxed).newValue }
 
-    /// Changes a channel, which begins to exist by that.
+    /// Changes a channel, creating it if need be.
     func change<Answer: Sendable>(_ name: ChannelName, _ body: (inout MemoryChannel) -> Answer) -> Answer {
         stripe(of: name).channels.withLock { channels in
             if let index = channels.index(forKey: name) {
@@ -66,7 +66,7 @@ final class MemoryChannelTable: Sendable {
                 if channels.values[index].isEmpty { forget(index, in: &channels) }
                 return answer
             }
-            var channel = MemoryChannel(epoch: ChannelEpoch(makeEpoch()), createdAt: lastPlace)
+            var channel = MemoryChannel(epoch: ChannelEpoch(makeEpoch()), createdAt: lastSequence)
             let answer = body(&channel)
             if channel.isEmpty {
                 noteVanished(channel)
@@ -83,7 +83,7 @@ final class MemoryChannelTable: Sendable {
         stripe(of: name).channels.withLock { update(name, in: &$0, body) }
     }
 
-    /// Looks at a channel, after a change if it exists.
+    /// Reads a channel, after changing it if it exists.
     func look<Answer: Sendable>(
         _ name: ChannelName,
         after change: (inout MemoryChannel) -> Void,
@@ -95,12 +95,12 @@ final class MemoryChannelTable: Sendable {
         }
     }
 
-    /// Looks at all channels of one part, and then at those of the next.
+    /// Visits the channels stripe by stripe.
     func forEachStripe(_ body: (inout Channels) -> Void) {
         for stripe in stripes { stripe.channels.withLock { body(&$0) } }
     }
 
-    /// Changes a channel in place, since a copy would copy its history, and forgets it when nothing is left of it.
+    /// Changes a channel in place, since a copy would copy its history, and removes it if it has become empty.
     func update(_ name: ChannelName, in channels: inout Channels, _ body: (inout MemoryChannel) -> Void) {
         guard let index = channels.index(forKey: name) else { return }
         body(&channels.values[index])

@@ -5,28 +5,28 @@ import NIOCore
 struct KeptMessage: Sendable {
     let message: StoredMessage
     let expiresAt: Int64
-    /// Its place among all messages of the process.
+    /// Its number in the order of all messages of the process.
     let sequence: UInt64
-    /// Whose stream does not get it (``StreamCursor/reader(_:)``); 0 for nobody's.
+    /// The reader that does not get it (``StreamCursor/reader(_:)``); 0 for none.
     let excluded: UInt64
 
-    /// What it costs to keep.
+    /// What it counts for in the budget, in bytes.
     var bytes: Int { message.payload.readableBytes + HistoryBudget.messageOverhead }
 }
 
-/// What a stream that comes again has missed.
+/// What a returning event stream has not received.
 public struct Replay: Sendable, Equatable {
-    /// How many messages are looked at, with those that the stream does not get.
+    /// How many messages are examined at most, including those that the stream does not get.
     static let mostLookedAt = 16_384
 
-    /// The messages, in their order, with their places.
+    /// The messages in their order, with their cursors.
     public var messages: [(cursor: StreamCursor, message: StoredMessage)]
     /// Whether all that was published since is among them.
     public var isComplete: Bool
-    /// Everything up to here has been said.
+    /// The cursor up to which this replay covers everything.
     public var upTo: StreamCursor
 
-    /// By places.
+    /// Compares messages without their cursors.
     public static func == (one: Replay, other: Replay) -> Bool {
         one.isComplete == other.isComplete && one.upTo == other.upTo
             && one.messages.map(\.message) == other.messages.map(\.message)
@@ -35,9 +35,9 @@ public struct Replay: Sendable, Equatable {
     /// Reads several histories from their ends, the newest message first, until nothing more fits.
     ///
     /// - Parameters:
-    ///   - room: How many bytes there is room for.
-    ///   - overhead: What each message costs beyond its payload.
-    /// - Returns: How many messages were looked at.
+    ///   - room: The bytes that may be used.
+    ///   - overhead: What each message costs beyond its payload, in bytes.
+    /// - Returns: How many messages were examined.
     mutating func takeNewest(
         of histories: [Deque<KeptMessage>],
         since cursor: StreamCursor,
@@ -49,10 +49,10 @@ public struct Replay: Sendable, Equatable {
         var looks = 0
         var newestFirst: [(cursor: StreamCursor, message: StoredMessage)] = []
         while true {
-            var newest: (history: Int, place: UInt64)?
+            var newest: (history: Int, sequence: UInt64)?
             for index in histories.indices where ends[index] > 0 {
-                let place = histories[index][ends[index] - 1].sequence
-                if place > max(newest?.place ?? 0, cursor.sequence) { newest = (index, place) }
+                let sequence = histories[index][ends[index] - 1].sequence
+                if sequence > max(newest?.sequence ?? 0, cursor.sequence) { newest = (index, sequence) }
             }
             guard let newest else { break }
             ends[newest.history] -= 1

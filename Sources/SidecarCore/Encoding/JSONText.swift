@@ -26,19 +26,19 @@ extension ByteBuffer {
     }
 
     private mutating func writeEscaped(_ text: UnsafeRawBufferPointer, _ escapes: JSONEscapes) {
-        // Nearly always there is nothing to escape, and else it is known how much memory that takes.
+        // Nearly always there is nothing to escape; otherwise this gives the exact size.
         var measure = text.count
-        escapes.forEach(in: text) { place, escape in measure += escape.byteCount - place.count }
+        escapes.forEach(in: text) { range, escape in measure += escape.byteCount - range.count }
         guard measure > text.count else {
             writeBytes(text)
             return
         }
         writeText(measure: measure) { writer in
             var plainFrom = 0
-            escapes.forEach(in: text) { place, escape in
-                writer.write(UnsafeRawBufferPointer(rebasing: text[plainFrom..<place.lowerBound]))
+            escapes.forEach(in: text) { range, escape in
+                writer.write(UnsafeRawBufferPointer(rebasing: text[plainFrom..<range.lowerBound]))
                 escape.write(with: &writer)
-                plainFrom = place.upperBound
+                plainFrom = range.upperBound
             }
             writer.write(UnsafeRawBufferPointer(rebasing: text[plainFrom...]))
         }

@@ -7,7 +7,7 @@ public struct BanInfo: Sendable, Equatable {
     /// Why.
     public var reason: String
 
-    /// Makes one.
+    /// A ban.
     public init(subject: BanSubject, expiresAt: Int64, reason: String) {
         self.subject = subject
         self.expiresAt = expiresAt
@@ -15,14 +15,14 @@ public struct BanInfo: Sendable, Equatable {
     }
 }
 
-/// What came of a ban.
+/// The result of a ban.
 public struct BanReceipt: Sendable, Equatable {
     /// The ban as it holds now.
     public var ban: BanInfo
-    /// False when the subject was banned already, and only the end and the reason are new.
+    /// False when the subject was banned already, so that only the end and the reason have changed.
     public var isNew: Bool
 
-    /// Makes one.
+    /// A result.
     public init(ban: BanInfo, isNew: Bool) {
         self.ban = ban
         self.isNew = isNew

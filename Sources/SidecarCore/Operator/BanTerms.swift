@@ -5,14 +5,15 @@ public struct BanTerms: Sendable, Equatable {
     /// The longest reason, in bytes.
     public static let maxReasonBytes = 256
 
-    /// Nil when nothing was said.
+    /// Nil when none was given.
     public private(set) var ttl: TimeAmount?
-    /// Nil when nothing was said.
+    /// Nil when none was given.
     public private(set) var reason: String?
 
     /// Reads the parameters of the query and the members of the body, a JSON object or nothing.
     ///
-    /// - Throws: ``BodyFault`` for whatever is not understood: the ban must not be another one than was meant.
+    /// - Throws: ``BodyFault`` for whatever is not understood, so that no other ban is made than the one that was
+    ///   meant.
     public init(query: [(name: String, value: String)], body: ByteBuffer) throws(BodyFault) {
         for (name, value) in query { try take(name, value) }
         let bytes = Array(body.readableBytesView)

@@ -1,9 +1,9 @@
 public import NIOCore
 
-/// What one entry of `POST /v1/messages` asks for, or what is wrong with it.
+/// One entry of `POST /v1/messages`, or what is wrong with it.
 public typealias BatchEntry = Result<BatchPublication, BatchFault>
 
-/// Why an entry of a batch is none.
+/// Why an entry of a batch is invalid.
 public struct BatchFault: Error, Sendable, Equatable {
     /// One plain sentence.
     public let sentence: String
@@ -31,7 +31,7 @@ public struct BatchPublication: Sendable, Equatable {
 }
 
 extension OperatorSyntax {
-    /// Reads a list of publications; nil when it is none, or has none or more than `limit`.
+    /// Reads a list of publications; nil when it is not a list, is empty or has more than `limit` entries.
     public static func publications(_ body: ByteBuffer, limit: Int) -> [BatchEntry]? {
         guard body.isValidUTF8 else { return nil }
         return body.withUnsafeReadableBytes { bytes in
@@ -47,7 +47,7 @@ extension OperatorSyntax {
         }
     }
 
-    /// One entry; it throws when it is no JSON object, so that nobody can say where the next one begins.
+    /// One entry; throws when it is not a JSON object, since the start of the next one is then unknown.
     private static func entry(from reader: inout JSONReader) throws(JSONReader.Fault) -> BatchEntry {
         var targets: [BatchPublication.Target?] = []
         var text: String?

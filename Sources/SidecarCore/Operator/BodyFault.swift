@@ -1,19 +1,19 @@
 public import NIOCore
 
-/// Why the body of a call is not what it should be.
+/// Why the body of an API call is invalid.
 public struct BodyFault: Error, Sendable, Equatable {
-    /// One plain sentence of ours, without quotes and without anything from the body.
+    /// One plain sentence, without quotes and without anything from the body.
     public let sentence: String
-    /// Whether its media type is what is of no use.
+    /// Whether its media type is the problem.
     public var isOfType = false
 }
 
 extension OperatorSyntax {
-    /// What is sent for a body of this type: what a reply of the app with it would send, but for forms.
+    /// The message to send for a body of this type: the same as for a reply of the app, except for forms.
     ///
-    /// `curl -d` declares whatever it sends as a form, and means text.
+    /// `curl -d` declares everything as a form, so that is taken as text.
     ///
-    /// - Throws: ``BodyFault`` for a type that is no message, or text that is none.
+    /// - Throws: ``BodyFault`` for a type that is not a message, or text that is not UTF-8.
     public static func message(
         contentType: String?,
         body: ByteBuffer

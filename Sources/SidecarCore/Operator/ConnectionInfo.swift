@@ -1,8 +1,8 @@
 /// What an operator sees of one connection.
 public struct ConnectionInfo: Sendable, Equatable {
-    /// Its name.
+    /// Its id.
     public var id: String
-    /// Who it is, when that is known.
+    /// Its user, if known.
     public var user: UserName?
     /// The client's address.
     public var address: String
@@ -14,12 +14,12 @@ public struct ConnectionInfo: Sendable, Equatable {
     public var messagesIn: Int
     /// Data messages to the client.
     public var messagesOut: Int
-    /// Bytes that the app has not answered.
+    /// Bytes received that the app has not answered yet.
     public var pendingBytes: Int
     /// The channels that it is in.
     public var channels: [ChannelName]
 
-    /// Makes one.
+    /// A snapshot.
     public init(
         id: String,
         user: UserName?,

@@ -7,7 +7,7 @@ public struct ConnectionFilter: Sendable, Equatable {
     /// In this channel; nil for all.
     public var channel: ChannelName?
 
-    /// Makes one.
+    /// A filter; without arguments it matches all connections.
     public init(user: UserName? = nil, address: IPAddress? = nil, channel: ChannelName? = nil) {
         self.user = user
         self.address = address
@@ -15,14 +15,14 @@ public struct ConnectionFilter: Sendable, Equatable {
     }
 }
 
-/// A part of a list that is ordered by id.
+/// A page of a list that is ordered by id.
 public struct ConnectionPage: Sendable, Equatable {
     /// The connections.
     public var connections: [ConnectionInfo]
-    /// Ask for those after this one next; nil when these were the last.
+    /// The next page starts after this id; nil on the last page.
     public var next: String?
 
-    /// Makes one.
+    /// A page.
     public init(connections: [ConnectionInfo], next: String?) {
         self.connections = connections
         self.next = next

@@ -1,17 +1,17 @@
 public import NIOCore
 
-/// A message past all channels.
+/// A message to single connections, not to a channel.
 public struct DirectMessage: Sendable, Equatable {
     /// Text or binary.
     public let format: MessageFormat
-    /// The message.
+    /// The message's bytes.
     public let payload: ByteBuffer
-    /// The event type on event streams; nil for the usual one.
+    /// The event type on event streams; nil for the default.
     public let event: String?
-    /// Whether the answer waits, for ten seconds at most, until the kernel has taken it.
+    /// Whether the API's response waits, for at most ten seconds, until the kernel has taken the message.
     public let waitsForKernel: Bool
 
-    /// Makes one.
+    /// A message.
     public init(_ format: MessageFormat, _ payload: ByteBuffer, event: String?, waitsForKernel: Bool) {
         self.format = format
         self.payload = payload

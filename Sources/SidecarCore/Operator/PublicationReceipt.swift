@@ -1,13 +1,13 @@
-/// What became of a message at those that it was for.
+/// How many connections a message was for, and how many of them got it.
 public struct DeliveryCounts: Sendable, Equatable {
     /// Connections that it was for.
     public var matched: Int
-    /// Those that it was queued for.
+    /// Those for which it was queued.
     public var queued: Int
     /// Those that had no room for it.
     public var dropped: Int
 
-    /// Makes one.
+    /// Counts.
     public init(matched: Int = 0, queued: Int = 0, dropped: Int = 0) {
         self.matched = matched
         self.queued = queued
@@ -15,14 +15,14 @@ public struct DeliveryCounts: Sendable, Equatable {
     }
 }
 
-/// What became of a publication.
+/// The result of a publication.
 public struct PublicationReceipt: Sendable, Equatable {
-    /// Its place.
+    /// Its position.
     public let position: ChannelPosition
     /// How many got it.
     public let counts: DeliveryCounts
 
-    /// Makes one.
+    /// A result.
     public init(position: ChannelPosition, counts: DeliveryCounts) {
         self.position = position
         self.counts = counts

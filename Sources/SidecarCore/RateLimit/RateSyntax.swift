@@ -22,7 +22,7 @@ extension Rate {
         return Rate(Int64(count), per: period, burst: Int64(burst), unit: unit)
     }
 
-    /// Reads one part of a rate, and names the part in what is wrong with it.
+    /// Reads one part of a rate; a problem names the part.
     private static func part<Value>(
         _ name: String,
         _ text: Substring,

@@ -11,7 +11,7 @@ extension ByteBuffer {
         }
     }
 
-    /// The same for a name that is no literal; with a label, so that literals are not taken for one.
+    /// The same for a name that is not a literal; the label keeps literals on the overload above.
     mutating func writeField(named name: String, _ value: String) {
         writeText(measure: name.utf8.count + value.utf8.count + 4) { writer in
             writer.write(string: name)
@@ -21,7 +21,7 @@ extension ByteBuffer {
         }
     }
 
-    /// Appends a field line from bytes that the parser has accepted.
+    /// Appends a field line whose bytes the parser has accepted.
     mutating func writeField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         writeText(measure: name.count + value.count + 4) { writer in
             writer.write(name)
@@ -31,7 +31,7 @@ extension ByteBuffer {
         }
     }
 
-    /// Appends a decimal number without making a string.
+    /// Appends a decimal number without allocating a string.
     mutating func writeDecimal(_ value: UInt64) {
         writeText(measure: 20) { $0.write(value) }
     }

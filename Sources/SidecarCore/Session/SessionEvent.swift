@@ -8,7 +8,7 @@ public enum MessageFormat: Sendable, Equatable {
     case binary
 }
 
-/// A data message that waits for its turn.
+/// A data message that waits to be delivered.
 public struct QueuedMessage: Sendable, Equatable {
     /// Text or binary.
     public let format: MessageFormat
@@ -16,7 +16,7 @@ public struct QueuedMessage: Sendable, Equatable {
     public let payload: ByteBuffer
     /// When it arrived, in milliseconds since 1970; nil when that is now.
     public let time: Int64?
-    /// The same by the clock that measures how long things take; nil when nobody measures.
+    /// The same by the monotonic clock, for measuring; nil when nothing is measured.
     public let since: NIODeadline?
 
     /// A message that arrived at `time`.
@@ -27,24 +27,24 @@ public struct QueuedMessage: Sendable, Equatable {
         self.time = time
     }
 
-    /// What it costs while it waits, in bytes.
+    /// What it counts for while it waits, in bytes.
     var bytes: Int { payload.readableBytes + SessionStateMachine.messageOverhead }
 }
 
-/// One event of a connection for the app, or several messages at once.
+/// One event of a connection for the app, or several messages in one request.
 public enum SessionEvent: Sendable, Equatable {
     /// The handshake asks to be accepted.
     case open
     /// A data message.
     case message(MessageFormat, ByteBuffer)
-    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences follow each other.
+    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences are consecutive.
     case batch([QueuedMessage])
-    /// Is the client still welcome (`REVALIDATE_INTERVAL`)?
+    /// Asks whether the client is still welcome (`REVALIDATE_INTERVAL`).
     case revalidate
     /// The connection has ended.
     case close(CloseReport)
 
-    /// What sort of event it is.
+    /// The kind of event.
     public var kind: Kind {
         switch self {
         case .open: .open
@@ -54,7 +54,7 @@ public enum SessionEvent: Sendable, Equatable {
         }
     }
 
-    /// The sorts of events; the raw value is the last part of `ce-type`.
+    /// The kinds of events; the raw value is the last part of `ce-type`.
     public enum Kind: String, Sendable {
         /// A handshake.
         case open
@@ -65,7 +65,7 @@ public enum SessionEvent: Sendable, Equatable {
         /// The end.
         case close
 
-        /// Where its call waits for a permit.
+        /// The lane on which its call waits for a permit.
         public var lane: PermitLane {
             switch self {
             case .open: .handshakes
@@ -76,18 +76,18 @@ public enum SessionEvent: Sendable, Equatable {
     }
 }
 
-/// An event with its place in the connection's order.
+/// An event with its sequence.
 public struct Delivery: Sendable, Equatable {
-    /// 1 for `open`, then one more for each event, without gaps; that of the first one in a batch.
+    /// 1 for `open`, then one more for each event, without gaps; for a batch, that of its first message.
     public let sequence: UInt64
     /// What happened.
     public let event: SessionEvent
     /// When it happened, in milliseconds since 1970; nil when that is now.
     public var time: Int64?
-    /// When a message arrived, by the clock that measures how long things take; nil when nobody measures.
+    /// When a message arrived, by the monotonic clock, for measuring; nil when nothing is measured.
     public var since: NIODeadline?
 
-    /// The sequences of all that it brings.
+    /// The sequences of all messages of the event.
     public var sequences: ClosedRange<UInt64> {
         if case .batch(let messages) = event { return sequence...(sequence + UInt64(max(messages.count, 1)) - 1) }
         return sequence...sequence

@@ -226,8 +226,8 @@ struct EdgeOperator: ConnectionOperator {
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async throws(OperatorFailure) -> Answer {
-        guard let place = await directory?.connection(id) else { throw .noConnection }
-        let answers = await shards?.collect(on: [place.loop]) { $0.sessions[id].flatMap(body) }
+        guard let location = await directory?.connection(id) else { throw .noConnection }
+        let answers = await shards?.collect(on: [location.loop]) { $0.sessions[id].flatMap(body) }
         guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
         return answer
     }

@@ -2,7 +2,7 @@ import HTTP1
 
 /// The elements of comma lists, taken from the right.
 ///
-/// Proxies append, so what stands rightmost was written by the nearest of them. Reading from there, nothing that the
+/// Each proxy appends, so the rightmost element comes from the nearest proxy. Read from that end, nothing that the
 /// client wrote further left, such as a quote that never closes, can change how a proxy's own element is read.
 struct ElementsFromRight {
     private let range: Range<Int>
@@ -32,13 +32,13 @@ struct ElementsFromRight {
         return element
     }
 
-    /// The place of the quote that opens the string which closes at `closing`, or the left end without one.
+    /// The index of the quote that opens the string which closes at `closing`, or the left end without one.
     private func openingQuote(before closing: Int, in bytes: Span<UInt8>) -> Int {
         var index = closing
         while index > range.lowerBound {
             index -= 1
             guard bytes[index] == UInt8(ascii: "\"") else { continue }
-            // Behind an odd number of backslashes it is a part of the string.
+            // A quote behind an odd number of backslashes is escaped, so it does not open the string.
             var slashes = index
             while slashes > range.lowerBound, bytes[slashes - 1] == UInt8(ascii: "\\") { slashes -= 1 }
             if (index - slashes).isMultiple(of: 2) { return index }
@@ -94,16 +94,16 @@ struct ForwardedElement: Equatable {
         }
     }
 
-    /// RFC 7239 knows four; a few extensions may join them.
+    /// RFC 7239 defines four; this leaves room for extensions.
     private static let mostParameters = 16
 }
 
 /// A parameter's value: a token, or a quoted string with its escapes taken out.
 private struct ForwardedValue {
-    /// Where the next byte after the value stands.
+    /// The index of the first byte after the value.
     let end: Int
     private let range: Range<Int>
-    /// The bytes of a string that had escapes; else they are read where they stand.
+    /// The unescaped bytes of a string that had escapes; otherwise the value is read from the header itself.
     private let unescaped: [UInt8]?
 
     /// Reads from the start of the range; nil when there is no value or a quote is not closed.

@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// Which versions of the PROXY protocol a listener accepts; it then takes no connection without a header.
+/// Which versions of the PROXY protocol a listener accepts. Once it is on, every connection must begin with a header.
 public enum ProxyProtocolMode: String, Sendable, Equatable, CaseIterable {
     /// The text line.
     case v1
@@ -29,8 +29,8 @@ public enum ProxyHeader: Sendable, Equatable {
 
 /// Reads the PROXY header that a connection begins with (HAProxy's specification, versions 1 and 2).
 ///
-/// One value serves one connection. It keeps at most 107 bytes, however long the header is. Only a trusted peer may
-/// send a header, which is for the caller to see to: ``TrustedProxies/trusts(peer:isUnixSocket:)``.
+/// One value serves one connection. It keeps at most 107 bytes, however long the header is. The caller has to check
+/// that the peer may send a header: ``TrustedProxies/trusts(peer:isUnixSocket:)``.
 public struct ProxyProtocolDecoder: Sendable {
     /// The longest version 1 line, CRLF included.
     public static let longestLine = 107
@@ -56,10 +56,11 @@ public struct ProxyProtocolDecoder: Sendable {
         self.mode = mode
     }
 
-    /// Takes bytes off the buffer until the header is whole, and never one beyond it.
+    /// Takes bytes off the buffer until the header is complete, and never one beyond it.
     ///
-    /// Returns nil when all bytes are taken and more are needed. After the header is whole it is returned again and
-    /// nothing is taken. Throws at the first byte that cannot belong to a valid header; the error stays.
+    /// Returns nil when all bytes are taken and more are needed. Once the header is complete, further calls return it
+    /// again and take nothing. Throws at the first byte that cannot belong to a valid header; further calls throw the
+    /// same error.
     public mutating func consume(_ buffer: inout ByteBuffer) throws(ProxyProtocolError) -> ProxyHeader? {
         do throws(ProxyProtocolError) {
             while true {
@@ -111,8 +112,8 @@ public struct ProxyProtocolDecoder: Sendable {
         let isText = kept.first == ProxyV1Line.signature.first
         guard mode == .any || mode == (isText ? .v1 : .v2) else { throw .noSignature }
         let signature = isText ? ProxyV1Line.signature : ProxyV2Block.signature
-        let place = kept.count - 1
-        guard signature.indices.contains(place), signature[place] == byte else { throw .noSignature }
+        let index = kept.count - 1
+        guard signature.indices.contains(index), signature[index] == byte else { throw .noSignature }
         if kept.count == signature.count { state = isText ? .line : .fixedPart }
     }
 

@@ -7,7 +7,7 @@ enum ProxyV1Line {
 
     /// Reads a whole line, CRLF left out.
     ///
-    /// `PROXY UNKNOWN` may have anything behind it, which means nothing. Otherwise all fields are divided by single
+    /// `PROXY UNKNOWN` may be followed by anything, which is ignored. Otherwise all fields are divided by single
     /// spaces, the addresses are of the family that is named, and the numbers have no leading zeros.
     static func header(_ line: ArraySlice<UInt8>) throws(ProxyProtocolError) -> ProxyHeader {
         let fields = line.dropFirst(signature.count)
@@ -27,7 +27,7 @@ enum ProxyV1Line {
         )
     }
 
-    /// An IPv4-mapped address is written as IPv6, so it is the colon that tells the family.
+    /// An IPv4-mapped address is written as IPv6, so the family is told by the colon.
     private static func address(_ field: ArraySlice<UInt8>, isIPv4: Bool) -> IPAddress? {
         guard field.contains(UInt8(ascii: ":")) != isIPv4 else { return nil }
         let bytes = Array(field)
@@ -54,17 +54,17 @@ struct ProxyV2Block: Sendable {
 
     /// How many bytes follow the first 16.
     let length: Int
-    /// How many of these are addresses that we read: 12, 36, or 0 when there is nothing to be had from them.
+    /// How many of these are addresses that we read: 12, 36, or 0 when there are none for us.
     let addressBytes: Int
 
-    /// Reads the bytes so far; nil while they are too few. Each byte is judged as soon as it is there.
+    /// Reads the bytes so far; nil while they are too few. Each byte is checked as soon as it arrives.
     init?(_ bytes: [UInt8]) throws(ProxyProtocolError) {
         let fixed = bytes.dropFirst(Self.signature.count)
         guard let versionAndCommand = fixed.first else { return nil }
         guard versionAndCommand >> 4 == 2 else { throw .unsupportedVersion }
         guard versionAndCommand & 15 <= 1 else { throw .unknownCommand }
         guard let familyAndProtocol = fixed.dropFirst().first else { return nil }
-        // Whatever stands with LOCAL is to be ignored.
+        // With LOCAL, everything else in the header is ignored.
         let isLocal = versionAndCommand & 15 == 0
         let needed = isLocal ? 0 : try Self.neededBytes(familyAndProtocol)
         guard fixed.count == 4 else { return nil }

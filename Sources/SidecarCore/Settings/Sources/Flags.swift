@@ -50,7 +50,7 @@ extension RawSettings {
         return rest
     }
 
-    /// Notes an argument that is neither a flag nor a command.
+    /// Records an argument that is neither a flag nor a command.
     public mutating func addUnknownWord(_ word: String) {
         add(
             fault: SettingFault(

@@ -1,4 +1,4 @@
-/// A settings file read into keys and texts: what JSON and YAML have in common here.
+/// A settings file as keys and texts: the common result of reading JSON and YAML.
 struct FlatDocument: Equatable {
     /// One key with its value, as written.
     struct Entry: Equatable {
@@ -40,7 +40,7 @@ struct FlatDocument: Equatable {
     var faults: [Fault] = []
 }
 
-/// Tells JSON from YAML by the first character.
+/// Reads a settings file; the first character tells JSON from YAML.
 enum SettingsFile {
     static func read(_ bytes: [UInt8]) -> FlatDocument {
         var bytes = bytes[...]

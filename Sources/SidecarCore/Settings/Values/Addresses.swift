@@ -13,7 +13,8 @@ public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Whether the system would refuse, or split clients between, two listeners on these addresses.
+    /// Whether two listeners on these addresses would collide: the second is refused, or clients are split between
+    /// them.
     func collides(with other: ListenAddress) -> Bool {
         switch (self, other) {
         case (.unix(let path), .unix(let otherPath)):
@@ -70,7 +71,7 @@ public enum AppOrigin: Sendable, Equatable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// True for the same port of the same machine, whichever name of this machine was used.
+    /// True for the same port of the same machine, whichever of the machine's names is used.
     public func isSameEndpoint(as other: AppOrigin) -> Bool {
         func canonical(_ host: String) -> String {
             host == "127.0.0.1" || host == "::1" ? "localhost" : host
@@ -102,7 +103,7 @@ public enum AppOrigin: Sendable, Equatable, Hashable, CustomStringConvertible {
     }
 }
 
-/// The one place that all events go to.
+/// The URL that all events are sent to.
 public struct WebhookTarget: Sendable, Equatable, CustomStringConvertible {
     /// The host to call; nil when it is the app itself.
     public var origin: AppOrigin?

@@ -1,6 +1,6 @@
-/// The pages that may open a socket, and the items they were listed as.
+/// The pages that may open a socket, with the items of the setting.
 public struct AllowedOrigins: Sendable, Equatable {
-    /// What decides on each handshake.
+    /// The policy for handshakes.
     public let policy: OriginPolicy
     /// The items as they were written, in lower case.
     public let items: [String]
@@ -28,22 +28,22 @@ public enum RateLimitAction: String, Sendable, Equatable, CaseIterable {
     case close
 }
 
-/// What is done with a client that leaves more unread than its send buffer may hold.
+/// What is done with a client for which more waits than its send buffer may hold.
 public enum SlowClientAction: String, Sendable, Equatable, CaseIterable {
     /// It is closed with 1008.
     case close
-    /// The message that waits longest and is not begun makes room.
+    /// The oldest message that has not begun to go out is dropped.
     case dropOldest = "drop-oldest"
-    /// The message that does not fit is left out.
+    /// The message that does not fit is dropped.
     case dropNewest = "drop-newest"
-    /// Of the messages of the channel that are unsent, only the newest is kept: for channels alone.
+    /// Of the channel's unsent messages only the newest is kept; for channels only.
     case latest
 
-    /// What `SLOW_CLIENT_ACTION` may say, which is for messages of no channel too.
+    /// The values of `SLOW_CLIENT_ACTION`, which covers messages without a channel too.
     static let forAllMessages: [SlowClientAction] = [.close, .dropOldest, .dropNewest]
 }
 
-/// A limit that can be tried out: `DRY_RUN` names it, and then it only counts what it would have refused.
+/// A limit that can be tried out: if `DRY_RUN` names it, it only counts what it would have refused.
 ///
 /// The raw value is the variable's name in lower case, which is also the limit's name in metrics.
 public enum DryRunLimit: String, Sendable, Equatable, CaseIterable {

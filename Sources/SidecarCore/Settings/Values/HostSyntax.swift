@@ -46,7 +46,7 @@ enum HostSyntax {
         return number
     }
 
-    /// Reads the absolute path after `unix:`; `unix:///run/app.sock` is taken too, as other tools write it so.
+    /// Reads the absolute path after `unix:`; `unix:///run/app.sock` is accepted too, as other tools write it.
     static func socketPath(_ text: Substring) throws(ValueProblem) -> String {
         let path = text.hasPrefix("///") ? text.dropFirst(2) : text
         guard path.first == "/", path.utf8.count > 1, !path.hasPrefix("//") else {
@@ -70,7 +70,7 @@ enum HostSyntax {
     static func isHost(_ text: Substring) -> Bool {
         let labels = text.split(separator: ".", omittingEmptySubsequences: false)
         guard text.utf8.count <= 253, let last = labels.last else { return false }
-        // A name that ends in a number is taken for an address by every resolver, so it has to be a right one.
+        // Resolvers take a name that ends in a number for an address, so it has to be a valid one.
         if last.utf8.allSatisfy(isDigit) { return isIPv4(text) }
         return labels.allSatisfy { label in
             (1...63).contains(label.utf8.count) && !label.hasPrefix("-") && !label.hasSuffix("-")
@@ -99,7 +99,7 @@ enum HostSyntax {
             groups.removeLast()
             needed = 6
         }
-        // `::` shows as an empty group; at either end of the address as two of them.
+        // `::` appears as an empty group; at either end of the address as two of them.
         var hasGap = false
         var count = 0
         for (index, group) in groups.enumerated() {

@@ -2,11 +2,11 @@ public import NIOCore
 
 /// Whether a client needs a token (`AUTH`).
 public enum AuthMode: String, Sendable, Equatable, CaseIterable {
-    /// Tokens mean nothing to us.
+    /// Tokens are ignored.
     case off
-    /// A client without a token passes as nobody; a token that is there must be good.
+    /// A client without a token is anonymous; a token that is sent must be valid.
     case optional
-    /// A client without a good token is refused.
+    /// A client without a valid token is refused.
     case required
 }
 
@@ -35,15 +35,15 @@ public enum TokenSource: Sendable, Equatable, CustomStringConvertible {
     case authorization
     /// A cookie of this name.
     case cookie(String)
-    /// A parameter of the query of this name; it shows up in the logs of whatever is on the way.
+    /// A query parameter of this name; it appears in the logs of proxies.
     case query(String)
     /// The first message.
     case message
 
-    /// What a subprotocol, or a message, with a token begins with.
+    /// The prefix of a subprotocol, or a message, that carries a token.
     public static let bearerPrefix = "sidesocket.bearer."
 
-    /// As it is set.
+    /// As written in the setting.
     public var description: String {
         switch self {
         case .subprotocol: "subprotocol"
@@ -55,9 +55,9 @@ public enum TokenSource: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
-/// When a client's address is banned by itself (`AUTO_BAN`).
+/// When a client's address is banned automatically (`AUTO_BAN`).
 public struct AutoBan: Sendable, Equatable {
-    /// So many violations are forgiven in a period.
+    /// How many violations are tolerated in a period.
     public let violations: Rate
     /// How long the ban lasts.
     public let duration: TimeAmount
@@ -117,7 +117,7 @@ extension ValueSyntax where Value == [TokenSource] {
 }
 
 extension ValueSyntax where Value == [String] {
-    /// Texts by comma, such as issuers.
+    /// Texts separated by commas, such as issuers.
     static let texts = ValueSyntax(
         accepted: "one or more values, comma-separated",
         takesList: true,
@@ -125,7 +125,7 @@ extension ValueSyntax where Value == [String] {
         show: { $0.joined(separator: ",") }
     )
 
-    /// Names of claims that the app is told; what is left of each as the name of a header has to be different.
+    /// Names of claims that the app is told; their header names have to be different.
     static let claimNames = ValueSyntax(
         accepted: "names of claims with a letter or digit in each; comma-separated",
         takesList: true,
@@ -145,7 +145,7 @@ extension ValueSyntax where Value == [String] {
 }
 
 extension ValueSyntax where Value == String {
-    /// Any text of some length.
+    /// Any text of limited length.
     static func text(_ accepted: String, upTo limit: Int) -> ValueSyntax {
         ValueSyntax(
             accepted: accepted,
@@ -191,7 +191,7 @@ extension ValueSyntax where Value == AutoBan? {
 
 extension Settings {
     /// The header in which the app is told a claim: `ce-claim` and the letters and digits of its name in lower case,
-    /// since a CloudEvents attribute may have no others.
+    /// since a CloudEvents attribute name may have no others.
     public static func claimHeader(_ claim: String) -> String {
         "ce-claim" + claim.lowercased().filter { $0.isASCII && ($0.isLetter || $0.isNumber) }
     }

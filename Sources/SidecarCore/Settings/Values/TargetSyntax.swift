@@ -3,7 +3,7 @@ enum TargetSyntax {
     /// An http or https URL, taken apart.
     struct URL {
         var origin: AppOrigin
-        /// Everything after the authority as it was written; may be empty.
+        /// Everything after the authority as written; may be empty.
         var rest: Substring
     }
 
@@ -25,7 +25,7 @@ enum TargetSyntax {
         return URL(origin: .tcp(host: host, port: port, tls: tls), rest: afterScheme[authority.endIndex...])
     }
 
-    /// Reads a request target in origin form (RFC 9112 §3.2.1): an absolute path and maybe a query.
+    /// Reads a request target in origin form (RFC 9112 §3.2.1): an absolute path and optionally a query.
     static func originForm(_ text: Substring) throws(ValueProblem) -> String {
         guard text.hasPrefix("/"), !text.hasPrefix("//") else {
             throw ValueProblem("has no path that begins with one /")
@@ -38,7 +38,7 @@ enum TargetSyntax {
         return String(text)
     }
 
-    /// Whether a path may hold `byte` (RFC 3986 §3.3), `*` apart, which patterns use.
+    /// Whether a path may hold `byte` (RFC 3986 §3.3), except `*`, which patterns use.
     static func isPathByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "%"),

@@ -54,7 +54,7 @@ extension ValueSyntax where Value == [AppOrigin] {
     private static func origin(_ text: String) throws(ValueProblem) -> AppOrigin {
         if text.hasPrefix("unix:") { return .unix(path: try HostSyntax.socketPath(text.dropFirst(5))) }
         let url = try TargetSyntax.url(text)
-        // One closing slash is how many people write an origin; it means the same.
+        // Many people write an origin with a closing slash; it means the same.
         guard url.rest.isEmpty || url.rest == "/" else {
             throw ValueProblem("has a path, query or fragment after the port")
         }
@@ -63,7 +63,7 @@ extension ValueSyntax where Value == [AppOrigin] {
 }
 
 extension ValueSyntax where Value == String {
-    /// A path with a query perhaps, as in a request line.
+    /// A path, optionally with a query, as in a request line.
     static let requestPath = ValueSyntax(
         accepted: "a path such as /healthz",
         read: { text throws(ValueProblem) in
@@ -113,7 +113,7 @@ extension ValueSyntax where Value == [PathPattern] {
 }
 
 extension ValueSyntax where Value == [String] {
-    /// Names of handshake headers that may be repeated on events; lower case, each once.
+    /// Names of handshake headers that may be repeated on events; in lower case, each once.
     static let forwardableHeaders = ValueSyntax(
         accepted: "comma-separated header names, or empty for none; not those that Sidesocket sets itself",
         takesList: true,
@@ -137,7 +137,7 @@ extension ValueSyntax where Value == [String] {
     )
 
     private static func isOurs(_ name: String) -> Bool {
-        // CGI-style apps see `_` and `-` as one, so a name with `_` could pose as one of ours.
+        // CGI-style apps do not tell `_` from `-`, so a name with `_` could imitate one of ours.
         let name = String(name.map { $0 == "_" ? "-" : $0 })
         let prefixes = ["ce-", "webhook-", "sidesocket-", "x-forwarded-", "proxy-"]
         let names: Set<String> = [
@@ -155,8 +155,7 @@ extension ValueSyntax where Value == [String] {
 }
 
 extension ValueSyntax where Value == String {
-    /// A name that is safe in a URI path, a log line and a metric label.
-    /// What a bearer token may be made of (RFC 6750 §2.1), and no more than a header line takes.
+    /// What a bearer token may consist of (RFC 6750 §2.1), and no more than a header line can hold.
     static let bearerToken = ValueSyntax(
         accepted: "1 to 1024 letters, digits and -._~+/=",
         read: { text throws(ValueProblem) in
@@ -176,6 +175,7 @@ extension ValueSyntax where Value == String {
         show: { $0 }
     )
 
+    /// A name that is safe in a URI path, a log line and a metric label.
     static let nodeName = ValueSyntax(
         accepted: "1 to 128 letters, digits and . - _ ~ : @",
         read: { text throws(ValueProblem) in
@@ -191,7 +191,7 @@ extension ValueSyntax where Value == String {
         show: { $0 }
     )
 
-    /// The path of a file; whether it exists is for the one who opens it to say.
+    /// The path of a file; whether it exists is checked when it is opened.
     static let filePath = path("the path of a file")
     static let directoryPath = path("the path of a directory")
 
@@ -209,7 +209,7 @@ extension ValueSyntax where Value == String {
     }
 }
 
-/// The items of a list by comma, without the spaces around them.
+/// The items of a list separated by commas, without surrounding spaces.
 func listItems(_ text: String) throws(ValueProblem) -> [Substring] {
     let items = text.split(separator: ",", omittingEmptySubsequences: false).map { item in
         var item = item.drop { $0 == " " || $0 == "\t" }

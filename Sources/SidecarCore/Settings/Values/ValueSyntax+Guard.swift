@@ -72,7 +72,7 @@ extension ValueSyntax where Value == Set<DryRunLimit> {
 }
 
 extension ValueSyntax where Value == Bool {
-    /// The same words as ``boolean``, for what people switch on and off.
+    /// The same words as ``boolean``, for features that are switched on and off.
     static let onOff = ValueSyntax(
         accepted: "on or off (also true/false, yes/no, 1/0)",
         read: { text throws(ValueProblem) in
@@ -98,7 +98,7 @@ extension ValueSyntax where Value == Int? {
     }
 }
 
-/// Whether a list says in a word that it has no items.
+/// Whether the text is a word for an empty list.
 private func isNone(_ text: String) -> Bool {
     text.lowercased() == "none"
 }

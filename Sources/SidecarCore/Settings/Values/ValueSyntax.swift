@@ -1,12 +1,12 @@
 internal import NIOCore
 
-/// How one kind of value is written, read and shown.
+/// The syntax of one kind of value: how it is read and shown.
 struct ValueSyntax<Value: Sendable>: Sendable {
     /// What a user may write, in words.
     let accepted: String
     /// Whether a file may give a list.
     var takesList = false
-    /// Whether the empty text is a value too.
+    /// Whether the empty text is valid too.
     var takesEmpty = false
     let read: @Sendable (String) throws(ValueProblem) -> Value
     /// The value in its shortest written form, which ``read`` takes back.
@@ -135,7 +135,7 @@ private func multiplied(_ number: Int?, _ factor: Int) -> Int? {
     return product
 }
 
-/// `value` if it lies within `range`; nil stands for a number too large to hold.
+/// `value` if it lies within `range`; nil stands for a number too large to represent.
 private func within<Value: Comparable>(
     _ range: ClosedRange<Value>,
     _ value: Value?,

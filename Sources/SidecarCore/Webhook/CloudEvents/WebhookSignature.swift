@@ -3,7 +3,7 @@ import NIOCore
 
 /// The secrets that events are signed with, by the rules of Standard Webhooks 1.0.
 public struct WebhookSecrets: Sendable, Equatable {
-    /// What each begins with; base64 follows.
+    /// The prefix of a secret; base64 follows.
     static let prefix = "whsec_"
     /// The length of a key, in bytes.
     static let keyBytes = 24...64
@@ -12,7 +12,7 @@ public struct WebhookSecrets: Sendable, Equatable {
     let text: String
     private let keys: [SymmetricKey]
 
-    /// Reads one or more secrets with spaces between them; nil when one is no secret.
+    /// Reads one or more secrets separated by spaces; nil when one of them is invalid.
     public init?(_ text: String) {
         let items = text.split(whereSeparator: \.isWhitespace)
         var keys: [SymmetricKey] = []

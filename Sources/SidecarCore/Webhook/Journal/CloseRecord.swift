@@ -9,7 +9,7 @@ extension CloseReport {
         static let duration: UInt8 = 6
     }
 
-    /// What the outbox keeps of it.
+    /// The record for the outbox.
     public var record: [UInt8] {
         var writer = JournalWriter()
         writer.write(Tag.code, number: UInt64(code.rawValue))
@@ -21,7 +21,7 @@ extension CloseReport {
         return writer.record
     }
 
-    /// Reads a record of this version or of the last one.
+    /// Reads a record of this version or of the one before.
     public init(record: [UInt8]) throws(JournalFault) {
         self =
             JournalRecord.isVersion1(record)

@@ -1,6 +1,6 @@
 import HTTP1
 
-/// The record of a connection; its id stands beside it.
+/// The record of a connection, without its id.
 extension WebhookConnection {
     private enum Tag {
         static let node: UInt8 = 1
@@ -15,7 +15,7 @@ extension WebhookConnection {
         static let field: UInt8 = 10
     }
 
-    /// What the outbox keeps of it.
+    /// The record for the outbox.
     public var record: [UInt8] {
         var writer = JournalWriter()
         writer.write(Tag.node, text: node)
@@ -33,9 +33,9 @@ extension WebhookConnection {
         return writer.record
     }
 
-    /// Reads a record of this version or of the last one.
+    /// Reads a record of this version or of the one before.
     ///
-    /// What comes out can be written into a request as it is: no byte of it ends a line or stands for another field.
+    /// The result can be written into a request as it is: none of its bytes ends a line or begins another field.
     public init(record: [UInt8], id: String) throws(JournalFault) {
         self =
             JournalRecord.isVersion1(record)

@@ -1,6 +1,6 @@
 import HTTP1
 
-/// The record of who a client is; nobody has an empty one.
+/// The record of who a client is; empty for an anonymous client.
 extension ConnectionIdentity {
     private enum Tag {
         static let user: UInt8 = 1
@@ -8,7 +8,7 @@ extension ConnectionIdentity {
         static let claim: UInt8 = 3
     }
 
-    /// What the outbox keeps of it.
+    /// The record for the outbox.
     public var record: [UInt8] {
         if isNobody { return [] }
         var writer = JournalWriter()
@@ -18,7 +18,7 @@ extension ConnectionIdentity {
         return writer.record
     }
 
-    /// Reads a record of this version or of the last one.
+    /// Reads a record of this version or of the one before.
     public init(record: [UInt8]) throws(JournalFault) {
         if record.isEmpty {
             self.init()
@@ -43,7 +43,7 @@ extension ConnectionIdentity {
         if isNobody { throw .malformed }
     }
 
-    /// Values are encoded before they go into a request, names are not.
+    /// Whether the names can be written into a request as they are; values are encoded then.
     private var isFitForRequests: Bool {
         (user?.text.utf8.count ?? 0) <= UserName.maxBytes && (state?.utf8.count ?? 0) <= SessionReply.maxStateBytes
             && claims.allSatisfy { HTTPField.isToken($0.name) && $0.name.utf8.starts(with: "ce-claim".utf8) }

@@ -1,28 +1,29 @@
-/// The form in which the outbox keeps what it knows of a connection.
+/// The format in which the outbox stores what it knows of a connection.
 ///
 /// ```
 /// record = version field*
 /// field  = tag length value
 /// ```
-/// The version and a tag have one byte each, a length four, most significant first. Numbers have eight, texts are UTF-8.
-/// Tags ascend, so that a value has one record only; those of a list come again. A new field that may be missing needs no
-/// new version, anything else does. Version 1 had no number: its records are text (``isVersion1(_:)``).
+/// The version and a tag have one byte each, a length has four, most significant first. Numbers have eight bytes, texts
+/// are UTF-8. Tags ascend, so that a value has exactly one record; only tags of a list repeat. A new field that may be
+/// missing needs no new version, any other change does. Version 1 had no number: its records are text
+/// (``isVersion1(_:)``).
 enum JournalRecord {
     /// The version that is written.
     static let version: UInt8 = 2
 
-    /// True for a record of the version that kept parts of requests as they were.
+    /// True for a record of version 1, which stored parts of the requests themselves.
     static func isVersion1(_ record: [UInt8]) -> Bool { record.first.map { $0 >= 0x20 } ?? false }
 }
 
-/// Why a record of the outbox cannot be used.
+/// Why a record of the outbox cannot be read.
 public enum JournalFault: Error, Sendable, Equatable {
     /// It was written by a later version.
     case unknownVersion(UInt8)
-    /// Something in it is missing, too much, or cannot be so.
+    /// Something in it is missing, superfluous or impossible.
     case malformed
 
-    /// What is wrong, as the end of a sentence.
+    /// What is wrong, worded as the end of a sentence.
     public var words: String {
         switch self {
         case .unknownVersion(let version): "its version \(version) is unknown"
@@ -49,7 +50,7 @@ struct JournalWriter {
         append(number, bytes: 8)
     }
 
-    /// An entry of a list, which has a name and a value.
+    /// An entry of a list, with a name and a value.
     mutating func write(_ tag: UInt8, name: some Collection<UInt8>, value: some Collection<UInt8>) {
         record.append(tag)
         append(UInt64(4 + name.count + value.count), bytes: 4)
@@ -73,27 +74,27 @@ struct JournalReader {
         guard version == JournalRecord.version else { throw .unknownVersion(version) }
     }
 
-    /// The value of a field if it comes next.
+    /// The value of this field if it comes next.
     mutating func take(_ tag: UInt8) throws(JournalFault) -> ArraySlice<UInt8>? {
         guard rest.first == tag else { return nil }
         rest.removeFirst()
         return try Self.cut(&rest)
     }
 
-    /// The text of a field if it comes next.
+    /// The text of this field if it comes next.
     mutating func takeText(_ tag: UInt8) throws(JournalFault) -> String? {
         guard let value = try take(tag) else { return nil }
         guard let text = String(validating: value, as: UTF8.self) else { throw .malformed }
         return text
     }
 
-    /// The text of a field, which must come next.
+    /// The text of this field, which must come next.
     mutating func text(_ tag: UInt8) throws(JournalFault) -> String {
         guard let text = try takeText(tag) else { throw .malformed }
         return text
     }
 
-    /// The number of a field, which must come next.
+    /// The number of this field, which must come next.
     mutating func number(_ tag: UInt8) throws(JournalFault) -> UInt64 {
         guard let value = try take(tag), value.count == 8 else { throw .malformed }
         return value.reduce(0) { $0 << 8 | UInt64($1) }
@@ -107,12 +108,12 @@ struct JournalReader {
         return (try Self.cut(&value), value)
     }
 
-    /// Makes sure that nothing follows.
+    /// Checks that nothing follows.
     func expectEnd() throws(JournalFault) {
         guard rest.isEmpty else { throw .malformed }
     }
 
-    /// Cuts a length and so many bytes off the front.
+    /// Removes a length and that many bytes from the front.
     private static func cut(_ bytes: inout ArraySlice<UInt8>) throws(JournalFault) -> ArraySlice<UInt8> {
         guard bytes.count >= 4 else { throw .malformed }
         let length = bytes.prefix(4).reduce(0) { $0 << 8 | Int($1) }

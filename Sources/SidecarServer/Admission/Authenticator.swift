@@ -6,11 +6,11 @@ import TokenVerifier
 
 /// Who a client is before the app is asked.
 enum HandshakeIdentity {
-    /// Nobody in particular; `AUTH` lets that pass.
+    /// Unknown, which `AUTH` permits.
     case anonymous
-    /// The user of a good token.
+    /// The user of a valid token.
     case known(VerifiedToken)
-    /// The token comes as the first message.
+    /// The token will be the first message.
     case awaitsMessage
 }
 
@@ -68,7 +68,7 @@ public final class Authenticator: Sendable {
     /// Who sent a handshake.
     ///
     /// - Parameter takesMessages: Whether the client can send its token as a message.
-    /// - Throws: A refusal with 401, or 503 while no key is there yet.
+    /// - Throws: A refusal with 401, or 503 while no key is available yet.
     func identify(_ head: HTTPRequestHead, takesMessages: Bool) throws(HandshakeRejection) -> HandshakeIdentity {
         switch finder.find(in: head) {
         case .token(let token):
@@ -89,7 +89,7 @@ public final class Authenticator: Sendable {
         }
     }
 
-    /// Verifies a token as of now.
+    /// Verifies a token at the current time.
     func verify(_ token: String) throws(TokenRefusal) -> VerifiedToken {
         let verifier = state.withLock { $0.verifier }
         do throws(TokenRefusal) {
@@ -102,10 +102,10 @@ public final class Authenticator: Sendable {
 
     // MARK: Keys that the issuer publishes
 
-    /// True once after a token named a key that is not there.
+    /// True once after a token named an unknown key.
     func takeMissedKey() -> Bool { missesKey.exchange(false, ordering: .relaxed) }
 
-    /// Takes over a key set; the key in the settings stays.
+    /// Replaces the key set; the key from the settings stays.
     func replaceKeySet(_ keys: TokenKeys) {
         let all = keys.merging(keyOfSettings)
         state.withLock {
@@ -116,7 +116,7 @@ public final class Authenticator: Sendable {
 }
 
 extension HandshakeRejection {
-    /// No token, or one that is not good (RFC 6750 §3).
+    /// The refusal when there is no valid token (RFC 6750 §3).
     fileprivate static func badToken(_ why: String) -> HandshakeRejection {
         HandshakeRejection(
             refusal: Refusal(

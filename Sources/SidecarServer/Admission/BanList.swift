@@ -5,14 +5,14 @@ import Synchronization
 /// The bans of the process, for all event loops and the API.
 final class BanList: BanStore {
     private let table = Mutex(BanTable())
-    /// Most of the time there is none, and a handshake takes no lock.
+    /// Most of the time there are no bans, and then a handshake takes no lock.
     private let hasAny = Atomic<Bool>(false)
 
     func add(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> (BanTable.Addition, BanInfo) {
         change(subject, ttl, reason) { $0.add($1, now: $2) }
     }
 
-    /// Bans without an operator, who is left half of the places.
+    /// Adds a ban that no operator asked for, in at most half of the capacity.
     func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition {
         change(subject, ttl, reason) { $0.addAutomatic($1, now: $2) }.0
     }

@@ -4,10 +4,10 @@ import NIOCore
 import SidecarCore
 import TokenVerifier
 
-/// Keeps the issuer's keys up to date (`JWT_JWKS_URL`); the old ones serve while it cannot be reached.
+/// Keeps the issuer's keys up to date (`JWT_JWKS_URL`); the old ones stay in use while it cannot be reached.
 ///
-/// They are fetched at the start, every five minutes, and when a token names a key that is not there; but however many
-/// such tokens come, no more than once in thirty seconds.
+/// They are fetched at the start, every five minutes, and when a token names an unknown key, but never more than once
+/// in thirty seconds.
 final class KeySetFetcher: TimerOwner {
     private static let interval = TimeAmount.minutes(5)
     private static let shortestInterval = TimeAmount.seconds(30)
@@ -35,7 +35,7 @@ final class KeySetFetcher: TimerOwner {
         shard.timers.arm(timer, owner: self, at: .now() + Self.tick)
     }
 
-    /// Other settings hold: if the keys could not be fetched under the old ones, perhaps they can now.
+    /// The settings have changed: if the keys could not be fetched before, they are fetched again.
     func settingsChanged() {
         if request == nil, hasFailed { fetch() }
     }
@@ -43,7 +43,7 @@ final class KeySetFetcher: TimerOwner {
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         let age = now - startedAt
         if request != nil {
-            // A name that does not resolve has no other end.
+            // A request that hangs, as when the name does not resolve, has no other end.
             if age > KeySetRequest.timeout { ended("It did not answer in time.") }
         } else if age >= isDueAfter || age >= Self.shortestInterval && authenticator.takeMissedKey() {
             fetch()
@@ -64,7 +64,7 @@ final class KeySetFetcher: TimerOwner {
         pool.run(request, fresh: true)
     }
 
-    /// Making keys takes an actor of the library, so it happens beside the loop.
+    /// Making keys takes an actor of the library, so it happens outside the event loop.
     private func read(_ bytes: [UInt8], _ request: KeySetRequest) {
         let bound = NIOLoopBound((self, request), eventLoop: shard.eventLoop)
         let loop = shard.eventLoop
@@ -108,7 +108,7 @@ final class KeySetRequest: AppExchange {
     private let deadline = NIODeadline.now() + KeySetRequest.timeout
     private var connection: AppConnection?
     private var reply = ReplyCollector()
-    /// Nobody waits for the answer any more.
+    /// True when the reply is no longer awaited.
     var isCancelled = false
 
     init(path: String, authority: String, completed: @escaping (KeySetRequest, Result<[UInt8], Fault>) -> Void) {
@@ -134,7 +134,7 @@ final class KeySetRequest: AppExchange {
             connection?.abort()
             end(.failure(Fault(sentence: "It is larger than \(Self.maxBytes) bytes.")))
         case .complete(let head, let body):
-            // A redirect may lead anywhere; whoever moves the keys says so in the settings.
+            // A redirect is not followed, since it may lead anywhere; the new address belongs in the settings.
             guard head.status == 200 else {
                 return end(.failure(Fault(sentence: "The response has status \(head.status).")))
             }

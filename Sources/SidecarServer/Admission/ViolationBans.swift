@@ -5,20 +5,20 @@ import Synchronization
 
 /// Bans addresses that break the protocol or a limit again and again (`AUTO_BAN`).
 struct ViolationBans: Sendable {
-    /// What becomes of a ban besides.
+    /// Where bans are reported.
     struct Reports: Sendable {
         let metrics: ServerMetrics
         let logger: Logger
-        /// Hears of each ban.
+        /// Called for each ban.
         let onBan: @Sendable (BanSubject, TimeAmount) -> Void
     }
 
-    /// When somebody was told that there is no room, for all event loops.
+    /// Limits the warning that the ban table is full, over all event loops.
     private final class FullTableNotice: Sendable {
-        /// In nanoseconds; 0: never.
+        /// The time of the last warning in nanoseconds; 0: never.
         private let told = Atomic<Int64>(0)
 
-        /// True when nobody was told within the last minute.
+        /// True when there was no warning within the last minute.
         func isDue(now: Int64) -> Bool {
             let last = told.load(ordering: .relaxed)
             guard last == 0 || now - last >= 60_000_000_000 else { return false }
@@ -44,7 +44,7 @@ struct ViolationBans: Sendable {
         notice = FullTableNotice()
     }
 
-    /// Other terms for what has been counted already.
+    /// Other terms for the violations that are already counted.
     init(_ terms: AutoBan?, ipv6Prefix: Int, after old: ViolationBans) {
         self.terms = terms
         self.ipv6Prefix = ipv6Prefix
@@ -54,9 +54,9 @@ struct ViolationBans: Sendable {
         notice = old.notice
     }
 
-    /// Counts a violation, and bans whoever has too many.
+    /// Counts a violation, and bans the address when it has too many.
     ///
-    /// - Parameter address: Nil for a client without one, who is not banned.
+    /// - Parameter address: Nil for a client without an address, which is never banned.
     func count(by address: IPAddress?, now: Int64 = MonotonicClock.now()) {
         guard let table, let terms, let address else { return }
         let key = RateLimitKey(address, ipv6PrefixLength: ipv6Prefix)
@@ -71,7 +71,7 @@ struct ViolationBans: Sendable {
         }
     }
 
-    /// Forgets what an address has done, when its ban is lifted.
+    /// Clears the violations of an address when its ban is lifted.
     func forgive(_ subject: BanSubject) {
         guard case .network(let network) = subject else { return }
         table?.forget(RateLimitKey(network.address, ipv6PrefixLength: ipv6Prefix).addressKey)

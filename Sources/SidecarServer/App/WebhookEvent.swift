@@ -2,9 +2,9 @@ import HTTP1
 import NIOCore
 import SidecarCore
 
-/// What the app is to be told, with all that its request is made of.
+/// An event for the app, with everything that its request is made of.
 struct WebhookEvent {
-    /// Where it comes from.
+    /// What the event is about.
     enum Source {
         case connection(ConnectionEvent)
         case channel(OccupancyEvent, id: String)
@@ -14,7 +14,7 @@ struct WebhookEvent {
     /// When it happened, in milliseconds since 1970; the same in every attempt.
     let happenedAt: Int64
 
-    /// Where its calls wait for a permit.
+    /// The lane on which its calls wait for a permit.
     var lane: PermitLane {
         switch source {
         case .connection(let event): event.delivery.event.kind.lane
@@ -22,7 +22,7 @@ struct WebhookEvent {
         }
     }
 
-    /// How many messages it brings, or 1.
+    /// The number of messages in the event, or 1.
     var count: Int {
         switch source {
         case .connection(let event): event.delivery.sequences.count
@@ -59,13 +59,13 @@ struct WebhookEvent {
     }
 }
 
-/// An event of a connection, and what the app is told of the connection with it.
+/// An event of a connection, with what the app is told of the connection.
 struct ConnectionEvent {
     let delivery: Delivery
-    /// The request that the app decides about; with `open` only.
+    /// The request that the app decides on; only with `open`.
     let handshake: HTTPRequestHead?
     let connection: PreparedConnection
-    /// Who the client is; nil for nobody in particular.
+    /// Who the client is; nil for an anonymous client.
     let identity: PreparedIdentity?
     let connectionID: String
 

@@ -1,27 +1,27 @@
 import NIOCore
 import SidecarCore
 
-/// What has come from the client and has not been taken yet.
+/// Input of the client that has not been processed yet.
 struct HeldInput {
     private var bytes: ByteBuffer?
-    /// True while events are taken: what comes meanwhile belongs behind them.
+    /// True while events are processed: input that arrives meanwhile belongs after them.
     var isProcessing = false
-    /// True when a read was asked for and not passed on.
+    /// True when a read was requested and not passed on.
     var isReadWithheld = false
 
     var isEmpty: Bool { bytes == nil }
 
     mutating func hold(_ bytes: ByteBuffer) { self.bytes = bytes }
 
-    /// Keeps what could not be used yet: a part of a frame header, or all that back-pressure holds up.
+    /// Keeps input that cannot be used yet: a part of a frame header, or everything during back-pressure.
     mutating func keep(_ rest: ByteBuffer) {
-        // A few bytes must not hold the whole buffer that they were read into.
+        // A few bytes must not retain the whole buffer that they were read into.
         bytes = rest.readableBytes <= 16 ? ByteBuffer(bytes: rest.readableBytesView) : rest
     }
 
     mutating func take() -> ByteBuffer? { bytes.take() }
 
-    /// What is held, with what has just come behind it.
+    /// The held input, followed by what has just arrived.
     mutating func take(with arrived: ByteBuffer) -> ByteBuffer {
         guard var held = bytes.take() else { return arrived }
         held.writeImmutableBuffer(arrived)
@@ -29,7 +29,7 @@ struct HeldInput {
     }
 }
 
-/// The bytes that one connection has in a budget of the process.
+/// The bytes that one connection holds of a budget of the process.
 struct BudgetShare {
     private(set) var bytes = 0
 

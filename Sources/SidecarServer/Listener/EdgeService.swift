@@ -14,7 +14,7 @@ import Synchronization
     import Musl
 #endif
 
-/// The public port: it accepts clients, and on shutdown brings everything to a clean end.
+/// The public port: accepts clients, and drains their connections on shutdown.
 public final class EdgeService: Service {
     private let logger: Logger
     private let metrics: ServerMetrics
@@ -24,21 +24,21 @@ public final class EdgeService: Service {
     private let nodeName: String
     private let autoBans: AsyncStream<AutoBanned>
 
-    /// The numbers that health checks and scrapes read.
+    /// The numbers for health checks and metrics.
     public let state: ServerState
 
-    /// The settings in force; a reload changes them.
+    /// The settings in force, which a reload changes.
     public var settings: Settings { live.withLock { $0.configuration.settings } }
 
     /// Makes the service; nothing listens yet.
     ///
     /// - Parameters:
-    ///   - settings: What the user has set.
+    ///   - settings: The checked settings.
     ///   - nodeName: This process's name in `ce-source`.
-    ///   - maxConnections: Open client connections at most.
-    ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
+    ///   - maxConnections: The most open client connections.
+    ///   - maxDescriptors: File descriptors for clients and for connections to the app, in total.
     ///   - authenticator: Verifies tokens; nil when `AUTH` is off.
-    ///   - audit: Hears of what is done to clients without an operator.
+    ///   - audit: Called for each change that no operator made.
     ///   - logger: Where log lines go.
     /// - Throws: A ``FileFault`` when a file cannot be used, an `OutboxError` for `OUTBOX_DIR`.
     public init(
@@ -125,21 +125,21 @@ public final class EdgeService: Service {
         withExtendedLifetime(shards) {}  // channels that close last still report to them
     }
 
-    /// Returns when every event loop has had a turn.
+    /// Returns when every event loop has completed a turn.
     public func passThroughLoops() async {
         await live.withLock { $0.shards }?.forEach { _ in }
     }
 
-    // MARK: Other settings while it runs
+    // MARK: Reload
 
-    /// Takes over those of the new settings that can change while sockets are open.
+    /// Applies those of the new settings that can change while sockets are open.
     ///
-    /// - Returns: The variables that have changed, and those that would need a restart and were left alone.
-    /// - Throws: A ``FileFault`` when a file cannot be used; then nothing has changed.
+    /// - Returns: The variables that have changed, and those that need a restart and were not applied.
+    /// - Throws: A ``FileFault`` when a file cannot be used; nothing has changed then.
     public func reload(_ new: Settings) async throws -> Settings.Reload {
         let (old, oldAdmission, shards) = live.withLock { ($0.configuration.settings, $0.admission, $0.shards) }
         let reload = old.reloading(new)
-        // Made anew even if no variable has changed, since the files that they name may have.
+        // Made anew even if no variable has changed, since the contents of the files may have.
         let configuration = try ServerConfiguration(
             settings: reload.settings,
             nodeName: nodeName,
@@ -190,13 +190,13 @@ public final class EdgeService: Service {
             burst: ServerConfiguration.acceptBurst,
             batch: ServerConfiguration.acceptBatch
         )
-        // What it accepts inherits TCP_NODELAY, which NIO sets on every listening socket.
+        // Accepted sockets inherit TCP_NODELAY, which NIO sets on every listening socket.
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { [logger, state, pace] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    // Without it an exhausted descriptor table turns the accept loop into a busy one.
+                    // Without it the accept loop spins when file descriptors run out.
                     try channel.pipeline.syncOperations.addHandler(
                         AcceptErrorHandler(
                             listener: "public",
@@ -209,11 +209,11 @@ public final class EdgeService: Service {
                     )
                 }
             }
-            // Counted before more are accepted.
+            // Few at a time, so that they are counted before more are accepted.
             .serverChannelOption(.maxMessagesPerRead, value: 8)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    // Here, since options of the bootstrap cost a future each.
+                    // Set here, since options of the bootstrap cost a future each.
                     if let options = channel.syncOptions { try TransportLimits.setForRequests(on: options, highWater) }
                     if let shard = shards.shard(of: channel.eventLoop) { try Self.buildPipeline(of: channel, shard) }
                 }
@@ -251,7 +251,7 @@ public final class EdgeService: Service {
         try pipeline.addHandler(edge)
     }
 
-    /// A socket file that a crash left behind is taken over; one that somebody answers on is not.
+    /// Takes over a socket file that a crash left behind, unless a process answers on it.
     private func makeSure(nobodyListensOn path: String, _ group: MultiThreadedEventLoopGroup) async throws {
         guard let probe = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get() else {
             return
@@ -260,7 +260,7 @@ public final class EdgeService: Service {
         throw IOError(errnoCode: EADDRINUSE, reason: "another process is listening there")
     }
 
-    /// Takes up what an earlier process still owed the app.
+    /// Resumes the sessions for which an earlier process still owed events to the app.
     private func resume(_ rows: [RecoveredConnection], on shards: ShardDirectory) async {
         let (connections, fault) = RecoveredSession.read(rows)
         if let fault {
@@ -280,7 +280,7 @@ public final class EdgeService: Service {
         }
     }
 
-    /// Closes the sockets of whoever was banned without an operator, and notes it.
+    /// Closes the sockets of automatically banned clients, and records the bans.
     private func closeBanned() async {
         for await ban in autoBans {
             await EdgeOperator(edge: self).closeConnections(coveredBy: ban.subject)
@@ -306,7 +306,7 @@ public final class EdgeService: Service {
         state.beginDrain()
         occupancy?.flush()
         logger.notice("draining", metadata: ["connections": .stringConvertible(state.sockets)])
-        // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
+        // Clients that still come get a response, WebSockets a 503, since the balancer may not know yet.
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
         await shards.forEach { $0.sessions.drain(over: span) }

@@ -4,7 +4,7 @@ import SidecarCore
 extension IPAddress {
     /// The address of a peer; nil for one on a Unix socket.
     init?(_ address: SocketAddress) {
-        // Where `sockaddr_in` and `sockaddr_in6` have it, on Linux and BSD alike.
+        // The bytes of the address in `sockaddr_in` and `sockaddr_in6`, on Linux and BSD alike.
         let range: Range<Int>
         switch address {
         case .v4: range = 4..<8

@@ -1,6 +1,6 @@
 import SidecarCore
 
-/// The connections of this process: it asks the loops, each for its own.
+/// The connections of this process, found by asking each loop for its own.
 struct LoopDirectory: ConnectionDirectory {
     let shards: ShardDirectory
 
@@ -25,7 +25,7 @@ struct LoopDirectory: ConnectionDirectory {
 }
 
 extension BridgeSession {
-    /// Nil for one that is not open.
+    /// The location of an open connection; nil for any other.
     fileprivate func location(on loop: Int) -> ConnectionLocation? {
         isRunning ? ConnectionLocation(id: id, user: user, address: clientAddress, loop: loop) : nil
     }

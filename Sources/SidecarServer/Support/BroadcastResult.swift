@@ -1,6 +1,6 @@
 import SidecarCore
 
-/// What came of a `Sidesocket-Broadcast` field, the `result` label of `broadcasts_total`.
+/// The result of a `Sidesocket-Broadcast` field, the `result` label of `broadcasts_total`.
 enum BroadcastResult: String, CaseIterable {
     case published
     case tooLong = "too_long"

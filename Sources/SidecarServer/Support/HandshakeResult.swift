@@ -17,7 +17,7 @@ enum HandshakeResult: String, CaseIterable {
 }
 
 extension RefusalReason {
-    /// Why a handshake was refused that the app has not heard of: it had no turn in time, or could not get one.
+    /// The reason of a handshake that was refused without calling the app: it got no turn in time, or none at all.
     init(turnedAway result: HandshakeResult) {
         self =
             switch result {

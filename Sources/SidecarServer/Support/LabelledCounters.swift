@@ -1,13 +1,13 @@
 import CoreMetrics
 
-/// A counter for each value of a label, made at once, so that counting costs no search for the series.
+/// A counter for each value of a label, created at once, so that counting needs no look-up of the series.
 struct LabelledCounters<Label: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: Sendable {
     private let counters: [Label: Counter]
 
     /// - Parameters:
     ///   - name: The metric.
-    ///   - label: The label that tells its series apart.
-    ///   - others: Labels that all of them have.
+    ///   - label: The label that distinguishes its series.
+    ///   - others: Labels that all series have.
     init(_ name: String, _ label: String, beside others: [(String, String)] = []) {
         counters = Dictionary(
             uniqueKeysWithValues: Label.allCases.map {

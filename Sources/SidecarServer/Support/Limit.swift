@@ -1,7 +1,7 @@
 import SidecarCore
 import WebSocketProtocol
 
-/// A limit that clients meet, the `limit` label of `limited_total`.
+/// A limit that clients can reach, the `limit` label of `limited_total`.
 enum Limit: String, CaseIterable {
     case maxConnections = "max_connections"
     case maxTotalPendingBytes = "max_total_pending_bytes"
@@ -44,7 +44,7 @@ enum Limit: String, CaseIterable {
         }
     }
 
-    /// The limit that a message broke; nil for a breach of the protocol.
+    /// The limit that a message exceeded; nil for a violation of the protocol.
     init?(_ violation: ProtocolViolation) {
         switch violation {
         case .messageTooBig: self = .messageTooBig
@@ -57,7 +57,7 @@ enum Limit: String, CaseIterable {
         }
     }
 
-    /// What is done about it.
+    /// The actions that can follow.
     var actions: [LimitAction] {
         switch self {
         case .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable: [.refused]
@@ -75,7 +75,7 @@ enum Limit: String, CaseIterable {
 
 /// What a limit did, the `action` label of `limited_total`.
 enum LimitAction: String, CaseIterable {
-    /// Something that the client sent had to wait.
+    /// Input of the client had to wait.
     case throttled
     case refused
     case closed

@@ -7,11 +7,11 @@ enum ClientTransport: String, CaseIterable {
     case eventStream = "event_stream"
 }
 
-/// The combinations of labels that occur, so that every series exists from the start, at zero: what has never happened
-/// and what is not counted look different then, and `rate()` sees the first time. A label alone has a counter for each
-/// case of its enum (``LabelledCounters``).
+/// The combinations of labels that occur, so that every series exists from the start, at zero: an event that has not
+/// happened yet differs from one that is not counted, and `rate()` includes the first time. A single label has a
+/// counter for each case of its enum (``LabelledCounters``).
 enum MetricSeries {
-    /// How connections end, for each cause the codes that it has.
+    /// The causes of ended connections, each with the codes that it can have.
     static func ends(of transport: ClientTransport) -> [(
         code: SessionCloseCode, initiator: CloseInitiator, cause: CloseCause
     )] {
@@ -54,7 +54,7 @@ enum MetricSeries {
 }
 
 extension ServerMetrics {
-    /// Makes the series of ``MetricSeries``.
+    /// Creates the series of ``MetricSeries``.
     func makeSeries() {
         for transport in ClientTransport.allCases {
             for end in MetricSeries.ends(of: transport) {

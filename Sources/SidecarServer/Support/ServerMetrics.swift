@@ -1,7 +1,7 @@
 import CoreMetrics
 import SidecarCore
 
-/// Every metric that the public side writes, resolved once so that counting costs one atomic addition.
+/// All metrics of the public side, looked up once so that counting costs one atomic addition.
 final class ServerMetrics: Sendable {
     final class Traffic: Sendable {
         let text: Counter
@@ -37,7 +37,7 @@ final class ServerMetrics: Sendable {
         }
     }
 
-    /// The outcomes of one kind of event, by the `outcome` label.
+    /// The results of one kind of event, by the `outcome` label.
     final class Webhook: Sendable {
         let answered: Counter
         let duration: Timer
@@ -69,7 +69,7 @@ final class ServerMetrics: Sendable {
     let pingsSent = Counter(label: "sidesocket_pings_sent_total")
     let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
     let pingRoundTrip = Timer(label: "sidesocket_ping_rtt_seconds")
-    /// From the last frame of a message to its answer.
+    /// From the last frame of a message to the app's reply.
     let messageDuration = Timer(label: "sidesocket_message_duration_seconds")
     let proxyDuration = Timer(label: "sidesocket_proxy_request_duration_seconds")
     private let proxyByClass: [Counter]
@@ -163,7 +163,7 @@ final class ServerMetrics: Sendable {
         proxyDuration.recordNanoseconds(nanoseconds)
     }
 
-    /// A client may send any code: those without a meaning of their own share one series.
+    /// A client may send any code; those without a defined meaning share one series.
     private static func codeLabel(_ code: SessionCloseCode) -> String {
         switch code.rawValue {
         case 1000...1003, 1005...1014, 4401, 4403, 4429: String(code.rawValue)

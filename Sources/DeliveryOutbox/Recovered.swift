@@ -46,7 +46,7 @@ public struct RecoveredConnection: Sendable, Equatable {
 
 /// A message that was accepted and not answered.
 public struct RecoveredMessage: Sendable, Equatable {
-    /// Its place in the connection's order of events.
+    /// Its sequence in the connection's order of events.
     public var sequence: UInt64
     /// True for text, false for binary.
     public var isText: Bool
@@ -66,7 +66,7 @@ public struct RecoveredMessage: Sendable, Equatable {
 
 /// The end of a connection, as its close event tells it.
 public struct RecoveredClose: Sendable, Equatable {
-    /// Its place in the connection's order of events.
+    /// Its sequence in the connection's order of events.
     public var sequence: UInt64
     /// What the event says, as it was noted.
     public var report: [UInt8]

@@ -14,7 +14,7 @@ final class FirstFault: Sendable {
     }
 }
 
-/// A service whose fault is noted.
+/// A service whose fault is recorded.
 struct Watched: Service {
     private let service: any Service
     private let ending: FirstFault

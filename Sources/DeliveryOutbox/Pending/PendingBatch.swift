@@ -2,7 +2,7 @@
 struct PendingConnection: Sendable {
     /// A connection that the file does not know yet.
     struct Opening: Sendable {
-        /// Its key in the file, and so its place in the order of opening.
+        /// Its key in the file, and so its position in the order of opening.
         var key: Int64
         /// What requests about it are made of.
         var context: [UInt8]

@@ -121,13 +121,13 @@ public struct HTTPHeaders: Sendable {
         }
     }
 
-    /// The name of the field at this place as it was sent, or an empty string beyond the last.
+    /// The name of the field at this index as it was sent, or an empty string beyond the last.
     public func name(at index: Int) -> String {
         guard fields.indices.contains(index) else { return "" }
         return bytes.readableBytesUInt8Span.text(fields[index].name)
     }
 
-    /// The trimmed value of the field at this place, or an empty string beyond the last.
+    /// The trimmed value of the field at this index, or an empty string beyond the last.
     public func value(at index: Int) -> String {
         guard fields.indices.contains(index) else { return "" }
         return bytes.readableBytesUInt8Span.text(fields[index].value)

@@ -68,7 +68,7 @@ struct MetricFamily: Sendable {
         return .overflowed(self.insert(Series.make(identity: rest, kind: self.kind), labels: rest.labels))
     }
 
-    /// Puts a series that is read at scrape in the place of these labels; false when the family is full.
+    /// Sets the series of these labels to one that is read at scrape; false when the family is full.
     mutating func insertCallback(
         _ dimensions: [(String, String)],
         limit: Int,

@@ -17,7 +17,7 @@ struct VersionOneTests {
         last_answered INTEGER NOT NULL, close_sequence INTEGER, close_body BLOB, close_at INTEGER) STRICT;
         CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, is_text INTEGER NOT NULL, \
         payload BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (connection, sequence)) STRICT;
-        PRAGMA application_id = 1935963247; PRAGMA user_version = 1;
+        PRAGMA application_id = 1935962991; PRAGMA user_version = 1;
         INSERT INTO connections VALUES (3, 'a', CAST('POST / HTTP/1.1' AS BLOB), CAST('ce-userid: 7' AS BLOB), 5, 2, 2, \
         NULL, NULL, NULL);
         INSERT INTO connections VALUES (4, 'b', x'00ff', x'', 6, 0, 1, 2, CAST('{}' AS BLOB), 9);

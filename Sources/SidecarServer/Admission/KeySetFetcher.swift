@@ -16,23 +16,25 @@ final class KeySetFetcher: TimerOwner {
     private let path: String
     private let pool: AppPool
     private let authenticator: Authenticator
-    private unowned let shard: LoopShard
+    private let timers: ShardTimers
+    private let log: LoopLog
     private let timer = TimerEntry()
     private var request: KeySetRequest?
     private var startedAt = NIODeadline.uptimeNanoseconds(0)
     private var hasFailed = false
     private var isDueAfter: TimeAmount { hasFailed ? Self.shortestInterval : Self.interval }
 
-    init(path: String, pool: AppPool, authenticator: Authenticator, shard: LoopShard) {
+    init(path: String, pool: AppPool, authenticator: Authenticator, timers: ShardTimers, log: LoopLog) {
         self.path = path
         self.pool = pool
         self.authenticator = authenticator
-        self.shard = shard
+        self.timers = timers
+        self.log = log
     }
 
     func start() {
         fetch()
-        shard.timers.arm(timer, owner: self, at: .now() + Self.tick)
+        timers.arm(timer, owner: self, at: .now() + Self.tick)
     }
 
     /// The settings have changed: if the keys could not be fetched before, they are fetched again.
@@ -66,8 +68,8 @@ final class KeySetFetcher: TimerOwner {
 
     /// Making keys takes an actor of the library, so it happens outside the event loop.
     private func read(_ bytes: [UInt8], _ request: KeySetRequest) {
-        let bound = NIOLoopBound((self, request), eventLoop: shard.eventLoop)
-        let loop = shard.eventLoop
+        let bound = NIOLoopBound((self, request), eventLoop: timers.eventLoop)
+        let loop = timers.eventLoop
         let algorithms = authenticator.algorithms
         Task {
             let keys = try? await TokenKeys(keySet: bytes, algorithms: algorithms)
@@ -90,7 +92,7 @@ final class KeySetFetcher: TimerOwner {
         request = nil
         hasFailed = fault != nil
         if let fault {
-            shard.log.logger.warning("cannot fetch the JWKS", metadata: ["why": "\(fault)"])
+            log.logger.warning("cannot fetch the JWKS", metadata: ["why": "\(fault)"])
         }
     }
 }

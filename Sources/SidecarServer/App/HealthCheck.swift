@@ -11,17 +11,17 @@ final class HealthCheck: AppExchange, TimerOwner {
     private let address: Int
     private let path: String
     private let pool: AppPool
-    private unowned let shard: LoopShard
+    private let sender: WebhookSender
     private let timer = TimerEntry()
     private var connection: AppConnection?
     private var status = 0
     private var failures = 0
 
-    init(address: Int, path: String, pool: AppPool, shard: LoopShard) {
+    init(address: Int, path: String, pool: AppPool, sender: WebhookSender) {
         self.address = address
         self.path = path
         self.pool = pool
-        self.shard = shard
+        self.sender = sender
     }
 
     var isCancelled: Bool { false }
@@ -38,7 +38,7 @@ final class HealthCheck: AppExchange, TimerOwner {
 
     func appReady(_ connection: AppConnection) {
         self.connection = connection
-        connection.expectReply(to: .other, by: .now() + shard.configuration.settings.webhookTimeout)
+        connection.expectReply(to: .other, by: .now() + sender.configuration.settings.webhookTimeout)
         var request = ByteBuffer()
         request.writeString("GET \(path) HTTP/1.1\r\nHost: \(pool.origin.authority)\r\n")
         request.writeStaticString("User-Agent: sidesocket-health\r\nConnection: close\r\n\r\n")
@@ -65,8 +65,8 @@ final class HealthCheck: AppExchange, TimerOwner {
         connection = nil
         failures = isWell ? 0 : failures + 1
         if isWell || failures >= Self.failuresThatCount {
-            shard.state.gate.noteHealth(address: address, isDown: !isWell, on: shard.eventLoop)
+            sender.gate.noteHealth(address: address, isDown: !isWell, on: sender.eventLoop)
         }
-        shard.timers.arm(timer, owner: self, at: .now() + shard.configuration.settings.appHealthInterval)
+        sender.timers.arm(timer, owner: self, at: .now() + sender.configuration.settings.appHealthInterval)
     }
 }

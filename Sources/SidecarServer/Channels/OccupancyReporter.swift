@@ -9,7 +9,7 @@ final class OccupancyReporter: TimerOwner {
     private static let interval = TimeAmount.milliseconds(100)
 
     private let occupancy: Occupancy
-    private unowned let shard: LoopShard
+    private let context: SessionContext
     private let timer = TimerEntry()
     /// Random; makes the event ids unique to this process.
     private let process = ConnectionID.make()
@@ -17,12 +17,12 @@ final class OccupancyReporter: TimerOwner {
     private var inFlight: [UInt64: OccupancyDelivery] = [:]
     private var isSending = false
 
-    init(_ occupancy: Occupancy, shard: LoopShard) {
+    init(_ occupancy: Occupancy, context: SessionContext) {
         self.occupancy = occupancy
-        self.shard = shard
+        self.context = context
     }
 
-    func start() { shard.timers.arm(timer, owner: self, at: .now() + Self.interval) }
+    func start() { context.timers.arm(timer, owner: self, at: .now() + Self.interval) }
 
     func deadlineReached(at now: NIODeadline) -> NIODeadline? {
         sendDue(at: now)
@@ -36,7 +36,7 @@ final class OccupancyReporter: TimerOwner {
         while inFlight.count < Self.maxInFlight, let event = occupancy.next(at: now) {
             count += 1
             let number = count
-            let delivery = OccupancyDelivery(event, id: "\(process)-\(number)", of: occupancy, shard: shard) {
+            let delivery = OccupancyDelivery(event, id: "\(process)-\(number)", of: occupancy, context: context) {
                 [unowned self] in
                 inFlight[number] = nil
                 sendDue(at: .now())
@@ -52,7 +52,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     private let event: OccupancyEvent
     private let id: String
     private let occupancy: Occupancy
-    private unowned let shard: LoopShard
+    private let context: SessionContext
     private let done: () -> Void
     private var delivery: WebhookDelivery?
 
@@ -61,13 +61,13 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         _ event: OccupancyEvent,
         id: String,
         of occupancy: Occupancy,
-        shard: LoopShard,
+        context: SessionContext,
         done: @escaping () -> Void
     ) {
         self.event = event
         self.id = id
         self.occupancy = occupancy
-        self.shard = shard
+        self.context = context
         self.done = done
     }
 
@@ -77,9 +77,9 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         let delivery = WebhookDelivery(
             WebhookEvent(source: .channel(event, id: id), happenedAt: WallClock.unixMilliseconds()),
             persistence: .retries(waits: true),
-            metrics: shard.metrics.channel,
+            metrics: context.metrics.channel,
             owner: self,
-            sender: shard.webhooks
+            sender: context.webhooks
         )
         self.delivery = delivery
         delivery.start(at: .now())
@@ -93,7 +93,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
         switch result {
         case .taken(_, .success(let reply)):
-            for publication in reply.publications { shard.channels.publish(publication, excluding: nil) }
+            for publication in reply.publications { context.channels.publish(publication, excluding: nil) }
             occupancy.told(event.channel)
         case .taken(_, .failure(let failure)):
             // The event counts as delivered, whatever the reply asks for.
@@ -111,12 +111,12 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         } else {
             if !failure.isTransient { occupancy.told(event.channel) }
             log(failure, level: .error, "delivery of a channel event failed")
-            shard.metrics.messagesDropped(1, reason: .channelEventUndelivered)
+            context.metrics.messagesDropped(1, reason: .channelEventUndelivered)
         }
     }
 
     private func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message) {
-        shard.log.logger.log(
+        context.log.logger.log(
             level: level,
             message,
             metadata: [

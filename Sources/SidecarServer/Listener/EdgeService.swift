@@ -8,16 +8,10 @@ public import ServiceLifecycle
 public import SidecarCore
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
 /// The public port: accepts clients, and drains their connections on shutdown.
 public final class EdgeService: Service {
-    private let logger: Logger
-    private let metrics: ServerMetrics
+    let logger: Logger
+    let metrics: ServerMetrics
     let live: Mutex<LiveSettings>
     let audit: @Sendable (AuditRecord) -> Void
     private let maxConnections: Int
@@ -179,87 +173,6 @@ public final class EdgeService: Service {
         return ShardDirectory(shards)
     }
 
-    private func bind(
-        _ settings: Settings,
-        on group: MultiThreadedEventLoopGroup,
-        shards: ShardDirectory
-    ) async throws -> [any Channel] {
-        let highWater = min(64 << 10, settings.maxSendBufferBytes)
-        let pace = AcceptPace(
-            perMillisecond: ServerConfiguration.acceptsPerMillisecond * Double(settings.threads ?? System.coreCount),
-            burst: ServerConfiguration.acceptBurst,
-            batch: ServerConfiguration.acceptBatch
-        )
-        // Accepted sockets inherit TCP_NODELAY, which NIO sets on every listening socket.
-        let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 4096)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { [logger, state, pace] channel in
-                channel.eventLoop.makeCompletedFuture {
-                    // Without it the accept loop spins when file descriptors run out.
-                    try channel.pipeline.syncOperations.addHandler(
-                        AcceptErrorHandler(
-                            listener: "public",
-                            pause: .milliseconds(100),
-                            logger: logger,
-                            mayAccept: { state.hasRoomForClients },
-                            pace: pace,
-                            didAccept: { state.descriptors.adjust(by: 1) }
-                        )
-                    )
-                }
-            }
-            // Few at a time, so that they are counted before more are accepted.
-            .serverChannelOption(.maxMessagesPerRead, value: 8)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    // Set here, since options of the bootstrap cost a future each.
-                    if let options = channel.syncOptions { try TransportLimits.setForRequests(on: options, highWater) }
-                    if let shard = shards.shard(of: channel.eventLoop) { try Self.buildPipeline(of: channel, shard) }
-                }
-            }
-        var listeners: [any Channel] = []
-        for address in settings.listen {
-            do {
-                switch address {
-                case .tcp(let host, let port):
-                    listeners.append(try await bootstrap.bind(host: host, port: port).get())
-                case .unix(let path):
-                    try await makeSure(nobodyListensOn: path, group)
-                    listeners.append(
-                        try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
-                    )
-                }
-            } catch {
-                throw ListenError(address: address, cause: error)
-            }
-        }
-        return listeners
-    }
-
-    /// Top to bottom: the PROXY header that names the client, TLS, and the one handler that reads requests.
-    private static func buildPipeline(of channel: any Channel, _ shard: LoopShard) throws {
-        let pipeline = channel.pipeline.syncOperations
-        let edge = EdgeHTTPHandler(shard: shard)
-        if let mode = shard.configuration.settings.proxyProtocol {
-            try pipeline.addHandler(ProxyHeaderHandler(mode: mode, shard: shard))
-        }
-        if let tls = shard.configuration.serverTLS, channel.localAddress?.ipAddress != nil {
-            try pipeline.addHandler(NIOSSLServerHandler(context: tls))
-            edge.isEncrypted = true
-        }
-        try pipeline.addHandler(edge)
-    }
-
-    /// Takes over a socket file that a crash left behind, unless a process answers on it.
-    private func makeSure(nobodyListensOn path: String, _ group: MultiThreadedEventLoopGroup) async throws {
-        guard let probe = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get() else {
-            return
-        }
-        try? await probe.close().get()
-        throw IOError(errnoCode: EADDRINUSE, reason: "another process is listening there")
-    }
-
     /// Resumes the sessions for which an earlier process still owed events to the app.
     private func resume(_ rows: [RecoveredConnection], on shards: ShardDirectory) async {
         let (connections, fault) = RecoveredSession.read(rows)
@@ -297,47 +210,6 @@ public final class EdgeService: Service {
         }
     }
 
-    // MARK: End
-
-    private func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
-        let timeout = live.withLock { $0.configuration.settings.drainTimeout }
-        let deadline = NIODeadline.now() + timeout
-        let occupancy = state.channels.occupancy
-        state.beginDrain()
-        occupancy?.flush()
-        logger.notice("draining", metadata: ["connections": .stringConvertible(state.sockets)])
-        // Clients that still come get a response, WebSockets a 503, since the balancer may not know yet.
-        let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
-        let span = DrainSchedule.span(connections: state.sessions, atMost: most)
-        await shards.forEach { $0.sessions.drain(over: span) }
-        await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
-        for listener in listeners { try? await listener.close().get() }
-        await shards.forEach { $0.drainRequests() }
-        await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } && occupancy?.isSettled ?? true }
-        state.gate.stop()
-        let left = await shards.sum { $0.endNow() }
-        if left > 0 {
-            let isKept = state.outboxIsWritable == true
-            logger.log(
-                level: isKept ? .notice : .error,
-                isKept ? "undelivered events are kept for the next start" : "close events were not delivered",
-                metadata: ["count": .stringConvertible(left)]
-            )
-        }
-        if let untold = occupancy?.untold, untold > 0 {
-            metrics.messagesDropped(untold, reason: .channelEventUndelivered)
-            logger.error("channel events were not delivered", metadata: ["count": .stringConvertible(untold)])
-        }
-        if state.outbox?.close() == false { logger.error("the outbox could not be flushed") }
-        logger.notice("drained")
-    }
-
-    private func wait(until deadline: NIODeadline, for condition: () async -> Bool) async {
-        while NIODeadline.now() < deadline {
-            if await condition() { return }
-            try? await Task.sleep(for: .milliseconds(20))
-        }
-    }
 }
 
 /// A ban that Sidesocket made by itself.
@@ -351,12 +223,4 @@ struct LiveSettings: Sendable {
     var configuration: ServerConfiguration
     var admission: AdmissionGuard
     var shards: ShardDirectory?
-}
-
-/// An address that could not be bound.
-struct ListenError: Error, CustomStringConvertible {
-    let address: ListenAddress
-    let cause: any Error
-
-    var description: String { "cannot listen on \(address) (SIDESOCKET_LISTEN): \(PlainError.sentence(for: cause))" }
 }

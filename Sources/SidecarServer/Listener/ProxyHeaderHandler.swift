@@ -15,12 +15,12 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundOut = ByteBuffer
 
     private var decoder: ProxyProtocolDecoder
-    private let shard: LoopShard
+    private let loop: ClientContext
     private var isRefused = false
 
-    init(mode: ProxyProtocolMode, shard: LoopShard) {
+    init(mode: ProxyProtocolMode, loop: ClientContext) {
         decoder = ProxyProtocolDecoder(mode: mode)
-        self.shard = shard
+        self.loop = loop
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -28,7 +28,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
         let address = context.remoteAddress
         let peer = address.flatMap { IPAddress($0) }
         let isUnixPeer = address != nil && peer == nil
-        if !shard.admission.clients.trusts(peer: peer, isUnixSocket: isUnixPeer) {
+        if !loop.admission.clients.trusts(peer: peer, isUnixSocket: isUnixPeer) {
             refuse("the peer is not one of TRUSTED_PROXIES", context)
         }
     }

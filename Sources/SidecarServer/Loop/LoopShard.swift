@@ -1,7 +1,6 @@
 import Logging
 import NIOCore
 import SidecarCore
-import WebSocketProtocol
 
 /// All that one event loop owns: its connections to the app, its timers, its sessions.
 ///
@@ -16,27 +15,18 @@ final class LoopShard {
     let sessions: SessionRegistry
     /// What sessions are given of all this.
     let sessionContext: SessionContext
+    /// What the handlers of clients are given.
+    let clients: ClientContext
     let timers: ShardTimers
     let flushes: FlushQueue
-    let sendBuffers: SendBuffers
-    private(set) var admission: AdmissionGuard
-    let codecs = DeflateCodecs()
     let channels: LoopSubscriptions
     let app: AppPools
     let webhooks: WebhookSender
 
-    /// A buffer for what is written at once; writing into it costs no allocation while nobody else holds it.
-    var scratch = ByteBufferAllocator().buffer(capacity: 2048)
-    /// The same, for a message while it is compressed.
-    var compressed = ByteBufferAllocator().buffer(capacity: 0)
-
-    private var httpHandlers: [ObjectIdentifier: EdgeHTTPHandler] = [:]
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
     private var keySetPool: AppPool?
     private var occupancyReporter: OccupancyReporter?
-    private var webSockets = 0
-    private var departing: [ObjectIdentifier: WebSocketHandler] = [:]
 
     init(
         eventLoop: any EventLoop,
@@ -46,7 +36,6 @@ final class LoopShard {
         admission: AdmissionGuard,
         logger: Logger
     ) {
-        self.admission = admission
         self.eventLoop = eventLoop
         self.configuration = configuration
         self.state = state
@@ -57,7 +46,7 @@ final class LoopShard {
         self.timers = timers
         let flushes = FlushQueue(eventLoop: eventLoop)
         self.flushes = flushes
-        sendBuffers = SendBuffers(
+        let sendBuffers = SendBuffers(
             budget: state.sendBuffers,
             loops: state.sendBufferLoops,
             limits: SendLimits(configuration.settings),
@@ -95,6 +84,13 @@ final class LoopShard {
             configuration: configuration,
             admission: admission.sessions
         )
+        clients = ClientContext(
+            sessions: sessionContext,
+            app: app,
+            flushes: flushes,
+            sendBuffers: sendBuffers,
+            admission: admission
+        )
     }
 
     private var allPools: [AppPool] { app.all + (keySetPool.map { [$0] } ?? []) }
@@ -103,7 +99,7 @@ final class LoopShard {
     func watchHealth() {
         guard let path = configuration.settings.appHealthPath else { return }
         healthChecks = app.webhook.indices.map {
-            HealthCheck(address: $0, path: path, pool: app.webhook[$0], shard: self)
+            HealthCheck(address: $0, path: path, pool: app.webhook[$0], sender: webhooks)
         }
         for check in healthChecks { check.start() }
     }
@@ -123,69 +119,41 @@ final class LoopShard {
             isApp: false
         )
         keySetPool = pool
-        keySetFetcher = KeySetFetcher(path: url.path, pool: pool, authenticator: authenticator, shard: self)
+        keySetFetcher = KeySetFetcher(
+            path: url.path,
+            pool: pool,
+            authenticator: authenticator,
+            timers: timers,
+            log: log
+        )
         keySetFetcher?.start()
     }
 
     /// Tells the app which channels have subscribers; on one loop only.
     func reportOccupancy() {
         guard let occupancy = state.channels.occupancy else { return }
-        occupancyReporter = OccupancyReporter(occupancy, shard: self)
+        occupancyReporter = OccupancyReporter(occupancy, context: sessionContext)
         occupancyReporter?.start()
-    }
-
-    /// Reads what a client of a WebSocket sends, under the settings of now.
-    func messageReader(_ deflate: NegotiatedDeflate?) -> MessageReader {
-        let settings = configuration.settings
-        let limits = MessageLimits(
-            maxMessageBytes: settings.maxMessageBytes,
-            maxFragments: settings.maxFragments,
-            maxCompressionRatio: settings.maxCompressionRatio
-        )
-        guard let deflate else { return MessageReader(limits: limits) }
-        return MessageReader(limits: limits, deflate: deflate, codecs: codecs)
     }
 
     // MARK: What lives here
 
     /// True when no WebSocket is left, nor an event of one.
-    var isWithoutSessions: Bool { sessions.isEmpty && webSockets == 0 }
+    var isWithoutSessions: Bool { sessions.isEmpty && !clients.registry.hasStreams }
     /// True when no session and no request is left.
-    var isQuiet: Bool { isWithoutSessions && httpHandlers.values.allSatisfy { !$0.isBusy } }
-
-    /// A connection became a WebSocket; it counts until its last byte is out and it has closed.
-    func webSocketBegan() { webSockets += 1 }
-    func webSocketEnded() { webSockets -= 1 }
-
-    /// Keeps the handler of a client that has gone, until what it sent has been taken.
-    func keep(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = handler }
-    func release(_ handler: WebSocketHandler) { departing[ObjectIdentifier(handler)] = nil }
-
-    func insert(_ handler: EdgeHTTPHandler) {
-        httpHandlers[ObjectIdentifier(handler)] = handler
-    }
-
-    func remove(_ handler: EdgeHTTPHandler) {
-        httpHandlers[ObjectIdentifier(handler)] = nil
-    }
+    var isQuiet: Bool { isWithoutSessions && !clients.registry.hasRequests }
 
     // MARK: The end
-
-    /// Ends the connections that speak HTTP once their request is answered.
-    func drainRequests() {
-        for handler in Array(httpHandlers.values) { handler.drain() }
-    }
 
     /// From now on other settings hold; what the connections that are open agreed on stays.
     func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
         let old = self.configuration
         self.configuration = configuration
-        self.admission = admission
-        sendBuffers.limits = SendLimits(configuration.settings)
         webhooks.configuration = configuration
         for pool in allPools { pool.configuration = configuration }
         keySetFetcher?.settingsChanged()
         let isOfTransport = old.heartbeat.transportTimeout != configuration.heartbeat.transportTimeout
+        clients.reload(configuration, admission)
         sessionContext.reload(configuration, admission.sessions)
         for session in sessions.all { session.settingsChanged(isOfTransport: isOfTransport) }
     }
@@ -195,7 +163,7 @@ final class LoopShard {
     /// - Returns: The sessions whose close event was not delivered.
     func endNow() -> Int {
         let left = sessions.abandonAll()
-        for handler in Array(httpHandlers.values) { handler.drainIsOver() }
+        clients.registry.endRequests()
         for pool in allPools { pool.close() }
         return left
     }

@@ -51,7 +51,7 @@ final class CallbackTimer: TimerOwner {
 /// A scheduled NIO task per connection would sit in a heap whose cancel is a linear scan.
 final class ShardTimers {
     private static let tick = TimeAmount.milliseconds(50)
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     private var wheel: TimerWheel<(entry: TimerEntry, filedAt: NIODeadline)>
     private var isTicking = false
 

@@ -11,7 +11,7 @@ identity BLOB NOT NULL, opened_at INTEGER NOT NULL, messages_in INTEGER NOT NULL
 last_answered INTEGER NOT NULL, close_sequence INTEGER, close_body BLOB, close_at INTEGER) STRICT;
 CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, is_text INTEGER NOT NULL, \
 payload BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (connection, sequence)) STRICT;
-PRAGMA application_id = 1935963247; PRAGMA user_version = 1;
+PRAGMA application_id = 1935962991; PRAGMA user_version = 1;
 """
 HEAD = [
     "POST /hook?x=1 HTTP/1.1", "Host: shop.example", "ce-specversion: 1.0", "ce-source: /sidesocket/node%201",

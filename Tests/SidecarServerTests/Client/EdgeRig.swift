@@ -56,7 +56,7 @@ final class EdgeRig {
         app = EmbeddedChannel(handler: connection, loop: loop)
         app.connect(to: address, promise: nil)
         pool.release(connection, at: .now())
-        handler = EdgeHTTPHandler(shard: shard)
+        handler = EdgeHTTPHandler(loop: shard.clients)
         client = EmbeddedChannel(handler: handler, loop: loop)
         client.connect(to: address, promise: nil)
     }

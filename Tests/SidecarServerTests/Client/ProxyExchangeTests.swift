@@ -18,7 +18,7 @@ struct ProxyExchangeTests {
             target: "/x",
             from: ClientIdentity(address: "192.0.2.1", scheme: "http"),
             client: client,
-            shard: rig.shard
+            loop: rig.shard.clients
         )
     }
 

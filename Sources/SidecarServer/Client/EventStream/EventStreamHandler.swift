@@ -11,7 +11,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     typealias OutboundOut = ByteBuffer
 
     private let session: BridgeSession
-    private let shard: LoopShard
+    private let loop: ClientContext
     private var context: ChannelHandlerContext?
     private let output: ClientOutput
     private let codec: EventStreamCodec
@@ -23,12 +23,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     /// The replay has already covered publications up to this position.
     private var saidUpTo = StreamCursor(epoch: 0, sequence: 0)
 
-    init(session: BridgeSession, isEncrypted: Bool, shard: LoopShard) {
+    init(session: BridgeSession, isEncrypted: Bool, loop: ClientContext) {
         self.session = session
-        self.shard = shard
+        self.loop = loop
         self.isEncrypted = isEncrypted
         codec = EventStreamCodec(connectionID: session.id)
-        output = ClientOutput(owner: session, flushes: shard.flushes, buffers: shard.sendBuffers)
+        output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
     }
 
     // MARK: Channel events
@@ -40,7 +40,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
 
     /// Sends the head of the answer and begins.
     func start(head: ByteBuffer, mustRead: Bool) {
-        shard.webSocketBegan()
+        loop.registry.streamBegan()
         limitTransport()
         output.sendAtOnce(head)
         output.sendAtOnce(EventStreamText.heartbeat)  // some proxies hold back a head until its body begins
@@ -68,11 +68,11 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
 
     func channelInactive(context: ChannelHandlerContext) {
         output.connectionLost()
-        shard.timers.cancel(timer)
-        shard.state.socketClosed(hasLeft: isEnding)
+        loop.timers.cancel(timer)
+        loop.state.socketClosed(hasLeft: isEnding)
         isEnding = true
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
-        shard.webSocketEnded()
+        loop.registry.streamEnded()
         context.fireChannelInactive()
         self.context = nil
     }
@@ -80,7 +80,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     // MARK: Output
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
-        guard !isEnding else { return shard.metrics.messagesDropped(1, reason: .clientGone) }
+        guard !isEnding else { return loop.metrics.messagesDropped(1, reason: .clientGone) }
         _ = send(EventStreamCodec.encode(format, payload), at: nil)
     }
 
@@ -115,7 +115,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {
         // Room for a reset and for the end of the replay, besides the messages.
         let ends = SendQueue.messageOverhead * 3
-        let room = shard.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
+        let room = loop.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
         replay(room) { self.resume($0, room: room) }
     }
 
@@ -146,14 +146,14 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     func close(code: SessionCloseCode, reason: String) {
         guard !isEnding else { return }
         isEnding = true
-        shard.state.socketLeft()
+        loop.state.socketLeft()
         output.finish()
         if code == .serviceRestart || code == .tryAgainLater {
             output.sendAtOnce(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
         }
         output.flush()
         context?.close(mode: .output, promise: nil)
-        shard.timers.arm(timer, owner: self, at: linger.begin(at: .now()))
+        loop.timers.arm(timer, owner: self, at: linger.begin(at: .now()))
     }
 
     // MARK: Deadlines
@@ -173,31 +173,31 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
             return nil
         }
         heartbeat.sent(at: output.sentAt)
-        switch heartbeat.deadlineReached(at: now, policy: shard.configuration.heartbeat) {
+        switch heartbeat.deadlineReached(at: now, policy: loop.configuration.heartbeat) {
         case .wait: break
         case .sendPing: sendHeartbeat()
         case .closeAged:
-            shard.metrics.limited(.maxConnectionAge, action: .closed)
+            loop.metrics.limited(.maxConnectionAge, action: .closed)
             session.close(code: .goingAway, reason: "the connection is too old; reconnect", for: .maxAge)
         case .closeUnresponsive, .closeIdle: break  // a stream has no answers
         }
-        return isEnding ? now + ServerConfiguration.linger : heartbeat.nextDeadline(shard.configuration.heartbeat)
+        return isEnding ? now + ServerConfiguration.linger : heartbeat.nextDeadline(loop.configuration.heartbeat)
     }
 
     /// A client with unread bytes needs no heartbeat: those keep the stream open.
     private func sendHeartbeat() {
         guard output.isClear else { return }
         output.sendAtOnce(EventStreamText.heartbeat)
-        shard.metrics.pingsSent.increment()
+        loop.metrics.pingsSent.increment()
     }
 
     private func arm() {
         heartbeat.sent(at: output.sentAt)
-        shard.timers.arm(timer, owner: self, at: heartbeat.nextDeadline(shard.configuration.heartbeat))
+        loop.timers.arm(timer, owner: self, at: heartbeat.nextDeadline(loop.configuration.heartbeat))
     }
 
     private func limitTransport() {
         guard let channel = context?.channel else { return }
-        TransportLimits.set(on: channel, output, shard.configuration)
+        TransportLimits.set(on: channel, output, loop.configuration)
     }
 }

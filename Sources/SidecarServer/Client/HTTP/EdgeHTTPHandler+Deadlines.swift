@@ -15,13 +15,13 @@ extension EdgeHTTPHandler {
                 )
                 return now + ServerConfiguration.linger
             }
-            if requestsServed == 0 { shard.metrics.httpRefused(.timeout) }  // else it was kept alive for nothing
+            if requestsServed == 0 { loop.metrics.httpRefused(.timeout) }  // else it was kept alive for nothing
             endNow()
         case .inspecting:
             refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: .timeout))
             return now + ServerConfiguration.linger
         case .proxying(let exchange):
-            shard.metrics.httpRefused(.clientStalled)
+            loop.metrics.httpRefused(.clientStalled)
             exchange.clientGone()
             endNow()
         case .upgrading(let attempt):
@@ -39,7 +39,7 @@ extension EdgeHTTPHandler {
     }
 
     func armTimer(after delay: TimeAmount) {
-        shard.timers.arm(timer, owner: self, at: .now() + delay)
+        loop.timers.arm(timer, owner: self, at: .now() + delay)
     }
 
     /// Bytes went from or to the client, so it has not stalled; while it has nothing to do, it cannot stall.
@@ -48,7 +48,7 @@ extension EdgeHTTPHandler {
         if exchange.waitsForClient {
             armTimer(after: ServerConfiguration.clientStall)
         } else {
-            shard.timers.cancel(timer)
+            loop.timers.cancel(timer)
         }
     }
 
@@ -56,11 +56,11 @@ extension EdgeHTTPHandler {
     func beginLinger() {
         if case .gone = phase { return }
         phase = .lingering
-        if !hasLeft { shard.state.socketLeft() }
+        if !hasLeft { loop.state.socketLeft() }
         hasLeft = true
         let deadline = linger.begin(at: .now())
         context?.close(mode: .output, promise: nil)
-        shard.timers.arm(timer, owner: self, at: deadline)
+        loop.timers.arm(timer, owner: self, at: deadline)
         if readWithheld {
             readWithheld = false
             context?.read()

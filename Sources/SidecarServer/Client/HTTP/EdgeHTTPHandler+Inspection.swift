@@ -6,7 +6,7 @@ import SidecarCore
 extension EdgeHTTPHandler {
     /// Reads the body of a request before the app gets any of it; sends 100 to a client that waits for it.
     func beginInspection(_ head: HTTPRequestHead, target: String) {
-        let budget = shard.state.inspectionBytes
+        let budget = loop.state.inspectionBytes
         phase = .inspecting(BodyInspection(head: head, target: target, budget: budget))
         armTimer(after: ServerConfiguration.clientStall)
         if head.expectsContinue {
@@ -23,12 +23,12 @@ extension EdgeHTTPHandler {
         case .body(let bytes):
             if let refusal = inspection.append(bytes) { refuse(refusal) }
         case .end(let trailers):
-            shard.timers.cancel(timer)
+            loop.timers.cancel(timer)
             if let refusal = StructuredEvents.refusal(of: inspection.body) {
                 refuse(refusal)
             } else {
                 passOn(
-                    ProxyExchange(inspection, trailers: trailers, from: client, client: self, shard: shard)
+                    ProxyExchange(inspection, trailers: trailers, from: client, client: self, loop: loop)
                 )
             }
         }

@@ -65,15 +65,15 @@ extension EdgeHTTPHandler {
     private func noteHeadBegan() {
         guard requestsServed > 0, !headBegan, reader.hasStartedRequest else { return }
         headBegan = true
-        armTimer(after: shard.configuration.settings.handshakeTimeout)
+        armTimer(after: loop.configuration.settings.handshakeTimeout)
     }
 
     private func received(_ head: HTTPRequestHead) {
         headBegan = false
         response = HTTPResponseWriter(to: head)
         requestsServed += 1
-        shard.timers.cancel(timer)
-        let resolved = shard.admission.clients.resolve(
+        loop.timers.cancel(timer)
+        let resolved = loop.admission.clients.resolve(
             peer: peer.address,
             isUnixSocket: peer.isUnixSocket,
             isNamedByProxy: peer.isNamedByProxy,
@@ -81,7 +81,7 @@ extension EdgeHTTPHandler {
             headers: head.headers
         )
         client = resolved.identity
-        switch shard.configuration.router.route(head) {
+        switch loop.configuration.router.route(head) {
         case .refuse(let refusal):
             refuse(refusal, of: resolved, isHandshake: head.headers.contains("upgrade"))
         case .upgrade:
@@ -93,7 +93,7 @@ extension EdgeHTTPHandler {
             if inspects {
                 beginInspection(head, target: target)
             } else {
-                passOn(ProxyExchange(head: head, target: target, from: client, client: self, shard: shard))
+                passOn(ProxyExchange(head: head, target: target, from: client, client: self, loop: loop))
             }
         }
     }
@@ -107,7 +107,7 @@ extension EdgeHTTPHandler {
     private func refuse(_ refusal: Refusal, of client: ResolvedClient, isHandshake: Bool) {
         guard isHandshake else { return refuse(refusal) }
         do throws(HandshakeRejection) {
-            try shard.admission.count(client)
+            try loop.admission.count(client)
             refuse(refusal)
         } catch {
             refuse(error.refusal, handshake: error.result)
@@ -126,7 +126,7 @@ extension EdgeHTTPHandler {
         default:
             break
         }
-        shard.log.logger.debug(
+        loop.log.logger.debug(
             "request refused",
             metadata: ["client": "\(client.address)", "why": "\(error.sentence)"]
         )

@@ -8,18 +8,18 @@ extension EdgeHTTPHandler: ClientExchange {
     func pullBody() { pump() }
 
     func interim(_ head: ClientResponseHead) {
-        shard.scratch.clear()
-        guard response.writeInterim(head, into: &shard.scratch) else { return }
-        write(shard.scratch)
+        loop.scratch.clear()
+        guard response.writeInterim(head, into: &loop.scratch) else { return }
+        write(loop.scratch)
         flush()
     }
 
     func respond(_ head: ClientResponseHead) {
         // Of a request that is answered early the rest is not read, so that none can follow (RFC 9112 §9.3).
-        let isLast = !isRequestWhole || isClosingSoon || shard.state.isDraining
-        shard.scratch.clear()
-        response.write(head, isLast: isLast, into: &shard.scratch)
-        write(shard.scratch)
+        let isLast = !isRequestWhole || isClosingSoon || loop.state.isDraining
+        loop.scratch.clear()
+        response.write(head, isLast: isLast, into: &loop.scratch)
+        write(loop.scratch)
     }
 
     private var isRequestWhole: Bool {
@@ -68,18 +68,18 @@ extension EdgeHTTPHandler: ClientExchange {
     // MARK: Complete responses, the last ones of the connection
 
     func refuse(_ refusal: Refusal, handshake: HandshakeResult?) {
-        shard.metrics.httpRefused(refusal.reason)
+        loop.metrics.httpRefused(refusal.reason)
         if let kind = RefusalKind(refusal.reason) { noteRefused(kind, ["why": "\(refusal.sentence)"]) }
-        if let handshake { shard.metrics.count(handshake) }
-        shard.scratch.clear()
-        response.write(refusal, into: &shard.scratch)
-        finish(with: shard.scratch)
+        if let handshake { loop.metrics.count(handshake) }
+        loop.scratch.clear()
+        response.write(refusal, into: &loop.scratch)
+        finish(with: loop.scratch)
     }
 
     func relay(_ reply: HTTPReplyHead, body: ByteBuffer) {
-        shard.scratch.clear()
-        response.writeRelayed(reply, body: body, into: &shard.scratch)
-        finish(with: shard.scratch)
+        loop.scratch.clear()
+        response.writeRelayed(reply, body: body, into: &loop.scratch)
+        finish(with: loop.scratch)
     }
 
     private func finish(with answer: ByteBuffer) {
@@ -91,7 +91,7 @@ extension EdgeHTTPHandler: ClientExchange {
 
     /// Records that the client was refused, for the operator.
     func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
-        shard.admission.sessions.refusals.note(kind, client: client.address, more())
+        loop.admission.sessions.refusals.note(kind, client: client.address, more())
     }
 
     // MARK: What the client does not take
@@ -102,12 +102,12 @@ extension EdgeHTTPHandler: ClientExchange {
         let old = accountedUnsent
         guard bytes != old else { return }
         accountedUnsent = bytes
-        shard.sendBuffers.changed(self, from: old, to: bytes)
+        loop.sendBuffers.changed(self, from: old, to: bytes)
     }
 
     /// A half-sent response cannot be dropped, so the connection is closed.
     func giveUpUnsent(beyond share: Int) {
-        shard.metrics.slowClient(action: .close)
+        loop.metrics.slowClient(action: .close)
         if case .proxying(let exchange) = phase { exchange.clientGone() }
         context?.closeAtOnce()
         accountUnsent(0)

@@ -12,13 +12,13 @@ extension EdgeHTTPHandler {
         do throws(HandshakeRefusal) {
             accepted = try Handshake.validate(
                 UpgradeRequest(head),
-                deflate: shard.configuration.deflate
+                deflate: loop.configuration.deflate
             )
         } catch {
             let refusal = Refusal(status: error.status, sentence: error.sentence, reason: .badHandshake)
             return refuse(refusal, .badRequest, head)
         }
-        guard shard.configuration.router.servesWebSocket(target: head.target) else {
+        guard loop.configuration.router.servesWebSocket(target: head.target) else {
             noteRefused(.wsPaths, ["path": "\(head.target.prefix { $0 != "?" })"])
             let refusal = Refusal(status: 404, sentence: "There is no WebSocket at this path.", reason: .path)
             return refuse(refusal, .path, head)
@@ -38,18 +38,18 @@ extension EdgeHTTPHandler {
 
     /// Counts a handshake, and refuses it when there is no room for another connection.
     private func hasRoom(for resolved: ResolvedClient) -> Bool {
-        if shard.state.isDraining {
+        if loop.state.isDraining {
             refuse(.draining, handshake: .draining)
             return false
         }
         do throws(HandshakeRejection) {
-            try shard.admission.count(resolved)
+            try loop.admission.count(resolved)
         } catch {
             refuse(error.refusal, handshake: error.result)
             return false
         }
-        guard shard.state.pendingBytes.isSpent else { return true }
-        shard.metrics.limited(.maxTotalPendingBytes, action: .refused)
+        guard loop.state.pendingBytes.isSpent else { return true }
+        loop.metrics.limited(.maxTotalPendingBytes, action: .refused)
         noteRefused(.totalPendingBytes, ["action": "refused"])
         refuse(
             Refusal(
@@ -67,7 +67,7 @@ extension EdgeHTTPHandler {
         var takesMessages = true
         if case .eventStream = kind { takesMessages = false }
         do throws(HandshakeRejection) {
-            let (slot, identity) = try shard.admission.admit(head, resolved, takesMessages: takesMessages)
+            let (slot, identity) = try loop.admission.admit(head, resolved, takesMessages: takesMessages)
             let attempt = UpgradeAttempt(
                 kind: kind,
                 handshake: head,
@@ -75,10 +75,10 @@ extension EdgeHTTPHandler {
                 slot: slot,
                 identity: identity,
                 client: self,
-                shard: shard
+                loop: loop
             )
             phase = .upgrading(attempt)
-            armTimer(after: shard.configuration.settings.handshakeTimeout)
+            armTimer(after: loop.configuration.settings.handshakeTimeout)
             attempt.start()
         } catch  where error.result == .auth || error.result == .origin {
             refuse(error.refusal, error.result, head)
@@ -94,15 +94,15 @@ extension EdgeHTTPHandler {
             "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
         ]
         if let origin = head.headers.first("origin") { metadata["origin"] = "\(origin)" }
-        shard.log.logger.info("handshake refused", metadata: metadata)
+        loop.log.logger.info("handshake refused", metadata: metadata)
         refuse(refusal, handshake: result)
     }
 
     func becomeEventStream(_ session: BridgeSession, _ head: ClientResponseHead) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
-        shard.metrics.count(.accepted)
-        let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, shard: shard)
+        loop.metrics.count(.accepted)
+        let handler = EventStreamHandler(session: session, isEncrypted: isEncrypted, loop: loop)
         let mustRead = readWithheld
         guard giveWay(to: handler, of: session, context) else { return }
         var answer = ByteBuffer()
@@ -118,12 +118,12 @@ extension EdgeHTTPHandler {
     ) {
         guard let context, case .upgrading = phase else { return }
         phase = .gone
-        if isAccepted { shard.metrics.count(.accepted) }
+        if isAccepted { loop.metrics.count(.accepted) }
         let handler = WebSocketHandler(
             session: session,
             deflate: deflate,
             isEncrypted: isEncrypted,
-            shard: shard
+            loop: loop
         )
         let residual = reader.takeRemaining()
         let mustRead = readWithheld

@@ -30,7 +30,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// How much a client may send ahead of the response that it waits for, in bytes.
     static let maxPipelinedBytes = 64 << 10
 
-    let shard: LoopShard
+    let loop: ClientContext
     var context: ChannelHandlerContext?
     var reader: HTTPRequestReader
     var phase = Phase.readingHead
@@ -52,9 +52,9 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     var isClosingSoon = false
     var accountedUnsent = 0
 
-    init(shard: LoopShard) {
-        self.shard = shard
-        reader = HTTPRequestReader(limits: shard.configuration.requestLimits)
+    init(loop: ClientContext) {
+        self.loop = loop
+        reader = HTTPRequestReader(limits: loop.configuration.requestLimits)
     }
 
     /// True while a request or a handshake is in flight.
@@ -73,10 +73,10 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        shard.remove(self)
-        shard.timers.cancel(timer)
+        loop.registry.remove(self)
+        loop.timers.cancel(timer)
         accountUnsent(0)
-        if !hasBegun { shard.state.descriptors.adjust(by: -1) }  // it ended before it was up
+        if !hasBegun { loop.state.descriptors.adjust(by: -1) }  // it ended before it was up
         self.context = nil
     }
 
@@ -88,15 +88,15 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     private func begin(_ context: ChannelHandlerContext) {
         guard !hasBegun else { return }
         hasBegun = true
-        let open = shard.state.socketOpened()
-        shard.insert(self)
-        armTimer(after: shard.configuration.settings.handshakeTimeout)
+        let open = loop.state.socketOpened()
+        loop.registry.insert(self)
+        armTimer(after: loop.configuration.settings.handshakeTimeout)
         peer = ClientPeer(context.remoteAddress)
         client = peer.identity(scheme)
         guard countSocket(context) else { return }
-        if open > shard.configuration.maxConnections, context.channel.isActive {
-            shard.metrics.limited(.maxConnections, action: .refused)
-            noteRefused(.maxConnections, ["limit": .stringConvertible(shard.configuration.maxConnections)])
+        if open > loop.configuration.maxConnections, context.channel.isActive {
+            loop.metrics.limited(.maxConnections, action: .refused)
+            noteRefused(.maxConnections, ["limit": .stringConvertible(loop.configuration.maxConnections)])
             refuse(
                 Refusal(
                     status: 503,
@@ -112,7 +112,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Counts the connection with those of its address; false when there are too many, and the connection closes
     /// without a response.
     private func countSocket(_ context: ChannelHandlerContext) -> Bool {
-        switch shard.admission.sessions.slots.countSocket(of: peer.address) {
+        switch loop.admission.sessions.slots.countSocket(of: peer.address) {
         case .notCounted:
             return true
         case .counted(let bucket):
@@ -146,7 +146,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     /// Without its header the client's address is unknown, and the peer would not understand a response in HTTP.
     private func rejectProxyHeader(_ why: String) {
         guard case .readingHead = phase else { return }
-        shard.metrics.httpRefused(.proxyProtocol)
+        loop.metrics.httpRefused(.proxyProtocol)
         noteRefused(.proxyProtocol, ["why": "\(why)"])
         phase = .lingering
         endNow()
@@ -185,9 +185,9 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     func channelInactive(context: ChannelHandlerContext) {
         let ended = phase
         phase = .gone
-        shard.state.socketClosed(hasLeft: hasLeft)
-        shard.remove(self)
-        shard.timers.cancel(timer)
+        loop.state.socketClosed(hasLeft: hasLeft)
+        loop.registry.remove(self)
+        loop.timers.cancel(timer)
         accountUnsent(0)
         switch ended {
         case .proxying(let exchange): exchange.clientGone()

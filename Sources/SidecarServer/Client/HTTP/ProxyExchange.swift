@@ -11,7 +11,7 @@ final class ProxyExchange: AppExchange {
     /// For the log; a query may hold secrets.
     private var path: Substring { target.prefix { $0 != "?" } }
     private let identity: ClientIdentity
-    private let shard: LoopShard
+    private let loop: ClientContext
     private weak var client: (any ClientExchange)?
     /// A body that has been read before the app is called; nil when it is streamed.
     private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
@@ -37,13 +37,13 @@ final class ProxyExchange: AppExchange {
         target: String,
         from identity: ClientIdentity,
         client: any ClientExchange,
-        shard: LoopShard
+        loop: ClientContext
     ) {
         self.head = head
         self.target = target
         self.identity = identity
         self.client = client
-        self.shard = shard
+        self.loop = loop
     }
 
     /// A request whose body has been read whole.
@@ -52,15 +52,15 @@ final class ProxyExchange: AppExchange {
         trailers: HTTPHeaders?,
         from identity: ClientIdentity,
         client: any ClientExchange,
-        shard: LoopShard
+        loop: ClientContext
     ) {
-        self.init(head: inspection.head, target: inspection.target, from: identity, client: client, shard: shard)
+        self.init(head: inspection.head, target: inspection.target, from: identity, client: client, loop: loop)
         held = (inspection, trailers)
         isRequestWhole = true
     }
 
     func start() {
-        run(on: shard.app.forRequest())
+        run(on: loop.app.forRequest())
     }
 
     private func run(on pool: AppPool?, fresh: Bool = false) {
@@ -82,7 +82,7 @@ final class ProxyExchange: AppExchange {
     func sendBody(_ bytes: ByteBuffer) {
         guard let connection, bytes.readableBytes > 0 else { return }
         connection.writeBody(bytes, head.framing)
-        if !isReplyBegun { connection.setDeadline(.now() + shard.configuration.settings.proxyTimeout) }
+        if !isReplyBegun { connection.setDeadline(.now() + loop.configuration.settings.proxyTimeout) }
     }
 
     func sendEnd(_ trailers: HTTPHeaders?) {
@@ -114,7 +114,7 @@ final class ProxyExchange: AppExchange {
         self.connection = connection
         connection.expectReply(
             to: head.method == "HEAD" ? .head : .other,
-            by: .now() + shard.configuration.settings.proxyTimeout
+            by: .now() + loop.configuration.settings.proxyTimeout
         )
         if let held {
             connection.write(writeHead)
@@ -136,7 +136,7 @@ final class ProxyExchange: AppExchange {
             target: target,
             client: identity,
             appAuthority: pool?.origin.authority ?? "",
-            preserveHost: shard.configuration.settings.preserveHost,
+            preserveHost: loop.configuration.settings.preserveHost,
             into: &buffer
         )
     }
@@ -156,9 +156,8 @@ final class ProxyExchange: AppExchange {
         held = nil
         status = reply.status
         hasBody = reply.framing != .none
-        if shard.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
-        // Apps that send a body all the same (304, 204, to HEAD) may do so late, when it would pass for the next
-        // answer.
+        if loop.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
+        // Apps that send a body where none is allowed (304, 204, to HEAD) may do so late; it would pass for the next one.
         if !hasBody { connection?.retire() }
         connection?.setDeadline(nil)  // once begun, a reply may pause for any time: it may be a stream
         client.respond(.response(reply))
@@ -169,11 +168,11 @@ final class ProxyExchange: AppExchange {
         for field in BroadcastHeader.all(in: reply.headers) {
             switch field {
             case .success(let broadcast):
-                shard.metrics.broadcast(result: .published)
-                shard.channels.publish(broadcast.publication, excluding: nil)
+                loop.metrics.broadcast(result: .published)
+                loop.channels.publish(broadcast.publication, excluding: nil)
             case .failure(let fault):
-                shard.metrics.broadcast(result: BroadcastResult(fault))
-                shard.log.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
+                loop.metrics.broadcast(result: BroadcastResult(fault))
+                loop.log.warn("Sidesocket-Broadcast not published", ["path": "\(path)", "why": "\(fault.sentence)"])
             }
         }
     }
@@ -201,13 +200,13 @@ final class ProxyExchange: AppExchange {
             return
         }
         // Nothing has been sent yet, so that another address can take it.
-        if case .connect = failure, shard.app.hasSeveralAddresses, !hasRetried, !isReplyBegun {
+        if case .connect = failure, loop.app.hasSeveralAddresses, !hasRetried, !isReplyBegun {
             hasRetried = true
-            run(on: shard.app.forRequest(otherThan: pool))
+            run(on: loop.app.forRequest(otherThan: pool))
             return
         }
         self.client = nil
-        shard.log.warn(
+        loop.log.warn(
             "no usable response from the app",
             ["client": "\(identity.address)", "path": "\(path)", "why": "\(failure.sentence)"]
         )
@@ -238,9 +237,9 @@ final class ProxyExchange: AppExchange {
         guard !isRecorded else { return }
         isRecorded = true
         let nanoseconds = (NIODeadline.now() - startedAt).nanoseconds
-        shard.metrics.proxied(status: status, nanoseconds: nanoseconds)
-        guard shard.configuration.settings.accessLog else { return }
-        shard.log.logger.info(
+        loop.metrics.proxied(status: status, nanoseconds: nanoseconds)
+        guard loop.configuration.settings.accessLog else { return }
+        loop.log.logger.info(
             "request",
             metadata: [
                 "method": "\(head.method)", "path": "\(target.prefix { $0 != "?" })", "client": "\(identity.address)",

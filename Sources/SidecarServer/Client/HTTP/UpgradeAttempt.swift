@@ -16,7 +16,7 @@ final class UpgradeAttempt: HandshakeResponder {
     private let session: BridgeSession
     private let identity: HandshakeIdentity
     private weak var client: (any ClientExchange)?
-    private let shard: LoopShard
+    private let loop: ClientContext
 
     init(
         kind: Kind,
@@ -25,7 +25,7 @@ final class UpgradeAttempt: HandshakeResponder {
         slot: ConnectionSlots.Slot,
         identity: HandshakeIdentity,
         client: any ClientExchange,
-        shard: LoopShard
+        loop: ClientContext
     ) {
         self.identity = identity
         self.kind = kind
@@ -36,7 +36,7 @@ final class UpgradeAttempt: HandshakeResponder {
             lastEventID = id
         }
         self.client = client
-        self.shard = shard
+        self.loop = loop
         session = BridgeSession(
             id: ConnectionID.make(),
             handshake: handshake,
@@ -44,7 +44,7 @@ final class UpgradeAttempt: HandshakeResponder {
             slot: slot,
             carrier: carrier,
             lastEventID: lastEventID,
-            context: shard.sessionContext
+            context: loop.sessions
         )
     }
 
@@ -57,7 +57,7 @@ final class UpgradeAttempt: HandshakeResponder {
                 session.start(responder: self)
             } else {
                 session.leaveUnknown(as: .connectionLimit)
-                let limit = shard.configuration.settings.maxConnectionsPerUser
+                let limit = loop.configuration.settings.maxConnectionsPerUser
                 client?.refuse(.tooManyConnections(of: "user", limit: limit))
             }
         case .awaitsMessage:
@@ -81,15 +81,15 @@ final class UpgradeAttempt: HandshakeResponder {
     func clientGone(leaving residual: ByteBuffer) {
         client = nil
         countDropped(in: residual)
-        shard.metrics.count(.clientGone)
+        loop.metrics.count(.clientGone)
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
     }
 
     /// Messages that came with the handshake are dropped.
     private func countDropped(in residual: ByteBuffer) {
         guard residual.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
-        let count = shard.messageReader(accepted.deflate).messagesCompleted(by: residual)
-        shard.metrics.messagesDropped(count, reason: .clientGone)
+        let count = loop.messageReader(accepted.deflate).messagesCompleted(by: residual)
+        loop.metrics.messagesDropped(count, reason: .clientGone)
     }
 
     /// The client has waited as long as it may for the app to be called.
@@ -102,7 +102,7 @@ final class UpgradeAttempt: HandshakeResponder {
         switch decision {
         case .accept(let head): accept(head, client)
         case .relay(let head, var body):
-            shard.metrics.count(.appRefused)
+            loop.metrics.count(.appRefused)
             let relayed = body.readSlice(length: min(body.readableBytes, ServerConfiguration.maxRelayedBody))
             client.relay(head, body: relayed ?? ByteBuffer())
         case .fail(let failure):
@@ -133,7 +133,7 @@ final class UpgradeAttempt: HandshakeResponder {
 
     /// The app has accepted in a way that the client would not understand.
     private func refuse(_ refusal: Refusal, _ client: any ClientExchange) {
-        shard.log.warn(
+        loop.log.warn(
             "handshake refused",
             [
                 "client": "\(session.clientAddress)", "path": "\(session.path)",

@@ -17,11 +17,11 @@ extension WebSocketHandler {
     func handshakeDecided(_ decision: HandshakeDecision) {
         switch decision {
         case .accept:
-            shard.metrics.count(.accepted)
+            loop.metrics.count(.accepted)
             // In its own turn: the session has yet to apply what the app said with its acceptance.
-            shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
+            loop.eventLoop.assumeIsolated().execute { self.resumeReading() }
         case .relay(let head, _):
-            shard.metrics.count(.appRefused)
+            loop.metrics.count(.appRefused)
             let failure = DeliveryFailure.status(head.status)
             if head.status >= 500 {
                 close(code: failure.closeCode, reason: failure.closeReason)
@@ -29,10 +29,10 @@ extension WebSocketHandler {
                 close(code: .forbidden, reason: "the application refuses the connection")
             }
         case .fail(let failure):
-            shard.metrics.count(.appFailed)
+            loop.metrics.count(.appFailed)
             close(code: failure.closeCode, reason: failure.closeReason)
         case .refuse(let refusal, let result):
-            shard.metrics.count(result)
+            loop.metrics.count(result)
             switch result {
             case .draining: close(code: .serviceRestart, reason: refusal.sentence)
             case .connectionLimit where refusal.status == 429: close(code: .policyViolation, reason: refusal.sentence)
@@ -76,7 +76,7 @@ extension WebSocketHandler {
     func fail(_ violation: ProtocolViolation) {
         switch closing.handshake.fail(violation.closeCode) {
         case .sendThenClose(let code):
-            if let limit = Limit(violation) { shard.metrics.limited(limit, action: .closed) }
+            if let limit = Limit(violation) { loop.metrics.limited(limit, action: .closed) }
             if let kind = RefusalKind(violation) { session.noteRefused(kind) }
             session.countViolation()
             session.transportEnded(code: SessionCloseCode(code), reason: violation.reason, initiator: .server)
@@ -102,7 +102,7 @@ extension WebSocketHandler {
     func linger() {
         guard phase != .gone, phase != .residual else { return }
         phase = .lingering
-        if !closing.hasLeft { shard.state.socketLeft() }
+        if !closing.hasLeft { loop.state.socketLeft() }
         closing.hasLeft = true
         _ = held.take()
         control.pendingPong = nil

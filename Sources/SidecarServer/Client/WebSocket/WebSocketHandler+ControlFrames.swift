@@ -44,11 +44,11 @@ extension WebSocketHandler {
     func countControl(_ frame: ControlAllowance.Frame, at now: NIODeadline) {
         guard phase == .open else { return }
         let limit = DryRunLimit.controlRate
-        var isDry: Bool { shard.configuration.settings.dryRun.contains(limit) }
+        var isDry: Bool { loop.configuration.settings.dryRun.contains(limit) }
         let time = Int64(clamping: now.uptimeNanoseconds)
-        let wait = control.allowance.take(frame, shard.admission.sessions.allowances.controls, isDry: isDry, now: time)
+        let wait = control.allowance.take(frame, loop.admission.sessions.allowances.controls, isDry: isDry, now: time)
         guard wait > 0 else { return }
-        shard.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
+        loop.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
         guard !isDry else { return }
         session.noteRefused(.controlRate, ["action": "throttled"])
         control.pauseEnds = now + .nanoseconds(wait)

@@ -27,7 +27,7 @@ extension WebSocketHandler {
             at: now,
             isReading: !mustPauseReading,
             hasProgressed: progress.hasProgressed(unsentBytes: output.unsentBytes + bytesInKernel),
-            policy: shard.configuration.heartbeat
+            policy: loop.configuration.heartbeat
         )
         switch step {
         case .wait:
@@ -35,13 +35,13 @@ extension WebSocketHandler {
         case .sendPing:
             sendPing()
         case .closeUnresponsive:
-            shard.metrics.pongTimeouts.increment()
+            loop.metrics.pongTimeouts.increment()
             session.close(code: .goingAway, reason: "no answer to a ping", for: .pongTimeout)
         case .closeIdle:
-            shard.metrics.limited(.clientIdleTimeout, action: .closed)
+            loop.metrics.limited(.clientIdleTimeout, action: .closed)
             session.close(code: .goingAway, reason: "no message for too long", for: .idle)
         case .closeAged:
-            shard.metrics.limited(.maxConnectionAge, action: .closed)
+            loop.metrics.limited(.maxConnectionAge, action: .closed)
             session.close(
                 code: .goingAway,
                 reason: "the connection is too old; reconnect",
@@ -72,19 +72,19 @@ extension WebSocketHandler {
     /// A client with unread bytes needs no ping: they serve as one, and pings would only pile up behind them.
     private func sendPing() {
         guard output.isClear else { return }
-        shard.scratch.clear()
-        FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &shard.scratch)
-        shard.scratch.writeInteger(heartbeat.pingNumber)
-        output.sendAtOnce(shard.scratch)
+        loop.scratch.clear()
+        FrameEncoder.writeHeader(.ping, payloadLength: 4, into: &loop.scratch)
+        loop.scratch.writeInteger(heartbeat.pingNumber)
+        output.sendAtOnce(loop.scratch)
         output.flush()
         control.allowance.pingSent()
-        shard.metrics.pingsSent.increment()
+        loop.metrics.pingsSent.increment()
     }
 
     func noteRoundTrip(_ payload: ByteBuffer) {
         guard payload.readableBytes == 4, let number = payload.getInteger(at: payload.readerIndex, as: UInt32.self),
             let time = heartbeat.receivedPong(number, at: heartbeat.receivedAt)
         else { return }
-        shard.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
+        loop.metrics.pingRoundTrip.recordNanoseconds(time.nanoseconds)
     }
 }

@@ -84,12 +84,12 @@ extension WebSocketHandler {
 
     private func watchAssembly(restarted: Bool) {
         let isAssembling = reader.isAssembling
-        let budget = shard.state.assemblyBytes
+        let budget = loop.state.assemblyBytes
         let isHolding = phase == .open && isAssembling
         assembly.share.set(isHolding ? reader.bytesReserved + reader.codecBytes : 0, in: budget)
         guard phase == .open else { return }
         if assembly.share.bytes > 0, budget.isSpent {
-            shard.metrics.limited(.maxTotalPendingBytes, action: .closed)
+            loop.metrics.limited(.maxTotalPendingBytes, action: .closed)
             session.noteRefused(.totalPendingBytes, ["action": "closed"])
             session.close(
                 code: .tryAgainLater,
@@ -98,16 +98,16 @@ extension WebSocketHandler {
             )
             return
         }
-        let timeout = shard.configuration.settings.messageAssemblyTimeout
+        let timeout = loop.configuration.settings.messageAssemblyTimeout
         if assembly.update(isAssembling: isAssembling, restarted: restarted, timeout: timeout, now: .now()) {
             armForOpen()
         }
     }
 
     func closeIfAssemblyIsOverdue(at now: NIODeadline) {
-        let timeout = shard.configuration.settings.messageAssemblyTimeout
+        let timeout = loop.configuration.settings.messageAssemblyTimeout
         guard assembly.isOverdue(at: now, isReading: !mustPauseReading, timeout: timeout) else { return }
-        shard.metrics.limited(.messageAssemblyTimeout, action: .closed)
+        loop.metrics.limited(.messageAssemblyTimeout, action: .closed)
         session.noteRefused(.assemblyTimeout)
         session.close(
             code: .policyViolation,

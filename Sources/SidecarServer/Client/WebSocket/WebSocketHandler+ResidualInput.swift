@@ -15,7 +15,7 @@ extension WebSocketHandler {
             if session.mustPauseResidualInput, bytes.readableBytes > 0 {
                 held.hold(bytes)
                 session.inputWaits()
-                residual.set(bytes.readableBytes, in: shard.state.pendingBytes)
+                residual.set(bytes.readableBytes, in: loop.state.pendingBytes)
                 return
             }
             guard let event = try? reader.next(from: &bytes) else { break }
@@ -36,7 +36,7 @@ extension WebSocketHandler {
     /// The rest of the input is not needed any more; its complete messages count as dropped.
     func discardResidualInput(reason: DropReason) {
         if let input = held.take() {
-            shard.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason)
+            loop.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason)
         }
         endResidualInput()
     }
@@ -45,8 +45,8 @@ extension WebSocketHandler {
         guard phase == .residual else { return }
         phase = .gone
         _ = held.take()
-        shard.timers.cancel(timer)
-        residual.set(0, in: shard.state.pendingBytes)
-        shard.release(self)
+        loop.timers.cancel(timer)
+        residual.set(0, in: loop.state.pendingBytes)
+        loop.registry.release(self)
     }
 }

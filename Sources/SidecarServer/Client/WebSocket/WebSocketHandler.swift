@@ -25,7 +25,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     }
 
     let session: BridgeSession
-    let shard: LoopShard
+    let loop: ClientContext
     var context: ChannelHandlerContext?
     private let isEncrypted: Bool
     var phase = Phase.open
@@ -48,18 +48,18 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     var progress = ReadingProgress()
     var closing = Closing()
 
-    init(session: BridgeSession, deflate: NegotiatedDeflate?, isEncrypted: Bool, shard: LoopShard) {
+    init(session: BridgeSession, deflate: NegotiatedDeflate?, isEncrypted: Bool, loop: ClientContext) {
         self.session = session
-        self.shard = shard
+        self.loop = loop
         self.isEncrypted = isEncrypted
-        output = ClientOutput(owner: session, flushes: shard.flushes, buffers: shard.sendBuffers)
-        reader = shard.messageReader(deflate)
+        output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
+        reader = loop.messageReader(deflate)
         codec = RawFrames(
             deflate.map {
                 MessageCompressor(
                     deflate: $0,
-                    codecs: shard.codecs,
-                    minimumBytes: shard.configuration.settings.compressionMinBytes
+                    codecs: loop.codecs,
+                    minimumBytes: loop.configuration.settings.compressionMinBytes
                 )
             }
         )
@@ -78,12 +78,12 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     ///   - residual: What the client sent after its handshake.
     ///   - mustRead: A read was requested and not passed on while the app decided.
     func start(answer: ByteBuffer, residual: ByteBuffer, mustRead: Bool) {
-        shard.webSocketBegan()
+        loop.registry.streamBegan()
         limitTransport()
         armForOpen()
         if residual.readableBytes > 0 {
             held.hold(residual)
-            shard.metrics.incoming.wireBytes.increment(by: residual.readableBytes)
+            loop.metrics.incoming.wireBytes.increment(by: residual.readableBytes)
         }
         held.isReadWithheld = mustRead
         // The write may show that the client has gone; what it had sent still counts.
@@ -91,7 +91,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         output.write(answer)
         held.isProcessing = false
         // In its own turn: the session has yet to apply what the app said with its acceptance.
-        shard.eventLoop.assumeIsolated().execute { self.resumeReading() }
+        loop.eventLoop.assumeIsolated().execute { self.resumeReading() }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -99,7 +99,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         let arrived = unwrapInboundIn(data)
         let now = NIODeadline.now()
         heartbeat.received(at: now)
-        shard.metrics.incoming.wireBytes.increment(by: arrived.readableBytes)
+        loop.metrics.incoming.wireBytes.increment(by: arrived.readableBytes)
         let bytes = held.take(with: arrived)
         if held.isProcessing {
             held.hold(bytes)  // a write failed while earlier input was processed, and NIO reads to the end
@@ -138,20 +138,20 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         output.connectionLost()
         control.pendingPong = nil
         closing.handshake.transportClosed()
-        shard.timers.cancel(timer)
-        shard.state.socketClosed(hasLeft: closing.hasLeft)
+        loop.timers.cancel(timer)
+        loop.state.socketClosed(hasLeft: closing.hasLeft)
         if wasOpen {
             session.clientLeft()
-            assembly.share.set(0, in: shard.state.assemblyBytes)
-            shard.keep(self)
+            assembly.share.set(0, in: loop.state.assemblyBytes)
+            loop.registry.keep(self)
             takeResidualInput()
             if phase == .residual { arm(at: .now() + ServerConfiguration.residualInputPatience) }
         } else {
             _ = held.take()
-            assembly.share.set(0, in: shard.state.assemblyBytes)
+            assembly.share.set(0, in: loop.state.assemblyBytes)
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         }
-        shard.webSocketEnded()
+        loop.registry.streamEnded()
         context.fireChannelInactive()
         self.context = nil
     }
@@ -185,7 +185,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     }
 
     func arm(at deadline: NIODeadline) {
-        shard.timers.arm(timer, owner: self, at: deadline)
+        loop.timers.arm(timer, owner: self, at: deadline)
     }
 
     func armForOpen() {
@@ -194,7 +194,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
 
     private var nextDeadlineWhenOpen: NIODeadline {
         heartbeat.sent(at: output.sentAt)
-        var next = heartbeat.nextDeadline(shard.configuration.heartbeat)
+        var next = heartbeat.nextDeadline(loop.configuration.heartbeat)
         if let deadline = assembly.deadline { next = min(next, deadline) }
         if let deadline = control.pauseEnds { next = min(next, deadline) }
         return next
@@ -208,14 +208,14 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         if isOfTransport { limitTransport() }
         endControlPause()  // the next ping decides whether it still has to wait
         guard phase == .open else { return }
-        let span = min(shard.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
+        let span = min(loop.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))
         arm(at: max(nextDeadlineWhenOpen, spread))
     }
 
     private func limitTransport() {
         guard let channel = context?.channel else { return }
-        TransportLimits.set(on: channel, output, shard.configuration)
-        TransportLimits.setWindow(of: output, maxPendingBytes: shard.configuration.settings.maxPendingBytes)
+        TransportLimits.set(on: channel, output, loop.configuration)
+        TransportLimits.setWindow(of: output, maxPendingBytes: loop.configuration.settings.maxPendingBytes)
     }
 }

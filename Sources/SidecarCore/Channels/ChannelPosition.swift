@@ -1,17 +1,3 @@
-/// Identifies one run of a channel's offsets: it changes when they start again because earlier messages were lost.
-public struct ChannelEpoch: Sendable, Hashable, CustomStringConvertible {
-    /// Random bits.
-    public let bits: UInt64
-
-    /// Makes one.
-    public init(_ bits: UInt64) {
-        self.bits = bits
-    }
-
-    /// As shown to users.
-    public var description: String { String(bits, radix: 36) }
-}
-
 /// The position of a message in its channel.
 ///
 /// Only the broker that assigned it can interpret it; others show it and hand it back.
@@ -28,36 +14,5 @@ public struct ChannelPosition: Sendable, Equatable {
         self.offset = offset
         self.epoch = epoch
         self.cursor = cursor
-    }
-}
-
-/// A channel and the position of its last message.
-public struct ChannelHead: Sendable, Equatable {
-    /// The channel's name.
-    public let channel: ChannelName
-    /// The position of its last message.
-    public let position: ChannelPosition
-
-    /// Makes one.
-    public init(channel: ChannelName, position: ChannelPosition) {
-        self.channel = channel
-        self.position = position
-    }
-}
-
-/// A channel as the API lists it.
-public struct ChannelSummary: Sendable, Equatable {
-    /// The channel's name.
-    public let channel: ChannelName
-    /// How many connections have subscribed to it.
-    public let connections: Int
-    /// The position of its last message.
-    public let position: ChannelPosition
-
-    /// The head of a channel with the number of its connections.
-    public init(_ head: ChannelHead, connections: Int) {
-        channel = head.channel
-        position = head.position
-        self.connections = connections
     }
 }

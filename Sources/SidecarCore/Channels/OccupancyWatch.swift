@@ -1,14 +1,6 @@
 import DequeModule
 public import NIOCore
 
-/// An event of a channel for the app (`CHANNEL_EVENTS`).
-public struct OccupancyEvent: Sendable, Equatable {
-    /// The channel.
-    public let channel: ChannelName
-    /// Whether it has subscribers now.
-    public let isOccupied: Bool
-}
-
 /// Finds out when the app has to be told that a channel has got subscribers or lost its last one.
 ///
 /// It compares what the app was told last with the state that has held for ``pause``; shorter changes produce no event.

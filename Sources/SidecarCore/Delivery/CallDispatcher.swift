@@ -1,17 +1,5 @@
 public import NIOCore
 
-/// The result of asking for a call to the app.
-public enum CallAnswer: Sendable, Equatable {
-    /// Call this address.
-    case granted(address: Int)
-    /// The ticket waits.
-    case queued
-    /// Too many handshakes wait already.
-    case full
-    /// No address can be called now; only handshakes are told this, since their clients can come again.
-    case unavailable
-}
-
 /// Decides which event may call which address of the app, and when: permits, breakers and health in one place.
 ///
 /// Of the addresses that may be called, the one with the fewest calls in flight is next.

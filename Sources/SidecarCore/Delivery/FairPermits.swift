@@ -1,25 +1,5 @@
 import DequeModule
 
-/// What a permit for a call to the app is wanted for.
-public enum PermitLane: Int, Sendable, Equatable, CaseIterable {
-    /// A message of an open connection.
-    case events
-    /// The `open` event of a handshake.
-    case handshakes
-    /// The `close` event of a connection that has ended.
-    case closes
-}
-
-/// The result of asking for a permit.
-public enum PermitAnswer: Sendable, Equatable {
-    /// A permit is free and taken.
-    case granted
-    /// The ticket waits.
-    case queued
-    /// Too many handshakes wait already.
-    case full
-}
-
 /// A fixed number of permits, handed out on three lanes, on each in the order in which they were asked for.
 ///
 /// Used for `WEBHOOK_MAX_IN_FLIGHT`: a caller that finds no free permit leaves a ticket, and a returned permit goes
@@ -173,4 +153,14 @@ public struct FairPermits<Ticket> {
         }
         return nil
     }
+}
+
+/// The result of asking for a permit.
+public enum PermitAnswer: Sendable, Equatable {
+    /// A permit is free and taken.
+    case granted
+    /// The ticket waits.
+    case queued
+    /// Too many handshakes wait already.
+    case full
 }

@@ -1,17 +1,3 @@
-/// A response field that we write ourselves.
-public struct ResponseField: Sendable, Equatable {
-    /// A token.
-    public let name: String
-    /// Its value, without line breaks.
-    public let value: String
-
-    /// A field whose value is already valid.
-    public init(_ name: String, _ value: String) {
-        self.name = name
-        self.value = value
-    }
-}
-
 /// A response of Sidesocket's own, without asking the app.
 public struct Refusal: Error, Sendable, Equatable {
     /// The HTTP status.

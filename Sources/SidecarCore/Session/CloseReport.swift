@@ -1,13 +1,3 @@
-/// Who ended a connection.
-public enum CloseInitiator: String, Sendable, Equatable {
-    /// The client sent a Close frame.
-    case client
-    /// We closed: the app asked, a limit, a failure or a drain.
-    case server
-    /// The connection broke without a Close frame.
-    case network
-}
-
 /// The end of a connection as the app is told of it, the body of the `close` event.
 public struct CloseReport: Sendable, Equatable {
     /// The close code of RFC 6455 §7.4; 1005 without a code, 1006 without a Close frame.

@@ -1,5 +1,3 @@
-internal import NIOCore
-
 extension Rate {
     /// Reads `COUNT/PERIOD` or `COUNT/PERIOD,burst=COUNT`, where a count of bytes may have a unit.
     static func read(_ text: String, _ unit: Unit) throws(ValueProblem) -> Rate {

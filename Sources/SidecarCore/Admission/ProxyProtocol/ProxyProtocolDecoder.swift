@@ -1,32 +1,5 @@
 public import NIOCore
 
-/// Which versions of the PROXY protocol a listener accepts. Once it is on, every connection must begin with a header.
-public enum ProxyProtocolMode: String, Sendable, Equatable, CaseIterable {
-    /// The text line.
-    case v1
-    /// The binary header.
-    case v2
-    /// Either.
-    case any
-}
-
-/// What a proxy says about a connection before its first byte.
-public enum ProxyHeader: Sendable, Equatable {
-    /// No address: the proxy's own health check (LOCAL), or a client that it cannot name (UNKNOWN, AF_UNSPEC, AF_UNIX,
-    /// datagrams). The connection's own peer counts.
-    case local
-    /// A client's connection over TCP.
-    case proxied(source: IPAddress, sourcePort: UInt16, destination: IPAddress, destinationPort: UInt16)
-
-    /// The client's address, nil when the connection's own peer counts.
-    public var source: IPAddress? {
-        switch self {
-        case .local: nil
-        case .proxied(let source, _, _, _): source
-        }
-    }
-}
-
 /// Reads the PROXY header that a connection begins with (HAProxy's specification, versions 1 and 2).
 ///
 /// One value serves one connection. It keeps at most 107 bytes, however long the header is. The caller has to check

@@ -3,16 +3,6 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// A publication on its way to the subscribers of one event loop.
-struct ChannelDelivery: Sendable {
-    let message: PreparedMessage
-    let channel: ChannelName
-    let cursor: StreamCursor?
-    let excluded: ExcludedConnection?
-    let tally: PublicationTally?
-    let queuedAt: NIODeadline
-}
-
 /// The publications that wait for one event loop.
 final class ChannelInbox: Sendable {
     private struct State: Sendable {

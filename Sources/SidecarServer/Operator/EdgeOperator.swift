@@ -1,11 +1,6 @@
+import Synchronization
 import NIOCore
 public import SidecarCore
-import Synchronization
-
-extension EdgeService {
-    /// The operations of the API on the connections of this process.
-    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
-}
 
 /// Runs each operation on the event loops, each for its own sessions, and collects the results.
 struct EdgeOperator: ConnectionOperator {
@@ -231,4 +226,9 @@ struct EdgeOperator: ConnectionOperator {
         guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
         return answer
     }
+}
+
+extension EdgeService {
+    /// The operations of the API on the connections of this process.
+    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
 }

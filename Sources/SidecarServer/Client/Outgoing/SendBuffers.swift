@@ -3,33 +3,6 @@ import NIOSSL
 import SidecarCore
 import Synchronization
 
-/// A connection for which bytes may wait because its client does not read them.
-protocol SendBufferHolder: AnyObject {
-    /// The waiting bytes.
-    var unsentBytes: Int { get }
-    /// Records the waiting bytes.
-    func accountUnsent(_ bytes: Int)
-    /// The total is exceeded and this connection holds more than its share: it is treated as slow.
-    func giveUpUnsent(beyond share: Int)
-}
-
-/// How much may wait for one client, and what is done beyond that.
-struct SendLimits: Equatable {
-    /// In bytes (`MAX_SEND_BUFFER_BYTES`).
-    let maxBytes: Int
-    /// Unless a channel says otherwise (`SLOW_CLIENT_ACTION`).
-    let action: SlowClientAction
-
-    init(maxBytes: Int, action: SlowClientAction) {
-        self.maxBytes = maxBytes
-        self.action = action
-    }
-
-    init(_ settings: Settings) {
-        self.init(maxBytes: settings.maxSendBufferBytes, action: settings.slowClientAction)
-    }
-}
-
 /// The connections of one event loop for which bytes wait, and what is done when the total over the process is
 /// exceeded.
 ///

@@ -1,12 +1,6 @@
 import CoreMetrics
 import SidecarCore
 
-/// What carries a session, the `transport` label.
-enum ClientTransport: String, CaseIterable {
-    case webSocket = "websocket"
-    case eventStream = "event_stream"
-}
-
 /// The combinations of labels that occur, so that every series exists from the start, at zero: an event that has not
 /// happened yet differs from one that is not counted, and `rate()` includes the first time. A single label has a
 /// counter for each case of its enum (``LabelledCounters``).

@@ -1,38 +1,5 @@
 import CSQLite
 
-/// What SQLite said when it refused something.
-struct SQLiteFailure: Error, Equatable {
-    /// The primary result code.
-    var code: Int32
-    /// SQLite's own words.
-    var message: String
-
-    /// True if the file is at fault, so that another file would do.
-    var meansDamage: Bool {
-        switch code {
-        // SQLITE_ERROR while opening is a schema that cannot be read or is not ours.
-        case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_MISMATCH, SQLITE_FORMAT: true
-        default: false
-        }
-    }
-
-    /// True if only this row was refused, so that the same row would be refused again.
-    var concernsOneRow: Bool {
-        switch code {
-        case SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_TOOBIG, SQLITE_RANGE: true
-        default: false
-        }
-    }
-}
-
-/// A value for a parameter of a statement.
-enum SQLiteValue {
-    case null
-    case integer(Int64)
-    case text(String)
-    case blob([UInt8])
-}
-
 /// One open database; it is used by one thread at a time.
 final class SQLiteDatabase {
     fileprivate let handle: OpaquePointer
@@ -209,4 +176,12 @@ final class SQLiteStatement {
         guard let base, count > 0 else { return "" }
         return String(validating: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
     }
+}
+
+/// A value for a parameter of a statement.
+enum SQLiteValue {
+    case null
+    case integer(Int64)
+    case text(String)
+    case blob([UInt8])
 }

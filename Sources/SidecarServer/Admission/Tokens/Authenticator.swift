@@ -4,16 +4,6 @@ public import SidecarCore
 import Synchronization
 import TokenVerifier
 
-/// Who a client is before the app is asked.
-enum HandshakeIdentity {
-    /// Unknown, which `AUTH` permits.
-    case anonymous
-    /// The user of a valid token.
-    case known(VerifiedToken)
-    /// The token will be the first message.
-    case awaitsMessage
-}
-
 /// Verifies the tokens of clients, as `AUTH` and `JWT_…` say.
 public final class Authenticator: Sendable {
     private struct State {

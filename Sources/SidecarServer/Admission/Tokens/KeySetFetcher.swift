@@ -1,5 +1,5 @@
-import HTTP1
 import Logging
+import HTTP1
 import NIOCore
 import SidecarCore
 import TokenVerifier

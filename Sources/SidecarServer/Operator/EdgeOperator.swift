@@ -1,6 +1,6 @@
-import Synchronization
 import NIOCore
 public import SidecarCore
+import Synchronization
 
 /// Runs each operation on the event loops, each for its own sessions, and collects the results.
 struct EdgeOperator: ConnectionOperator {

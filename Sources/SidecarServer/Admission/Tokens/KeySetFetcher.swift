@@ -1,5 +1,5 @@
-import Logging
 import HTTP1
+import Logging
 import NIOCore
 import SidecarCore
 import TokenVerifier

@@ -1,4 +1,4 @@
-package import NIOCore
+public import NIOCore
 
 extension ByteBuffer {
     /// Writes a JSON string (RFC 8259 §7) with its quotes; `text` has to be valid UTF-8.
@@ -20,7 +20,7 @@ extension ByteBuffer {
     }
 
     /// Writes what stands between the quotes of a JSON string.
-    package mutating func writeEscaped(_ text: Substring, _ escapes: JSONEscapes) {
+    public mutating func writeEscaped(_ text: Substring, _ escapes: JSONEscapes) {
         var text = text
         text.withUTF8 { writeEscaped(UnsafeRawBufferPointer($0), escapes) }
     }

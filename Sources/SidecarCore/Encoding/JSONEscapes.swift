@@ -1,15 +1,15 @@
 /// What is escaped beyond what JSON requires (RFC 8259 §7), and how; DEL is always escaped.
-package struct JSONEscapes: OptionSet, Sendable {
+public struct JSONEscapes: OptionSet, Sendable {
     /// Whatever is ``UnsafeText`` is escaped too.
-    package static let unsafeText = JSONEscapes(rawValue: 1)
+    public static let unsafeText = JSONEscapes(rawValue: 1)
     /// Line ends and tabs are `\n`, `\r` and `\t` instead of `\u` and four digits.
-    package static let shortForms = JSONEscapes(rawValue: 2)
+    public static let shortForms = JSONEscapes(rawValue: 2)
     /// Quotation marks are not escaped: for text without quotes around it.
-    package static let bareQuotes = JSONEscapes(rawValue: 4)
+    public static let bareQuotes = JSONEscapes(rawValue: 4)
 
-    package let rawValue: UInt8
+    public let rawValue: UInt8
 
-    package init(rawValue: UInt8) {
+    public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 

@@ -260,7 +260,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         exchange = nil
         pool.exchangeEnded()
         exchangesServed += 1
-        repliedAt = .now()
+        repliedAt = timers.eventLoop.now
         if isRequestWhole, replyKeepsAlive, reader.bufferedBytes == 0, isAttached {
             pool.release(self, at: repliedAt)
         } else {

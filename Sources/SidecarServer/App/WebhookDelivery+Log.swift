@@ -32,8 +32,8 @@ extension WebhookDelivery {
     /// - Parameter before: The owner's effects before the reply was applied; nil when none was.
     func log(_ attempt: Attempt, of owner: any WebhookDeliveryOwner, effectsBefore before: DeliveryEffects? = nil) {
         var metadata = owner.logFields
-        metadata["event"] = "\(event.name)"
-        metadata["event_id"] = "\(event.id)"
+        metadata["event"] = "\(eventName)"
+        metadata["event_id"] = "\(eventID)"
         if count > 1 { metadata["events"] = .stringConvertible(count) }
         metadata["attempt"] = .stringConvertible(failures + 1)
         // In milliseconds with one decimal.

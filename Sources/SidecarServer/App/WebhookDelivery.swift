@@ -43,9 +43,9 @@ enum WebhookResult {
 ///          ▼                                     │
 /// start ─▶ waiting for a permit ─▶ calling ──────┴─▶ over
 /// ```
-/// The gate, a timer or a connection to the app keeps it alive. It does not keep its owner alive: an owner that is
-/// released before the end has to ``cancel()`` it.
-final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
+/// Subclasses write the request. The gate, a timer or a connection to the app keeps it alive. It does not keep its
+/// owner alive: an owner that is released before the end has to ``cancel()`` it.
+class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// What follows when an attempt fails.
     enum Persistence {
         /// One attempt for each address that refuses the connection, since a client waits.
@@ -64,7 +64,6 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         case over
     }
 
-    let event: WebhookEvent
     /// Attempts that have failed.
     private(set) var failures = 0
 
@@ -92,20 +91,33 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     private var isRepeated = false
 
     init(
-        _ event: WebhookEvent,
+        lane: PermitLane,
+        count: Int,
         persistence: Persistence,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
         sender: WebhookSender
     ) {
-        self.event = event
+        self.lane = lane
+        self.count = count
         self.persistence = persistence
         self.metrics = metrics
         self.owner = owner
         self.sender = sender
-        lane = event.lane
-        count = event.count
     }
+
+    // MARK: For subclasses
+
+    /// The value of `ce-id`.
+    var eventID: String { "" }
+    /// The last part of `ce-type`, for the log.
+    var eventName: String { "" }
+    /// Writes the request, head and body.
+    ///
+    /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
+    func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {}
+
+    // MARK: For the owner
 
     /// True while it waits for its turn and the app has not been called yet.
     var isWaiting: Bool {
@@ -197,7 +209,7 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         let configuration = sender.configuration
         connection.expectReply(to: .other, by: startedAt + configuration.settings.webhookTimeout)
         let signedAt = configuration.dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
-        connection.sendWhole { event.writeRequest(with: configuration.dialect, signedAt: signedAt, into: &$0) }
+        connection.sendWhole { writeRequest(with: configuration.dialect, signedAt: signedAt, into: &$0) }
     }
 
     func appReplied(_ part: HTTPReplyPart) {
@@ -269,10 +281,12 @@ final class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
-        Result { () throws(DeliveryFailure) in
+        do throws(DeliveryFailure) {
             let reply = try sender.configuration.dialect.decode(head, body, events: count)
             if reply.changesChannels { try owner?.check(reply) }
-            return reply
+            return .success(reply)
+        } catch {
+            return .failure(error)
         }
     }
 

@@ -74,9 +74,9 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     deinit { delivery?.cancel() }
 
     func start() {
-        let delivery = WebhookDelivery(
-            WebhookEvent(source: .channel(event, id: id), happenedAt: WallClock.unixMilliseconds()),
-            persistence: .retries(waits: true),
+        let delivery = ChannelEventDelivery(
+            event,
+            id: id,
             metrics: context.metrics.channel,
             owner: self,
             sender: context.webhooks

@@ -34,7 +34,7 @@ extension BridgeSession {
         releaseSlots()
         handshake = nil
         machine.refused()
-        clientIdentity = nil
+        identity.token = nil
         leaveShard()
     }
 
@@ -80,8 +80,8 @@ extension BridgeSession {
         let level = isKept ? Logger.Level.notice : .error
         var owed = machine.discardQueue()
         var closeIsOnItsWay = false
-        if let delivery, !machine.isQuiet, case .connection(let event) = delivery.event.source {
-            let kind = event.delivery.event.kind
+        if let delivery, !machine.isQuiet {
+            let kind = delivery.event.event.kind
             closeIsOnItsWay = kind == .close
             if kind == .message || kind == .close { owed += delivery.count }
             log(.timeout, level: level, "drain timeout: an event was not delivered")

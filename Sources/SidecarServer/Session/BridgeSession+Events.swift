@@ -22,20 +22,13 @@ extension BridgeSession: WebhookDeliveryOwner {
             happenedAt = recoveredCloseTime ?? happenedAt
             journal?.closing(event.sequence, report, happenedAt)
         }
-        let delivery = WebhookDelivery(
-            WebhookEvent(
-                source: .connection(
-                    ConnectionEvent(
-                        delivery: event,
-                        handshake: kind == .open ? handshake : nil,
-                        connection: prepared,
-                        identity: identity,
-                        connectionID: id
-                    )
-                ),
-                happenedAt: happenedAt
-            ),
-            persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
+        let delivery = ConnectionEventDelivery(
+            event,
+            at: happenedAt,
+            handshake: kind == .open ? handshake : nil,
+            of: prepared,
+            id: id,
+            identity: identity.prepared,
             metrics: context.metrics.webhook(for: kind),
             owner: self,
             sender: context.webhooks
@@ -58,11 +51,11 @@ extension BridgeSession: WebhookDeliveryOwner {
     }
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
-        guard case .connection(let event) = delivery.event.source else { return }
-        switch event.delivery.event {
-        case .open: openEnded(delivery, result)
-        case .message, .batch: messageEnded(event.delivery, result)
-        case .revalidate: revalidationEnded(event.delivery, result)
+        guard let current = self.delivery, current === delivery else { return }
+        switch current.event.event.kind {
+        case .open: openEnded(result)
+        case .message: messageEnded(current.event, result)
+        case .revalidate: revalidationEnded(current.event, result)
         case .close: closeEnded(result)
         }
     }

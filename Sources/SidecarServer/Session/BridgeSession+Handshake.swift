@@ -6,11 +6,11 @@ import SidecarCore
 
 /// The handshake: whether and when the app is called, and what follows from its reply.
 extension BridgeSession {
-    func openEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
+    func openEnded(_ result: WebhookResult) {
         switch result {
         case .taken(let head, let reply):
-            let identity = (try? reply.get()).map(currentIdentity.marked) ?? currentIdentity
-            journal?.opened(openingRecord, identity: identity)
+            let facts = identity.facts
+            journal?.opened(openingRecord, identity: (try? reply.get()).map(facts.marked) ?? facts)
             openingRecord = []
             afterJournal { self.opened(by: head, reply, at: $0) }
         case .refused(let head, let body):

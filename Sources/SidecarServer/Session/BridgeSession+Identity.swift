@@ -3,37 +3,14 @@ import NIOCore
 import SidecarCore
 import TokenVerifier
 
-/// What is known of a client from its token, with the timers for expiry and revalidation.
-final class SessionIdentity {
-    enum Stage {
-        /// The client is authenticated, or need not be.
-        case settled
-        /// The first message has to be a token.
-        case awaitsToken
-        /// The token was valid, and the app has yet to accept the connection.
-        case awaitsApp
-    }
-
-    fileprivate(set) var stage = Stage.settled
-    fileprivate(set) var claims: [ConnectionIdentity.Claim]
-    fileprivate var tokenUser: UserName?
-    fileprivate var expiresAt = 0.0
-    fileprivate let expiry = CallbackTimer()
-    fileprivate let revalidation = CallbackTimer()
-
-    init(claims: [ConnectionIdentity.Claim] = []) {
-        self.claims = claims
-    }
-}
-
 extension BridgeSession {
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
-            self.user = nil
+            identity.user = nil
             limits.releaseUserSlot(context.admission.slots)
             if !machine.isRunning {
                 // The client has gone. Its close event has the user, but a slot would never be given back.
-                self.user = user.isEmpty ? nil : user
+                identity.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
@@ -41,21 +18,21 @@ extension BridgeSession {
                 close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
         }
-        if let state { self.state = state.isEmpty ? nil : state }
+        if let state { identity.state = state.isEmpty ? nil : state }
         writeIdentity()
     }
 
     /// Rewrites the fields that say who the client is.
     func writeIdentity() {
-        identity = context.configuration.dialect.prepare(currentIdentity)
+        identity.prepare(with: context.configuration.dialect)
         journalIdentity()
     }
 
     private var authenticator: Authenticator? { context.authenticator }
 
-    private func makeIdentity() -> SessionIdentity {
-        let made = clientIdentity ?? SessionIdentity()
-        clientIdentity = made
+    private func makeToken() -> TokenIdentity {
+        let made = identity.token ?? TokenIdentity()
+        identity.token = made
         return made
     }
 
@@ -63,7 +40,7 @@ extension BridgeSession {
 
     /// Takes over the claims of a token; false when its user has too many connections.
     func adopt(_ token: VerifiedToken) -> Bool {
-        let identity = makeIdentity()
+        let identity = makeToken()
         // The app may have renamed the user since; a new token for the same user does not change that.
         if identity.tokenUser != token.user, user != token.user {
             guard takeSlot(ofUser: token.user) else { return false }
@@ -78,7 +55,7 @@ extension BridgeSession {
 
     /// Starts a session whose client has yet to authenticate; the app is not told of it before.
     func startAwaitingToken() {
-        let identity = makeIdentity()
+        let identity = makeToken()
         identity.stage = .awaitsToken
         context.registry.insert(self)
         identity.expiry.arm(in: context.timers, at: .now() + context.settings.authTimeout) { [weak self] _ in
@@ -88,7 +65,7 @@ extension BridgeSession {
 
     /// True when a message was a token and is not passed on.
     func takesToken(_ format: MessageFormat, _ payload: ByteBuffer) -> Bool {
-        if let identity = clientIdentity, identity.stage == .awaitsToken {
+        if let identity = identity.token, identity.stage == .awaitsToken {
             takeFirstToken(TokenFinder.first(format, payload), identity)
             return true
         }
@@ -117,7 +94,7 @@ extension BridgeSession {
         return true
     }
 
-    private func takeFirstToken(_ token: String?, _ identity: SessionIdentity) {
+    private func takeFirstToken(_ token: String?, _ state: TokenIdentity) {
         guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
@@ -126,10 +103,10 @@ extension BridgeSession {
                 context.metrics.limited(.ban, action: .refused)
                 return refuse("access is denied", code: .forbidden, as: .auth)
             }
-            identity.stage = .awaitsApp
-            identity.expiry.cancel(in: context.timers)
+            state.stage = .awaitsApp
+            state.expiry.cancel(in: context.timers)
             guard adopt(verified) else {
-                identity.stage = .awaitsToken
+                state.stage = .awaitsToken
                 return refuse("this user has too many connections open", code: .policyViolation, as: .connectionLimit)
             }
             begin()
@@ -145,7 +122,7 @@ extension BridgeSession {
 
     /// A token may renew the connection for the same user, or name the user of a connection without one.
     private func mayRenew(with token: VerifiedToken) -> Bool {
-        guard let known = clientIdentity?.tokenUser ?? user else { return true }
+        guard let known = identity.token?.tokenUser ?? user else { return true }
         return known == token.user
     }
 
@@ -162,13 +139,13 @@ extension BridgeSession {
     }
 
     /// True for a socket that has yet to authenticate.
-    var awaitsToken: Bool { clientIdentity?.stage == .awaitsToken }
+    var awaitsToken: Bool { identity.token?.stage == .awaitsToken }
     /// True while messages cannot be processed: the app has yet to accept the connection.
-    var awaitsApp: Bool { clientIdentity?.stage == .awaitsApp }
+    var awaitsApp: Bool { identity.token?.stage == .awaitsApp }
 
     /// The app has accepted the connection.
     func identitySettled() {
-        if let identity = clientIdentity {
+        if let identity = identity.token {
             identity.stage = .settled
             // The token may have expired while the app decided.
             if identity.tokenUser != nil { armExpiry(identity) }
@@ -177,8 +154,8 @@ extension BridgeSession {
     }
 
     func cancelIdentityTimers() {
-        clientIdentity?.expiry.cancel(in: context.timers)
-        clientIdentity?.revalidation.cancel(in: context.timers)
+        identity.token?.expiry.cancel(in: context.timers)
+        identity.token?.revalidation.cancel(in: context.timers)
     }
 
     /// Applies a new token that the app sent in a reply.
@@ -205,24 +182,19 @@ extension BridgeSession {
         }
     }
 
-    private func armExpiry(_ identity: SessionIdentity) {
-        let left = identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000
+    private func armExpiry(_ token: TokenIdentity) {
+        let left = token.expiresAt - Double(WallClock.unixMilliseconds()) / 1000
         // An expiry far in the future is checked again after a year.
         let wait = TimeAmount.nanoseconds(Int64(min(max(left, 0), 365 * 86_400) * 1e9))
-        identity.expiry.arm(in: context.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
+        token.expiry.arm(in: context.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
     }
 
     private func expired() {
-        guard let identity = clientIdentity, identity.stage != .awaitsToken else { return }
+        guard let identity = identity.token, identity.stage != .awaitsToken else { return }
         // The wall clock may have been set back.
         if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
         context.metrics.limited(.tokenExpiry, action: .closed)
         close(code: .unauthorized, reason: "the token has expired", discarding: true)
-    }
-
-    /// Who the client is now.
-    var currentIdentity: ConnectionIdentity {
-        ConnectionIdentity(user: user, state: state, claims: clientIdentity?.claims ?? [])
     }
 
     // MARK: Revalidation
@@ -232,7 +204,7 @@ extension BridgeSession {
         guard interval != Settings.never, machine.isRunning else { return }
         let factor = Double.random(in: 0.9..<1.1)
         let wait = TimeAmount.nanoseconds(Int64(Double(interval.nanoseconds) * factor))
-        makeIdentity().revalidation.arm(in: context.timers, at: .now() + wait) { [weak self] _ in
+        makeToken().revalidation.arm(in: context.timers, at: .now() + wait) { [weak self] _ in
             self?.revalidate()
         }
     }

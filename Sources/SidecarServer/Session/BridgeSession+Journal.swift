@@ -8,7 +8,7 @@ extension BridgeSession {
 
     /// Records who the client is; a client that the app has not accepted is not on disk yet.
     func journalIdentity() {
-        if machine.wasAccepted { journal?.identityChanged(currentIdentity) }
+        if machine.wasAccepted { journal?.identityChanged(identity.facts) }
     }
 
     /// Continues when what the next event depends on is on disk.

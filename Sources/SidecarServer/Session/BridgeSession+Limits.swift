@@ -134,7 +134,7 @@ extension BridgeSession {
     /// Counts the connection with those of this user; false when the user has reached the limit.
     func takeSlot(ofUser user: UserName) -> Bool {
         guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
-        self.user = user
+        identity.user = user
         limits.take(bucket, of: user, context.admission)
         return true
     }

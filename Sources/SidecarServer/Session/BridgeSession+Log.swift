@@ -20,8 +20,8 @@ extension BridgeSession {
             guard let leftOut = context.log.takeLine() else { return }
             if leftOut > 0 { metadata["left_out"] = .stringConvertible(leftOut) }
         }
-        metadata["event"] = "\(delivery.event.name)"
-        metadata["event_id"] = "\(delivery.event.id)"
+        metadata["event"] = "\(delivery.eventName)"
+        metadata["event_id"] = "\(delivery.eventID)"
         metadata["events"] = .stringConvertible(delivery.count)
         metadata["why"] = "\(failure.sentence)"
         if case .status(let status) = failure { metadata["status"] = .stringConvertible(status) }

@@ -30,17 +30,12 @@ final class BridgeSession: TimerOwner {
     var openingRecord: [UInt8] = []
 
     /// The event in flight.
-    var delivery: WebhookDelivery?
+    var delivery: ConnectionEventDelivery?
     /// When the close event of an earlier process's session happened.
     var recoveredCloseTime: Int64?
 
-    // Who the client is.
-    var user: UserName?
-    var state: String?
-    /// The user and state as parts of requests.
-    var identity: PreparedIdentity?
-    /// The token and its timers; nil for most clients.
-    var clientIdentity: SessionIdentity?
+    var identity: SessionIdentity
+    var user: UserName? { identity.user }
 
     /// How many messages it has published, for the log.
     var publications = 0
@@ -76,6 +71,7 @@ final class BridgeSession: TimerOwner {
         self.context = context
         limits = SessionLimits(slot, context.admission.allowances)
         self.handshake = handshake
+        identity = SessionIdentity()
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
         let dialect = context.configuration.dialect
@@ -95,12 +91,9 @@ final class BridgeSession: TimerOwner {
         carrier = .webSocket
         limits = SessionLimits()
         clientAddress = "recovered"
-        prepared = context.configuration.dialect.prepare(session.connection)
-        identity = context.configuration.dialect.prepare(session.identity)
-        user = session.identity.user
-        state = session.identity.state
-        let claims = session.identity.claims
-        if !claims.isEmpty { clientIdentity = SessionIdentity(claims: claims) }
+        let dialect = context.configuration.dialect
+        prepared = dialect.prepare(session.connection)
+        identity = SessionIdentity(session.identity, dialect)
         // Sequences continue after the last answered event, unless one in between was lost.
         machine = SessionStateMachine(
             resumingAfter: Self.lastDone(recovered),

@@ -5,8 +5,8 @@ import NIOSSL
 import SidecarCore
 import WebSocketProtocol
 
-/// What all event loops share; a reload replaces the whole value.
-struct ServerConfiguration: Sendable {
+/// What all event loops share; a reload replaces the whole object.
+final class ServerConfiguration: Sendable {
     let settings: Settings
     let dialect: any WebhookDialect
     let router: RequestRouter

@@ -72,20 +72,13 @@ private final class Rig {
 
     /// Begins to deliver a message, or a handshake.
     func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: Owner) -> WebhookDelivery {
-        let delivery = WebhookDelivery(
-            WebhookEvent(
-                source: .connection(
-                    ConnectionEvent(
-                        delivery: Delivery(sequence: 2, event: kind),
-                        handshake: nil,
-                        connection: connection,
-                        identity: nil,
-                        connectionID: "c"
-                    )
-                ),
-                happenedAt: 0
-            ),
-            persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
+        let delivery = ConnectionEventDelivery(
+            Delivery(sequence: 2, event: kind),
+            at: 0,
+            handshake: nil,
+            of: connection,
+            id: "c",
+            identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
             sender: sender
@@ -314,12 +307,9 @@ struct WebhookDeliveryTests {
         let rig = try Rig()
         do {
             let session = Session()
-            let delivery = WebhookDelivery(
-                WebhookEvent(
-                    source: .channel(.init(channel: try #require(ChannelName("a")), isOccupied: true), id: "1"),
-                    happenedAt: 0
-                ),
-                persistence: .retries(waits: true),
+            let delivery = ChannelEventDelivery(
+                OccupancyEvent(channel: try #require(ChannelName("a")), isOccupied: true),
+                id: "1",
                 metrics: ServerMetrics.Webhook(event: "test"),
                 owner: session,
                 sender: rig.sender

@@ -1,0 +1,36 @@
+import NIOCore
+import SidecarCore
+
+/// The delivery of an event of a channel.
+final class ChannelEventDelivery: WebhookDelivery {
+    private let event: OccupancyEvent
+    private let id: String
+    private let happenedAt = WallClock.unixMilliseconds()
+
+    /// - Parameter id: The event's id, unique to it.
+    init(
+        _ event: OccupancyEvent,
+        id: String,
+        metrics: ServerMetrics.Webhook,
+        owner: any WebhookDeliveryOwner,
+        sender: WebhookSender
+    ) {
+        self.event = event
+        self.id = id
+        super.init(
+            lane: .closes,
+            count: 1,
+            persistence: .retries(waits: true),
+            metrics: metrics,
+            owner: owner,
+            sender: sender
+        )
+    }
+
+    override var eventID: String { id }
+    override var eventName: String { event.isOccupied ? "occupied" : "vacated" }
+
+    override func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
+        dialect.encode(event, id: id, unixMilliseconds: happenedAt, signedAt: signedAt, into: &buffer)
+    }
+}

@@ -7,8 +7,10 @@ public struct JSONEscapes: OptionSet, Sendable {
     /// Quotation marks are not escaped: for text without quotes around it.
     public static let bareQuotes = JSONEscapes(rawValue: 4)
 
+    /// The bits of the set.
     public let rawValue: UInt8
 
+    /// A set with these bits.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }

@@ -3,11 +3,11 @@ internal import Synchronization
 
 /// A record on disk of what the sidecar still owes to its app, for the next process should this one be killed.
 ///
-/// It holds the open connections, the messages that were accepted and not answered, and the close events that were
-/// not delivered. Callers only change a table in memory under a short lock; what cancels out there never reaches the
-/// disk. At most 2 ms later a queue of its own writes the rest, in one transaction. So a process that is killed
-/// loses the records of its last 2 ms, and an event may be delivered twice, with the same id. Who must not lose a record
-/// waits for ``afterWriting(_:)``.
+/// It holds the open connections, the messages that were accepted and not answered, and the close events that were not
+/// delivered. Callers only change a table in memory under a short lock; what cancels out there never reaches the disk.
+/// At most 2 ms later a queue of its own writes the rest, in one transaction. So a process that is killed loses the
+/// records of its last 2 ms, and an event may be delivered twice, with the same id. Who must not lose a record waits
+/// for ``afterWriting(_:)``.
 ///
 /// An id stands for one connection, which is opened once. Its sequences ascend. Records about a connection that was not
 /// opened, or is finished, are ignored.
@@ -70,17 +70,17 @@ public final class DeliveryOutbox: Sendable {
         limits: OutboxLimits,
         onFault: @escaping @Sendable (String) -> Void
     ) throws(OutboxError) {
-        let place = try OutboxDirectory(directory)
-        let (database, found, faults) = try OutboxFile.open(place, limits: limits, onFault: onFault)
+        let location = try OutboxDirectory(directory)
+        let (database, found, faults) = try OutboxFile.open(location, limits: limits, onFault: onFault)
         let writer: OutboxWriter
         do {
             writer = try OutboxWriter(database)
         } catch {
-            throw place.unusable("outbox.sqlite cannot be used: \(error.message)")
+            throw location.unusable("outbox.sqlite cannot be used: \(error.message)")
         }
         if found.skipped > 0 {
             let rows = found.skipped == 1 ? "A row" : "\(found.skipped) rows"
-            onFault("\(rows) of \(place.file) cannot be right and not delivered: \(found.reason).")
+            onFault("\(rows) of \(location.file) cannot be right and not delivered: \(found.reason).")
         }
         self.limits = limits
         self.onFault = onFault

@@ -1,11 +1,3 @@
-/// The text formats in which Prometheus reads metrics.
-public enum ExpositionFormat: Sendable, Equatable {
-    /// Prometheus text format 0.0.4.
-    case text004
-    /// OpenMetrics 1.0.0.
-    case openMetrics
-}
-
 /// The text of one scrape while it is being written.
 struct Exposition {
     private(set) var text: String

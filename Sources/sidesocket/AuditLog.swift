@@ -34,7 +34,7 @@ final class AuditLog: Sendable {
     func write(_ record: AuditRecord) {
         let now = LogTime.now()
         let line = record.line(unixMilliseconds: Int64(now.secondsSince1970) * 1000 + Int64(now.milliseconds))
-        // Rather in the wrong place than nowhere.
+        // On stderr rather than not at all.
         guard let path, append(line, to: path) else { return LineLogHandler.writeToStandardError(line) }
     }
 

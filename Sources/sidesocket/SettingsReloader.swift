@@ -23,7 +23,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
     var description: String { "SettingsReloader" }
 
     func run() async {
-        // One at a time, or an older reading of the files could win. Whoever asks while one is under way gets another.
+        // One at a time, or an older reading of the files could win. A request during a reload leads to another one.
         let (requests, requested) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         await withTaskGroup(of: Void.self) { tasks in
             tasks.addTask {

@@ -1,20 +1,7 @@
 import ServiceLifecycle
 import Synchronization
 
-/// The fault that ended the process: what ends the other services after it says nothing.
-final class FirstFault: Sendable {
-    private let first = Mutex<(any Error)?>(nil)
-
-    /// The first fault; nil while there is none.
-    var fault: (any Error)? { first.withLock { $0 } }
-
-    func note(_ error: any Error) {
-        if error is CancellationError { return }
-        first.withLock { if $0 == nil { $0 = error } }
-    }
-}
-
-/// A service whose fault is noted.
+/// A service whose fault is recorded.
 struct Watched: Service {
     private let service: any Service
     private let ending: FirstFault
@@ -31,5 +18,18 @@ struct Watched: Service {
             ending.note(error)
             throw error
         }
+    }
+}
+
+/// The fault that ended the process: what ends the other services after it says nothing.
+final class FirstFault: Sendable {
+    private let first = Mutex<(any Error)?>(nil)
+
+    /// The first fault; nil while there is none.
+    var fault: (any Error)? { first.withLock { $0 } }
+
+    func note(_ error: any Error) {
+        if error is CancellationError { return }
+        first.withLock { if $0 == nil { $0 = error } }
     }
 }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("What of the API is noted")
 struct APIAuditTests {
-    private final class Notes: Sendable {
+    private final class Journal: Sendable {
         private let state = Mutex<(records: [AuditRecord], limited: Int)>(([], 0))
         var records: [AuditRecord] { state.withLock { $0.records } }
         var limited: Int { state.withLock { $0.limited } }
@@ -15,49 +15,49 @@ struct APIAuditTests {
         func addLimited() { state.withLock { $0.limited += 1 } }
     }
 
-    private func audit(_ notes: Notes, every interval: TimeAmount = .hours(1)) -> APIAudit {
-        APIAudit(interval: interval, onLimited: { notes.addLimited() }, { notes.add($0) })
+    private func audit(_ journal: Journal, every interval: TimeAmount = .hours(1)) -> APIAudit {
+        APIAudit(interval: interval, onLimited: { journal.addLimited() }, { journal.add($0) })
     }
 
     @Test("Calls that come to nothing fill no disk: beyond a burst they are one line")
     func refusals() throws {
-        let notes = Notes()
-        let audit = audit(notes)
+        let journal = Journal()
+        let audit = audit(journal)
         var waits: [Int64] = []
         for _ in 0..<1_000 {
             if let wait = audit.note("api.refused", "GET /v1/bans", by: "192.0.2.1", .refused) { waits.append(wait) }
         }
-        #expect((100...110).contains(notes.records.count) && waits.count == 1_000 - notes.records.count)
-        #expect(notes.limited == waits.count && waits.allSatisfy { 0 < $0 && $0 <= 1_000_000_000 })
+        #expect((100...110).contains(journal.records.count) && waits.count == 1_000 - journal.records.count)
+        #expect(journal.limited == waits.count && waits.allSatisfy { 0 < $0 && $0 <= 1_000_000_000 })
         // Others are none the worse for it.
         #expect(audit.note("ban.add", "ip x", by: "192.0.2.2", .badRequest) == nil)
-        let before = notes.records.count
+        let before = journal.records.count
         audit.tellRest()
         audit.tellRest()
-        #expect(notes.records.count == before + 1)
-        let last = try #require(notes.records.last)
+        #expect(journal.records.count == before + 1)
+        let last = try #require(journal.records.last)
         #expect(last.who == "api 192.0.2.1" && last.outcome == .refused && last.detail.hasPrefix("\(waits.count) more"))
     }
 
     @Test("What was carried out is noted to the last call")
     func changes() {
-        let notes = Notes()
-        let audit = audit(notes)
+        let journal = Journal()
+        let audit = audit(journal)
         for _ in 0..<500 {
             audit.note("connection.close", "nope", by: "192.0.2.1", .notFound)
             #expect(audit.note("connection.close", "x", by: "192.0.2.1", .ok) == nil)
         }
-        #expect(notes.records.count { $0.outcome == .ok } == 500)
-        #expect(notes.records.count { $0.outcome == .notFound } < 200)
+        #expect(journal.records.count { $0.outcome == .ok } == 500)
+        #expect(journal.records.count { $0.outcome == .notFound } < 200)
     }
 
     @Test("The rest is told by itself, and an IPv6 network is one address")
     func summary() async throws {
-        let notes = Notes()
-        let audit = audit(notes, every: .milliseconds(20))
+        let journal = Journal()
+        let audit = audit(journal, every: .milliseconds(20))
         for number in 0..<300 { audit.note("api.refused", "", by: "2001:db8::\(number)", .refused) }
-        let single = notes.records.count { $0.detail.isEmpty }
+        let single = journal.records.count { $0.detail.isEmpty }
         #expect((100...110).contains(single))
-        while notes.records.allSatisfy(\.detail.isEmpty) { try await Task.sleep(for: .milliseconds(5)) }
+        while journal.records.allSatisfy(\.detail.isEmpty) { try await Task.sleep(for: .milliseconds(5)) }
     }
 }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("The API and whoever carries it out", .timeLimit(.minutes(1)))
 struct APITests {
-    private final class Notes: Sendable {
+    private final class Journal: Sendable {
         private let state = Mutex<[AuditRecord]>([])
         var records: [AuditRecord] { state.withLock { $0 } }
         func add(_ record: AuditRecord) { state.withLock { $0.append(record) } }
@@ -15,7 +15,7 @@ struct APITests {
 
     private func with(
         _ connections: FakeOperator,
-        notes: Notes = Notes(),
+        journal: Journal = Journal(),
         body: (ControlClient) async throws -> Void
     ) async throws {
         var logger = Logger(label: "test")
@@ -38,7 +38,7 @@ struct APITests {
                     )
                 },
                 connections: connections,
-                audit: { notes.add($0) },
+                audit: { journal.add($0) },
                 logger: logger,
                 onRunning: $0
             )
@@ -66,9 +66,9 @@ struct APITests {
 
     @Test("Who carries out a call may be away: that is a 503 that says when to come again, and noted for changes")
     func unavailable() async throws {
-        let notes = Notes()
+        let journal = Journal()
         let away = FakeOperator(failure: .unavailable("The other processes cannot be reached."))
-        try await with(away, notes: notes) { client in
+        try await with(away, journal: journal) { client in
             for call in Self.looks + Self.changes + ["POST /v1/channels/c/messages"] {
                 let answer = try await ask(client, call)
                 #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"), "\(call)")
@@ -86,8 +86,8 @@ struct APITests {
             }
             #expect(try await ask(client, "GET /healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
         }
-        #expect(notes.records.count == Self.changes.count)
-        #expect(notes.records.allSatisfy { $0.outcome == .refused })
+        #expect(journal.records.count == Self.changes.count)
+        #expect(journal.records.allSatisfy { $0.outcome == .refused })
     }
 
     @Test("In a list each entry says so, and the others are carried out")

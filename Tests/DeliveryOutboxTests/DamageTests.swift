@@ -53,7 +53,7 @@ struct DamageTests {
         outbox.close()
     }
 
-    @Test("What stands in the place of the log and is no file is moved aside", arguments: ["-wal", "-journal", "-shm"])
+    @Test("What is at the path of the log and is no file is moved aside", arguments: ["-wal", "-journal", "-shm"])
     func foreignLog(companion: String) throws {
         try fill(scratch)
         #expect(mkdir(scratch.database + companion, 0o700) == 0)
@@ -71,19 +71,19 @@ struct DamageTests {
         let whole = Scratch.read(scratch.database + "-wal")
         let intact = scratch.copyAsIfKilled()
         #expect(try reopened(intact, faults).count == 20 && faults.sentences.isEmpty)
-        // The last write was under way when the process was killed.
+        // The last write was in progress when the process was killed.
         let torn = scratch.copyAsIfKilled()
         Scratch.write(whole.dropLast(100), to: torn.database + "-wal")
         #expect(try reopened(torn, faults).count == 19 && faults.sentences.isEmpty)
-        for place in [24, 32 + 24 + 50, whole.count / 2] {
+        for offset in [24, 32 + 24 + 50, whole.count / 2] {
             let damaged = scratch.copyAsIfKilled()
             var bytes = whole
-            bytes[place] ^= 0x10
+            bytes[offset] ^= 0x10
             Scratch.write(bytes, to: damaged.database + "-wal")
             let told = Faults()
             let left = try reopened(damaged, told)
-            #expect(left.count < 20 && (place < 200) == left.isEmpty)
-            #expect(told.sentences.count == 1 && told.sentences.first?.contains("log") == true, "\(place)")
+            #expect(left.count < 20 && (offset < 200) == left.isEmpty)
+            #expect(told.sentences.count == 1 && told.sentences.first?.contains("log") == true, "\(offset)")
             #expect(try reopened(damaged, told).count == left.count && told.sentences.count == 1)
         }
         outbox.close()

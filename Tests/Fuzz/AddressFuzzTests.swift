@@ -260,19 +260,19 @@ private struct AddressMutator {
         "null", "PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "65536", "0", "255", "/32", "é",
     ].map { Array($0.utf8) }
 
-    /// A seed with some places changed, sometimes joined with another.
+    /// A seed with some bytes changed, sometimes joined with another.
     mutating func input(from seeds: [[UInt8]]) -> [UInt8] {
         var bytes = Array(seeds[below(seeds.count)].prefix(1000))
         if below(8) == 0 { bytes += seeds[below(seeds.count)].suffix(200) }
         for _ in 0..<below(5) {
-            let place = below(bytes.count + 1)
-            let end = min(bytes.count, place + below(12))
+            let index = below(bytes.count + 1)
+            let end = min(bytes.count, index + below(12))
             switch below(6) {
-            case 0: bytes.insert(UInt8(truncatingIfNeeded: next()), at: place)
-            case 1: bytes.removeSubrange(place..<end)
-            case 2, 3: bytes.insert(contentsOf: Self.phrases[below(Self.phrases.count)], at: place)
-            case 4: bytes.insert(contentsOf: Array(bytes[place..<end]), at: below(bytes.count + 1))
-            default: bytes.replaceSubrange(place..<end, with: bytes[place..<end].map { $0 ^ 1 << UInt8(below(8)) })
+            case 0: bytes.insert(UInt8(truncatingIfNeeded: next()), at: index)
+            case 1: bytes.removeSubrange(index..<end)
+            case 2, 3: bytes.insert(contentsOf: Self.phrases[below(Self.phrases.count)], at: index)
+            case 4: bytes.insert(contentsOf: Array(bytes[index..<end]), at: below(bytes.count + 1))
+            default: bytes.replaceSubrange(index..<end, with: bytes[index..<end].map { $0 ^ 1 << UInt8(below(8)) })
             }
         }
         return bytes

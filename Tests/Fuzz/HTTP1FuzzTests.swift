@@ -231,15 +231,15 @@ private struct ByteMutator {
         var bytes = seeds[below(seeds.count)]
         if below(10) == 0 { bytes = bytes.prefix(below(bytes.count + 1)) + seeds[below(seeds.count)] }
         for _ in 0...below(4) {
-            let place = below(bytes.count + 1)
-            let end = min(bytes.count, place + below(12))
+            let index = below(bytes.count + 1)
+            let end = min(bytes.count, index + below(12))
             switch below(6) {
-            case 0: bytes.insert(Self.odd[below(Self.odd.count)], at: place)
-            case 1: bytes.replaceSubrange(place..<min(bytes.count, place + 1), with: [Self.odd[below(Self.odd.count)]])
-            case 2: bytes.removeSubrange(place..<end)
-            case 3: bytes.insert(contentsOf: Self.phrases[below(Self.phrases.count)], at: place)
-            case 4: bytes.insert(contentsOf: Array(bytes[place..<end]), at: below(bytes.count + 1))
-            default: bytes.replaceSubrange(place..<end, with: bytes[place..<end].map { $0 ^ 1 << UInt8(below(8)) })
+            case 0: bytes.insert(Self.odd[below(Self.odd.count)], at: index)
+            case 1: bytes.replaceSubrange(index..<min(bytes.count, index + 1), with: [Self.odd[below(Self.odd.count)]])
+            case 2: bytes.removeSubrange(index..<end)
+            case 3: bytes.insert(contentsOf: Self.phrases[below(Self.phrases.count)], at: index)
+            case 4: bytes.insert(contentsOf: Array(bytes[index..<end]), at: below(bytes.count + 1))
+            default: bytes.replaceSubrange(index..<end, with: bytes[index..<end].map { $0 ^ 1 << UInt8(below(8)) })
             }
         }
         return bytes

@@ -47,18 +47,18 @@ struct JournalFuzzTests {
     private func damaged(_ seeds: [[UInt8]], _ random: inout SeededRandom) -> [UInt8] {
         guard var bytes = seeds.randomElement(using: &random) else { return [] }
         for _ in 0..<Int.random(in: 0...3, using: &random) {
-            let place = Int.random(in: 0...bytes.count, using: &random)
-            let end = min(bytes.count, place + Int.random(in: 0...8, using: &random))
+            let index = Int.random(in: 0...bytes.count, using: &random)
+            let end = min(bytes.count, index + Int.random(in: 0...8, using: &random))
             switch Int.random(in: 0..<5, using: &random) {
-            case 0: bytes.insert(UInt8.random(in: .min ... .max, using: &random), at: place)
-            case 1: bytes.removeSubrange(place..<end)
-            case 2: bytes.insert(contentsOf: Array(bytes[place..<end]), at: place)
+            case 0: bytes.insert(UInt8.random(in: .min ... .max, using: &random), at: index)
+            case 1: bytes.removeSubrange(index..<end)
+            case 2: bytes.insert(contentsOf: Array(bytes[index..<end]), at: index)
             case 3:
                 let other = seeds.randomElement(using: &random) ?? []
-                bytes.replaceSubrange(place..<end, with: other.suffix(20))
+                bytes.replaceSubrange(index..<end, with: other.suffix(20))
             default:
                 let flip = UInt8(1) << UInt8.random(in: 0..<8, using: &random)
-                bytes.replaceSubrange(place..<end, with: bytes[place..<end].map { $0 ^ flip })
+                bytes.replaceSubrange(index..<end, with: bytes[index..<end].map { $0 ^ flip })
             }
         }
         return bytes

@@ -151,7 +151,7 @@ struct FuzzMutator {
         return bytes
     }
 
-    /// Rising places at which to cut `bytes`.
+    /// Rising offsets at which to cut `bytes`.
     mutating func cuts(of bytes: [UInt8]) -> [Int] {
         (0..<self.below(8)).map { _ in self.below(bytes.count + 1) }.sorted()
     }
@@ -201,16 +201,16 @@ struct FuzzMutator {
             bytes = self.pick(seeds)
             return
         }
-        let place = self.below(bytes.count)
+        let index = self.below(bytes.count)
         switch self.below(8) {
-        case 0: bytes[place] ^= 1 << UInt8(self.below(8))
-        case 1: bytes[place] = UInt8(truncatingIfNeeded: self.next())
-        case 2: bytes.remove(at: place)
-        case 3: bytes.insert(UInt8(truncatingIfNeeded: self.next()), at: place)
-        case 4: bytes.removeLast(bytes.count - place)
-        case 5: bytes.insert(contentsOf: bytes[place...].prefix(40), at: place)
-        case 6: bytes.insert(contentsOf: self.pick(seeds).prefix(40), at: place)
-        default: bytes[place] = self.pick([0x00, 0x01, 0x02, 0x7E, 0x7F, 0x80, 0x81, 0x88, 0x89, 0xFE, 0xFF])
+        case 0: bytes[index] ^= 1 << UInt8(self.below(8))
+        case 1: bytes[index] = UInt8(truncatingIfNeeded: self.next())
+        case 2: bytes.remove(at: index)
+        case 3: bytes.insert(UInt8(truncatingIfNeeded: self.next()), at: index)
+        case 4: bytes.removeLast(bytes.count - index)
+        case 5: bytes.insert(contentsOf: bytes[index...].prefix(40), at: index)
+        case 6: bytes.insert(contentsOf: self.pick(seeds).prefix(40), at: index)
+        default: bytes[index] = self.pick([0x00, 0x01, 0x02, 0x7E, 0x7F, 0x80, 0x81, 0x88, 0x89, 0xFE, 0xFF])
         }
     }
 

@@ -130,7 +130,7 @@ struct HTTPReplyReaderTests {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz", .invalidChunkSize),
         ("HTTP/1.1 204 OK\r\n\r\nx", .unsolicitedReply), ("HTTP/1.1 304 OK\r\n\r\nx", .unsolicitedReply),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n", .unsolicitedReply),
-        // Resets at any place (abuse case 32).
+        // Resets at any byte (abuse case 32).
         ("H", .truncatedReply), ("HTTP/1.1 200 OK\r\n", .truncatedReply), ("HTTP/1.1 100 C\r\n\r\n", .truncatedReply),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx", .truncatedReply),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", .truncatedReply),

@@ -29,7 +29,7 @@ package struct HTTPMessageGenerator {
         return bytes + joined(lines + (framing.isEmpty ? ["Content-Length: 0"] : framing)) + body
     }
 
-    /// Damages one to three places.
+    /// Damages one to three bytes.
     package mutating func damaged(_ message: [UInt8]) -> [UInt8] {
         var bytes = message
         let odd = Array("\r\n\0\t :;,/\"\u{7F}09afAzZ#".utf8) + [0x80, 0xFF, 0x0B]
@@ -38,14 +38,14 @@ package struct HTTPMessageGenerator {
             "0\r\n\r\n", "HTTP/1.0", "chunked", "Connection: close\r\n", "1\r\nx\r\n",
         ]
         for _ in 0..<Int.random(in: 1...3, using: &random) where !bytes.isEmpty {
-            let place = Int.random(in: 0..<bytes.count, using: &random)
+            let index = Int.random(in: 0..<bytes.count, using: &random)
             switch Int.random(in: 0..<6, using: &random) {
-            case 0: bytes[place] = pick(odd)
-            case 1: bytes.insert(pick(odd), at: place)
-            case 2: bytes.remove(at: place)
-            case 3: bytes.insert(contentsOf: Array(pick(phrases).utf8), at: place)
-            case 4: bytes.removeSubrange(place..<min(bytes.count, place + Int.random(in: 1...8, using: &random)))
-            default: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+            case 0: bytes[index] = pick(odd)
+            case 1: bytes.insert(pick(odd), at: index)
+            case 2: bytes.remove(at: index)
+            case 3: bytes.insert(contentsOf: Array(pick(phrases).utf8), at: index)
+            case 4: bytes.removeSubrange(index..<min(bytes.count, index + Int.random(in: 1...8, using: &random)))
+            default: bytes[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
             }
         }
         return bytes

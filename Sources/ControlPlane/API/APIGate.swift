@@ -1,16 +1,5 @@
-internal import HTTPTypes
 internal import Hummingbird
 internal import SidecarCore
-
-/// Who may use the API of a listener.
-enum APIAccess: Sendable {
-    /// Whoever has this bearer token.
-    case token(String)
-    /// Everybody: only this machine reaches the listener.
-    case open
-    /// Nobody: there is no token, and others reach the listener.
-    case closed
-}
 
 /// Lets only those through who may use the API.
 struct APIGate: RouterMiddleware {

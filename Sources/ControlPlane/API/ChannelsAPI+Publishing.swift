@@ -73,7 +73,7 @@ extension ChannelsAPI {
         return PublicationResponse(receipt, of: publication.channel)
     }
 
-    /// Past all channels, which is noted like what an operator does.
+    /// Sends to a connection or to those of a user; recorded like an operator's change.
     private func sendDirectly(
         _ request: Request,
         _ context: ControlContext,
@@ -92,7 +92,7 @@ extension ChannelsAPI {
                 return DeliveryResponse(counts)
             }
         } catch {
-            // Also for a repeat of a call that is under way, which is a call of its own.
+            // Also for a repeat of a call in flight, since the repeat is a call of its own.
             if let fault = APIFault(error) { self.note(action, target, context, fault.outcome) }
             throw error
         }

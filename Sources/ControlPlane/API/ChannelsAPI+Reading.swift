@@ -29,7 +29,7 @@ extension ChannelsAPI {
         return HistoryResponse(history, of: channel)
     }
 
-    /// The newest, or those behind a place.
+    /// The newest, or those behind an offset.
     private static func part(
         _ last: Substring?,
         after: Substring?,
@@ -41,8 +41,8 @@ extension ChannelsAPI {
             }
             return (.newest, try APIPath.limit(last, as: "last"))
         }
-        let place = after.map { UInt64($0) }
-        if let place, place == nil { throw APIFault.badRequest("after must be an offset.") }
-        return (.after(place ?? nil), try APIPath.limit(limit))
+        let offset = after.map { UInt64($0) }
+        if let offset, offset == nil { throw APIFault.badRequest("after must be an offset.") }
+        return (.after(offset ?? nil), try APIPath.limit(limit))
     }
 }

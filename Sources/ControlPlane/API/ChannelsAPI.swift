@@ -29,7 +29,7 @@ struct ChannelsAPI: Sendable {
         return channel
     }
 
-    /// Carries out a change, and notes what came of it.
+    /// Carries out a change, and records its result.
     func noting<Answer>(
         _ action: String,
         _ target: String,

@@ -139,7 +139,7 @@ struct ConnectionsAPI: Sendable {
         return how
     }
 
-    /// Carries out a change, and notes what came of it.
+    /// Carries out a change, and records its result.
     private func audited<Answer>(
         _ action: String,
         _ target: String,

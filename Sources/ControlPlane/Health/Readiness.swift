@@ -35,7 +35,7 @@ public struct Readiness: Sendable, Equatable {
         public var breaker: String
         /// Whether its health check fails.
         public var isDown: Bool
-        /// Calls under way.
+        /// Calls in flight.
         public var inFlight: Int
 
         /// Makes one.

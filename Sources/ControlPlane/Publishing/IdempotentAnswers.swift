@@ -12,7 +12,7 @@ actor IdempotentAnswers {
 
     /// Keys are bytes: text that only looks alike is not the same key.
     private var answers: [[UInt8]: Task<ByteBuffer, any Error>] = [:]
-    /// The keys of those that have succeeded; the others are under way, as many as there are connections at most.
+    /// The keys of those that have succeeded; the others are in flight, at most one for each connection.
     private var order: Deque<(key: [UInt8], until: NIODeadline, byteCount: Int)> = []
     private var bytes = 0
 

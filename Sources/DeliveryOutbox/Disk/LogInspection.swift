@@ -6,8 +6,8 @@
     internal import Darwin
 #endif
 
-/// Looks into SQLite's write-ahead log before SQLite does, which takes the first broken frame for the end of it and says
-/// nothing (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
+/// Looks into SQLite's write-ahead log before SQLite does, which takes the first broken frame for the end of it and
+/// says nothing (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 struct LogInspection {
     private static let headerBytes = 32
     private static let frameHeaderBytes = 24
@@ -43,9 +43,9 @@ struct LogInspection {
         var isDamaged = sums != (Self.number(header, at: 24), Self.number(header, at: 28))
         var behind = 0
         for frame in 0..<Self.mostFrames {
-            let place = Self.headerBytes + frame * (Self.frameHeaderBytes + pageBytes)
+            let offset = Self.headerBytes + frame * (Self.frameHeaderBytes + pageBytes)
             // Frames of an earlier round have other salts.
-            guard let bytes = Self.read(descriptor, Self.frameHeaderBytes + pageBytes, at: place),
+            guard let bytes = Self.read(descriptor, Self.frameHeaderBytes + pageBytes, at: offset),
                 bytes[8..<16].elementsEqual(header[16..<24])
             else { break }
             if !isDamaged {
@@ -71,9 +71,9 @@ struct LogInspection {
         }
     }
 
-    private static func read(_ descriptor: Int32, _ count: Int, at place: Int) -> [UInt8]? {
+    private static func read(_ descriptor: Int32, _ count: Int, at offset: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: count)
-        let found = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, off_t(place)) }
+        let found = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, off_t(offset)) }
         return found == count ? bytes : nil
     }
 

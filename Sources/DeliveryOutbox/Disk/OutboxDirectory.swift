@@ -26,7 +26,7 @@ final class OutboxDirectory: Sendable {
             throw .unusable(directory: path, reason: "it has no valid name.")
         }
         if mkdir(path, 0o700) != 0, errno != EEXIST { throw unusable("it cannot be made", errno) }
-        // O_NONBLOCK: a named pipe in this place must not hold up the start.
+        // O_NONBLOCK: a named pipe at this path must not hold up the start.
         let descriptor = open(
             path + "/lock",
             O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
@@ -51,7 +51,7 @@ final class OutboxDirectory: Sendable {
 
     // MARK: - The file before SQLite opens it
 
-    /// What is in the place of the database.
+    /// What is at the path of the database.
     enum Found: Equatable {
         /// A file that may be ours; an empty or a new one included.
         case usable

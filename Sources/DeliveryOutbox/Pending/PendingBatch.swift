@@ -1,46 +1,3 @@
-/// What one connection's records amount to since the last write.
-struct PendingConnection: Sendable {
-    /// A connection that the file does not know yet.
-    struct Opening: Sendable {
-        /// Its key in the file, and so its place in the order of opening.
-        var key: Int64
-        /// What requests about it are made of.
-        var context: [UInt8]
-        /// Who it is.
-        var identity: [UInt8]
-        /// When it was opened.
-        var at: Int64
-    }
-
-    /// True if what the file has under this id goes first.
-    var forgetsFirst = false
-    /// Set if the connection is new.
-    var opening: Opening?
-    /// Who it is now, if that changed after the opening was written.
-    var identity: [UInt8]?
-    /// How many messages came in addition.
-    var messagesIn = 0
-    /// The highest answered sequence.
-    var lastAnswered: UInt64 = 0
-    /// Messages to write.
-    var messages = PendingMessages.Chain()
-    /// The first sequence accepted since the last write: neither it nor a later one is on disk.
-    var firstAccepted = UInt64.max
-    /// Messages to delete, because they may be on disk.
-    var answered: [UInt64] = []
-    /// How it ended.
-    var close: RecoveredClose?
-
-    /// True if nothing came after the connection was forgotten.
-    var holdsNothingMore: Bool {
-        opening == nil && identity == nil && messagesIn == 0 && lastAnswered == 0 && messages.isEmpty
-            && answered.isEmpty && close == nil
-    }
-
-    /// True if the file holds nothing of this connection.
-    var isNewToFile: Bool { opening != nil && !forgetsFirst }
-}
-
 /// The records since the last write, folded into one state per connection, so that those which cancel out are gone.
 ///
 /// Its size follows from the connections and messages that are open, not from how long the disk has been away.
@@ -120,6 +77,49 @@ struct PendingBatch: Sendable {
         connections.removeAll(keepingCapacity: connections.count <= 4096)
         messages.clear()
     }
+}
+
+/// What one connection's records amount to since the last write.
+struct PendingConnection: Sendable {
+    /// A connection that the file does not know yet.
+    struct Opening: Sendable {
+        /// Its key in the file, and so its position in the order of opening.
+        var key: Int64
+        /// What requests about it are made of.
+        var context: [UInt8]
+        /// Who it is.
+        var identity: [UInt8]
+        /// When it was opened.
+        var at: Int64
+    }
+
+    /// True if what the file has under this id goes first.
+    var forgetsFirst = false
+    /// Set if the connection is new.
+    var opening: Opening?
+    /// Who it is now, if that changed after the opening was written.
+    var identity: [UInt8]?
+    /// How many messages came in addition.
+    var messagesIn = 0
+    /// The highest answered sequence.
+    var lastAnswered: UInt64 = 0
+    /// Messages to write.
+    var messages = PendingMessages.Chain()
+    /// The first sequence accepted since the last write: neither it nor a later one is on disk.
+    var firstAccepted = UInt64.max
+    /// Messages to delete, because they may be on disk.
+    var answered: [UInt64] = []
+    /// How it ended.
+    var close: RecoveredClose?
+
+    /// True if nothing came after the connection was forgotten.
+    var holdsNothingMore: Bool {
+        opening == nil && identity == nil && messagesIn == 0 && lastAnswered == 0 && messages.isEmpty
+            && answered.isEmpty && close == nil
+    }
+
+    /// True if the file holds nothing of this connection.
+    var isNewToFile: Bool { opening != nil && !forgetsFirst }
 }
 
 extension PendingConnection {

@@ -13,7 +13,7 @@ struct PendingMessages: Sendable {
     struct Slot: Sendable {
         /// The connection it came on.
         var id: String
-        /// Its place in the connection's order.
+        /// Its sequence in the connection's order.
         var sequence: UInt64
         /// True for text.
         var isText: Bool

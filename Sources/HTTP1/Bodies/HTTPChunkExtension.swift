@@ -2,7 +2,7 @@
 ///
 /// White space around `;` and `=`, which the RFC calls bad, is refused: no sender writes it, and readers differ on it.
 struct HTTPChunkExtension: Sendable {
-    private enum Place {
+    private enum State {
         case nameStart
         case name
         case valueStart
@@ -12,14 +12,14 @@ struct HTTPChunkExtension: Sendable {
         case quotedEnd
     }
 
-    private var place = Place.nameStart
+    private var state = State.nameStart
 
     /// How many bytes the extensions of this line have so far, the first `;` included.
     private(set) var count = 1
 
     /// Says whether the line may end here.
     var isComplete: Bool {
-        switch place {
+        switch state {
         case .name, .token, .quotedEnd: true
         case .nameStart, .valueStart, .quoted, .escaped: false
         }
@@ -28,15 +28,15 @@ struct HTTPChunkExtension: Sendable {
     /// Takes one byte behind the first `;`.
     mutating func read(_ byte: UInt8) throws(HTTPParseError) {
         count += 1
-        guard count <= HTTPLimits.maxChunkExtensionBytes, let next = place(after: byte) else {
+        guard count <= HTTPLimits.maxChunkExtensionBytes, let next = state(after: byte) else {
             throw .invalidChunkExtension
         }
-        place = next
+        state = next
     }
 
-    private func place(after byte: UInt8) -> Place? {
+    private func state(after byte: UInt8) -> State? {
         let isToken = HTTPField.isTokenByte(byte)
-        switch (place, byte) {
+        switch (state, byte) {
         case (.quoted, UInt8(ascii: "\"")): return .quotedEnd
         case (.quoted, UInt8(ascii: "\\")): return .escaped
         case (.quoted, _), (.escaped, _): return HTTPField.isValueByte(byte) ? .quoted : nil

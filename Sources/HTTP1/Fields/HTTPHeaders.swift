@@ -1,28 +1,5 @@
 internal import NIOCore
 
-/// Where one field line stands in the bytes of its head.
-struct HTTPFieldRange: Sendable {
-    private var nameStart: UInt32
-    private var nameEnd: UInt32
-    private var valueStart: UInt32
-    private var valueEnd: UInt32
-
-    /// A head never comes near 4 GiB, where the offsets would wrap: `ByteBuffer` itself ends there.
-    @inline(__always)
-    init(name: Range<Int>, value: Range<Int>) {
-        nameStart = UInt32(truncatingIfNeeded: name.lowerBound)
-        nameEnd = UInt32(truncatingIfNeeded: name.upperBound)
-        valueStart = UInt32(truncatingIfNeeded: value.lowerBound)
-        valueEnd = UInt32(truncatingIfNeeded: value.upperBound)
-    }
-
-    @inline(__always)
-    var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
-
-    @inline(__always)
-    var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
-}
-
 /// The fields of a head or of trailers, in the order and with the bytes in which they came.
 ///
 /// They are ranges into the head's own bytes: no string is made for a field that nobody asks for. The bytes stay in
@@ -121,13 +98,13 @@ public struct HTTPHeaders: Sendable {
         }
     }
 
-    /// The name of the field at this place as it was sent, or an empty string beyond the last.
+    /// The name of the field at this index as it was sent, or an empty string beyond the last.
     public func name(at index: Int) -> String {
         guard fields.indices.contains(index) else { return "" }
         return bytes.readableBytesUInt8Span.text(fields[index].name)
     }
 
-    /// The trimmed value of the field at this place, or an empty string beyond the last.
+    /// The trimmed value of the field at this index, or an empty string beyond the last.
     public func value(at index: Int) -> String {
         guard fields.indices.contains(index) else { return "" }
         return bytes.readableBytesUInt8Span.text(fields[index].value)

@@ -7,7 +7,7 @@ struct HTTPRequestLine: HTTPStartLine {
     let targetForm: HTTPTargetForm
     let minorVersion: Int
 
-    /// Reads `METHOD SP TARGET SP VERSION` with exactly one space at both places.
+    /// Reads `METHOD SP TARGET SP VERSION` with exactly one space between the parts.
     init(_ line: Range<Int>, in bytes: Span<UInt8>) throws(HTTPParseError) {
         var index = line.lowerBound
         while index < line.upperBound, HTTPField.isTokenByte(bytes[index]) { index &+= 1 }

@@ -1,37 +1,3 @@
-/// A time series of any kind, as the registry keeps it.
-enum Series: Sendable {
-    case counter(CounterSeries)
-    case gauge(GaugeSeries)
-    case histogram(HistogramSeries)
-    case callback(CallbackSeries)
-
-    var object: AnyObject {
-        switch self {
-        case .counter(let series): series
-        case .gauge(let series): series
-        case .histogram(let series): series
-        case .callback(let series): series
-        }
-    }
-
-    func render(into output: inout Exposition) {
-        switch self {
-        case .counter(let series): series.render(into: &output)
-        case .gauge(let series): series.render(into: &output)
-        case .histogram(let series): series.render(into: &output)
-        case .callback(let series): series.render(into: &output)
-        }
-    }
-
-    static func make(identity: SeriesIdentity, kind: MetricDescription.Kind) -> Series {
-        switch kind {
-        case .counter: .counter(CounterSeries(identity: identity))
-        case .gauge: .gauge(GaugeSeries(identity: identity))
-        case .histogram(let buckets): .histogram(HistogramSeries(identity: identity, buckets: buckets))
-        }
-    }
-}
-
 /// All series of one name, at most a fixed number of them.
 struct MetricFamily: Sendable {
     /// Whether a label combination was found, made or had to share the series for all the rest.
@@ -68,7 +34,7 @@ struct MetricFamily: Sendable {
         return .overflowed(self.insert(Series.make(identity: rest, kind: self.kind), labels: rest.labels))
     }
 
-    /// Puts a series that is read at scrape in the place of these labels; false when the family is full.
+    /// Sets the series of these labels to one that is read at scrape; false when the family is full.
     mutating func insertCallback(
         _ dimensions: [(String, String)],
         limit: Int,

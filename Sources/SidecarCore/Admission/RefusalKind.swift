@@ -1,4 +1,4 @@
-/// What clients are refused or limited for, with what the log says of it.
+/// What clients are refused or limited for, with its wording in the log.
 public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
     case maxConnections
     case maxConnectionsPerIP
@@ -46,7 +46,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// The variable that decides about it, without its prefix; nil where none does.
+    /// The name of the setting that controls it, without prefix; nil where there is none.
     public var variable: String? {
         switch self {
         case .maxConnections: "MAX_CONNECTIONS"
@@ -116,7 +116,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// What to do when the client was in the right.
+    /// What the operator can change if the client should have been let in.
     public var remedy: String {
         switch self {
         case .maxConnections: "raise it together with the limit on open files, or add an instance"
@@ -146,7 +146,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// The kind of a refused request; nil for one that is told of elsewhere.
+    /// The kind of a refused request; nil for one that is logged elsewhere.
     public init?(_ reason: RefusalReason) {
         switch reason {
         case .forgedEvent, .reservedHeader: self = .forgedEvent
@@ -160,7 +160,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// Whether the client is counted by its address, so that a proxy that is not trusted makes one client of many.
+    /// Whether the client is counted by its address, so that all clients behind an untrusted proxy are counted as one.
     public var countsByAddress: Bool {
         switch self {
         case .maxConnectionsPerIP, .connectRatePerIP, .messageRatePerIP, .ban: true

@@ -1,5 +1,5 @@
-/// Why something that nodes may share could not be changed or asked.
+/// Why a store that nodes may share could not be read or changed.
 public enum StoreFailure: Error, Sendable, Equatable {
-    /// What it is kept in cannot be reached; the sentence says why.
+    /// It cannot be reached; the sentence says why.
     case unavailable(String)
 }

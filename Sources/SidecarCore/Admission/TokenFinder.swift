@@ -7,9 +7,9 @@ public struct TokenFinder: Sendable {
     public enum Found: Sendable, Equatable {
         /// No source has one.
         case nothing
-        /// The first source that has one has this.
+        /// The token of the first source that has one.
         case token(String)
-        /// A source has two, or one that cannot be read: nobody can say which of them counts.
+        /// A source has two tokens, or one that cannot be read, so it is not clear which one counts.
         case ambiguous
     }
 
@@ -58,7 +58,7 @@ public struct TokenFinder: Sendable {
             .map { String($0.dropFirst(TokenSource.bearerPrefix.utf8.count)) }
     }
 
-    /// The scheme is compared without case (RFC 9110 §11.1); other schemes are none of our business.
+    /// The scheme is compared without case (RFC 9110 §11.1); other schemes are left to the app.
     private static func bearers(_ headers: HTTPHeaders) -> [String?] {
         headers.values(of: "authorization").compactMap { value in
             let parts = value.split(separator: " ", maxSplits: 1)

@@ -8,7 +8,7 @@ public struct ChannelName: Sendable, Hashable, Comparable, CustomStringConvertib
     /// The name.
     public let text: String
 
-    /// Checks a name; nil when it is none.
+    /// Checks a name; nil when it is not valid.
     public init?(_ text: some StringProtocol) {
         let bytes = text.utf8
         guard (1...Self.maxBytes).contains(bytes.count),
@@ -19,8 +19,8 @@ public struct ChannelName: Sendable, Hashable, Comparable, CustomStringConvertib
 
     /// Reads a list by comma, with spaces around its items; nil when an item is no name.
     ///
-    /// An item may be a string in quotes (RFC 9651 §3.3.3), and should be when the name is built from input: a comma in
-    /// a quoted name makes it no name, while without quotes it would make two names of it.
+    /// An item may be a quoted string (RFC 9651 §3.3.3), and should be when the name is built from input: a comma makes
+    /// a quoted name invalid, while an unquoted one would be read as two names.
     static func list(_ text: String) -> [ChannelName]? {
         var names: [ChannelName] = []
         var rest = text.utf8[...]

@@ -11,12 +11,12 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     /// How long they are kept; nil: as `HISTORY_TTL` says.
     public let historyTTL: TimeAmount?
 
-    /// True for a channel that this holds for.
+    /// Whether the policy applies to a channel.
     public func matches(_ channel: ChannelName) -> Bool {
         pattern.hasSuffix("*") ? channel.text.hasPrefix(pattern.dropLast()) : channel.text == pattern
     }
 
-    /// As it is set.
+    /// As written in the setting.
     public var description: String {
         let items = [
             action?.rawValue, historySize.map { "history=\($0)" }, historyTTL.map { "ttl=\(showDuration($0))" },

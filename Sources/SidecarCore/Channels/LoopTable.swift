@@ -1,30 +1,3 @@
-/// A set of event loops, by number; loops beyond the 63rd share one place.
-public struct LoopSet: Sendable, Equatable {
-    /// One for each place.
-    public private(set) var bits: UInt64
-
-    /// Makes one; without loops by default.
-    public init(bits: UInt64 = 0) {
-        self.bits = bits
-    }
-
-    /// Whether this loop is in it.
-    public func contains(_ loop: Int) -> Bool { bits & Self.bit(loop) != 0 }
-
-    /// Whether it has none.
-    public var isEmpty: Bool { bits == 0 }
-
-    /// Adds a loop.
-    public mutating func insert(_ loop: Int) { bits |= Self.bit(loop) }
-
-    /// Takes a loop out, unless it shares its place: nobody knows which of the others still needs it.
-    mutating func removeUnlessShared(_ loop: Int) {
-        if loop < 63 { bits &= ~Self.bit(loop) }
-    }
-
-    private static func bit(_ loop: Int) -> UInt64 { 1 << UInt64(min(max(loop, 0), 63)) }
-}
-
 /// Which event loops of this node have subscribers of a channel, and how many those are.
 public struct LoopTable: Sendable {
     private struct Entry {
@@ -34,7 +7,7 @@ public struct LoopTable: Sendable {
 
     private var entries: [ChannelName: Entry] = [:]
 
-    /// Nobody is anywhere.
+    /// A table without subscribers.
     public init() {}
 
     /// A connection of a loop has joined a channel.
@@ -51,7 +24,7 @@ public struct LoopTable: Sendable {
 
     /// A connection of a loop has left a channel.
     ///
-    /// - Parameter isLastOfLoop: Whether no other one of this loop is in it.
+    /// - Parameter isLastOfLoop: Whether no other connection of this loop is in it.
     /// - Returns: Whether it was the last one on the node.
     public mutating func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool) -> Bool {
         guard let index = entries.index(forKey: channel) else { return false }

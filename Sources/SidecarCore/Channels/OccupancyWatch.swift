@@ -1,50 +1,42 @@
 import DequeModule
 public import NIOCore
 
-/// What the app is told of a channel (`CHANNEL_EVENTS`).
-public struct OccupancyEvent: Sendable, Equatable {
-    /// The channel.
-    public let channel: ChannelName
-    /// Whether it has subscribers now; else it has none any more.
-    public let isOccupied: Bool
-}
-
-/// Finds out when the app has to be told that a channel has subscribers, or has none any more.
+/// Finds out when the app has to be told that a channel has got subscribers or lost its last one.
 ///
-/// It compares what the app was told last with what has been so for ``pause``; whatever came and went in between is no
-/// event. At most one event of a channel is under way, so that they cannot overtake each other.
+/// It compares what the app was told last with the state that has held for ``pause``; shorter changes produce no event.
+/// At most one event of a channel is in flight, so that events cannot overtake each other.
 public struct OccupancyWatch: Sendable {
-    /// How long a channel has to stay as it is before the app hears of it.
+    /// How long a state has to hold before the app is told.
     public static let pause = TimeAmount.seconds(5)
 
     private struct Entry {
         var isOccupied = false
         /// What the app was told last.
         var isTold = false
-        /// When it will have been so for long enough; nil when nothing has changed since somebody looked.
+        /// When the change will have held for ``pause``; nil when nothing has changed since the last look.
         var dueAt: NIODeadline?
-        var isUnderWay = false
+        var isInFlight = false
 
-        /// The app knows, and there is nothing to remember.
-        var isSettled: Bool { !isOccupied && !isTold && dueAt == nil && !isUnderWay }
+        /// Whether the app knows the state, so that the entry can be removed.
+        var isSettled: Bool { !isOccupied && !isTold && dueAt == nil && !isInFlight }
     }
 
     private var entries: [ChannelName: Entry] = [:]
     private var queue: Deque<(channel: ChannelName, dueAt: NIODeadline)> = []
     private var isFlushing = false
 
-    /// Nobody is anywhere, and the app knows.
+    /// A watch of channels without subscribers.
     public init() {}
 
-    /// True when the app knows everything.
+    /// True when the app knows the state of all channels.
     public var isSettled: Bool { !entries.values.contains(where: isUntold) }
-    /// Channels of which the app has to be told, or is being told.
+    /// Channels whose change the app has yet to be told, or is being told.
     public var untold: Int {
         entries.values.count(where: isUntold)
     }
 
     private func isUntold(_ entry: Entry) -> Bool {
-        entry.isUnderWay || entry.isOccupied != entry.isTold && !(isFlushing && entry.isOccupied)
+        entry.isInFlight || entry.isOccupied != entry.isTold && !(isFlushing && entry.isOccupied)
     }
 
     /// The first subscriber has come to a channel, or the last one has gone.
@@ -61,10 +53,10 @@ public struct OccupancyWatch: Sendable {
             queue.removeFirst()
             guard var entry = entries[first.channel], entry.dueAt == first.dueAt else { continue }
             entry.dueAt = nil
-            let isNews = entry.isOccupied != entry.isTold && !entry.isUnderWay && !(isFlushing && entry.isOccupied)
+            let isNews = entry.isOccupied != entry.isTold && !entry.isInFlight && !(isFlushing && entry.isOccupied)
             if isNews {
                 entry.isTold = entry.isOccupied
-                entry.isUnderWay = true
+                entry.isInFlight = true
             }
             entries[first.channel] = entry.isSettled ? nil : entry
             if isNews { return OccupancyEvent(channel: first.channel, isOccupied: entry.isOccupied) }
@@ -72,7 +64,7 @@ public struct OccupancyWatch: Sendable {
         return nil
     }
 
-    /// The app could not be reached; it is told later, unless the process ends or nothing is new any more.
+    /// The app could not be told; it is told later, unless the process ends or the change has been undone.
     ///
     /// - Returns: False when it will not be told.
     public mutating func notTold(_ channel: ChannelName, at now: NIODeadline) -> Bool {
@@ -81,7 +73,7 @@ public struct OccupancyWatch: Sendable {
             return false
         }
         guard var entry = entries[channel] else { return false }
-        entry.isUnderWay = false
+        entry.isInFlight = false
         entry.isTold.toggle()
         if entry.dueAt == nil, entry.isOccupied != entry.isTold {
             let dueAt = now + Self.pause
@@ -92,10 +84,10 @@ public struct OccupancyWatch: Sendable {
         return true
     }
 
-    /// The app has been told, or does not want to be.
+    /// The app has been told, or has refused the event.
     public mutating func told(_ channel: ChannelName, at now: NIODeadline) {
         guard var entry = entries[channel] else { return }
-        entry.isUnderWay = false
+        entry.isInFlight = false
         if entry.dueAt == nil, entry.isOccupied != entry.isTold {
             entry.dueAt = now
             queue.prepend((channel, now))
@@ -103,7 +95,7 @@ public struct OccupancyWatch: Sendable {
         entries[channel] = entry.isSettled ? nil : entry
     }
 
-    /// From now on the app hears at once of channels that lose their subscribers, and of no others, since the process
-    /// ends.
+    /// The process ends: from now on the app is told at once of channels that lose their last subscriber, and of
+    /// nothing else.
     public mutating func flush() { isFlushing = true }
 }

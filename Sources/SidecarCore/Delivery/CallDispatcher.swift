@@ -1,26 +1,14 @@
 public import NIOCore
 
-/// What became of asking for a call to the app.
-public enum CallAnswer: Sendable, Equatable {
-    /// Call this address.
-    case granted(address: Int)
-    /// The ticket waits.
-    case queued
-    /// Too many handshakes wait already.
-    case full
-    /// No address can be called now; only handshakes are told, since their clients can come again.
-    case unavailable
-}
-
 /// Decides which event may call which address of the app, and when: permits, breakers and health in one place.
 ///
-/// Among the addresses that may be called, the one with the fewest calls under way is next.
+/// Of the addresses that may be called, the one with the fewest calls in flight is next.
 public struct CallDispatcher<Ticket> {
     /// One address of the app.
     public struct Address: Sendable, Equatable {
         /// Its breaker.
         public fileprivate(set) var breaker: CircuitBreaker
-        /// Calls under way.
+        /// Calls in flight.
         public fileprivate(set) var inFlight = 0
         /// Whether its health check fails.
         public fileprivate(set) var isDown = false
@@ -57,21 +45,21 @@ public struct CallDispatcher<Ticket> {
         )
     }
 
-    /// Calls under way.
+    /// Calls in flight.
     public var inUse: Int { permits.inUse }
-    /// Tickets that wait.
+    /// Tickets that are waiting.
     public var queueDepth: Int { permits.queueDepth }
 
     /// True when an address could be called, permits aside.
     public func hasAddress(at now: NIODeadline) -> Bool { choose(at: now) != nil }
 
-    /// True when every address is known to fail and none is being tried.
+    /// True when every address is known to fail and none is being probed.
     public var isHopeless: Bool {
         addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }
     }
 
-    /// The next moment at which the pause of a breaker is over and somebody who waits may go; nil when nobody waits for
-    /// that. What has changed by then without a pause, a call or a health check has changed.
+    /// The next moment at which a breaker's pause ends and a waiting ticket may go; nil when none waits for that. Until
+    /// then only a call or a health check can change the outcome.
     public func wakeAt(after now: NIODeadline) -> NIODeadline? {
         guard permits.queueDepth > 0, !permits.isSpent else { return nil }
         return addresses.lazy.filter { !$0.isDown }.compactMap(\.breaker.pauseEnds).filter { $0 > now }.min()
@@ -79,7 +67,7 @@ public struct CallDispatcher<Ticket> {
 
     /// Asks for a call.
     ///
-    /// - Parameter refused: Addresses that are called only if no other can be, since they have just refused.
+    /// - Parameter refused: Addresses that have just refused the connection; called only if no other can be.
     public mutating func acquire(
         _ lane: PermitLane,
         at now: NIODeadline,
@@ -97,10 +85,10 @@ public struct CallDispatcher<Ticket> {
         }
     }
 
-    /// The holder of a ticket that waits has given up, and says so when asked whether it is alive.
+    /// The holder of a waiting ticket has given up; `isAlive` is already false for it.
     public mutating func gaveUp(_ lane: PermitLane) { permits.gaveUp(lane) }
 
-    /// A call has ended; ask ``next(at:)`` who comes then.
+    /// A call has ended; ask ``next(at:)`` for the next one.
     public mutating func ended(
         _ lane: PermitLane,
         address: Int,
@@ -113,16 +101,16 @@ public struct CallDispatcher<Ticket> {
         return addresses[address].breaker.ended(outcome, at: now)
     }
 
-    /// A health check of an address came out so.
+    /// Records the result of an address's health check.
     ///
-    /// - Returns: True when that is news.
+    /// - Returns: True when it differs from the one before.
     public mutating func noteHealth(address: Int, isDown: Bool) -> Bool {
         guard addresses.indices.contains(address), addresses[address].isDown != isDown else { return false }
         addresses[address].isDown = isDown
         return true
     }
 
-    /// Takes the next ticket that may go, and the address that it may call.
+    /// Takes the next ticket that may go, with the address that it may call.
     public mutating func next(at now: NIODeadline) -> (ticket: Ticket, address: Int)? {
         guard permits.queueDepth > 0, let any = choose(at: now), let ticket = permits.next() else { return nil }
         let refused = addresses.count > 1 ? refusedBy(ticket) : []
@@ -143,7 +131,7 @@ public struct CallDispatcher<Ticket> {
         return best(at: now, without: [])
     }
 
-    /// Of the addresses that may be called the one with the fewest calls under way, the next in turn of several.
+    /// Of the addresses that may be called the one with the fewest calls in flight; several such take turns.
     private func best(at now: NIODeadline, without refused: Set<Int>) -> Int? {
         var best: Int?
         for step in addresses.indices {

@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// Keeps events from an app address that fails, and lets it come back gently.
+/// Keeps calls away from an app address that fails, and lets traffic back gradually.
 ///
 /// ```
 ///           five in a row fail, or half of ten and more
@@ -10,16 +10,16 @@ public import NIOCore
 ///    └──────────────── recovering: limit doubles ◀── succeeds ────┘
 /// ```
 ///
-/// While it recovers it is judged as when it is closed: an app that fails now and then would never come back otherwise.
+/// While it recovers it is judged as when it is closed; otherwise an app that fails now and then would never recover.
 public struct CircuitBreaker: Sendable, Equatable {
-    /// What a call came to.
+    /// The result of a call.
     public enum Outcome: Sendable, Equatable {
         /// The app answered, be it with a refusal.
         case success
         /// No answer, or a 5xx.
         case failure
-        /// It says nothing about the address's health: the app asked for patience (429), or gave an answer to one
-        /// event that is of no use.
+        /// It says nothing about the address's health: the app asked to be called later (429), or its reply to one
+        /// event was invalid.
         case neutral
     }
 
@@ -48,15 +48,15 @@ public struct CircuitBreaker: Sendable, Equatable {
     private enum Phase: Sendable, Equatable {
         case closed
         case open(until: NIODeadline)
-        case probing(isUnderWay: Bool)
+        case probing(isInFlight: Bool)
         case recovering(limit: Int)
     }
 
-    /// Failures without a success between them that open it.
+    /// It opens after this many failures in a row.
     public static let failuresInARow = 5
-    /// Failures within the window that open it when they are half of all calls.
+    /// It opens after this many failures within the window, if they are at least half of all calls.
     public static let failuresOfHalf = 10
-    /// Half of the time over which calls are counted.
+    /// Half of the window over which calls are counted.
     static let halfWindow = TimeAmount.seconds(5)
     /// The first pause, and the longest.
     static let pauses = TimeAmount.milliseconds(500)...TimeAmount.seconds(5)
@@ -83,7 +83,7 @@ public struct CircuitBreaker: Sendable, Equatable {
             && one.inARow == other.inARow
     }
 
-    /// What scrapes show; recovering counts as half-open.
+    /// The state for metrics; recovering counts as half-open.
     public var state: State {
         switch phase {
         case .closed: .closed
@@ -92,27 +92,27 @@ public struct CircuitBreaker: Sendable, Equatable {
         }
     }
 
-    /// When the pause is over, while it is open.
+    /// When the pause ends, while it is open.
     public var pauseEnds: NIODeadline? {
         if case .open(let until) = phase { return until }
         return nil
     }
 
-    /// True when a call may begin now, beside `inFlight` others.
+    /// True when a call may begin now, in addition to `inFlight` others.
     public func admits(inFlight: Int, at now: NIODeadline) -> Bool {
         switch phase {
         case .closed: true
         case .open(let until): now >= until
-        case .probing(let isUnderWay): !isUnderWay
+        case .probing(let isInFlight): !isInFlight
         case .recovering(let limit): inFlight < limit
         }
     }
 
-    /// A call begins, which was admitted.
+    /// A call that ``admits(inFlight:at:)`` let through begins.
     public mutating func began(at now: NIODeadline) {
         switch phase {
-        case .open(let until) where now >= until: phase = .probing(isUnderWay: true)
-        case .probing: phase = .probing(isUnderWay: true)
+        case .open(let until) where now >= until: phase = .probing(isInFlight: true)
+        case .probing: phase = .probing(isInFlight: true)
         case .closed, .open, .recovering: break
         }
     }
@@ -127,14 +127,14 @@ public struct CircuitBreaker: Sendable, Equatable {
             open(at: now)
             return .opened
         case (.probing, .neutral):
-            phase = .probing(isUnderWay: false)
+            phase = .probing(isInFlight: false)
             return nil
         case (.probing, .success):
             phase = .recovering(limit: 2)
             return closeIfRecovered()
         case (.recovering(let limit), .success):
             _ = isTooMuch(outcome, at: now)
-            // One more for each success doubles it with each round.
+            // One more for each success: that doubles the limit with each round of calls.
             phase = .recovering(limit: limit + 1)
             return closeIfRecovered()
         case (.recovering, .failure):
@@ -155,7 +155,7 @@ public struct CircuitBreaker: Sendable, Equatable {
         return .closed
     }
 
-    /// Counts a call, and tells whether so many have failed that it has to open.
+    /// Counts a call; true when so many have failed that the breaker has to open.
     private mutating func isTooMuch(_ outcome: Outcome, at now: NIODeadline) -> Bool {
         let age = now - windowBegan
         if age >= Self.halfWindow {
@@ -170,7 +170,7 @@ public struct CircuitBreaker: Sendable, Equatable {
             return false
         }
         failures.recent += 1
-        // Failures that lie far apart are no row.
+        // Failures that are far apart do not count as a row.
         inARow = age >= Self.halfWindow + Self.halfWindow ? 1 : inARow + 1
         let failed = failures.recent + failures.before
         let isHalf = failed >= Self.failuresOfHalf && failed * 2 >= calls.recent + calls.before

@@ -1,33 +1,13 @@
 import DequeModule
 
-/// What a permit for a call to the app is wanted for.
-public enum PermitLane: Int, Sendable, Equatable, CaseIterable {
-    /// A message of an open connection.
-    case events
-    /// The `open` event of a handshake.
-    case handshakes
-    /// The `close` event of a connection that has ended.
-    case closes
-}
-
-/// What became of asking for a permit.
-public enum PermitAnswer: Sendable, Equatable {
-    /// It is taken.
-    case granted
-    /// The ticket waits.
-    case queued
-    /// Too many handshakes wait already.
-    case full
-}
-
-/// A counted number of permits, handed out in the order in which they were asked for, on three lanes.
+/// A fixed number of permits, handed out on three lanes, on each in the order in which they were asked for.
 ///
-/// The value behind `WEBHOOK_MAX_IN_FLIGHT`: whoever finds no permit leaves a ticket, and a returned permit goes
+/// Used for `WEBHOOK_MAX_IN_FLIGHT`: a caller that finds no free permit leaves a ticket, and a returned permit goes
 /// to the oldest ticket, so that a busy loop cannot starve a quiet one.
 ///
-/// Handshakes and closes have lanes of their own. When thousands come or leave at once each of these holds at most half
-/// of the permits, and of those that come free they get every fourth, in turn, while messages wait too: the sockets that
-/// are open don't queue up behind the storm, and the storm still moves.
+/// Handshakes and closes have lanes of their own. Each of the two holds at most half of the permits, and while messages
+/// wait as well, the two together get every fourth permit that is returned. So a storm of connects or disconnects does
+/// not hold up the open sockets, and still makes progress.
 public struct FairPermits<Ticket> {
     private struct Queue {
         var tickets: Deque<Ticket> = []
@@ -54,7 +34,7 @@ public struct FairPermits<Ticket> {
         }
     }
 
-    /// Of the permits that come free while messages and others wait, one in this many goes to the others.
+    /// While messages and others wait, one of this many returned permits goes to the others.
     private static var turnOfOthers: Int { 4 }
 
     private var available: Int
@@ -72,7 +52,7 @@ public struct FairPermits<Ticket> {
     ///
     /// - Parameters:
     ///   - maxWaitingHandshakes: Tickets that may wait on the lane of handshakes.
-    ///   - isAlive: False for a ticket whose holder has given up; it is passed over, see ``gaveUp(_:)``.
+    ///   - isAlive: False for a ticket whose holder has given up; it is skipped, see ``gaveUp(_:)``.
     public init(
         capacity: Int,
         maxWaitingHandshakes: Int = .max,
@@ -89,11 +69,11 @@ public struct FairPermits<Ticket> {
 
     /// Permits handed out.
     public var inUse: Int { capacity - available }
-    /// True when every permit is handed out.
+    /// True when no permit is free.
     public var isSpent: Bool { available == 0 }
-    /// Tickets that wait.
+    /// Tickets that are waiting.
     public var queueDepth: Int { events.live + handshakes.live + closes.live }
-    /// Tickets that wait on a lane.
+    /// Tickets that are waiting on a lane.
     public func waiting(_ lane: PermitLane) -> Int { self[lane].live }
 
     private subscript(lane: PermitLane) -> Queue {
@@ -120,7 +100,7 @@ public struct FairPermits<Ticket> {
         }
     }
 
-    /// Takes a permit if one is free for this lane and nobody waits there; else files the ticket.
+    /// Takes a permit if one is free for this lane and no ticket waits on it; otherwise files the ticket.
     public mutating func acquire(_ lane: PermitLane = .events, orWaitWith ticket: @autoclosure () -> Ticket)
         -> PermitAnswer
     {
@@ -140,19 +120,19 @@ public struct FairPermits<Ticket> {
         return true
     }
 
-    /// The holder of a ticket that waits has given up, and `isAlive` says so by now.
+    /// The holder of a waiting ticket has given up; `isAlive` is already false for it.
     public mutating func gaveUp(_ lane: PermitLane) {
         self[lane].lose(isAlive)
     }
 
-    /// Gives a permit back, on the lane that it was taken on; ask ``next()`` who gets it.
+    /// Returns a permit to the lane that it was taken from; ask ``next()`` who gets it.
     public mutating func giveBack(_ lane: PermitLane = .events) {
         guard available < capacity, self[lane].inUse > 0 else { return }
         self[lane].inUse -= 1
         available += 1
     }
 
-    /// Hands a free permit to the ticket whose turn it is.
+    /// Takes a free permit for the ticket whose turn it is.
     public mutating func next() -> Ticket? {
         guard available > 0 else { return nil }
         if events.live == 0 || eventsInARow >= Self.turnOfOthers - 1, let ticket = nextOfOthers() {
@@ -173,4 +153,14 @@ public struct FairPermits<Ticket> {
         }
         return nil
     }
+}
+
+/// The result of asking for a permit.
+public enum PermitAnswer: Sendable, Equatable {
+    /// A permit is free and taken.
+    case granted
+    /// The ticket waits.
+    case queued
+    /// Too many handshakes wait already.
+    case full
 }

@@ -1,17 +1,17 @@
 public import NIOCore
 
-/// When an event that the app did not take is tried again.
+/// When an event that the app did not accept is tried again.
 ///
-/// Full jitter: a random time within a window that doubles from ``firstWindow`` to ``largestWindow``, so that many
-/// who failed together don't come back together. The app's `Retry-After` (RFC 9110 §10.2.3) is a minimum. The last
-/// attempt is made at the end of the time, whatever the window says.
+/// Full jitter: a random time within a window that doubles from ``firstWindow`` to ``largestWindow``, so that events
+/// that failed together are not retried together. The app's `Retry-After` (RFC 9110 §10.2.3) is a minimum. The last
+/// attempt is made at the end of the time for retries, whatever the window says.
 public struct RetryPolicy: Sendable, Equatable {
     /// The window after the first failure.
     public static let firstWindow = TimeAmount.milliseconds(100)
     /// The largest window.
     public static let largestWindow = TimeAmount.seconds(5)
 
-    /// How long an event is tried again after its first attempt was due; zero for one attempt.
+    /// How long an event is retried, from when its first attempt was due; zero for a single attempt.
     public let retryFor: TimeAmount
 
     /// Makes a policy.
@@ -41,7 +41,7 @@ public struct RetryPolicy: Sendable, Equatable {
         return min(max(wait, retryAfter ?? .zero), left)
     }
 
-    /// The longest `Retry-After` that is looked at.
+    /// The longest `Retry-After` that is honoured, in seconds.
     private static let longestRetryAfter: Int64 = 86_400
 
     /// Reads a `Retry-After` (RFC 9110 §10.2.3), seconds or a date; nil for anything else. A day is the most.

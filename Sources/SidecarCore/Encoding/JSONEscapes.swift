@@ -1,19 +1,21 @@
-/// What of a text is escaped beyond what JSON asks for (RFC 8259 §7), and how; DEL is in any case.
+/// What is escaped beyond what JSON requires (RFC 8259 §7), and how; DEL is always escaped.
 public struct JSONEscapes: OptionSet, Sendable {
     /// Whatever is ``UnsafeText`` is escaped too.
     public static let unsafeText = JSONEscapes(rawValue: 1)
     /// Line ends and tabs are `\n`, `\r` and `\t` instead of `\u` and four digits.
     public static let shortForms = JSONEscapes(rawValue: 2)
-    /// Quotation marks stay: for text that has none around it.
+    /// Quotation marks are not escaped: for text without quotes around it.
     public static let bareQuotes = JSONEscapes(rawValue: 4)
 
+    /// The bits of the set.
     public let rawValue: UInt8
 
+    /// A set with these bits.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 
-    /// Calls `body` with the place of each scalar that has to be escaped, in order, and what is written for it.
+    /// Calls `body` with the range of each scalar that has to be escaped, in order, and with its escape.
     ///
     /// - Parameter text: Valid UTF-8.
     @inline(__always)
@@ -38,12 +40,13 @@ public struct JSONEscapes: OptionSet, Sendable {
         }
     }
 
-    /// Where the next scalar begins that may have to be escaped; looks at eight bytes at a time.
+    /// The index of the next scalar that may have to be escaped; examines eight bytes at a time.
     @inline(__always)
     private func nextCandidate(in text: UnsafeRawBufferPointer, from start: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let highBits: UInt64 = 0x8080_8080_8080_8080
-        /// The high bit of the first byte that is zero, perhaps of some behind it, and of none before it.
+        /// Sets the high bit of the first zero byte. Bits of later bytes may be set wrongly, those of earlier ones
+        /// never.
         func zeros(_ word: UInt64) -> UInt64 { (word &- ones) & ~word & highBits }
         let beyondASCII = contains(.unsafeText) ? highBits : 0
         var index = start
@@ -77,9 +80,9 @@ public struct JSONEscapes: OptionSet, Sendable {
     }
 }
 
-/// What stands for a scalar that must not stand for itself.
+/// The escape of one scalar.
 enum JSONEscape {
-    /// A backslash and this.
+    /// A backslash and this letter.
     case letter(UInt8)
     /// `\u` and four digits.
     case digits(UInt16)
@@ -101,7 +104,7 @@ enum JSONEscape {
             case .digits(let value):
                 let hex: StaticString = "0123456789abcdef"
                 out[1] = UInt8(ascii: "u")
-                for place in 0..<4 { out[5 - place] = hex.utf8Start[Int(value >> UInt16(4 * place) & 15)] }
+                for digit in 0..<4 { out[5 - digit] = hex.utf8Start[Int(value >> UInt16(4 * digit) & 15)] }
             }
         }
     }

@@ -2,10 +2,10 @@ import HTTP1
 
 /// Reads JSON (RFC 8259) piece by piece: the caller says what it expects next.
 ///
-/// It never recurses, so no depth of nesting costs stack, and it makes nothing that the caller has not asked for.
+/// It never recurses, so deep nesting costs no stack, and it creates only the values that the caller asks for.
 /// (`JSONDecoder` of FoundationEssentials traps on some malformed inputs, which an app must not be able to cause.)
 struct JSONReader {
-    /// What is wrong, as the end of a sentence.
+    /// What is wrong, worded as the end of a sentence.
     struct Fault: Error {
         let sentence: String
 
@@ -31,7 +31,7 @@ struct JSONReader {
         peek() == nil
     }
 
-    /// Takes this mark (`[`, `,` …) if it comes next, whatever white space stands before it.
+    /// Takes this mark (`[`, `,` …) if it comes next, after any white space.
     mutating func take(_ mark: Unicode.Scalar) -> Bool {
         guard peek() == UInt8(ascii: mark) else { return false }
         position += 1
@@ -129,7 +129,7 @@ struct JSONReader {
         return .number(number)
     }
 
-    /// Passes over a value of any kind, which must be well-formed, without making anything of it.
+    /// Skips a value of any kind, which must be well-formed, without creating it.
     ///
     /// - Parameter maxDepth: How deep arrays and objects may lie in one another.
     mutating func skipValue(maxDepth: Int) throws(Fault) {
@@ -155,7 +155,7 @@ struct JSONReader {
             } else if !takeWord("null"), !takeWord("true"), !takeWord("false") {
                 guard try numberText() != nil else { throw .malformed }
             }
-            // A value is complete: what follows belongs to those around it.
+            // A value is complete; what follows belongs to the arrays and objects around it.
             while let closer = closers.last {
                 if take(",") {
                     if closer == "}" { try skipName() }
@@ -173,7 +173,7 @@ struct JSONReader {
         try expect(":")
     }
 
-    /// Passes over a string. Half a surrogate pair may stand in it: it is well-formed JSON, and nobody reads it here.
+    /// Skips a string. It may hold half a surrogate pair: that is well-formed JSON, and the string is not used.
     private mutating func skipString() throws(Fault) {
         position += 1
         while position < bytes.count {
@@ -218,7 +218,7 @@ struct JSONReader {
         HTTPField.isDigit(byte) || "+-.eE".utf8.contains(byte)
     }
 
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     private mutating func peek() -> UInt8? {
         while position < bytes.count {
             switch bytes[position] {
@@ -229,7 +229,7 @@ struct JSONReader {
         return nil
     }
 
-    /// What stands behind a backslash; half a surrogate pair is no character.
+    /// The scalar of an escape, behind its backslash; half a surrogate pair is not one.
     private mutating func escape() throws(Fault) -> Unicode.Scalar {
         guard position < bytes.count else { throw .malformed }
         position += 1

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Any JSON value (RFC 8259), for what comes in no fixed form: tokens and key sets.
+/// Any JSON value (RFC 8259), for input without a fixed schema: tokens and key sets.
 package enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -10,14 +10,14 @@ package enum JSONValue: Sendable, Equatable {
     case array([JSONValue])
     case object([String: JSONValue])
 
-    /// How deep arrays and objects may lie in one another.
+    /// How deep arrays and objects may be nested.
     static let maxDepth = 32
 
-    /// How long the name of a member may be, in bytes: comparing names of any length can cost the square of it.
+    /// The longest name of a member, in bytes: comparing unlimited names can cost quadratic time.
     static let maxNameBytes = 256
 
-    /// Reads a whole text; nil for what is no JSON, is too deep, or names a member of an object twice, since nobody can
-    /// say which of the two counts.
+    /// Reads a whole text; nil when it is not JSON, is too deep, or has an object with two members of one name, since
+    /// readers differ on which of them counts.
     package init?(_ bytes: [UInt8]) {
         guard (try? UTF8Span(validating: bytes.span)) != nil else { return nil }
         let value: JSONValue? = bytes.withUnsafeBytes { bytes in
@@ -47,7 +47,7 @@ package enum JSONValue: Sendable, Equatable {
         return nil
     }
 
-    /// As JSON again, members by name.
+    /// As JSON again, with members ordered by name.
     package var json: String {
         var buffer = ByteBuffer()
         write(into: &buffer)
@@ -82,7 +82,7 @@ package enum JSONValue: Sendable, Equatable {
 }
 
 extension JSONReader {
-    /// Takes any value; the depth bounds the recursion.
+    /// Takes any value; recursion is bounded by the depth.
     mutating func value(depth: Int) throws(Fault) -> JSONValue {
         guard depth > 0 else { throw Fault(sentence: "the JSON is nested too deep.") }
         if takeWord("null") { return .null }

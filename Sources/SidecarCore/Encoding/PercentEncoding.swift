@@ -1,20 +1,20 @@
 import HTTP1
 import NIOCore
 
-/// Decodes percent-encoded text (RFC 3986 §2.1), as paths, queries and CloudEvents' HTTP headers have it.
+/// Decodes percent-encoded text (RFC 3986 §2.1) of paths, queries and CloudEvents HTTP headers.
 ///
-/// What is no escape stays as it is, a `+` too.
+/// What is not a valid escape stays as it is, and so does `+`.
 enum PercentEncoding {
-    /// The text that stands behind it; bytes that are no UTF-8 become U+FFFD.
+    /// The decoded text; bytes that are not UTF-8 become U+FFFD.
     static func decoded(_ bytes: some Sequence<UInt8>) -> String {
         String(decoding: Self.bytes(bytes), as: UTF8.self)
     }
 
-    /// The bytes that stand behind it.
+    /// The decoded bytes.
     static func bytes(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var plain = Array(bytes)
         guard var count = plain.firstIndex(of: UInt8(ascii: "%")) else { return plain }
-        // In place, since nothing gets longer.
+        // In place, since the text never gets longer.
         plain.withUnsafeMutableBufferPointer { plain in
             var index = count
             while index < plain.count {
@@ -36,7 +36,8 @@ enum PercentEncoding {
 }
 
 extension TextWriter {
-    /// Percent-encodes text, see ``ByteBuffer/writePercentEncoded(_:)``; it takes up to three bytes for each of its own.
+    /// Percent-encodes text, see ``ByteBuffer/writePercentEncoded(_:)``; needs up to three bytes for each byte of the
+    /// text.
     mutating func write(percentEncoding text: String) {
         let hex: StaticString = "0123456789ABCDEF"
         var text = text

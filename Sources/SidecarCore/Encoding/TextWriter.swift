@@ -2,8 +2,8 @@ import NIOCore
 
 /// Writes short pieces of text into memory that was measured for all of them.
 ///
-/// One such pass costs a fraction of as many calls on a buffer, each of which would look whether the buffer is its own
-/// and large enough. What does not fit is left out, so the measure has to be right.
+/// One such pass is much cheaper than as many calls on a buffer, each of which checks that the buffer is unique and
+/// large enough. Text that does not fit is left out, so the measure has to be right.
 struct TextWriter {
     let memory: UnsafeMutableRawBufferPointer
     var count = 0

@@ -2,7 +2,7 @@ public import NIOCore
 
 /// Writes points in time as RFC 3339 with milliseconds in UTC, the form of the CloudEvents attribute `time`.
 public enum Timestamp {
-    /// How many bytes a time has.
+    /// The length of a timestamp, in bytes.
     static let byteCount = 24
 
     /// Appends `2026-11-23T10:00:00.123Z`.

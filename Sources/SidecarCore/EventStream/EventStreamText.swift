@@ -2,12 +2,12 @@ public import NIOCore
 
 /// Writes Server-Sent Events (HTML Living Standard §9.2).
 public enum EventStreamText {
-    /// The type that text has when nothing else is said.
+    /// The event type of binary messages without a type of their own.
     static let binaryEvent = "binary"
 
     /// One event: text as `data` lines, binary as base64 with the event type `binary`.
     ///
-    /// - Parameter event: The event type; nil for the usual one.
+    /// - Parameter event: The event type; nil for the default.
     public static func write(
         _ format: MessageFormat,
         _ payload: ByteBuffer,
@@ -26,7 +26,8 @@ public enum EventStreamText {
         buffer.writeStaticString("\n")
     }
 
-    /// What a client that comes again says in `Last-Event-ID`; an event follows, or an empty line when there is none.
+    /// Writes the `id` that a returning client sends as `Last-Event-ID`; an event follows, or an empty line when there
+    /// is none.
     public static func writeID(_ cursor: StreamCursor, into buffer: inout ByteBuffer) {
         buffer.writeStaticString("id: ")
         cursor.write(into: &buffer)
@@ -47,14 +48,14 @@ public enum EventStreamText {
         }
     }
 
-    /// The event that says that something was missed.
+    /// The event that tells the client that messages are missing.
     public static let reset = ByteBuffer(string: "event: reset\ndata:\n\n")
-    /// What ends an event; behind an `id` alone it makes none, but the client keeps the `id`.
+    /// The end of an event; after an `id` alone it produces no event, but the client keeps the `id`.
     public static let end = ByteBuffer(string: "\n")
-    /// A comment, which keeps the stream alive.
+    /// A comment, which keeps the stream open.
     public static let heartbeat = ByteBuffer(string: ":\n\n")
 
-    /// When to come again after the end, in milliseconds.
+    /// The time after which a client reconnects, in milliseconds.
     public static func retry(milliseconds: Int64) -> ByteBuffer { ByteBuffer(string: "retry: \(milliseconds)\n\n") }
 
     /// True for a value of `Sidesocket-Event`: 1 to 128 printable characters.

@@ -1,18 +1,18 @@
 public import NIOCore
 
-/// The place of an event among all publications of a process, as clients of event streams carry it.
+/// The position of an event among all publications of a process, as clients of event streams carry it.
 public struct StreamCursor: Sendable, Equatable {
-    /// The longest form, in bytes.
+    /// The longest text of a cursor, in bytes.
     private static let maxBytes = 48
 
-    /// Of the process: another one has other places.
+    /// Identifies the process; positions of another process mean something else.
     public let epoch: UInt64
-    /// The publications up to it.
+    /// The number of publications up to this one.
     public let sequence: UInt64
-    /// Whose stream it is, as ``reader(_:)`` has it; 0 when nobody needs to know.
+    /// Whose stream it is (``reader(_:)``); 0 when that does not matter.
     ///
-    /// A client that comes again is another connection, and by this does not get what the earlier one was left out of.
-    /// One that claims to be somebody else keeps messages from itself alone.
+    /// A returning client has a new connection id. From this it is known as the earlier connection, and does not get
+    /// the messages that excluded that one. A forged reader only makes a client lose messages of its own.
     public let reader: UInt64
 
     /// Makes one.
@@ -22,7 +22,7 @@ public struct StreamCursor: Sendable, Equatable {
         self.reader = reader
     }
 
-    /// Reads `Last-Event-ID`; nil for what is none of ours.
+    /// Reads `Last-Event-ID`; nil when it is not a cursor.
     public init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard (2...3).contains(parts.count), text.utf8.count <= Self.maxBytes,
@@ -32,17 +32,17 @@ public struct StreamCursor: Sendable, Equatable {
         self.init(epoch: epoch, sequence: sequence, reader: reader)
     }
 
-    /// The same place on the stream of somebody else.
+    /// The same position on another reader's stream.
     public func read(by reader: UInt64) -> StreamCursor {
         StreamCursor(epoch: epoch, sequence: sequence, reader: reader)
     }
 
-    /// Whether whoever knows everything up to the other place knows this event.
+    /// Whether a client that has everything up to the other position has this event.
     public func isCovered(by other: StreamCursor) -> Bool { epoch == other.epoch && sequence <= other.sequence }
 
-    /// As it stands in `id`.
+    /// As it is written in `id`.
     public func write(into buffer: inout ByteBuffer) {
-        // Each part is short enough to need no memory of its own.
+        // Each part fits into a small string, which allocates nothing.
         buffer.writeString(String(epoch, radix: 36))
         buffer.writeStaticString("-")
         buffer.writeString(String(sequence, radix: 36))
@@ -51,7 +51,7 @@ public struct StreamCursor: Sendable, Equatable {
         buffer.writeString(String(reader, radix: 36))
     }
 
-    /// A connection in a cursor: a hash of its id (FNV-1a), which does not tell the id; never 0.
+    /// A connection in a cursor: a hash of its id (FNV-1a), which does not reveal the id; never 0.
     public static func reader(_ connectionID: String) -> UInt64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in connectionID.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }

@@ -1,17 +1,17 @@
 public import NIOCore
 
-/// Spreads the ends of many connections evenly over a time.
+/// Spreads the closing of many connections evenly over a time.
 ///
-/// The first ends at once, so that one alone keeps nobody waiting; the last one well before the time is over.
+/// The first one closes at once, so that a single connection causes no wait; the last one well before the time is over.
 public struct DrainSchedule: Sendable, Equatable {
-    /// What each connection takes of the time, at most: few of them need no long goodbye.
+    /// The longest time between two connections: a few connections need no long drain.
     public static let longestStep = TimeAmount.milliseconds(10)
 
     private let startedAt: NIODeadline
     private let span: TimeAmount
     private let total: Int
 
-    /// How many have been handed out.
+    /// How many connections have been handed out.
     public private(set) var begun = 0
 
     /// A schedule for `total` connections.
@@ -23,7 +23,7 @@ public struct DrainSchedule: Sendable, Equatable {
         self.span = max(span, .zero)
     }
 
-    /// The time over which so many connections end, on all event loops.
+    /// The time over which so many connections are closed, on all event loops.
     public static func span(connections: Int, atMost most: TimeAmount) -> TimeAmount {
         let (needed, isTooLong) = longestStep.nanoseconds.multipliedReportingOverflow(by: Int64(max(connections, 0)))
         return isTooLong ? most : min(most, .nanoseconds(needed))

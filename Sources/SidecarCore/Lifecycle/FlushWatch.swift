@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// Tells a slow reader from a dead one, while the last bytes of a connection go out.
+/// Tells a slow reader from a dead one while the last bytes of a connection are sent.
 public struct FlushWatch: Sendable {
     private let patience: TimeAmount
     private var unsent = Int.max
@@ -8,7 +8,7 @@ public struct FlushWatch: Sendable {
 
     /// Makes a watch.
     ///
-    /// - Parameter patience: How long no byte may go out before the reader counts as dead.
+    /// - Parameter patience: The reader counts as dead when it takes no byte for this long.
     public init(patience: TimeAmount) {
         self.patience = patience
     }
@@ -19,7 +19,7 @@ public struct FlushWatch: Sendable {
         unsent = .max
     }
 
-    /// True while bytes are unsent and the reader has taken some of them within the patience.
+    /// True while bytes are unsent and the reader has taken some within `patience`.
     public mutating func isProgressing(unsentBytes: Int, at now: NIODeadline) -> Bool {
         guard unsentBytes > 0 else { return false }
         if unsentBytes < unsent {

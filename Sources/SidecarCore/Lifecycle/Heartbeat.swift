@@ -1,55 +1,16 @@
 public import NIOCore
 
-/// How long a socket may be silent, in which sense, and how long it may live.
-public struct HeartbeatPolicy: Sendable, Equatable {
-    /// How long either direction may be idle before a ping is due; nil for no pings.
-    public var pingInterval: TimeAmount?
-    /// Silence after a ping that counts as death.
-    public var pongTimeout: TimeAmount
-    /// Time without a data message from the client after which it is closed; nil for ever.
-    public var clientIdleTimeout: TimeAmount?
-    /// Age at which it is closed; nil for never.
-    public var maxAge: TimeAmount?
-
-    /// Makes a policy.
-    public init(
-        pingInterval: TimeAmount?,
-        pongTimeout: TimeAmount,
-        clientIdleTimeout: TimeAmount? = nil,
-        maxAge: TimeAmount? = nil
-    ) {
-        self.pingInterval = pingInterval
-        self.pongTimeout = pongTimeout
-        self.clientIdleTimeout = clientIdleTimeout
-        self.maxAge = maxAge
-    }
-
-    /// The policy that follows from the settings and the load balancers they name.
-    public init(_ settings: Settings, _ plan: HeartbeatPlan) {
-        self.init(
-            pingInterval: plan.pingInterval,
-            pongTimeout: settings.pongTimeout,
-            clientIdleTimeout: settings.clientIdleTimeout == Settings.never ? nil : settings.clientIdleTimeout,
-            maxAge: plan.maxAge
-        )
-    }
-
-    /// After how long without an acknowledgement the kernel may give the peer up (`TCP_USER_TIMEOUT`): as late as
-    /// the heartbeat would; nil when there is none.
-    public var transportTimeout: TimeAmount? { pingInterval.map { $0 + pongTimeout } }
-}
-
-/// The life of one socket: when to ping it, and when to call it dead, idle or too old.
+/// The heartbeat of one socket: when to ping it, and when it counts as dead, idle or too old.
 ///
-/// A ping is due unless bytes moved both ways within the interval, so that a one-way stream still notices a dead
-/// reader. Any byte from the client is life. Pings go on while an answer is awaited, since a hop on the way may count
-/// only what we send. Each socket draws its own interval, ±10 %, for each ping, so that they spread out.
+/// A ping is due unless bytes moved both ways within the interval, so that a dead reader of a one-way stream is still
+/// noticed. Any byte from the client counts as an answer. Pings go on while an answer is awaited, since a hop on the
+/// way may count only what we send. Each socket draws a new interval, ±10 %, for each ping, so that pings spread out.
 ///
-/// Nobody is judged at once: after the deadline there is a ``grace``, in which what lies unread is read. A deadline that
-/// comes up late by more than ``lateness`` judges nobody either: then it was us who stood still.
+/// After a deadline there is a ``grace`` in which unread bytes are read before the socket is judged. A deadline that
+/// comes up late by more than ``lateness`` has no consequences: then this process was stalled.
 ///
-/// A client that cannot answer, as on an event stream, is judged by its age alone. Then a ping, whatever stands for it,
-/// is due unless bytes went out within the interval.
+/// A client that cannot answer, as on an event stream, is only closed for its age. A ping, or what replaces it, is then
+/// due unless bytes went out within the interval.
 public struct Heartbeat: Sendable, Equatable {
     /// What to do at a deadline.
     public enum Step: Sendable, Equatable {
@@ -65,7 +26,7 @@ public struct Heartbeat: Sendable, Equatable {
         case closeAged
     }
 
-    /// The time between the deadline for an answer and the verdict.
+    /// The time between the deadline for an answer and the decision.
     public static let grace = TimeAmount.milliseconds(200)
     /// How late a deadline may come up and still count.
     public static let lateness = TimeAmount.seconds(1)
@@ -79,9 +40,9 @@ public struct Heartbeat: Sendable, Equatable {
     private let factor: Double
     private var awaitingSince: NIODeadline?
     private let hasAnswers: Bool
-    /// True until the round trip of the last ping has been told.
+    /// True until the round trip of the last ping has been reported.
     private var isMeasuring = false
-    /// The number in the payload of the ping under way.
+    /// The number in the payload of the ping in flight.
     public private(set) var pingNumber: UInt32 = 0
     private var verdictAt: NIODeadline?
 
@@ -121,7 +82,7 @@ public struct Heartbeat: Sendable, Equatable {
 
     /// A pong came with the number of the last ping.
     ///
-    /// - Returns: The time that both took; nil when it was told before.
+    /// - Returns: The round-trip time; nil when it was reported before.
     public mutating func receivedPong(_ number: UInt32, at now: NIODeadline) -> TimeAmount? {
         guard isMeasuring, number == pingNumber else { return nil }
         isMeasuring = false
@@ -147,8 +108,8 @@ public struct Heartbeat: Sendable, Equatable {
     /// A deadline may have come.
     ///
     /// - Parameters:
-    ///   - isReading: False while it is us who do not read from the client.
-    ///   - hasProgressed: True when the client has taken some of what waits for it since the last call: it is slow,
+    ///   - isReading: False while we have stopped reading from the client.
+    ///   - hasProgressed: True when the client has taken some of its unsent bytes since the last call: it is slow,
     ///     not dead.
     public mutating func deadlineReached(
         at now: NIODeadline,
@@ -187,7 +148,7 @@ public struct Heartbeat: Sendable, Equatable {
         }
         verdictAt = nil
         if death != nil { awaitingSince = now }
-        // Whatever lies unread gets the time to be read.
+        // Leaves time to read what has not been read yet.
         if idle != nil, let limit = policy.clientIdleTimeout { messageAt = now - limit + Self.lateness }
         return nil
     }
@@ -212,7 +173,7 @@ public struct Heartbeat: Sendable, Equatable {
     }
 
     private func scaled(_ amount: TimeAmount) -> TimeAmount {
-        // Durations of settings end at a hundred years, far from where this could overflow.
+        // Settings allow at most a hundred years, far below an overflow.
         .nanoseconds(Int64(Double(amount.nanoseconds) * factor))
     }
 }

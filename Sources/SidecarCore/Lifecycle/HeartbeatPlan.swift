@@ -1,9 +1,10 @@
 public import NIOCore
 
-/// What follows from the load balancers in front: which hop rules, how often to ping, and how old a socket may get.
+/// What follows from the load balancers in front: which hop sets the limit, how often to ping, and how old a socket may
+/// get.
 ///
-/// The rules: ping at no more than half of the shortest idle timeout on the way, since a ping that is due when the
-/// timeout is loses the race under load; end a socket before a hop that counts its whole life does.
+/// Ping at half of the shortest idle timeout on the way or more often: under load, a ping that is due just when the
+/// timeout ends would come too late. Close a socket before a hop that limits its whole lifetime does.
 public struct HeartbeatPlan: Sendable, Equatable {
     /// Where a value comes from.
     public enum Source: Sendable, Equatable {
@@ -11,18 +12,18 @@ public struct HeartbeatPlan: Sendable, Equatable {
         case setting
         /// The hop that has the smallest value.
         case hop(LoadBalancerPreset)
-        /// Nobody said anything.
+        /// The default: neither a variable nor a hop names a value.
         case fallback
     }
 
-    /// The idle timeout that is assumed when nobody names one.
+    /// The idle timeout that is assumed when none is named.
     public static let usualIdleTimeout = TimeAmount.seconds(60)
 
     /// The hops that `LB` names.
     public let hops: [LoadBalancerPreset]
     /// The shortest idle timeout on the way.
     public let idleTimeout: TimeAmount
-    /// Who says so.
+    /// Where it comes from.
     public let idleSource: Source
     /// How long either direction may be idle before a ping is due, before jitter; nil for no pings.
     public let pingInterval: TimeAmount?
@@ -30,12 +31,12 @@ public struct HeartbeatPlan: Sendable, Equatable {
     public let isPingIntervalSet: Bool
     /// The age at which a socket is closed, before jitter; nil for none.
     public let maxAge: TimeAmount?
-    /// Who says so.
+    /// Where it comes from.
     public let ageSource: Source
-    /// What does not fit together, and what to change.
+    /// Contradictions between the settings, and what to change.
     public let warnings: [String]
 
-    /// Works the plan out.
+    /// Derives the plan from the settings.
     public init(_ settings: Settings) {
         hops = settings.loadBalancers
         let idleHop = hops.filter { $0.idleTimeout != nil }.min {
@@ -69,7 +70,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
         ].compactMap { $0 }
     }
 
-    /// True when the interval is so long that hops would drop idle sockets; it must not start with that.
+    /// True when the interval is so long that hops would drop idle sockets; the process refuses to start with that.
     public var losesTheRace: Bool {
         guard let pingInterval else { return false }
         return pingInterval >= idleTimeout
@@ -111,7 +112,7 @@ public struct HeartbeatPlan: Sendable, Equatable {
 
     // MARK: In words
 
-    /// The chain of hops, the one that rules, the interval, and why; for `check` and for the log at the start.
+    /// The chain of hops, the hop that sets the limit, the interval, and why; for `check` and for the log at the start.
     public var explanation: [String] {
         [chainSentence, idleSentence, pingSentence, ageSentence]
             + hops.filter { !$0.note.isEmpty }.map {

@@ -1,7 +1,6 @@
 public import NIOCore
 
-/// How many log lines of a kind are written that clients can cause as often as they like: so many a minute, and then the
-/// number of those that were left out.
+/// Limits log lines that clients can cause at will: so many a minute, and then the number of those that were left out.
 public struct LineAllowance: Sendable, Equatable {
     /// Lines in a minute.
     public static let perMinute = 100

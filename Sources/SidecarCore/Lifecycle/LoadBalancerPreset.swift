@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// A kind of load balancer or proxy in front, with the timeouts that it has unless somebody changed them.
+/// A kind of load balancer or proxy in front, with its default timeouts.
 ///
 /// The raw value is the word in `LB`.
 public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
@@ -36,7 +36,7 @@ public enum LoadBalancerPreset: String, Sendable, Equatable, CaseIterable {
     /// How long the hop lets a connection live, whatever moves on it; nil for ever.
     public var absoluteTimeout: TimeAmount? { row.absolute.map { .seconds($0) } }
 
-    /// What to know about it, one plain sentence or empty.
+    /// What to know about it, as a sentence; may be empty.
     public var note: String { row.note }
 
     private typealias Row = (idle: Int64?, absolute: Int64?, note: String)

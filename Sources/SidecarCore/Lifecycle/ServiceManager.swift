@@ -1,12 +1,12 @@
 public import NIOCore
 
-/// What a service manager such as systemd wants to hear, and where (sd_notify(3)).
+/// What a service manager such as systemd has asked for, and its socket (sd_notify(3)).
 public struct ServiceManager: Sendable, Equatable {
     /// The name of its socket as the kernel takes it: a path, or a zero byte and an abstract name.
     public let socketName: [UInt8]
-    /// How often it wants to hear that the process is alive; nil when it does not.
+    /// How often the watchdog has to be notified; nil without a watchdog.
     public let watchdogInterval: TimeAmount?
-    /// Why something that it asked for cannot be done; sentences without their full stop.
+    /// Requests that cannot be fulfilled; sentences without their full stop.
     public let faults: [String]
 
     /// The longest socket name that Linux takes, in bytes.
@@ -43,12 +43,12 @@ public struct ServiceManager: Sendable, Equatable {
             faults.append("WATCHDOG_USEC is not a number of microseconds")
             return nil
         }
-        // Twice in the time that it waits; a day is as good as more.
+        // Twice within the manager's timeout, and no more than a day.
         return .microseconds(min(max(microseconds / 2, 1_000), 86_400_000_000))
     }
 }
 
-/// The states of the process as its service manager hears of them, in an order that it understands.
+/// The states of the process as reported to its service manager, in an order that it accepts.
 public struct ServiceReport: Sendable, Equatable {
     private enum Phase {
         case starting, ready, reloading, stopping
@@ -59,7 +59,7 @@ public struct ServiceReport: Sendable, Equatable {
     /// Starts before anything listens.
     public init() {}
 
-    /// All addresses accept connections.
+    /// The process listens on all addresses.
     public mutating func ready(_ status: String) -> String? {
         guard phase == .starting else { return nil }
         phase = .ready
@@ -75,14 +75,14 @@ public struct ServiceReport: Sendable, Equatable {
         return Self.text("RELOADING=1\nMONOTONIC_USEC=\(microseconds)", status)
     }
 
-    /// The reload is over, whatever came of it.
+    /// The reload has ended, successfully or not.
     public mutating func reloaded(_ status: String) -> String? {
         guard phase == .reloading else { return nil }
         phase = .ready
         return Self.text("READY=1", status)
     }
 
-    /// The process begins to end; nothing else follows.
+    /// The process begins to shut down; nothing is reported after that.
     public mutating func stopping(_ status: String) -> String? {
         guard phase != .stopping else { return nil }
         phase = .stopping
@@ -90,7 +90,7 @@ public struct ServiceReport: Sendable, Equatable {
     }
 
     private static func text(_ state: String, _ status: String) -> String {
-        // One line, whatever an address is called.
+        // Must be one line, whatever an address is called.
         "\(state)\nSTATUS=\(String(status.map { $0.isNewline ? " " : $0 }))"
     }
 }

@@ -2,9 +2,9 @@ public import NIOCore
 
 /// A hashed timer wheel: deadlines grouped into ticks, so arming costs O(1) whatever is armed already.
 ///
-/// Pure: the time is an argument, and what fires is handed to the caller. A deadline beyond the wheel's
-/// span is filed in its last slot and comes out early; the caller files it again. Cancelling is the
-/// caller's affair too: an entry that no longer matters is ignored when it comes out.
+/// Pure: the time is an argument, and entries that are due are returned to the caller. A deadline beyond the wheel's
+/// span is filed in its last slot and comes out early; the caller files it again. There is no cancel: the caller
+/// ignores an entry that no longer matters when it comes out.
 public struct TimerWheel<Element> {
     private var slots: [[Element]]
     private let tick: Int64
@@ -37,8 +37,7 @@ public struct TimerWheel<Element> {
 
     /// Takes out everything filed up to `now`, in the order of the ticks.
     ///
-    /// `fire` may be called for an entry whose deadline lies beyond the wheel's span; it is then filed again by
-    /// the caller, after this call has returned its list.
+    /// An entry whose deadline lies beyond the wheel's span may be among them; the caller then files it again.
     public mutating func advance(to now: NIODeadline) -> [Element] {
         let target = max((now - origin).nanoseconds, 0) / tick
         guard target > current else { return [] }

@@ -1,8 +1,8 @@
 import NIOCore
 
-/// One change that somebody made through the API, or that Sidesocket made by itself.
+/// One change made through the API, or by Sidesocket itself.
 public struct AuditRecord: Sendable, Equatable {
-    /// What came of it.
+    /// The result.
     public enum Outcome: String, Sendable, Equatable {
         case ok
         case notFound = "not_found"
@@ -12,13 +12,13 @@ public struct AuditRecord: Sendable, Equatable {
 
     /// What was to be done, such as `connection.close`.
     public let action: String
-    /// Who wanted it: `api ADDRESS`, or `auto`.
+    /// Who made it: `api ADDRESS`, or `auto`.
     public let who: String
-    /// What it was to be done to.
+    /// What it was applied to.
     public let target: String
-    /// What came of it.
+    /// The result.
     public let outcome: Outcome
-    /// More about it.
+    /// Further details; may be empty.
     public let detail: String
 
     /// Makes a record.

@@ -2,10 +2,10 @@ public import NIOCore
 
 /// What the API can do with connections, channels and bans.
 ///
-/// Whoever implements it for one process carries it out on that process's connections. One for a cluster asks that one and
-/// those of other processes, and puts their answers together: pages by id, counts by their sums, and
-/// ``OperatorFailure/noConnection`` only if all of them say so. Hence everything here is a value, and every call may take
-/// its time, and may fail with ``OperatorFailure/unavailable(_:)``.
+/// An implementation for one process acts on that process's connections. One for a cluster would ask that one and those
+/// of other processes, and merge the results: pages by id, counts as sums, and ``OperatorFailure/noConnection`` only if
+/// all of them report it. Hence every parameter and result is a value, and every call may take time and may fail with
+/// ``OperatorFailure/unavailable(_:)``.
 public protocol ConnectionOperator: Sendable {
     /// Connections in the order of their ids.
     func connections(
@@ -24,10 +24,10 @@ public protocol ConnectionOperator: Sendable {
     /// - Throws: ``OperatorFailure/noConnection``.
     func send(_ message: DirectMessage, to id: String) async throws(OperatorFailure) -> DeliveryCounts
 
-    /// Sends a message to all connections of a user, of which there may be none.
+    /// Sends a message to all connections of a user, if there are any.
     func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts
 
-    /// Sends a message to a channel, but for one connection.
+    /// Sends a message to a channel; the excluded connection does not get it.
     func publish(
         _ publication: Publication,
         excluding id: String?,
@@ -39,7 +39,7 @@ public protocol ConnectionOperator: Sendable {
     /// - Throws: ``OperatorFailure/noConnection`` or ``OperatorFailure/tooManyChannels``.
     func subscribe(_ id: String, to channel: ChannelName) async throws(OperatorFailure)
 
-    /// Takes a connection out of a channel, in which it need not be.
+    /// Removes a connection from a channel; it need not be in it.
     ///
     /// - Throws: ``OperatorFailure/noConnection``.
     func unsubscribe(_ id: String, from channel: ChannelName) async throws(OperatorFailure)
@@ -49,10 +49,10 @@ public protocol ConnectionOperator: Sendable {
     /// - Throws: ``OperatorFailure/noChannel``.
     func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo
 
-    /// Channels by name.
+    /// A page of channels, by name.
     func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary]
 
-    /// What is kept of a channel.
+    /// A part of a channel's history.
     ///
     /// - Throws: ``OperatorFailure/noChannel`` or ``OperatorFailure/historyGone``.
     func history(
@@ -67,15 +67,15 @@ public protocol ConnectionOperator: Sendable {
     /// - Throws: ``OperatorFailure/noConnection``.
     func close(_ id: String, _ request: CloseRequest) async throws(OperatorFailure)
 
-    /// Closes the connections of a user, and says how many they were.
+    /// Closes the connections of a user, and returns their number.
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int
 
-    /// Hands a connection a new token.
+    /// Gives a connection a new token.
     ///
-    /// - Throws: ``OperatorFailure/noConnection``, or ``OperatorFailure/refused(_:)`` for a token that is not good.
+    /// - Throws: ``OperatorFailure/noConnection``, or ``OperatorFailure/refused(_:)`` for a token that is not valid.
     func renewToken(_ token: String, of id: String) async throws(OperatorFailure)
 
-    /// Bans, and closes what is banned.
+    /// Adds a ban, and closes the connections that it covers.
     ///
     /// - Throws: ``OperatorFailure/bansFull``.
     func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async throws(OperatorFailure) -> BanReceipt

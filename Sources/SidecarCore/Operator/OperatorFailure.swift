@@ -12,30 +12,30 @@ public enum OperatorFailure: Error, Sendable, Equatable {
     case tooManyChannels
     /// There is no room for another ban.
     case bansFull
-    /// It is not allowed: why not, in one sentence for the caller.
+    /// It is not allowed; one sentence for the caller says why.
     case refused(String)
-    /// Who would have to carry it out cannot be reached now: who that is, in one sentence for the caller. It may have
+    /// Something that the call needs cannot be reached now; one sentence for the caller says what. The call may have
     /// been carried out all the same.
     case unavailable(String)
 }
 
 extension OperatorFailure {
-    /// What a broker cannot do.
+    /// The failure that the caller of the API gets.
     public init(_ failure: ChannelFailure) {
         switch failure {
         case .unknownChannel: self = .noChannel
         case .gone: self = .historyGone
-        // What the broker says of its connection is for the log.
+        // Details of the broker's connection are for the log only.
         case .unavailable: self = .unavailable("Channels cannot be reached.")
         }
     }
 }
 
 extension OperatorFailure {
-    /// What a store cannot do.
+    /// The failure that the caller of the API gets.
     public init(_ failure: StoreFailure) {
         switch failure {
-        // What the store says of its connection is for the log.
+        // Details of the store's connection are for the log only.
         case .unavailable: self = .unavailable("Bans cannot be reached.")
         }
     }

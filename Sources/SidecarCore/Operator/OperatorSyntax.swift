@@ -5,15 +5,15 @@ public enum OperatorSyntax {
     /// How long a ban may last.
     public static let banDurations = TimeAmount.seconds(1)...TimeAmount.hours(30 * 24)
 
-    /// A part of a path without its percent-encoding; nil when that is not UTF-8.
+    /// A decoded path segment; nil when it is not UTF-8.
     public static func text(_ part: some StringProtocol) -> String? {
         String(validating: PercentEncoding.bytes(part.utf8), as: UTF8.self)
     }
 
-    /// Whether an event on event streams may be of this type.
+    /// Whether this is a valid type for an event on event streams.
     public static func isEventType(_ text: String) -> Bool { EventStreamText.isEventType(text) }
 
-    /// The subject of a ban; nil when the kind or the value is none.
+    /// The subject of a ban; nil when the kind or the value is not valid.
     public static func subject(kind: String, value: String) -> BanSubject? {
         switch kind {
         case "ip": (try? IPNetwork(parsing: value)).map { .network($0) }

@@ -2,13 +2,12 @@ public import Synchronization
 
 /// The shared buckets of all addresses or users that have connections.
 ///
-/// Who has a connection keeps its bucket and uses it without the table, so the locks here are met once per
-/// connection, never per message. A bucket leaves the table by itself when nobody holds it any more and it is full
-/// again: then a new one says the same. Each access looks at a few entries for that, so there is no scan of the
-/// whole. Entries that are held are as many as there are connections at most; those that wait to be swept are about
-/// as many again.
+/// A connection keeps its bucket and uses it without the table, so the locks here are taken once per connection, never
+/// per message. A bucket is removed when nobody holds it any more and it is full again: a new one would be equal to it.
+/// Each access examines a few entries for that, so the table is never scanned as a whole. Held entries are as many as
+/// there are connections at most; those that wait to be removed are about as many again.
 ///
-/// All of it is inlinable because a key's type is known in other modules only: unspecialised, an access takes five
+/// Everything is inlinable because the key type is known in other modules only: unspecialised, an access takes five
 /// times as long.
 public final class BucketTable<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
@@ -19,7 +18,7 @@ public final class BucketTable<Key: Hashable & Sendable>: Sendable {
         init() {}
     }
 
-    /// Entries looked at in each of two stripes per access; more than one, or else sweeping would fall behind.
+    /// Entries examined in each of two stripes per access; with only one, sweeping would fall behind.
     @inlinable static var sweepSteps: Int { 2 }
 
     @usableFromInline let stripes: [Stripe]
@@ -42,9 +41,9 @@ public final class BucketTable<Key: Hashable & Sendable>: Sendable {
         stripes.reduce(0) { sum, stripe in sum + stripe.slots.withLock { $0.count } }
     }
 
-    /// The bucket of `key`, made if there is none; it stays the same one as long as anybody keeps it.
+    /// The bucket of `key`, created if there is none; the same one as long as anybody holds it.
     ///
-    /// - Parameter now: The time in nanoseconds, for the entries that have outlived their use.
+    /// - Parameter now: The time in nanoseconds, to remove entries that are no longer needed.
     @inlinable
     public func bucket(for key: Key, now: Int64) -> SharedBucket {
         let own = stripe(key.hashValue)
@@ -52,7 +51,7 @@ public final class BucketTable<Key: Hashable & Sendable>: Sendable {
             slots.sweep(steps: Self.sweepSteps, now: now)
             return slots.bucket(for: key, limit)
         }
-        // Stripes that nobody asks any more are swept in turn; one that is busy sweeps itself.
+        // Stripes that are no longer accessed are swept in turn; one that is in use sweeps itself.
         let next = stripe(turn.wrappingAdd(1, ordering: .relaxed).oldValue)
         _ = next.slots.withLockIfAvailable { $0.sweep(steps: Self.sweepSteps, now: now) }
         return bucket
@@ -80,7 +79,7 @@ struct BucketSlots<Key: Hashable & Sendable>: Sendable {
     }
 
     @usableFromInline var slots: [Slot] = []
-    @usableFromInline var places: [Key: Int] = [:]
+    @usableFromInline var indexByKey: [Key: Int] = [:]
     /// The slot that is swept next.
     @usableFromInline var hand = 0
 
@@ -95,19 +94,20 @@ struct BucketSlots<Key: Hashable & Sendable>: Sendable {
 
     @inlinable
     mutating func bucket(for key: Key, _ limit: @autoclosure () -> GCRA?) -> SharedBucket {
-        if let place = places[key] { return slots[place].bucket }
+        if let index = indexByKey[key] { return slots[index].bucket }
         let bucket = SharedBucket(limit())
-        places[key] = slots.count
+        indexByKey[key] = slots.count
         slots.append(Slot(key: key, bucket: bucket))
         return bucket
     }
 
-    /// Looks at the next `steps` slots and removes those that are of no use any more.
+    /// Examines the next `steps` slots and removes those that are no longer needed.
     @inlinable
     mutating func sweep(steps: Int, now: Int64) {
         for _ in 0..<min(steps, slots.count) {
             if hand >= slots.count { hand = 0 }
-            // Only this table can hand out a bucket, under this lock: one that it alone refers to stays its own.
+            // Only this table hands out buckets, under this lock: one that only the table refers to cannot become held
+            // meanwhile.
             let isHeld = !isKnownUniquelyReferenced(&slots[hand].bucket)
             if isHeld || slots[hand].bucket.resetAfter(now: now) > 0 {
                 hand += 1
@@ -119,25 +119,25 @@ struct BucketSlots<Key: Hashable & Sendable>: Sendable {
 
     @inlinable
     mutating func removeSlotAtHand() {
-        places[slots[hand].key] = nil
+        indexByKey[slots[hand].key] = nil
         let last = slots.removeLast()
         if hand < slots.count {
-            places[last.key] = hand
+            indexByKey[last.key] = hand
             slots[hand] = last
         }
         if slots.capacity > Self.leastCapacity, slots.count < slots.capacity / 4 { shrink() }
     }
 
-    /// Gives memory back after a peak; rare enough that each removal pays a small constant for it.
+    /// Frees memory after a peak; rare enough that the cost for each removal stays constant on average.
     @inlinable
     mutating func shrink() {
         var fewer: [Slot] = []
         fewer.reserveCapacity(slots.count * 2)
         fewer.append(contentsOf: slots)
-        var fewerPlaces: [Key: Int] = [:]
-        fewerPlaces.reserveCapacity(slots.count * 2)
-        for (place, slot) in fewer.enumerated() { fewerPlaces[slot.key] = place }
+        var fewerByKey: [Key: Int] = [:]
+        fewerByKey.reserveCapacity(slots.count * 2)
+        for (index, slot) in fewer.enumerated() { fewerByKey[slot.key] = index }
         slots = fewer
-        places = fewerPlaces
+        indexByKey = fewerByKey
     }
 }

@@ -1,21 +1,20 @@
 /// The pings and pongs that one connection may send (`CONTROL_RATE`).
 ///
-/// The frame that finds no token is still answered. What it costs is a pause, until its token is there, in which
-/// nothing more is read.
+/// A frame above the rate is still answered, but nothing more is read until its token would be there.
 public struct ControlAllowance: Sendable, Equatable {
-    /// A control frame that asks for nothing but work.
+    /// A control frame that costs work and carries no data.
     public enum Frame: Sendable, Equatable {
         case ping, pong
     }
 
     private var time = GCRA.full
-    /// Pings of ours whose pongs cost nothing.
+    /// Our own pings whose pongs are not counted.
     private var owedPongs: UInt32 = 0
 
     /// Makes a full allowance.
     public init() {}
 
-    /// A ping has gone out, and one pong comes free.
+    /// We have sent a ping, so one pong is not counted.
     public mutating func pingSent() {
         if owedPongs < .max { owedPongs += 1 }
     }
@@ -24,7 +23,7 @@ public struct ControlAllowance: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - limit: The rate; nil for none.
-    ///   - isDry: Nobody waits, so what came too soon leaves no debt.
+    ///   - isDry: Whether this is a dry run: nobody waits, so a frame above the rate leaves no debt.
     ///   - now: The time in nanoseconds.
     /// - Returns: Nanoseconds to pause for; 0 for a frame within the rate.
     public mutating func take(_ frame: Frame, _ limit: GCRA?, isDry: @autoclosure () -> Bool, now: Int64) -> Int64 {

@@ -6,24 +6,24 @@ internal import NIOCore
 /// theoretical arrival time (TAT): the moment at which the bucket is full again. What is taken moves it forward by
 /// the time that the rate needs to bring it back; it may lie as far ahead of now as a whole burst takes to come back.
 ///
-/// All times are nanoseconds of one monotonic clock, as `NIODeadline.uptimeNanoseconds`. A clock that steps back
-/// gives nothing away: the bucket is merely as full as it would have been, and the step is waited for. Sums saturate,
-/// so no time and no cost can overflow.
+/// All times are nanoseconds of one monotonic clock, as `NIODeadline.uptimeNanoseconds`. If the clock steps back,
+/// nothing more is allowed than before: the bucket is as full as it was at the later time. Sums saturate, so no time
+/// and no cost can overflow.
 ///
-/// A cost becomes whole nanoseconds, rounded down, but at least one. So the rate is exact where the period is a
-/// multiple of the count (all of `20/1s`, `600/1m`, `1000/1s`), and above what was asked by less than a nanosecond
-/// per take elsewhere. A burst is always exact for a single take.
+/// A cost is converted to whole nanoseconds, rounded down, but at least one. So the rate is exact where the period is a
+/// multiple of the count (all of `20/1s`, `600/1m`, `1000/1s`), and elsewhere too high by less than a nanosecond per
+/// take. A burst is always exact for a single take.
 public struct GCRA: Sendable, Hashable {
-    /// What a limit says to a wish.
+    /// The decision about a take.
     public enum Verdict: Sendable, Hashable {
         /// The tokens were there and are taken.
         case allowed
-        /// Too few tokens; nothing is taken. They are there in so many nanoseconds, at least 1; `Int64.max` stands
-        /// for never, when more was asked than the burst.
+        /// Too few tokens; nothing is taken. They are there in so many nanoseconds, at least 1; `Int64.max` means
+        /// never, when more was asked than the burst.
         case limited(retryAfter: Int64)
     }
 
-    /// The timestamp of a key that was never seen: its bucket is full at any time.
+    /// The timestamp of an unknown key: its bucket is full at any time.
     public static let full = Int64.min
 
     /// Nanoseconds per `denominator` tokens, in lowest terms.
@@ -48,7 +48,7 @@ public struct GCRA: Sendable, Hashable {
     /// Takes `cost` tokens if they are there.
     ///
     /// - Parameters:
-    ///   - cost: Tokens; none is taken, and nothing refused, for 0 and below.
+    ///   - cost: Tokens; with 0 and below nothing is taken and the take is allowed.
     ///   - tat: The key's timestamp, ``full`` at first; unchanged when refused.
     ///   - now: The time in nanoseconds.
     public func take(_ cost: Int64 = 1, tat: inout Int64, now: Int64) -> Verdict {
@@ -60,10 +60,10 @@ public struct GCRA: Sendable, Hashable {
         return .allowed
     }
 
-    /// Takes `cost` tokens whether they are there or not, and says how long to pause before the next take.
+    /// Takes `cost` tokens even if they are not there, and returns how long to pause before the next take.
     ///
     /// - Parameters:
-    ///   - cost: Tokens; 0 and below take none and just ask for the pause.
+    ///   - cost: Tokens; 0 and below take none and only return the pause.
     ///   - tat: The key's timestamp, ``full`` at first.
     ///   - now: The time in nanoseconds.
     /// - Returns: Nanoseconds until one token is there again; 0 when one is there already.
@@ -71,7 +71,7 @@ public struct GCRA: Sendable, Hashable {
         var backlog = Self.backlog(tat, now)
         if cost > 0 {
             backlog = Self.sum(backlog, nanoseconds(cost))
-            // Where the backlog has saturated, the sum would lie before the timestamp.
+            // When the backlog has saturated, the sum would lie before the timestamp.
             tat = max(tat, Self.sum(now, backlog))
         }
         return max(Self.sum(backlog, interval) - tolerance, 0)

@@ -1,18 +1,4 @@
-/// A key of 128 bits: an address, or the prefix of one, in the form in which it is counted.
-public struct AddressKey: Hashable, Sendable {
-    /// The first eight bytes as a big-endian number.
-    public let high: UInt64
-    /// The last eight bytes as a big-endian number.
-    public let low: UInt64
-
-    /// Makes a key of its two halves.
-    public init(high: UInt64, low: UInt64) {
-        self.high = high
-        self.low = low
-    }
-}
-
-/// SipHash-2-4 (Aumasson and Bernstein, 2012) of 16 bytes: a hash whose collisions nobody finds without its key.
+/// SipHash-2-4 (Aumasson and Bernstein, 2012) of 16 bytes: without its key nobody can find collisions.
 struct KeyedHash: Sendable {
     private let key: (UInt64, UInt64)
 
@@ -26,7 +12,7 @@ struct KeyedHash: Sendable {
         var state = State(key)
         state.absorb(first)
         state.absorb(second)
-        // The last word holds the bytes left over, of which there are none, under the length in bytes.
+        // The last word holds the remaining bytes, of which there are none, and the length in bytes at the top.
         state.absorb(16 << 56)
         return state.finish()
     }

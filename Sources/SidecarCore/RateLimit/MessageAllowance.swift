@@ -1,6 +1,6 @@
 /// What one connection may send: its own rates, and those it shares with others of its address and its user.
 ///
-/// One clock reading serves all of them. The shared buckets belong to all event loops and take no lock.
+/// All of them use one reading of the clock. The shared buckets are used from all event loops, without a lock.
 public struct MessageAllowance: Sendable {
     /// A limit that was reached, under its name in metrics.
     public struct Excess: Sendable, Equatable {
@@ -25,31 +25,32 @@ public struct MessageAllowance: Sendable {
         self.dryRun = dryRun
     }
 
-    /// Other limits hold from now on; what was sent so far still counts.
+    /// Applies other limits; what was sent so far still counts.
     public mutating func change(perConnection: GCRA?, bytes: GCRA?, dryRun: Set<DryRunLimit>) {
         self.perConnection = perConnection
         self.bytes = bytes
         self.dryRun = dryRun
     }
 
-    /// Counts the connection's messages with all of its address; nil when that is not limited.
+    /// Counts the connection's messages together with all others of its address; nil when that is not limited.
     public mutating func share(withAddress bucket: SharedBucket?) {
         address = bucket
     }
 
-    /// Counts the connection's messages with all of its user; nil when that is not limited, or nobody is named.
+    /// Counts the connection's messages together with all others of its user; nil when that is not limited or no user
+    /// is known.
     public mutating func share(withUser bucket: SharedBucket?) {
         user = bucket
     }
 
-    /// Takes a message off every allowance, and names the limit that asks for the longest pause.
+    /// Takes a message off every allowance, and returns the limit that requires the longest pause.
     ///
-    /// The message itself is in order: what is not, is to go on reading before the pause is over.
+    /// The message itself is let through; only reading has to stop until the pause is over.
     ///
     /// - Parameters:
     ///   - payloadBytes: Bytes of the message's payload.
     ///   - now: The time in nanoseconds.
-    ///   - overstepped: Called for each limit in a dry run that would have asked for a pause.
+    ///   - overstepped: Called for each limit in a dry run that would have required a pause.
     public mutating func takeInDebt(
         payloadBytes: Int,
         now: Int64,
@@ -59,7 +60,7 @@ public struct MessageAllowance: Sendable {
         func note(_ limit: DryRunLimit, _ wait: Int64) {
             if wait > worst?.wait ?? 0 { worst = Excess(limit: limit, wait: wait) }
         }
-        // In a dry run nobody waits, so what counts is that a message comes too soon, not that the next one would.
+        // In a dry run nobody waits, so what counts is that this message comes too soon, not that the next one would.
         func noteDry(_ limit: DryRunLimit, _ verdict: GCRA.Verdict) {
             if case .limited = verdict { overstepped(limit) }
         }
@@ -97,7 +98,7 @@ public struct MessageAllowance: Sendable {
 
     private func isDry(_ limit: DryRunLimit) -> Bool { !dryRun.isEmpty && dryRun.contains(limit) }
 
-    /// Takes a message off every allowance that has room for it, and names the first that has not.
+    /// Takes a message off every allowance that has room for it, and returns the first that has not.
     public mutating func take(
         payloadBytes: Int,
         now: Int64,

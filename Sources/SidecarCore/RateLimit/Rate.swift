@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// So many events or bytes per period, and how many of them may come at once.
+/// A number of events or bytes per period, and how many of them may come at once.
 public struct Rate: Sendable, Hashable, CustomStringConvertible {
     /// What a rate counts.
     public enum Unit: Sendable, Hashable {
@@ -21,7 +21,7 @@ public struct Rate: Sendable, Hashable, CustomStringConvertible {
 
     /// Makes a rate; a number outside its range becomes the nearest that lies within.
     ///
-    /// - Parameter burst: What may come at once; nil: as much as comes in one period.
+    /// - Parameter burst: What may come at once; nil: as much as in one period.
     public init(_ count: Int64, per period: TimeAmount, burst: Int64? = nil, unit: Unit = .events) {
         let most = Int64(Self.most(unit))
         self.count = min(max(count, 1), most)
@@ -31,7 +31,7 @@ public struct Rate: Sendable, Hashable, CustomStringConvertible {
         self.unit = unit
     }
 
-    /// The form in which it is set: `20/1s`, `600/1m,burst=100`, `1MiB/1s`.
+    /// As written in a setting: `20/1s`, `600/1m,burst=100`, `1MiB/1s`.
     public var description: String {
         let rate = "\(show(count))/\(showDuration(period))"
         return burst == count ? rate : "\(rate),burst=\(show(burst))"
@@ -46,7 +46,7 @@ public struct Rate: Sendable, Hashable, CustomStringConvertible {
     /// The periods that may be set.
     static let periods = TimeAmount.milliseconds(1)...TimeAmount.hours(24)
 
-    /// Nobody waits longer for a spent burst to come back; it also keeps every sum of nanoseconds far from overflow.
+    /// The longest time in which a spent burst may come back; it also keeps every sum of nanoseconds far from overflow.
     static let longestRefill = TimeAmount.hours(365 * 24)
 
     /// The largest count and burst that may be set.

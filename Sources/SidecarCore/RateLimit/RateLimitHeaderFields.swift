@@ -13,8 +13,8 @@ public struct RateLimitHeaderFields: Sendable {
 
     /// Prepares the fields of one limit.
     ///
-    /// The window is whole seconds: a period that is not is rounded up to the next, with the quota that the rate
-    /// gives in it.
+    /// The window is in whole seconds: any other period is rounded up to the next second, with the quota that the rate
+    /// allows in that time.
     ///
     /// - Parameters:
     ///   - name: What the policy is called; characters other than printable ASCII are left out.
@@ -28,7 +28,7 @@ public struct RateLimitHeaderFields: Sendable {
         self.policy = "\(self.name);q=\(self.quota)\(unit);w=\(window)"
     }
 
-    /// Prepares the fields of a limit on how many there may be at once, which has no window.
+    /// Prepares the fields of a limit on how many may exist at once, which has no window.
     public init(policy name: String, atOnce count: Int) {
         self.name = Self.quoted(name)
         self.quota = min(Int64(clamping: max(count, 0)), Self.largestInteger)
@@ -37,8 +37,8 @@ public struct RateLimitHeaderFields: Sendable {
 
     /// The value of `RateLimit`, such as `"connect";r=12;t=1`.
     ///
-    /// What remains is shown as the quota at most, though a burst may allow more: the draft lets a server say less
-    /// than it grants.
+    /// The remaining tokens are capped at the quota, though a burst may allow more: the draft lets a server announce
+    /// less than it grants.
     ///
     /// - Parameters:
     ///   - remaining: Tokens left.
@@ -55,7 +55,7 @@ public struct RateLimitHeaderFields: Sendable {
 
     /// `RateLimit-Policy`, `RateLimit` and `Retry-After` for a request that was refused.
     ///
-    /// The last two name the same moment, as the draft asks.
+    /// The last two give the same moment, as the draft asks.
     ///
     /// - Parameter retryAfter: Nanoseconds, from the verdict.
     public func refused(retryAfter: Int64) -> [ResponseField] {

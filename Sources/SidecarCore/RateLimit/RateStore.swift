@@ -1,20 +1,20 @@
-/// What is counted for each user: connections, and the messages of all of them together.
+/// Counts connections for each user, and holds the bucket that limits the messages of all of them together.
 ///
-/// It answers at once, from what this process knows. The bucket that it hands out counts the messages, without it.
+/// It returns at once, from what this process knows. Messages are counted on the bucket, without the store.
 public protocol RateStore: Sendable {
     /// Counts one more connection of a user.
     ///
     /// - Parameters:
-    ///   - limit: Connections at most; with `Int.max` it counts and never refuses.
+    ///   - limit: The most connections; with `Int.max` it counts and never refuses.
     ///   - now: The time in nanoseconds.
-    /// - Returns: What all connections of the user share, to be given back to ``close(_:of:)``; nil when the user has
-    ///   as many as allowed.
+    /// - Returns: The bucket that all connections of the user share, to be given back with ``close(_:of:)``; nil when
+    ///   the user has reached the limit.
     func tryOpen(_ user: UserName, limit: Int, now: Int64) -> SharedBucket?
     /// Counts one connection less.
     func close(_ bucket: SharedBucket, of user: UserName)
 }
 
-/// The users of this process.
+/// The users of this process only.
 public struct LocalRateStore: RateStore {
     private let users: BucketTable<UserName>
 
@@ -25,7 +25,7 @@ public struct LocalRateStore: RateStore {
         users = BucketTable(messages.map { GCRA($0) })
     }
 
-    /// Counts one more connection of a user; nil when that has as many as allowed.
+    /// Counts one more connection of a user; nil when the user has reached the limit.
     public func tryOpen(_ user: UserName, limit: Int, now: Int64) -> SharedBucket? {
         let bucket = users.bucket(for: user, now: now)
         return bucket.tryOpen(limit: limit) ? bucket : nil

@@ -1,9 +1,9 @@
 import Synchronization
 
-/// What all connections of one address or one user share: how many are open, and their tokens.
+/// What all connections of one address or user share: the number of open ones, and their tokens.
 ///
-/// Nothing in it locks: event loops meet in two atomic numbers. Each order of their operations is one that could
-/// have happened on a single thread, so together they never get more than the rate or the limit allows.
+/// It takes no lock: event loops share two atomic numbers. Each interleaving of their operations equals some order on a
+/// single thread, so together they never get more than the rate or the limit allows.
 public final class SharedBucket: Sendable {
     private let tat = Atomic<Int64>(GCRA.full)
     private let open = Atomic<Int>(0)
@@ -11,7 +11,7 @@ public final class SharedBucket: Sendable {
 
     /// Makes a full bucket with no connection.
     ///
-    /// - Parameter limit: The limit of the rate; nil: there is none, and every take is allowed.
+    /// - Parameter limit: The limit of the rate; nil allows every take.
     public init(_ limit: GCRA? = nil) {
         self.limit = limit
     }
@@ -24,12 +24,12 @@ public final class SharedBucket: Sendable {
         return exchange { limit.take(cost, tat: &$0, now: now) }
     }
 
-    /// Takes `cost` tokens in any case, at `now` in nanoseconds.
+    /// Takes `cost` tokens even if they are not there, at `now` in nanoseconds.
     ///
-    /// Several who share the bucket may be told the same moment and go on together. Whatever they take then is debt
-    /// that all of them wait for, so the rate holds over time.
+    /// Several holders may be told the same moment and go on together. What they take then is debt that all of them
+    /// wait for, so the rate holds over time.
     ///
-    /// - Returns: Nanoseconds for which the caller is to pause before its next take; 0 for none.
+    /// - Returns: Nanoseconds for which the caller has to pause before its next take; 0 for none.
     public func takeInDebt(_ cost: Int64 = 1, now: Int64) -> Int64 {
         guard let limit else { return 0 }
         return exchange { limit.takeInDebt(cost, tat: &$0, now: now) }
@@ -48,7 +48,7 @@ public final class SharedBucket: Sendable {
     /// Runs `step` on the timestamp as one atomic operation.
     @inline(__always)
     private func exchange<Result>(_ step: (inout Int64) -> Result) -> Result {
-        // Relaxed is enough: the number guards no other memory.
+        // Relaxed is enough: no other memory depends on the number.
         var seen = tat.load(ordering: .relaxed)
         while true {
             var wanted = seen
@@ -65,7 +65,7 @@ public final class SharedBucket: Sendable {
     /// Connections open now.
     public var connections: Int { open.load(ordering: .relaxed) }
 
-    /// Counts one more connection unless `limit` are open; whoever got true calls ``close()`` once.
+    /// Counts one more connection unless `limit` are open; after true the caller has to call ``close()`` once.
     ///
     /// With `Int.max` it counts and never refuses.
     public func tryOpen(limit: Int) -> Bool {

@@ -1,27 +1,27 @@
 public import HTTP1
 
-/// The head of a response to a client, without what one version of HTTP has in it and another has not.
+/// The head of a response to a client, without the fields that depend on the version of HTTP.
 public struct ClientResponseHead: Sendable {
     /// What follows the head.
     public enum Body: Sendable, Equatable {
-        /// Nothing; the fields may tell the length of what another request would get.
+        /// Nothing; the fields may state the length that a GET would have had.
         case none
-        /// As many bytes as a field of the app says.
+        /// As many bytes as the app's `Content-Length` says.
         case announced
-        /// So many bytes.
+        /// This many bytes.
         case length(Int)
-        /// As many bytes as will come.
+        /// An unknown number of bytes.
         case unknown
-        /// Events, until one of both leaves.
+        /// Events, until either side closes.
         case events
     }
 
     /// A part of the head, in the order in which HTTP/1.x writes them.
     enum Part {
         case ours(_ name: String, _ value: String)
-        /// A field of the app; the bytes are there only during the call.
+        /// A field of the app; the pointers are valid only during the call.
         case app(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer)
-        /// The place for what says where the message ends and whether the connection goes on.
+        /// Where HTTP/1.x writes the fields that frame the message and decide whether the connection is kept.
         case framing
     }
 
@@ -33,7 +33,7 @@ public struct ClientResponseHead: Sendable {
         case eventStream(HTTPReplyHead, origin: String?)
     }
 
-    /// 100…599, or what a refusal of ours says.
+    /// 100…599, or the status of a refusal of ours.
     public let status: Int
     /// What follows.
     public let body: Body
@@ -45,7 +45,7 @@ public struct ClientResponseHead: Sendable {
         self.source = source
     }
 
-    /// The app's answer to a request that was passed through.
+    /// The app's reply to a request that was passed through.
     public static func response(_ reply: HTTPReplyHead) -> ClientResponseHead {
         let body: Body =
             switch reply.framing {
@@ -56,19 +56,19 @@ public struct ClientResponseHead: Sendable {
         return ClientResponseHead(status: reply.status, body: body, .response(reply))
     }
 
-    /// An interim answer of the app (RFC 9110 §15.2).
+    /// An interim reply of the app (RFC 9110 §15.2).
     public static func interim(_ reply: HTTPReplyHead) -> ClientResponseHead {
         ClientResponseHead(status: reply.status, body: .none, .interim(reply))
     }
 
-    /// An answer of the app to `open` that is none of 2xx.
+    /// A reply of the app to `open` that is not a 2xx.
     ///
     /// - Parameter byteCount: How much of the app's body follows.
     public static func relayed(_ reply: HTTPReplyHead, byteCount: Int) -> ClientResponseHead {
         ClientResponseHead(status: reply.status, body: .length(byteCount), .relayed(reply))
     }
 
-    /// An answer of our own; its sentence follows as a line.
+    /// A refusal of our own; its sentence follows as a line.
     public static func refusal(_ refusal: Refusal) -> ClientResponseHead {
         ClientResponseHead(
             status: refusal.status,
@@ -77,14 +77,14 @@ public struct ClientResponseHead: Sendable {
         )
     }
 
-    /// The beginning of an event stream, with the end-to-end fields of the app's answer to `open`.
+    /// The start of an event stream, with the end-to-end fields of the app's reply to `open`.
     ///
-    /// - Parameter origin: The page that may read it, when the browser named one (CORS, Fetch Standard §3.2).
+    /// - Parameter origin: The page that may read it, when the browser sent one (CORS, Fetch Standard §3.2).
     public static func eventStream(_ reply: HTTPReplyHead, origin: String?) -> ClientResponseHead {
         ClientResponseHead(status: 200, body: .events, .eventStream(reply, origin: origin))
     }
 
-    /// The reason phrase, which means nothing (RFC 9112 §4).
+    /// The reason phrase, which has no meaning (RFC 9112 §4).
     var reason: String {
         switch source {
         case .response(let reply), .interim(let reply), .relayed(let reply): reply.reason
@@ -97,7 +97,7 @@ public struct ClientResponseHead: Sendable {
     func forEachPart(_ body: (Part) -> Void) {
         switch source {
         case .response(let reply):
-            // Bodiless answers (HEAD, 304) keep the length that they tell about; a 204 has none (RFC 9110 §8.6).
+            // Responses without a body (HEAD, 304) keep their length field; a 204 has none (RFC 9110 §8.6).
             let isOfUnknownLength = self.body == .unknown
             let use = ReplyUse.response(
                 keepsLength: !isOfUnknownLength && status != 204,

@@ -21,12 +21,12 @@ public struct HTTPResponseWriter: Sendable {
     private let minorVersion: Int
     private let isToHead: Bool
     private var mayKeepAlive: Bool
-    /// How the body must be written whose head was written last.
+    /// How the body has to be written whose head was written last.
     public private(set) var framing = Framing.none
-    /// Says whether another request may follow on the connection (RFC 9112 §9.3).
+    /// Whether another request may follow on the connection (RFC 9112 §9.3).
     public private(set) var keepsAlive = false
 
-    /// Before there is a request: a client whose version nobody knows.
+    /// For a refusal before there is a request, to a client of unknown version.
     public init() {
         minorVersion = 1
         isToHead = false
@@ -40,15 +40,15 @@ public struct HTTPResponseWriter: Sendable {
         mayKeepAlive = request.keepAlive
     }
 
-    /// The response is the last one, whatever the client asked.
+    /// Makes the response the last one, whatever the client asked for.
     public mutating func close() {
         mayKeepAlive = false
     }
 
     /// Writes the head of a response.
     ///
-    /// - Parameter isLast: No request may follow on the connection. That a body which only its end can delimit allows
-    ///   none goes without saying.
+    /// - Parameter isLast: No request may follow on the connection. Always so for a body that is delimited by the end
+    ///   of the connection.
     public mutating func write(_ head: ClientResponseHead, isLast: Bool, into buffer: inout ByteBuffer) {
         framing =
             switch head.body {
@@ -74,7 +74,7 @@ public struct HTTPResponseWriter: Sendable {
         buffer.writeStaticString("\r\n")
     }
 
-    /// Writes a refusal whole.
+    /// Writes a complete refusal.
     public mutating func write(_ refusal: Refusal, into buffer: inout ByteBuffer) {
         write(.refusal(refusal), isLast: true, into: &buffer)
         guard framing != .none else { return }
@@ -82,7 +82,7 @@ public struct HTTPResponseWriter: Sendable {
         buffer.writeStaticString("\n")
     }
 
-    /// Writes an answer of the app to `open` whole.
+    /// Writes the app's reply to `open`, complete.
     ///
     /// - Parameter body: At most 64 KiB of the app's body.
     public mutating func writeRelayed(_ reply: HTTPReplyHead, body: ByteBuffer, into buffer: inout ByteBuffer) {
@@ -90,7 +90,7 @@ public struct HTTPResponseWriter: Sendable {
         if framing != .none { buffer.writeImmutableBuffer(body) }
     }
 
-    /// Writes an interim answer, which clients before HTTP/1.1 do not expect; false when nothing was written.
+    /// Writes an interim response, which clients before HTTP/1.1 do not understand; false when nothing was written.
     public func writeInterim(_ head: ClientResponseHead, into buffer: inout ByteBuffer) -> Bool {
         guard minorVersion >= 1 else { return false }
         Self.writeStatusLine(head, into: &buffer)
@@ -110,7 +110,7 @@ public struct HTTPResponseWriter: Sendable {
         buffer.writeStaticString("\r\n")
     }
 
-    /// Calls `write` with some bytes of the body as the framing wants them, and with what belongs directly behind them.
+    /// Calls `write` with bytes of the body in the current framing, and with what has to follow them directly.
     public func frame(_ bytes: ByteBuffer, _ write: (_ bytes: ByteBuffer, _ rest: ByteBuffer?) -> Void) {
         switch framing {
         case .none: break
@@ -119,7 +119,7 @@ public struct HTTPResponseWriter: Sendable {
         }
     }
 
-    /// Calls `write` with what ends the body, if anything does.
+    /// Calls `write` with the end of the body, if the framing has one.
     public func frameEnd(_ trailers: HTTPHeaders?, _ write: (_ bytes: ByteBuffer, _ rest: ByteBuffer?) -> Void) {
         guard framing == .chunked else { return }
         var last = ByteBuffer()

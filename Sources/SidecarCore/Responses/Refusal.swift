@@ -1,18 +1,4 @@
-/// A field of a response, of our own making.
-public struct ResponseField: Sendable, Equatable {
-    /// A token.
-    public let name: String
-    /// Its value, without line breaks.
-    public let value: String
-
-    /// Makes a field of what needs no check.
-    public init(_ name: String, _ value: String) {
-        self.name = name
-        self.value = value
-    }
-}
-
-/// An answer that Sidesocket gives itself, without asking the app.
+/// A response of Sidesocket's own, without asking the app.
 public struct Refusal: Error, Sendable, Equatable {
     /// The HTTP status.
     public let status: Int
@@ -40,7 +26,7 @@ public struct Refusal: Error, Sendable, Equatable {
         self.fields = fields
     }
 
-    /// Calls `body` with each field but those that frame the message.
+    /// Calls `body` with each field except those that frame the message.
     func forEachField(_ body: (_ name: String, _ value: String) -> Void) {
         body("Content-Type", "text/plain; charset=utf-8")
         if status == 426 {
@@ -52,7 +38,7 @@ public struct Refusal: Error, Sendable, Equatable {
         if let retryAfter { body("Retry-After", String(retryAfter)) }
     }
 
-    /// The phrase of RFC 9110 §15 for the status, as far as we send it ourselves.
+    /// The phrase of RFC 9110 §15 for the statuses that we send ourselves.
     var reasonPhrase: String {
         switch status {
         case 400: "Bad Request"

@@ -12,7 +12,7 @@ public enum RefusalReason: String, Sendable, Equatable, CaseIterable {
     case origin
     /// The app chose a subprotocol that the client did not offer.
     case subprotocol
-    /// It has no good token.
+    /// It has no valid token.
     case auth
     /// The client is banned.
     case ban
@@ -32,9 +32,9 @@ public enum RefusalReason: String, Sendable, Equatable, CaseIterable {
     case bodyBudget = "body_budget"
     /// Its head or body took too long, or its handshake waited too long for the app.
     case timeout
-    /// The client did not take the answer.
+    /// The client did not read the response.
     case clientStalled = "client_stalled"
-    /// There are too many connections, in all or of one address or user.
+    /// There are too many connections, in total or of one address or user.
     case connectionLimit = "connection_limit"
     /// Its address opens connections too fast.
     case rateLimited = "rate_limited"
@@ -44,9 +44,9 @@ public enum RefusalReason: String, Sendable, Equatable, CaseIterable {
     case draining
     /// The app cannot be reached.
     case appUnreachable = "app_unreachable"
-    /// The app did not answer in time.
+    /// The app did not reply in time.
     case appTimeout = "app_timeout"
-    /// The app's answer was of no use.
+    /// The app's reply was not usable.
     case appBadReply = "app_bad_reply"
     /// The app is failing, so it is not asked.
     case appFailed = "app_failed"

@@ -1,23 +1,23 @@
 import HTTP1
 
-/// What becomes of an app's reply, which decides which of its fields travel on to the client.
+/// How an app's reply is used, which decides which of its fields are passed on to the client.
 enum ReplyUse: Equatable {
-    /// The answer to a request that was passed through.
+    /// The reply to a request that was passed through.
     ///
     /// - Parameters:
-    ///   - keepsLength: Its `Content-Length` holds for the client, too.
+    ///   - keepsLength: Its `Content-Length` holds for the client too.
     ///   - mayHaveTrailers: Fields may follow the body.
     case response(keepsLength: Bool, mayHaveTrailers: Bool)
     /// A 1xx before that (RFC 9110 §15.2).
     case interim
-    /// The refusal of a session, with a body that may have been cut.
+    /// The refusal of a session, whose body may have been cut.
     case refusal
     /// The acceptance of a WebSocket.
     case webSocket
     /// The acceptance of an event stream.
     case eventStream
 
-    /// True for an end-to-end field that is of no use to the client, or that we write ourselves.
+    /// True for an end-to-end field that the client cannot use, or that we write ourselves.
     fileprivate func drops(_ name: UnsafeRawBufferPointer) -> Bool {
         switch self {
         case .response(let keepsLength, let mayHaveTrailers):
@@ -38,8 +38,8 @@ enum ReplyUse: Equatable {
 }
 
 extension HTTPReplyHead {
-    /// Calls `body` with each field that travels on to the client: hop-by-hop fields end here (RFC 9110 §7.6.1), and so
-    /// do those that the app says to us.
+    /// Calls `body` with each field that is passed on to the client: hop-by-hop fields end here (RFC 9110 §7.6.1), and
+    /// so do those that are meant for us.
     func forEachField(
         in use: ReplyUse,
         _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void

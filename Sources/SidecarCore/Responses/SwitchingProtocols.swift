@@ -1,6 +1,6 @@
 public import HTTP1
 
-/// What a client is told whose WebSocket begins (RFC 6455 §4.2.2).
+/// The 101 response that opens a WebSocket (RFC 6455 §4.2.2).
 public struct SwitchingProtocols: Sendable {
     /// The value of `Sec-WebSocket-Accept`.
     public let acceptKey: String
@@ -8,17 +8,17 @@ public struct SwitchingProtocols: Sendable {
     public let extensions: String?
     private let reply: HTTPReplyHead?
 
-    /// An answer that the app has no part in.
+    /// A response without fields of the app.
     public init(acceptKey: String, extensions: String?) {
         self.acceptKey = acceptKey
         self.extensions = extensions
         reply = nil
     }
 
-    /// The answer when the app has accepted.
+    /// The response when the app has accepted.
     ///
     /// - Parameters:
-    ///   - reply: The app's 2xx answer; its end-to-end fields travel on, but for those that describe its body.
+    ///   - reply: The app's 2xx reply; its end-to-end fields are passed on, except those that describe its body.
     ///   - offered: The subprotocols that the client offered.
     /// - Throws: The refusal when the app chose a subprotocol that was not offered.
     public init(
@@ -40,7 +40,7 @@ public struct SwitchingProtocols: Sendable {
         self.reply = reply
     }
 
-    /// Calls `body` with each field of the app that travels on.
+    /// Calls `body` with each field of the app that is passed on.
     func forEachAppField(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
         reply?.forEachField(in: .webSocket, body)
     }

@@ -9,7 +9,7 @@ public struct ClientIdentity: Sendable, Equatable {
     /// The host that the client asked a trusted proxy for; nil when the `Host` field counts.
     public let forwardedHost: String?
 
-    /// The field with one address that the app gets too, since a trusted proxy sent it; nil for none.
+    /// The single-address field that the app gets as well, since a trusted proxy sent it; nil for none.
     public let namedIn: ClientIPHeader?
 
     /// Makes an identity.

@@ -1,17 +1,17 @@
-/// A path as the most lenient of apps would read it, to ask whether it may be another spelling of one that only
+/// A path as the most lenient app would read it, to check whether it may be another spelling of a path that only
 /// Sidesocket may call.
 ///
 /// Apps and the servers below them ignore case (Express), parameters behind `;` (Tomcat), a trailing dot or blank
-/// (IIS), an extension (Rails), a script name in front (PHP), and decode once or twice. Whoever compares must do all of
-/// that, and may then refuse more than any one app would take for the same path.
+/// (IIS), an extension (Rails), a script name in front (PHP), and decode once or twice. The comparison allows for all
+/// of these at once, and so may refuse more than any single app would take for the same path.
 struct FoldedPath: Equatable {
-    /// A path is decoded so many times at most; what is still encoded then is nobody's ordinary path.
+    /// How many times a path is decoded; one that is still encoded then is refused.
     private static let maxDecodings = 8
-    /// Nor is one with more segments than this, and each costs time.
+    /// A path with more segments is refused, since each of them costs time.
     private static let maxSegments = 256
 
     private let segments: [[UInt8]]
-    /// Whether all escapes could be taken off, and all segments be looked at.
+    /// Whether all escapes were decoded and all segments examined.
     private let isStable: Bool
 
     /// Folds the path of a target; its query is ignored.
@@ -38,7 +38,7 @@ struct FoldedPath: Equatable {
         var segments: [[UInt8]] = []
         for part in path.split(whereSeparator: { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") }) {
             let segment = folded(part)
-            if segment.isEmpty { continue }  // also of dots alone, but for two
+            if segment.isEmpty { continue }  // `.` and the like too, but not `..`
             if segment == dots {
                 _ = segments.popLast()
             } else {
@@ -79,7 +79,7 @@ struct FoldedPath: Equatable {
     }
 
     /// True when an app could take this path for `other`: the same segments at the end, the last one perhaps with an
-    /// extension. Behind the name of a script (a last segment with a dot) more may follow, as CGI's `PATH_INFO` has it.
+    /// extension. After the name of a script (a last segment with a dot) more may follow, as CGI's `PATH_INFO` allows.
     func mayPass(for other: FoldedPath) -> Bool {
         guard isStable else { return true }
         if let folder = other.folder, contains(folder) { return true }
@@ -95,7 +95,7 @@ struct FoldedPath: Equatable {
         }
     }
 
-    /// The folder of a file that servers take for its index; nil for any other, and for the root's.
+    /// The folder of an index file; nil for any other file, and for the root's.
     private var folder: ArraySlice<[UInt8]>? {
         guard segments.count > 1, let last = segments.last else { return nil }
         return last.starts(with: "index.".utf8) || last.starts(with: "default.".utf8) ? segments.dropLast() : nil
@@ -106,7 +106,7 @@ struct FoldedPath: Equatable {
         return (0...(segments.count - part.count)).contains { segments[$0..<($0 + part.count)].elementsEqual(part) }
     }
 
-    /// The same name, perhaps with an extension, or without the one that the other has.
+    /// Whether both are the same name, either of them perhaps with an extension.
     private static func isSame(_ segment: [UInt8], _ wanted: [UInt8]) -> Bool {
         extends(segment, wanted) || wanted.contains(UInt8(ascii: ".")) && extends(wanted, segment)
     }

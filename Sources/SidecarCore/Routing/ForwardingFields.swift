@@ -1,6 +1,6 @@
 import NIOCore
 
-/// What tells the app who the client is, in the fields that proxies use for it.
+/// Who the client is, in the fields that proxies use for it.
 public struct ForwardingFields: Sendable, Equatable {
     /// `X-Forwarded-For`: the client, then the proxies on the way.
     public var addresses: String
@@ -19,7 +19,7 @@ public struct ForwardingFields: Sendable, Equatable {
         public var address: String
     }
 
-    /// Those of a client.
+    /// The fields for a client.
     ///
     /// - Parameter host: What its `Host` field says.
     init(_ client: ClientIdentity, host: String) {
@@ -38,7 +38,7 @@ public struct ForwardingFields: Sendable, Equatable {
 }
 
 extension ByteBuffer {
-    /// Writes them; whatever the client sent under these names was left out.
+    /// Writes the fields; what the client sent under these names has to be left out.
     mutating func writeForwardingFields(_ fields: ForwardingFields) {
         writeField("X-Forwarded-For", fields.addresses)
         writeField("X-Forwarded-Proto", fields.scheme)
@@ -46,7 +46,7 @@ extension ByteBuffer {
         if let named = fields.named { writeField(named.header.fieldName, named.address) }
     }
 
-    /// The same for a client whose `Host` field says `host`.
+    /// Writes the fields for a client whose `Host` field is `host`.
     mutating func writeForwardingFields(client: ClientIdentity, host: String) {
         writeForwardingFields(ForwardingFields(client, host: host))
     }

@@ -1,9 +1,9 @@
 import HTTP1
 
-/// Which header fields travel on, and which only Sidesocket may write.
+/// Which header fields are passed on, and which only Sidesocket may write.
 ///
-/// Three audiences differ: the app as receiver of an event (strict: nobody forges one), the app behind
-/// pass-through (transparent, but for forwarding fields), and the client that receives the app's answer.
+/// There are three audiences: the app as receiver of an event (strict: nobody can forge one), the app behind
+/// pass-through (transparent, except for forwarding fields), and the client that receives the app's reply.
 public enum HeaderRules {
     /// Fields that concern one hop only (RFC 9110 §7.6.1); never forwarded.
     static func isHopByHop(_ name: UnsafeRawBufferPointer) -> Bool {
@@ -19,14 +19,14 @@ public enum HeaderRules {
         }
     }
 
-    /// Fields by which a proxy names the client; ours replace them.
+    /// Fields in which a proxy names the client; replaced by ours.
     static func isForwarding(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.hasPrefix(name, "x-forwarded-") || HTTPField.equals(name, "forwarded")
             || HTTPField.equals(name, "x-real-ip") || HTTPField.equals(name, "cf-connecting-ip")
             || HTTPField.equals(name, "true-client-ip")
     }
 
-    /// Fields that in an event come from Sidesocket alone.
+    /// Fields that only Sidesocket may set in an event.
     static func isReservedInEvents(_ name: UnsafeRawBufferPointer) -> Bool {
         switch (name.first ?? 0) | 0x20 {
         case UInt8(ascii: "c"), UInt8(ascii: "f"), UInt8(ascii: "s"), UInt8(ascii: "t"), UInt8(ascii: "w"),
@@ -34,29 +34,29 @@ public enum HeaderRules {
             return HTTPField.hasPrefix(name, "ce-") || HTTPField.hasPrefix(name, "webhook-") || isSidesocket(name)
                 || isForwarding(name)
         default:
-            return false  // none of them begins so
+            return false  // none of them begins like that
         }
     }
 
-    /// Fields of a handshake that may go with every event, if the operator wants them to.
+    /// Fields of a handshake that may be sent with every event, if the operator wants it.
     static func mayBeRepeated(_ name: UnsafeRawBufferPointer) -> Bool {
         !isReservedInEvents(name) && !isHopByHop(name)
     }
 
-    /// `sidesocket-*`, which no client may send on.
+    /// `sidesocket-*`, which is never passed on from a client.
     static func isSidesocket(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.hasPrefix(name, "sidesocket-")
     }
 
-    /// Fields of the WebSocket handshake that concern the client and us only (RFC 6455 §4.1).
+    /// Fields of the WebSocket handshake that concern only the client and us (RFC 6455 §4.1).
     static func isHandshakeOnly(_ name: UnsafeRawBufferPointer) -> Bool {
         guard HTTPField.hasPrefix(name, "sec-websocket-") else { return false }
         return !HTTPField.equals(name, "sec-websocket-protocol")
     }
 
-    /// Fields that describe a body, of which an event has its own and a 101 has none.
+    /// Fields that describe a body; an event has its own, and a 101 has none.
     ///
-    /// `Content-Security-Policy` is named like them and describes no body.
+    /// `Content-Security-Policy` has such a name but does not describe the body.
     static func describesBody(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.hasPrefix(name, "content-") && !HTTPField.hasPrefix(name, "content-security-policy")
     }
@@ -72,7 +72,8 @@ public enum HeaderRules {
         return withFolded(name) { isReservedInEvents($0) || framesOrAddresses($0) }
     }
 
-    /// Calls `body` with the name as the coarsest of apps reads it: every byte but letters and digits as `-`.
+    /// Calls `body` with the name as the most lenient app reads it: with every byte other than letters and digits as
+    /// `-`.
     ///
     /// Only the first 32 bytes are given: a longer name can only match by its prefix.
     static func withFolded<Result>(
@@ -91,8 +92,8 @@ public enum HeaderRules {
         HTTPField.isLetter(byte) || HTTPField.isDigit(byte) || byte == UInt8(ascii: "-")
     }
 
-    /// Fields that say where a message ends, what it is or whom it is for. `Host`, `Cookie` and other names of one word
-    /// have no byte that could be folded, so nothing imitates them. From a proxy on its own machine gunicorn takes
+    /// Fields that frame a message, describe it or name its target. `Host`, `Cookie` and other names of one word have
+    /// no byte that could be folded, so nothing can imitate them. From a proxy on its own machine gunicorn takes
     /// `Script_Name` and `Path_Info`, which move the path.
     private static func framesOrAddresses(_ name: UnsafeRawBufferPointer) -> Bool {
         HTTPField.equals(name, "content-length") || HTTPField.equals(name, "content-type")
@@ -100,12 +101,12 @@ public enum HeaderRules {
             || HTTPField.equals(name, "script-name") || HTTPField.equals(name, "path-info")
     }
 
-    /// So many names of `Connection` are looked at; a request with more is refused.
+    /// How many names of `Connection` are read; a request with more is refused.
     static let mostNamed = 64
 
-    /// The names that a message's own `Connection` field calls hop-by-hop.
+    /// The names that a message's own `Connection` field declares hop-by-hop.
     ///
-    /// Fields that we write ourselves, and those that frame or address the message, cannot be named away.
+    /// Fields that we write ourselves, and those that frame or address the message, cannot be removed that way.
     static func namedByConnection(_ headers: HTTPHeaders) -> [String] {
         var names: [String] = []
         headers.forEach { field, value in

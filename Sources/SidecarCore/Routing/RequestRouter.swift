@@ -1,27 +1,10 @@
 public import HTTP1
 
-/// Where a request goes.
-public enum RequestRoute: Sendable, Equatable {
-    /// It asks for a WebSocket; the handshake is to be checked.
-    case upgrade
-    /// It asks for a stream of events.
-    case eventStream
-    /// To the app.
-    ///
-    /// - Parameters:
-    ///   - target: The request target in origin form, as the client wrote it.
-    ///   - closeAfterwards: The answer is the last one on this connection.
-    ///   - inspects: Its body may be an event and has to be read before the app sees it (``StructuredEvents``).
-    case passThrough(target: String, closeAfterwards: Bool, inspects: Bool)
-    /// Answered here; the connection closes.
-    case refuse(Refusal)
-}
-
-/// Decides where a request goes, from its head alone.
+/// Decides how a request is handled, from its head alone.
 public struct RequestRouter: Sendable {
     private let webSocketPaths: [PathPattern]
     private let streamPaths: [PathPattern]
-    /// The path of a `WEBHOOK_URL` that lies on the app, which only Sidesocket may call.
+    /// The path of `WEBHOOK_URL` when it is on the app; only Sidesocket may call it.
     private let webhookPath: FoldedPath?
 
     /// Makes a router.
@@ -29,7 +12,7 @@ public struct RequestRouter: Sendable {
     /// - Parameters:
     ///   - webSocketPaths: Paths whose upgrade requests become sessions.
     ///   - streamPaths: Paths where a GET that accepts `text/event-stream` becomes a session.
-    ///   - webhookPath: The path of `WEBHOOK_URL` when it lies on the app.
+    ///   - webhookPath: The path of `WEBHOOK_URL` when it is on the app.
     public init(webSocketPaths: [PathPattern], streamPaths: [PathPattern] = [], webhookPath: String?) {
         self.webSocketPaths = webSocketPaths
         self.streamPaths = streamPaths
@@ -77,7 +60,7 @@ public struct RequestRouter: Sendable {
         return accepts
     }
 
-    /// Looks at bytes, and at each of them once: text with many combining marks is slow to split.
+    /// Examines each byte once: as text, splitting would be slow with many combining marks.
     private static func acceptsEvents(_ types: UnsafeRawBufferPointer) -> Bool {
         var rest = types[...]
         while let range = nextPart(of: &rest, endedBy: UInt8(ascii: ",")) {
@@ -102,7 +85,7 @@ public struct RequestRouter: Sendable {
         return true
     }
 
-    /// Takes the next part of a list, without the blanks around it; nil behind the last.
+    /// Takes the next part of a list, without the blanks around it; nil after the last.
     private static func nextPart(
         of rest: inout Slice<UnsafeRawBufferPointer>,
         endedBy mark: UInt8
@@ -144,8 +127,8 @@ public struct RequestRouter: Sendable {
 
     /// True for `sidesocket.…`, also quoted, escaped or percent-encoded, since the app's library may decode it.
     ///
-    /// The CloudEvents HTTP binding (§3.1.3.2) takes quotes and backslashes away first and decodes then; what a
-    /// library does in the other order is caught too.
+    /// The CloudEvents HTTP binding (§3.1.3.2) removes quotes and backslashes first and decodes then; libraries that do
+    /// it in the other order are covered too.
     static func namesOurEvents(_ value: UnsafeRawBufferPointer) -> Bool {
         func isQuoting(_ byte: UInt8) -> Bool {
             byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || HTTPField.isSpace(byte)
@@ -156,7 +139,7 @@ public struct RequestRouter: Sendable {
         return decoded.withUnsafeBytes { HTTPField.hasPrefix($0, "sidesocket.") }
     }
 
-    /// The target as path and query; an absolute one (RFC 9112 §3.2.2) must name the Host it was sent to.
+    /// The target as path and query; an absolute one (RFC 9112 §3.2.2) has to name the same host as `Host`.
     private func originForm(_ head: HTTPRequestHead) -> String? {
         if head.target.utf8.first == UInt8(ascii: "/") { return head.target }
         if head.target == "*" { return head.method == "OPTIONS" ? "*" : nil }

@@ -1,17 +1,17 @@
 public import HTTP1
 public import NIOCore
 
-/// Whether a request that is passed through may carry an event in its body, and whether that event claims to be ours.
+/// Whether a passed-through request may carry an event in its body, and whether that event claims to be ours.
 ///
 /// CloudEvents has two modes with the event's attributes in the body instead of headers: structured
 /// (`application/cloudevents+json`) and batched (`application/cloudevents-batch+json`; HTTP binding §3.2 and 3.3). Apps
-/// that read their events with a CloudEvents library take these modes for the same events as those of Sidesocket, so a
-/// body of these types is read before the app sees any of it.
+/// that use a CloudEvents library accept them in these modes just like the events of Sidesocket, so a body of these
+/// types is read completely before the app sees any of it.
 public enum StructuredEvents {
     /// The largest body that is read, in bytes.
     public static let maxBytes = 1 << 20
 
-    /// How deep arrays and objects may lie in one another.
+    /// How deep arrays and objects may be nested.
     static let maxDepth = 256
 
     /// How many members an event may have; CloudEvents has less than ten of its own.
@@ -22,18 +22,18 @@ public enum StructuredEvents {
 
     /// What to do with the body of a request.
     public enum Treatment: Sendable, Equatable {
-        /// It is streamed to the app unseen.
+        /// It is streamed to the app unread.
         case stream
-        /// It is read whole, and then judged by ``StructuredEvents/refusal(of:)``.
+        /// It is read completely, and then checked by ``StructuredEvents/refusal(of:)``.
         case inspect
-        /// It cannot be judged.
+        /// It cannot be checked.
         case refuse(Refusal)
     }
 
-    /// Decides by the head.
+    /// Decides from the head.
     ///
-    /// Libraries look for the start of the type, and some join the fields of a doubled header, so the type counts
-    /// wherever it stands in one. Formats other than JSON are not read.
+    /// Libraries look for the start of the type, and some join the values of a repeated header, so the type counts
+    /// wherever it appears in a value. Formats other than JSON are not read.
     public static func treatment(of head: HTTPRequestHead) -> Treatment {
         guard head.hasBody, head.headers.contains("content-type") else { return .stream }
         let types = head.headers.values(of: "content-type").map { $0.lowercased() }
@@ -47,10 +47,10 @@ public enum StructuredEvents {
         return .inspect
     }
 
-    /// Judges a whole body; nil when it may pass.
+    /// Checks a complete body; nil when it may pass.
     ///
-    /// Only JSON that all readers understand alike may pass: valid UTF-8, one object or an array of objects, no member
-    /// twice in an event, escapes decoded before the type is looked at.
+    /// Only JSON that all readers understand in the same way may pass: valid UTF-8, one object or an array of objects,
+    /// and no duplicate members in an event. Escapes are decoded before the type is compared.
     public static func refusal(of body: ByteBuffer) -> Refusal? {
         body.withUnsafeReadableBytes { bytes in
             let typed = bytes.assumingMemoryBound(to: UInt8.self)
@@ -74,13 +74,13 @@ public enum StructuredEvents {
         }
     }
 
-    /// Reads one event; says whether its type is one of ours.
+    /// Reads one event; true when its type is one of ours.
     private static func readEvent(_ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool {
         guard reader.take("{") else { throw JSONReader.Fault(sentence: "an event must be an object.") }
         return try readMembers(&reader)
     }
 
-    /// Reads what stands behind the opening brace of an event.
+    /// Reads an event after its opening brace.
     private static func readMembers(
         _ reader: inout JSONReader,
         areExtensions: Bool = false
@@ -90,7 +90,7 @@ public enum StructuredEvents {
         var isDoubled = false
         var names: Set<[UInt8]> = []
         repeat {
-            // Attributes are in lower case (CloudEvents §3.1); who writes them otherwise means the same to some readers.
+            // Attributes are in lower case (CloudEvents §3.1), but some readers accept other spellings.
             let name = Array(try reader.name().utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 })
             guard name.count <= JSONValue.maxNameBytes else { throw .longName }
             if !names.insert(name).inserted { isDoubled = true }
@@ -110,7 +110,7 @@ public enum StructuredEvents {
         return isForged
     }
 
-    /// Looks at each byte once: what follows a type belongs to it up to the next mark.
+    /// Examines each byte once: what follows a type belongs to it up to the next mark.
     private static func namesJSONEvents(_ type: String) -> Bool {
         let wanted: StaticString = "application/cloudevents"
         return Array(type.utf8).withUnsafeBytes { bytes in
@@ -121,7 +121,7 @@ public enum StructuredEvents {
                     continue
                 }
                 let suffix = bytes[(index + wanted.utf8CodeUnitCount)...].prefix { !";, \t".utf8.contains($0) }
-                // Without a format JSON is what libraries expect.
+                // Without a format suffix libraries assume JSON.
                 if !suffix.contains(UInt8(ascii: "+")) || mentionsJSON(suffix) { return true }
                 index = suffix.endIndex
             }
@@ -135,7 +135,7 @@ public enum StructuredEvents {
         }
     }
 
-    /// A parameter could make the app read other characters than those that are judged here.
+    /// A charset parameter could make the app read other characters than those that are checked here.
     private static func isUTF8(_ type: String) -> Bool {
         let parameters = type.split(separator: ";", maxSplits: maxParameters + 1).dropFirst()
         guard parameters.count <= maxParameters else { return false }
@@ -157,14 +157,14 @@ public enum StructuredEvents {
 }
 
 extension Refusal {
-    /// The answer to a body that is larger than ``StructuredEvents/maxBytes``.
+    /// The response to a body that is larger than ``StructuredEvents/maxBytes``.
     public static let eventTooLarge = Refusal(
         status: 413,
         sentence: "A JSON event may be at most \(StructuredEvents.maxBytes) bytes.",
         reason: .eventTooLarge
     )
 
-    /// The answer to an event that claims to be one of ours.
+    /// The response to an event that claims to be one of ours.
     static let forgedEvent = Refusal(
         status: 403,
         sentence: "Events of type sidesocket.* come from Sidesocket alone.",

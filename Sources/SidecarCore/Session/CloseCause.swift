@@ -1,4 +1,4 @@
-/// Why a connection ended: told apart where one close code has several causes.
+/// Why a connection ended; distinguishes the causes that share a close code.
 ///
 /// The raw value is the `reason` label of `connections_closed_total` and the `cause` in the log.
 public enum CloseCause: String, Sendable, Equatable, CaseIterable {
@@ -10,9 +10,9 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case appClosed = "app_closed"
     /// The app answered an event with a 4xx.
     case appRefused = "app_refused"
-    /// The app failed at an event, or gave an answer that is of no use.
+    /// The app failed at an event, or its reply was invalid.
     case appFailed = "app_failed"
-    /// The app could not be had for as long as events are tried again.
+    /// The app could not be reached for as long as events are retried.
     case appUnavailable = "app_unavailable"
     /// The app did not confirm the client (`REVALIDATE_INTERVAL`).
     case revalidation
@@ -22,7 +22,7 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case ban
     /// The token has expired.
     case tokenExpired = "token_expired"
-    /// A new token was not good.
+    /// A new token was not valid.
     case tokenRefused = "token_refused"
     /// The user has too many connections.
     case connectionLimit = "connection_limit"
@@ -36,9 +36,9 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case idle
     /// It was as old as it may get (`MAX_CONNECTION_AGE`).
     case maxAge = "max_age"
-    /// A message did not become whole in time.
+    /// A message did not arrive completely in time.
     case assemblyTimeout = "assembly_timeout"
-    /// Too much was half received, over all connections.
+    /// Incomplete messages of all connections held too much.
     case assemblyBudget = "assembly_budget"
     /// The client broke the protocol.
     case protocolError = "protocol_error"
@@ -49,7 +49,7 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     /// The process shuts down.
     case drain
 
-    /// The cause that a code of ours has when nothing else is said.
+    /// The cause that a code of ours implies when nothing more is known.
     public init(code: SessionCloseCode, initiator: CloseInitiator) {
         switch initiator {
         case .client: self = .client
@@ -72,7 +72,7 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
 }
 
 extension DeliveryFailure {
-    /// Why the connection ends when it ends for this.
+    /// The cause of a connection that ends because of this failure.
     public var closeCause: CloseCause {
         switch closeCode {
         case .policyViolation: .appRefused

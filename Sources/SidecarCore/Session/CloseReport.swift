@@ -1,14 +1,4 @@
-/// Who ended a connection.
-public enum CloseInitiator: String, Sendable, Equatable {
-    /// The client sent a Close frame.
-    case client
-    /// We closed: the app asked, a limit, a failure or a drain.
-    case server
-    /// The connection broke without a Close frame.
-    case network
-}
-
-/// What the app is told about the end of a connection, the body of the `close` event.
+/// The end of a connection as the app is told of it, the body of the `close` event.
 public struct CloseReport: Sendable, Equatable {
     /// The close code of RFC 6455 §7.4; 1005 without a code, 1006 without a Close frame.
     public var code: SessionCloseCode

@@ -1,9 +1,9 @@
-/// How the app asks to close a connection.
+/// A request of the app, or of an operator, to close a connection.
 public struct CloseRequest: Sendable, Equatable {
     /// A code that a server may send (RFC 6455 §7.4).
     public let code: SessionCloseCode
     /// The reason, cut between two characters to the ``maxReasonBytes`` that a Close frame can carry, so that the
-    /// client, the `close` event and the log tell the same.
+    /// client, the `close` event and the log have the same text.
     public let reason: String
 
     /// The longest reason, in bytes: a control frame's 125 without the code (RFC 6455 §5.5.1).
@@ -21,7 +21,7 @@ public struct CloseRequest: Sendable, Equatable {
         self.reason = reason
     }
 
-    /// For whoever is banned.
+    /// The close of a banned client's connections.
     public static let banned = CloseRequest(.forbidden, "access is denied")
 
     /// Reads `4000` or `4000 bye`, the value of `Sidesocket-Close`.

@@ -1,10 +1,10 @@
 import Synchronization
 
-/// What waits to be sent to clients, over all event loops (`MAX_TOTAL_SEND_BUFFER_BYTES`): how many bytes, and for how
-/// many connections.
+/// Bytes that wait to be sent to clients, over all event loops (`MAX_TOTAL_SEND_BUFFER_BYTES`), and the number of
+/// connections that they wait for.
 ///
-/// Who takes what it gets holds nothing and is never asked. Beyond the limit a connection may hold its ``share`` and no
-/// more, so what goes first is what those hold who read least.
+/// A client that reads everything it is sent holds nothing and is not limited. Above the limit a connection may hold
+/// only its ``share``, so the clients that read least lose messages first.
 public final class SendBudget: Sendable {
     private let bytes = Atomic<Int>(0)
     private let connections = Atomic<Int>(0)
@@ -17,19 +17,19 @@ public final class SendBudget: Sendable {
         self.limit = limit
     }
 
-    /// Bytes that wait now.
+    /// Bytes that are waiting now.
     public var held: Int { bytes.load(ordering: .relaxed) }
-    /// Connections for which any wait.
+    /// Connections for which bytes are waiting.
     public var holders: Int { connections.load(ordering: .relaxed) }
-    /// True when more waits than may.
+    /// True when more bytes are waiting than the limit allows.
     public var isExceeded: Bool { held > limit }
-    /// True until a sixteenth of the limit is free: when room is made it is made for several, since to find those who
-    /// hold the most is work.
+    /// True until a sixteenth of the limit is free: finding the connections that hold the most is expensive, so room is
+    /// made for several messages at once.
     public var isTight: Bool { held > limit - limit / 16 }
-    /// What each connection could hold if all that hold something held the same, in bytes.
+    /// What each connection could hold if all connections with waiting bytes held the same, in bytes.
     public var share: Int { limit / max(holders, 1) }
 
-    /// Notes that a connection holds other than it did.
+    /// Records that the bytes held for a connection have changed.
     public func change(from old: Int, to new: Int) {
         guard old != new else { return }
         bytes.wrappingAdd(new &- old, ordering: .relaxed)
@@ -40,11 +40,11 @@ public final class SendBudget: Sendable {
         }
     }
 
-    /// What a connection may hold that is to get more, in bytes.
+    /// What a connection may hold that is about to get more, in bytes.
     ///
     /// - Parameters:
     ///   - most: The limit of one connection.
-    ///   - byteCount: What it is to get.
+    ///   - byteCount: What it is about to get.
     public func allowance(upTo most: Int, adding byteCount: Int) -> Int {
         held > limit - byteCount ? min(most, share) : most
     }

@@ -1,4 +1,4 @@
-/// The number that says why a session ended (RFC 6455 §7.4), whatever carried it.
+/// The number that says why a session ended (RFC 6455 §7.4), also on transports other than WebSocket.
 ///
 /// It holds any number, since clients and apps choose codes of their own.
 public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
@@ -18,9 +18,9 @@ public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
         }
     }
 
-    /// 1000: what the connection was for is done.
+    /// 1000: the purpose of the connection is fulfilled.
     public static let normal = SessionCloseCode(rawValue: 1000)
-    /// 1001: this end goes away: it was silent, idle or open for too long.
+    /// 1001: this end closes it because it was silent, idle or open for too long.
     public static let goingAway = SessionCloseCode(rawValue: 1001)
     /// 1002: the client broke the framing rules.
     public static let protocolError = SessionCloseCode(rawValue: 1002)
@@ -30,7 +30,7 @@ public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
     public static let abnormal = SessionCloseCode(rawValue: 1006)
     /// 1007: text that is not UTF-8, or corrupt compressed data.
     public static let invalidPayload = SessionCloseCode(rawValue: 1007)
-    /// 1008: a limit, or the app refused a message.
+    /// 1008: a limit was exceeded, or the app refused a message.
     public static let policyViolation = SessionCloseCode(rawValue: 1008)
     /// 1009: a message is too big.
     public static let tooBig = SessionCloseCode(rawValue: 1009)
@@ -38,11 +38,11 @@ public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
     public static let internalError = SessionCloseCode(rawValue: 1011)
     /// 1012: the process restarts.
     public static let serviceRestart = SessionCloseCode(rawValue: 1012)
-    /// 1013: the app or this process is overloaded or away for a while.
+    /// 1013: the app or this process is overloaded or unavailable for a while.
     public static let tryAgainLater = SessionCloseCode(rawValue: 1013)
-    /// 4401: no good token, or one that has expired.
+    /// 4401: there is no valid token, or it has expired.
     public static let unauthorized = SessionCloseCode(rawValue: 4401)
-    /// 4403: the client is known and may not come in.
+    /// 4403: the client is known and not allowed to connect.
     public static let forbidden = SessionCloseCode(rawValue: 4403)
     /// 4429: the client sends too much.
     public static let tooManyRequests = SessionCloseCode(rawValue: 4429)

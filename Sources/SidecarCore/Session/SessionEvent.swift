@@ -1,50 +1,19 @@
 public import NIOCore
 
-/// Whether a message is text (valid UTF-8) or binary.
-public enum MessageFormat: Sendable, Equatable {
-    /// UTF-8 text.
-    case text
-    /// Any bytes.
-    case binary
-}
-
-/// A data message that waits for its turn.
-public struct QueuedMessage: Sendable, Equatable {
-    /// Text or binary.
-    public let format: MessageFormat
-    /// What the client sent.
-    public let payload: ByteBuffer
-    /// When it arrived, in milliseconds since 1970; nil when that is now.
-    public let time: Int64?
-    /// The same by the clock that measures how long things take; nil when nobody measures.
-    public let since: NIODeadline?
-
-    /// A message that arrived at `time`.
-    public init(format: MessageFormat, payload: ByteBuffer, time: Int64?, since: NIODeadline? = nil) {
-        self.since = since
-        self.format = format
-        self.payload = payload
-        self.time = time
-    }
-
-    /// What it costs while it waits, in bytes.
-    var bytes: Int { payload.readableBytes + SessionStateMachine.messageOverhead }
-}
-
-/// One event of a connection for the app, or several messages at once.
+/// One event of a connection for the app, or several messages in one request.
 public enum SessionEvent: Sendable, Equatable {
     /// The handshake asks to be accepted.
     case open
     /// A data message.
     case message(MessageFormat, ByteBuffer)
-    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences follow each other.
+    /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences are consecutive.
     case batch([QueuedMessage])
-    /// Is the client still welcome (`REVALIDATE_INTERVAL`)?
+    /// Asks whether the client is still welcome (`REVALIDATE_INTERVAL`).
     case revalidate
     /// The connection has ended.
     case close(CloseReport)
 
-    /// What sort of event it is.
+    /// The kind of event.
     public var kind: Kind {
         switch self {
         case .open: .open
@@ -54,7 +23,7 @@ public enum SessionEvent: Sendable, Equatable {
         }
     }
 
-    /// The sorts of events; the raw value is the last part of `ce-type`.
+    /// The kinds of events; the raw value is the last part of `ce-type`.
     public enum Kind: String, Sendable {
         /// A handshake.
         case open
@@ -65,7 +34,7 @@ public enum SessionEvent: Sendable, Equatable {
         /// The end.
         case close
 
-        /// Where its call waits for a permit.
+        /// The lane on which its call waits for a permit.
         public var lane: PermitLane {
             switch self {
             case .open: .handshakes
@@ -73,23 +42,5 @@ public enum SessionEvent: Sendable, Equatable {
             case .close: .closes
             }
         }
-    }
-}
-
-/// An event with its place in the connection's order.
-public struct Delivery: Sendable, Equatable {
-    /// 1 for `open`, then one more for each event, without gaps; that of the first one in a batch.
-    public let sequence: UInt64
-    /// What happened.
-    public let event: SessionEvent
-    /// When it happened, in milliseconds since 1970; nil when that is now.
-    public var time: Int64?
-    /// When a message arrived, by the clock that measures how long things take; nil when nobody measures.
-    public var since: NIODeadline?
-
-    /// The sequences of all that it brings.
-    public var sequences: ClosedRange<UInt64> {
-        if case .batch(let messages) = event { return sequence...(sequence + UInt64(max(messages.count, 1)) - 1) }
-        return sequence...sequence
     }
 }

@@ -9,11 +9,11 @@ public import NIOCore
 ///    │ refused                (messages before the end are still delivered)         ▲
 ///    └──────────────────────────────────────────────────────────────────────────────┘
 /// ```
-/// The machine holds the messages that wait and knows their bytes; it does not know sockets, frames or HTTP.
+/// The machine holds the waiting messages and counts their bytes; it does not know sockets, frames or HTTP.
 public struct SessionStateMachine: Sendable {
     /// What to do next.
     public enum Step: Sendable, Equatable {
-        /// Hand this event to the app; no other is under way.
+        /// Hand this event to the app; no other is in flight.
         case deliver(Delivery)
         /// Nothing to do now.
         case wait
@@ -21,7 +21,7 @@ public struct SessionStateMachine: Sendable {
         case finish
     }
 
-    /// What a message in the queue costs beyond its payload, so that empty messages are bounded too, in bytes.
+    /// What a waiting message counts for beyond its payload, in bytes, so that empty messages are bounded too.
     public static let messageOverhead = 128
 
     private enum Phase: UInt8 {
@@ -32,7 +32,7 @@ public struct SessionStateMachine: Sendable {
     private var eventInFlight = false
     private var sequence: UInt64 = 0
     private var queue: Deque<QueuedMessage> = []
-    /// Messages that come before a revalidation that is due; nil when none is.
+    /// How many messages precede a revalidation that is due; nil when none is.
     private var revalidationAfter: Int?
     private let maxBatch: Int
     private var inFlightBytes = 0
@@ -49,16 +49,16 @@ public struct SessionStateMachine: Sendable {
 
     /// A session whose `open` event has not been delivered.
     ///
-    /// - Parameter maxBatch: So many messages that wait are delivered at once, at least 1.
+    /// - Parameter maxBatch: How many waiting messages are delivered at once, at least 1.
     public init(maxBatch: Int = 1) {
         self.maxBatch = max(maxBatch, 1)
     }
 
-    /// A session of an earlier process, whose client has gone: what it still owes is delivered.
+    /// A session of an earlier process, whose client has gone: the events that are still owed are delivered.
     ///
     /// - Parameters:
-    ///   - sequence: The last event that needs no delivery any more; `open` is 1.
-    ///   - messagesIn: Data messages received, without those that are handed over by ``received(_:_:)`` now.
+    ///   - sequence: The last event that need not be delivered any more; `open` is 1.
+    ///   - messagesIn: Data messages received, without those that now follow by ``received(_:_:)``.
     public init(resumingAfter sequence: UInt64, messagesIn: Int, at now: NIODeadline) {
         maxBatch = 1
         phase = .running
@@ -69,12 +69,12 @@ public struct SessionStateMachine: Sendable {
 
     /// The sequence that the next message to arrive will have.
     public var nextSequence: UInt64 { queuedSequences.upperBound }
-    /// The sequences that what waits now will have.
+    /// The sequences that the waiting messages will have.
     public var queuedSequences: Range<UInt64> {
         sequence + 1..<sequence + UInt64(queue.count) + (revalidationAfter == nil ? 1 : 2)
     }
 
-    /// Ends a session of an earlier process with the report that it had made.
+    /// Ends a session of an earlier process with the report that was recorded then.
     public mutating func ended(with report: CloseReport) -> Step {
         guard phase == .running, self.report == nil else { return .wait }
         self.report = report
@@ -83,17 +83,17 @@ public struct SessionStateMachine: Sendable {
         return eventInFlight ? .wait : next()
     }
 
-    /// Messages that wait behind the one under way.
+    /// Messages that wait behind the one in flight.
     public var queuedMessages: Int { queue.count }
     /// True between the accepted handshake and the end of the connection.
     public var isRunning: Bool { phase == .running }
-    /// True when the connection has ended, whether its close event was delivered or not.
+    /// True when the connection has ended, whether or not its close event was delivered.
     public var hasEnded: Bool { report != nil || phase == .ending || phase == .finished }
     /// True once the app has accepted the handshake.
     public var wasAccepted: Bool { acceptedAt != nil }
     /// True when the connection has ended and its close event has not been answered.
     public var owesClose: Bool { phase == .ending }
-    /// True when no event is with the app and none waits.
+    /// True when no event is in flight and none waits.
     public var isQuiet: Bool { !eventInFlight && queue.isEmpty }
 
     /// Time since the accepted handshake; zero before it.
@@ -109,7 +109,7 @@ public struct SessionStateMachine: Sendable {
 
     /// The app accepted the handshake at `now`.
     ///
-    /// A client that vanished meanwhile was connected in the eyes of the app, so its close event follows.
+    /// If the client has gone meanwhile, the app considers it connected, so its close event follows.
     public mutating func accepted(at now: NIODeadline) -> Step {
         guard phase == .opening, eventInFlight else { return .wait }
         eventInFlight = false
@@ -129,7 +129,7 @@ public struct SessionStateMachine: Sendable {
     ///
     /// - Parameters:
     ///   - time: When, in milliseconds since 1970.
-    ///   - since: The same by the clock that measures how long things take.
+    ///   - since: The same by the monotonic clock, for measuring.
     public mutating func received(
         _ format: MessageFormat,
         _ payload: ByteBuffer,
@@ -147,7 +147,7 @@ public struct SessionStateMachine: Sendable {
         return deliver(message)
     }
 
-    /// It is time to ask the app whether the client is still welcome: behind the messages that wait.
+    /// Asks the app whether the client is still welcome, after the messages that wait.
     public mutating func revalidate() -> Step {
         guard phase == .running, revalidationAfter == nil else { return .wait }
         revalidationAfter = queue.count
@@ -159,7 +159,7 @@ public struct SessionStateMachine: Sendable {
         messagesOut += 1
     }
 
-    /// The app has answered the event under way, or it failed for good.
+    /// The app has replied to the event in flight, or its delivery has finally failed.
     public mutating func answered() -> Step {
         guard eventInFlight, phase != .opening else { return .wait }
         eventInFlight = false
@@ -195,9 +195,9 @@ public struct SessionStateMachine: Sendable {
         return eventInFlight ? .wait : next()
     }
 
-    /// Drops the messages that wait, and says how many they were.
+    /// Drops the messages that wait, and returns their number.
     ///
-    /// Used when the session ends by the app's word or by its failure: what came after that has no reader.
+    /// Used when the app closes the session or fails: later messages will not be processed.
     public mutating func discardQueue() -> Int {
         let dropped = queue.count
         for message in queue { pendingBytes -= message.bytes }
@@ -209,7 +209,7 @@ public struct SessionStateMachine: Sendable {
     private mutating func next() -> Step {
         if revalidationAfter == 0 {
             revalidationAfter = nil
-            // Also when the client has gone meanwhile: what came behind it has its number already.
+            // Also when the client has gone meanwhile: the messages behind it have their sequences already.
             return deliver(.revalidate)
         }
         if let first = queue.popFirst() {

@@ -1,9 +1,9 @@
 import Synchronization
 
-/// A number of bytes shared by all event loops: what is held now, against a limit.
+/// A number of bytes shared by all event loops: what is held now, and a limit.
 ///
-/// The value behind `MAX_TOTAL_PENDING_BYTES`. Nobody is refused: who finds the budget spent stops reading until
-/// others have given back.
+/// Used for `MAX_TOTAL_PENDING_BYTES`. Nothing is refused: a connection that finds the budget spent stops reading until
+/// others have returned bytes.
 public final class SharedBudget: Sendable {
     private let used = Atomic<Int>(0)
 
@@ -20,7 +20,7 @@ public final class SharedBudget: Sendable {
     /// True while the limit is reached.
     public var isSpent: Bool { held >= limit }
 
-    /// Adds bytes, or gives them back when negative.
+    /// Adds bytes, or returns them when negative.
     public func adjust(by bytes: Int) {
         if bytes != 0 { used.wrappingAdd(bytes, ordering: .relaxed) }
     }

@@ -1,7 +1,7 @@
 /// The name of a user, as the app or a token gives it.
 ///
-/// Names are the same when their bytes are: text that only looks alike, such as `é` written as one character and as two,
-/// names two users (RFC 7519 §7.3). Swift's own strings compare otherwise.
+/// Names are equal when their bytes are: text that only looks alike, such as `é` as one scalar and as two, names two
+/// users (RFC 7519 §7.3). Swift strings would compare as equal.
 public struct UserName: Sendable, Hashable, Comparable, ExpressibleByStringInterpolation, CustomStringConvertible {
     /// The longest name, in bytes.
     public static let maxBytes = 256
@@ -9,17 +9,17 @@ public struct UserName: Sendable, Hashable, Comparable, ExpressibleByStringInter
     /// The name.
     public let text: String
 
-    /// Makes one.
+    /// A name; the length is not checked.
     public init(_ text: String) {
         self.text = text
     }
 
-    /// Makes one.
+    /// A name from a literal.
     public init(stringLiteral text: String) {
         self.text = text
     }
 
-    /// True without a name, by which an app forgets a user.
+    /// True for the empty name, with which an app removes a connection's user.
     public var isEmpty: Bool { text.isEmpty }
 
     /// The name.

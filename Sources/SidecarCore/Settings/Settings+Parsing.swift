@@ -15,11 +15,11 @@ extension Settings {
             } catch {
                 failed.insert(definition.name)
                 let value = raw.effective(definition.name)
-                // What the file would have said, nobody knows.
+                // The missing value may be in the file that could not be read.
                 if value == nil, raw.lacksFile { continue }
                 faults.append(
                     SettingFault(
-                        name: value?.place ?? definition.environmentName,
+                        name: value?.location ?? definition.environmentName,
                         value: value?.text,
                         isSecret: definition.isSecret,
                         problem: definition.isSecret ? "has the wrong format" : error.message,
@@ -72,7 +72,7 @@ extension Settings {
 struct CrossChecks {
     let settings: Settings
     let raw: RawSettings
-    /// Variables that have a fault already; what depends on them is not checked.
+    /// Variables that have a fault already; checks that depend on them are skipped.
     let failed: Set<String>
 
     func faults() -> [SettingFault] {
@@ -101,7 +101,7 @@ struct CrossChecks {
         return nil
     }
 
-    /// A sidecar that calls itself would do so until it has no sockets left.
+    /// A sidecar that calls itself would do so until it runs out of sockets.
     private func isNotUs(_ name: String, _ origin: AppOrigin?) -> SettingFault? {
         guard let origin else { return nil }
         for (listener, addresses) in [("LISTEN", settings.listen), ("CONTROL_LISTEN", settings.controlListen)] {
@@ -126,7 +126,7 @@ struct CrossChecks {
         )
     }
 
-    /// A PROXY header is believed from a trusted peer only, so without one no connection could ever begin.
+    /// A PROXY header is accepted from a trusted peer only, so without one no connection could begin.
     private func proxyHeadersComeFromSomebody() -> SettingFault? {
         guard settings.proxyProtocol != nil, settings.trustedProxies.isEmpty else { return nil }
         return fault(
@@ -139,7 +139,8 @@ struct CrossChecks {
         )
     }
 
-    /// Without a health check nobody asks an app that has no requests, so it could never become ready.
+    /// Without a health check the app would be unknown until the first request, so the process could never become
+    /// ready.
     private func readinessCanBeKnown() -> SettingFault? {
         guard settings.readyNeedsApp, settings.appHealthPath == nil else { return nil }
         return fault(
@@ -150,7 +151,7 @@ struct CrossChecks {
         )
     }
 
-    /// A ping that is due when the hop's timeout is loses the race: every idle socket would be dropped.
+    /// A ping that is due only when the hop's timeout ends comes too late: every idle socket would be dropped.
     private func pingsWinTheRace() -> SettingFault? {
         let plan = HeartbeatPlan(settings)
         guard plan.losesTheRace else { return nil }
@@ -175,7 +176,7 @@ struct CrossChecks {
         guard failed.isDisjoint(with: names) else { return nil }
         let value = raw.effective(name)
         return SettingFault(
-            name: value?.place ?? SettingsRegistry.prefix + name,
+            name: value?.location ?? SettingsRegistry.prefix + name,
             value: value?.text,
             problem: problem,
             accepted: accepted,

@@ -1,16 +1,16 @@
 /// Changing settings while sockets are open.
 extension Settings {
-    /// What came of new settings.
+    /// The result of a reload.
     public struct Reload: Sendable, Equatable {
-        /// The settings that hold now.
+        /// The settings in force.
         public let settings: Settings
         /// Variables that have a new value.
         public let changed: [String]
-        /// Variables whose new value needs a restart; the old one holds.
+        /// Variables whose new value needs a restart; the old value stays in force.
         public let needRestart: [String]
     }
 
-    /// These settings with what `new` says differently, as far as that can change without a restart.
+    /// These settings with the values of `new`, as far as they can change without a restart.
     public func reloading(_ new: Settings, registry: SettingsRegistry = .standard) -> Reload {
         var merged = self
         var changed: [String] = []
@@ -28,7 +28,7 @@ extension Settings {
 }
 
 extension Settings {
-    /// A pair can be replaced by another; whether the control listener speaks TLS at all is settled when it starts.
+    /// A certificate pair can be replaced by another, but whether the control listener uses TLS is fixed at the start.
     private func changesControlProtocol(_ new: Settings, _ name: String) -> Bool {
         ["CONTROL_TLS_CERT", "CONTROL_TLS_KEY"].contains(name)
             && (controlTLSCertificate == nil) != (new.controlTLSCertificate == nil)

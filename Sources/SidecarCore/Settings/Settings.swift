@@ -78,7 +78,7 @@ public struct Settings: Sendable, Equatable {
     public var revalidateInterval = never
     /// When addresses are banned by themselves (`AUTO_BAN`); nil when off.
     public var autoBan: AutoBan?
-    /// Where changes are noted (`AUDIT_LOG`): `stderr` or a file.
+    /// Where changes are recorded (`AUDIT_LOG`): `stderr` or a file.
     public var auditLog = "stderr"
 
     /// The paths of event streams (`SSE_PATHS`); nil: none.
@@ -93,9 +93,9 @@ public struct Settings: Sendable, Equatable {
     public var historyTTL = TimeAmount.minutes(5)
     /// What all channels may keep (`MAX_HISTORY_BYTES`), in bytes.
     public var maxHistoryBytes = 64 << 20
-    /// Whether the app hears of channels that get or lose their subscribers (`CHANNEL_EVENTS`).
+    /// Whether the app is told when channels get their first or lose their last subscriber (`CHANNEL_EVENTS`).
     public var channelEvents = false
-    /// Whether answers that are passed through may publish (`BROADCAST_HEADER`).
+    /// Whether replies that are passed through may publish (`BROADCAST_HEADER`).
     public var broadcastHeader = true
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
@@ -105,14 +105,14 @@ public struct Settings: Sendable, Equatable {
     /// What may be set for the time that a history is kept.
     static let historyTTLs = TimeAmount.seconds(1)...TimeAmount.hours(30 * 24)
 
-    /// The load balancers and proxies in front, in the order of the way (`LB`).
+    /// The load balancers and proxies in front, from the client inwards (`LB`).
     public var loadBalancers: [LoadBalancerPreset] = []
     /// The shortest idle timeout on the way (`LB_IDLE_TIMEOUT`); nil: from ``loadBalancers``.
     public var lbIdleTimeout: TimeAmount?
     /// How long either direction may be idle before a ping is due (`PING_INTERVAL`); nil: from the idle timeout;
     /// ``never`` when off.
     public var pingInterval: TimeAmount?
-    /// Silence after a ping that counts as death (`PONG_TIMEOUT`).
+    /// How long to wait for an answer to a ping (`PONG_TIMEOUT`).
     public var pongTimeout = TimeAmount.seconds(20)
     /// Time without a data message of the client (`CLIENT_IDLE_TIMEOUT`); ``never`` when off.
     public var clientIdleTimeout = never
@@ -134,7 +134,8 @@ public struct Settings: Sendable, Equatable {
 
     /// Client connections at once (`MAX_CONNECTIONS`); nil: from the limit on open files; ``unlimited`` when off.
     public var maxConnections: Int?
-    /// WebSockets of one address at once, and half of its connections (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when off.
+    /// WebSockets of one address at once, and half of its connections (`MAX_CONNECTIONS_PER_IP`); ``unlimited`` when
+    /// off.
     public var maxConnectionsPerIP = 100
     /// WebSockets of one user at once (`MAX_CONNECTIONS_PER_USER`); ``unlimited`` when off.
     public var maxConnectionsPerUser = unlimited
@@ -163,17 +164,19 @@ public struct Settings: Sendable, Equatable {
     public var messageAssemblyTimeout = TimeAmount.seconds(30)
     /// Whether permessage-deflate is agreed to (`COMPRESSION`).
     public var compression = true
-    /// The shortest message that is compressed (`COMPRESSION_MIN_BYTES`), in bytes; 0: each one, even if it gets longer.
+    /// The shortest message that is compressed (`COMPRESSION_MIN_BYTES`), in bytes; 0: each one, even if it gets
+    /// longer.
     public var compressionMinBytes = 256
-    /// Whether compressed messages may lean on the ones before (`COMPRESSION_CONTEXT_TAKEOVER`).
+    /// Whether compressed messages may refer to earlier ones (`COMPRESSION_CONTEXT_TAKEOVER`).
     public var compressionContextTakeover = false
-    /// How many times as large as on the wire a message may become (`MAX_COMPRESSION_RATIO`); nil when off.
+    /// The largest ratio of a message's size after inflation to its size before (`MAX_COMPRESSION_RATIO`); nil when
+    /// off.
     public var maxCompressionRatio: Int? = 100
     /// Unsent bytes per connection (`MAX_SEND_BUFFER_BYTES`).
     public var maxSendBufferBytes = 256 << 10
     /// The same over the whole process (`MAX_TOTAL_SEND_BUFFER_BYTES`); ``unlimited`` when off.
     public var maxTotalSendBufferBytes = 256 << 20
-    /// What is done with a client that has more to read than that (`SLOW_CLIENT_ACTION`).
+    /// What is done with a client for which more than that waits (`SLOW_CLIENT_ACTION`).
     public var slowClientAction = SlowClientAction.close
     /// Time from accept to a complete request head (`HANDSHAKE_TIMEOUT`); ``never`` when off.
     public var handshakeTimeout = TimeAmount.seconds(10)
@@ -184,7 +187,7 @@ public struct Settings: Sendable, Equatable {
     /// The limits that only count what they would have refused (`DRY_RUN`).
     public var dryRun: Set<DryRunLimit> = []
 
-    /// How long the app may be silent before its answer to a passed-through request begins (`PROXY_TIMEOUT`);
+    /// How long the app may take to begin its reply to a passed-through request (`PROXY_TIMEOUT`);
     /// ``never`` when off.
     public var proxyTimeout = TimeAmount.seconds(60)
 
@@ -194,13 +197,13 @@ public struct Settings: Sendable, Equatable {
     public var webhookMaxInFlight = 64
     /// How long an event is tried again (`WEBHOOK_RETRY_FOR`); zero when off.
     public var webhookRetryFor = TimeAmount.seconds(30)
-    /// Where what is owed to the app is kept through a crash (`OUTBOX_DIR`); nil for nowhere.
+    /// Where undelivered events are kept through a crash (`OUTBOX_DIR`); nil for nowhere.
     public var outboxDirectory: String?
     /// The path of the app's own health check (`APP_HEALTH_PATH`); nil for none.
     public var appHealthPath: String?
     /// Whether `/readyz` is 503 while no address of the app passes it (`READY_NEEDS_APP`).
     public var readyNeedsApp = false
-    /// The time between two of them (`APP_HEALTH_INTERVAL`).
+    /// The time between two health checks (`APP_HEALTH_INTERVAL`).
     public var appHealthInterval = TimeAmount.seconds(5)
     /// Messages in one request at most (`WEBHOOK_BATCH`); nil when each has its own.
     public var webhookBatch: Int?
@@ -233,11 +236,11 @@ public struct Settings: Sendable, Equatable {
         return apps.contains { origin.isSameEndpoint(as: $0) }
     }
 
-    /// What a time limit holds when it is `off`: a hundred years, so that code needs no special case for it and
+    /// The value of a time limit that is `off`: a hundred years, so that code needs no special case for it and
     /// adding it to a deadline cannot overflow.
     public static let never = TimeAmount.hours(100 * 365 * 24)
 
-    /// What a count holds when its limit is `off`.
+    /// The value of a count whose limit is `off`.
     public static let unlimited = Int.max
 }
 
@@ -254,7 +257,7 @@ public enum LogFormat: String, Sendable, Equatable, CaseIterable {
     case text
 }
 
-/// What the final failure of a message event does to its connection.
+/// What happens to the connection when a message event finally fails.
 public enum WebhookFailurePolicy: String, Sendable, Equatable, CaseIterable {
     /// The connection is closed.
     case close

@@ -3,20 +3,21 @@ internal import NIOCore
 
 /// A `Sidesocket-Broadcast` field of a response that is passed through: `CHANNEL TEXT`.
 ///
-/// The name of the channel may be in quotes (``ChannelName``), and has to be when it has a semicolon. `;enc=percent` behind it says that the text is
-/// percent-encoded, for what a header cannot hold; without it the text is the rest of the field as it is, UTF-8.
+/// The name of the channel may be in quotes (``ChannelName``), and has to be when it has a semicolon. `;enc=percent`
+/// after it says that the text is percent-encoded, for what a header cannot hold; without it the text is the rest of
+/// the field, as UTF-8.
 public struct BroadcastHeader: Sendable, Equatable {
     /// The longest field, in bytes.
     public static let maxBytes = 8 << 10
 
-    /// Why a field is not published: the value of the `result` label.
+    /// Why a field is not published; the raw value is the `result` label.
     public enum Fault: String, Error, Sendable, CaseIterable {
         /// It is longer than ``BroadcastHeader/maxBytes``.
         case tooLong = "too_long"
         /// It is not `CHANNEL TEXT`.
         case malformed
 
-        /// What is wrong, and what helps.
+        /// What is wrong, and how to fix it.
         public var sentence: String {
             switch self {
             case .tooLong:
@@ -27,10 +28,10 @@ public struct BroadcastHeader: Sendable, Equatable {
         }
     }
 
-    /// What it publishes: text.
+    /// The publication, which is text.
     public let publication: Publication
 
-    /// The fields of an answer, each with what it publishes or what is wrong with it.
+    /// The fields of a reply, each with its publication or what is wrong with it.
     public static func all(in headers: HTTPHeaders) -> [Result<BroadcastHeader, Fault>] {
         var found: [Result<BroadcastHeader, Fault>] = []
         headers.forEach { name, value in
@@ -61,7 +62,7 @@ public struct BroadcastHeader: Sendable, Equatable {
                 isEncoded = true
                 name = name.dropLast(marker.count)
             }
-            // What stands behind a semicolon is a parameter here, and this is the only one.
+            // After a semicolon there is a parameter, and this is the only one.
             channel = name.contains(UInt8(ascii: ";")) ? nil : ChannelName(Substring(name))
         }
         guard let channel, rest.popFirst() == UInt8(ascii: " ") else { throw .malformed }

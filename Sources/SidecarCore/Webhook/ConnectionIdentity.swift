@@ -1,10 +1,10 @@
-/// Who a client is to the app: what its token says, and how the app has marked the connection.
+/// Who a client is to the app: the claims of its token, and the user and state that the app has set.
 public struct ConnectionIdentity: Sendable, Equatable {
-    /// One statement of a verified token.
+    /// One claim of a verified token.
     public struct Claim: Sendable, Equatable {
-        /// The header field in which the app is told it: `ce-claim` and what is left of the claim's own name.
+        /// The header field in which the app is told it: `ce-claim` and the letters and digits of the claim's name.
         public var name: String
-        /// A string as it is, everything else as JSON.
+        /// A string as it is, any other value as JSON.
         public var value: String
 
         /// Makes a claim.
@@ -18,20 +18,20 @@ public struct ConnectionIdentity: Sendable, Equatable {
     public var user: UserName?
     /// The text that the app has attached to the connection, if any.
     public var state: String?
-    /// What a token says.
+    /// The claims of the token.
     public var claims: [Claim]
 
-    /// Makes an identity; without anything it is nobody.
+    /// An identity; without arguments the client is anonymous.
     public init(user: UserName? = nil, state: String? = nil, claims: [Claim] = []) {
         self.user = user
         self.state = state
         self.claims = claims
     }
 
-    /// True when nothing is known.
+    /// True when nothing is known of the client.
     public var isNobody: Bool { user == nil && state == nil && claims.isEmpty }
 
-    /// What it becomes by an answer of the app.
+    /// The identity after a reply of the app.
     public func marked(by reply: SessionReply) -> ConnectionIdentity {
         var identity = self
         identity.mark(user: reply.user, state: reply.state)

@@ -1,14 +1,14 @@
-/// Why an event was not accepted by the app.
+/// Why the app did not accept an event.
 public enum DeliveryFailure: Error, Sendable, Equatable {
-    /// The app answered with this status, which is none of 2xx.
+    /// The app replied with this status, which is not a 2xx.
     case status(Int)
-    /// No whole answer within `WEBHOOK_TIMEOUT`.
+    /// No complete reply within `WEBHOOK_TIMEOUT`.
     case timeout
     /// No connection to the app.
     case connect(String)
-    /// The connection broke before the answer was whole.
+    /// The connection broke before the reply was complete.
     case connectionLost
-    /// The answer breaks HTTP/1.1 or the contract; the sentence says how.
+    /// The reply breaks HTTP/1.1 or the contract; the sentence says how.
     case badReply(String)
 
     /// The value of the `outcome` label in `webhook_requests_total`.
@@ -26,7 +26,7 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
         }
     }
 
-    /// True when the same event may be answered well later: the app is busy, restarting or away.
+    /// True when a retry of the event may succeed: the app is busy, restarting or unreachable.
     public var isTransient: Bool {
         switch self {
         case .status(let status): [429, 502, 503, 504].contains(status)
@@ -35,15 +35,15 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
         }
     }
 
-    /// The close code when the connection ends for it: 1013 when the app was not to be had, 1008 after a 4xx,
-    /// 1011 else (RFC 6455 §7.4.1).
+    /// The close code of a connection that ends because of it: 1013 when the app was unreachable, 1008 after a 4xx,
+    /// 1011 otherwise (RFC 6455 §7.4.1).
     public var closeCode: SessionCloseCode {
         if isTransient { return .tryAgainLater }
         if case .status(400..<500) = self { return .policyViolation }
         return .internalError
     }
 
-    /// The reason in the Close frame; it does not tell what the app answered.
+    /// The reason in the Close frame; it does not reveal the app's reply.
     public var closeReason: String {
         switch closeCode {
         case .tryAgainLater: "the application is not available"
@@ -55,7 +55,7 @@ public enum DeliveryFailure: Error, Sendable, Equatable {
     /// One plain sentence for the log.
     public var sentence: String { sentence(about: "app") }
 
-    /// The same about another server that was asked.
+    /// The same about another server, such as the token issuer's.
     public func sentence(about server: String) -> String {
         switch self {
         case .status(let status): "The \(server) answered with status \(status)."

@@ -1,11 +1,11 @@
 import HTTP1
 import NIOCore
 
-/// The three kinds of body that an answer may have.
+/// The three kinds of body that a reply may have.
 enum MediaType {
     case text, binary, commands
 
-    /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters don't matter.
+    /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters are ignored.
     init(_ value: UnsafeRawBufferPointer) {
         var end = value.firstIndex { $0 == UInt8(ascii: ";") } ?? value.count
         while end > 0, value[end - 1] == 0x20 || value[end - 1] == 0x09 { end -= 1 }

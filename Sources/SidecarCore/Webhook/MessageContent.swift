@@ -7,7 +7,7 @@ struct MessageContent {
 
     static let needsOne = JSONReader.Fault(sentence: "either text or base64 is needed.")
 
-    /// Reads the value of one of its members; false for another member.
+    /// Reads the value of one of these members; false for another member.
     static func read(
         _ name: String,
         from reader: inout JSONReader,

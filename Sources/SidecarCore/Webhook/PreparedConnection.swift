@@ -1,13 +1,13 @@
-/// What a dialect has written once for a connection, since it goes out with each event; only the dialect reads it.
+/// The parts of requests that a dialect has written once for a connection, to send them with each event.
 ///
-/// It lives as long as the socket: it holds of ``WebhookConnection`` only what the dialect has to say otherwise than in
-/// `bytes`. It is a reference, since each event has it.
+/// It lives as long as the socket. Of ``WebhookConnection`` it holds only what the dialect has to write in another form
+/// than in `bytes`. It is a reference, so that each event can have it.
 public final class PreparedConnection: Sendable {
     /// The connection's id, which the ids of its events begin with.
     public let id: String
     /// The path and query that the client asked for.
     public let subject: String
-    /// The name of the node that the client connected to, if that is another one than the dialect's.
+    /// The node that the client connected to, if it is not the dialect's own.
     let otherNode: Shared<String>?
     /// Parts of requests, one after the other.
     package let bytes: [UInt8]
@@ -16,7 +16,7 @@ public final class PreparedConnection: Sendable {
     /// Whether it is an event stream.
     let isStream: Bool
 
-    /// Offsets into the bytes, ascending. A head never comes near 4 GiB, where they would be cut.
+    /// Offsets into the bytes, ascending. A head never comes near 4 GiB, so 32 bits are enough.
     struct Ends: Sendable, Equatable {
         var first: UInt32 = 0
         var second: UInt32 = 0
@@ -34,11 +34,11 @@ public final class PreparedConnection: Sendable {
     }
 }
 
-/// The same for who the client is.
+/// The parts of requests that say who the client is.
 ///
-/// It is a reference: most connections have none, and the others hand it on for the price of one.
+/// It is a reference: most connections have none, and copying it costs little.
 public final class PreparedIdentity: Sendable {
-    /// Who that is.
+    /// The identity that they were written from.
     public let identity: ConnectionIdentity
     /// Parts of requests.
     package let bytes: [UInt8]

@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// What an accepted answer of the app asks for, whatever the dialect: identity, output, close, in this order.
+/// What an accepted reply of the app asks for, in any dialect: identity, output and close, applied in this order.
 public struct SessionReply: Sendable, Equatable {
     /// What goes to the client.
     public enum Output: Sendable, Equatable {
@@ -15,7 +15,7 @@ public struct SessionReply: Sendable, Equatable {
     /// The longest connection state, in bytes.
     public static let maxStateBytes = 4096
 
-    /// What it asks for besides output.
+    /// Everything else that it asks for.
     struct Demands: Sendable, Equatable {
         var user: UserName?
         var state: String?
@@ -31,7 +31,7 @@ public struct SessionReply: Sendable, Equatable {
 
     /// What goes to the client.
     public let output: Output
-    /// Nil for most answers, which then cost little to hand on.
+    /// Nil for most replies, which are then cheap to copy.
     private let demands: Shared<Demands>?
 
     init(output: Output, demands: Shared<Demands>? = nil) {
@@ -55,12 +55,12 @@ public struct SessionReply: Sendable, Equatable {
     public var broadcasts: [Publication] { demands?.value.broadcasts ?? [] }
     /// The event type on event streams (`Sidesocket-Event`).
     public var event: String? { demands?.value.event }
-    /// Whether this client is left out of them (`Sidesocket-Exclude: self`).
+    /// Whether this client does not get its publications (`Sidesocket-Exclude: self`).
     public var excludesSelf: Bool { demands?.value.excludesSelf ?? false }
     /// The value of `Sidesocket-Token`: a new token for the client.
     public var token: String? { demands?.value.token }
 
-    /// What it publishes, in order.
+    /// What the reply publishes, in order.
     public var publications: [Publication] { broadcasts + outputPublications }
 
     /// What its body or its commands publish, in order.
@@ -74,7 +74,7 @@ public struct SessionReply: Sendable, Equatable {
         }
     }
 
-    /// The channels that the connection would be in after it, when it is in `channels` now.
+    /// The channels that the connection would be in after this reply, when it is in `channels` now.
     ///
     /// - Returns: Nil when that is more than `limit` at any point.
     public func channels(after channels: Set<ChannelName>, limit: Int) -> Set<ChannelName>? {
@@ -98,7 +98,7 @@ public struct SessionReply: Sendable, Equatable {
         return isTooMany ? nil : channels
     }
 
-    /// True when it may change what channels the connection is in.
+    /// True when it may change which channels the connection is in.
     public var changesChannels: Bool {
         if !subscribe.isEmpty { return true }
         guard case .commands(let commands) = output else { return false }
@@ -106,7 +106,7 @@ public struct SessionReply: Sendable, Equatable {
     }
 }
 
-/// A value that is copied by copying one reference, for what is large and rare.
+/// A value that is copied as one reference, for what is large and rare.
 final class Shared<Value: Sendable & Equatable>: Sendable, Equatable {
     let value: Value
 

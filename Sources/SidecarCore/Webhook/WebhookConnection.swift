@@ -1,7 +1,7 @@
-/// What the requests about a connection are made of, as far as its handshake says: the same for all of its events.
+/// The facts of a handshake that the requests of a connection are made of, the same for all of its events.
 ///
-/// A dialect takes it from the handshake and writes by it. It lives no longer than the handshake: an open connection
-/// keeps what the dialect has prepared of it (``PreparedConnection``), and the outbox its record.
+/// A dialect creates it from the handshake and writes requests from it. It is released with the handshake: an open
+/// connection keeps what the dialect has prepared from it (``PreparedConnection``), and the outbox its record.
 public struct WebhookConnection: Sendable, Equatable {
     /// A header field of the handshake that goes with every event.
     public struct Field: Sendable, Equatable {
@@ -11,9 +11,9 @@ public struct WebhookConnection: Sendable, Equatable {
         public var value: [UInt8]
     }
 
-    /// Its id, which the ids of its events begin with.
+    /// Its id, with which the ids of its events begin.
     public var id: String
-    /// The name of the node that the client connected to; with its id an event is known by it.
+    /// The node that the client connected to; together with the id it identifies an event.
     public var node: String
     /// The path and query that the client asked for.
     public var subject: String
@@ -21,9 +21,9 @@ public struct WebhookConnection: Sendable, Equatable {
     public var target: String
     /// The `Host` that its events go to.
     public var host: String
-    /// Whether it is an event stream; else it is a WebSocket.
+    /// Whether it is an event stream; otherwise it is a WebSocket.
     public var isStream: Bool
-    /// Who the client is to the network.
+    /// The client's address, scheme and host.
     public var forwarding: ForwardingFields
     /// The client's own fields, in their order.
     public var fields: [Field]

@@ -1,15 +1,15 @@
 public import HTTP1
 public import NIOCore
 
-/// How an app is told of events, and how it answers: the one place that knows what a request and its reply look like.
+/// How the app is told of events, and how it replies: only a dialect knows the format of a request and its reply.
 ///
-/// Sessions know events, facts and replies (``Delivery``, ``WebhookConnection``, ``SessionReply``); a dialect turns them
-/// into HTTP/1.1 and back. It is a class, so that calling it for an event costs a call and no copy.
+/// Sessions know events, facts and replies (``Delivery``, ``WebhookConnection``, ``SessionReply``); a dialect converts
+/// them to and from HTTP/1.1. It is a class, so that calling it for an event costs no copy.
 public protocol WebhookDialect: AnyObject, Sendable {
-    /// True when requests carry the time of the attempt, in a signature.
+    /// True when requests carry a signature that covers the time of the attempt.
     var isSigned: Bool { get }
 
-    /// What requests about a connection are made of.
+    /// The facts of a handshake that requests are made of.
     ///
     /// - Parameter isStream: Whether the client asks for an event stream.
     func connection(
@@ -19,16 +19,17 @@ public protocol WebhookDialect: AnyObject, Sendable {
         isStream: Bool
     ) -> WebhookConnection
 
-    /// Writes what all requests about a connection have in common.
+    /// Writes the parts that all requests of a connection have in common.
     func prepare(_ connection: WebhookConnection) -> PreparedConnection
 
-    /// Writes who the client is; nil for nobody.
+    /// Writes the parts that say who the client is; nil for an anonymous client.
     func prepare(_ identity: ConnectionIdentity) -> PreparedIdentity?
 
     /// Writes the request of the `open` event, whole.
     ///
     /// - Parameters:
-    ///   - identity: Who the client is, when that is known before the app is asked.
+    ///   - id: The connection's id.
+    ///   - identity: Who the client is, if known before the app is asked.
     ///   - unixMilliseconds: When it happened; the same on every attempt.
     ///   - signedAt: The time of this attempt, in seconds since 1970.
     func encodeOpen(
@@ -40,7 +41,8 @@ public protocol WebhookDialect: AnyObject, Sendable {
         into buffer: inout ByteBuffer
     )
 
-    /// Writes the request of an event after `open`, or of a batch of messages, whole; the parameters are those of `open`.
+    /// Writes the request of an event after `open`, or of a batch of messages, whole; the parameters are those of
+    /// `open`.
     func encode(
         _ delivery: Delivery,
         of connection: PreparedConnection,
@@ -52,7 +54,7 @@ public protocol WebhookDialect: AnyObject, Sendable {
 
     /// Writes the request of an event of a channel, whole.
     ///
-    /// - Parameter id: The event's id; no other event has it.
+    /// - Parameter id: The event's id, unique to it.
     func encode(
         _ event: OccupancyEvent,
         id: String,
@@ -61,14 +63,14 @@ public protocol WebhookDialect: AnyObject, Sendable {
         into buffer: inout ByteBuffer
     )
 
-    /// Reads the app's answer to a request with so many events.
+    /// Reads the app's reply to a request with so many events.
     ///
-    /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for an answer that breaks the contract.
+    /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for a reply that breaks the contract.
     func decode(_ head: HTTPReplyHead, _ body: ByteBuffer, events count: Int) throws(DeliveryFailure) -> SessionReply
 }
 
 extension WebhookDialect {
-    /// Reads the app's answer to one event.
+    /// Reads the app's reply to one event.
     public func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) throws(DeliveryFailure) -> SessionReply {
         try decode(head, body, events: 1)
     }

@@ -4,14 +4,14 @@ import NIOCore
 import SidecarCore
 import TokenVerifier
 
-/// Who may open a WebSocket: the rules and limits that hold over all event loops, in the order in which a handshake
-/// meets them.
+/// Who may open a WebSocket: the rules and limits that hold over all event loops, in the order in which they are
+/// applied to a handshake.
 ///
 /// Handshakes take short striped locks here; the messages of an open connection take none.
 final class AdmissionGuard: Sendable {
-    /// Who sent a request.
+    /// Finds out who sent a request.
     let clients: ClientResolver
-    /// What sessions need of it.
+    /// The limits that apply to open sessions.
     let sessions: SessionAdmission
 
     private let ipv6Prefix: Int
@@ -21,9 +21,9 @@ final class AdmissionGuard: Sendable {
     private let connectRate: ConnectRate
 
     /// - Parameters:
-    ///   - bans: Who may not come in.
-    ///   - users: What is counted for each user; nil to count those of this process.
-    ///   - onAutoBan: Hears of each automatic ban.
+    ///   - bans: The bans of addresses and users.
+    ///   - users: Counts connections and messages by user; nil to count those of this process.
+    ///   - onAutoBan: Called for each automatic ban.
     convenience init(
         settings: Settings,
         metrics: ServerMetrics,
@@ -51,7 +51,7 @@ final class AdmissionGuard: Sendable {
         self.init(settings, authenticator, bans, enforcement, connectRate, slots, violations)
     }
 
-    /// A guard with other settings that goes on counting the connections that are open.
+    /// A guard with other settings that keeps the counts of the open connections.
     convenience init(_ settings: Settings, after old: AdmissionGuard) {
         let enforcement = LimitEnforcement(
             dryRun: settings.dryRun,
@@ -102,9 +102,9 @@ final class AdmissionGuard: Sendable {
         )
     }
 
-    /// Counts a handshake, whatever becomes of it.
+    /// Counts a handshake, even one that is refused later.
     ///
-    /// - Throws: The refusal of one that is banned, or came too soon after others of its address.
+    /// - Throws: The refusal of a handshake that is banned, or came too soon after others of its address.
     func count(_ client: ResolvedClient) throws(HandshakeRejection) {
         if sessions.bans.covers(client.ip) { throw banned(client) }
         let key = client.rateLimitKey(ipv6PrefixLength: ipv6Prefix)

@@ -3,9 +3,9 @@ import Logging
 import SidecarCore
 import Synchronization
 
-/// Who sent a request, by the word of the proxies that are trusted.
+/// Who sent a request, according to the trusted proxies.
 final class ClientResolver: Sendable {
-    /// Networks that a warning was logged for; a flood of them must not fill the log or the memory.
+    /// The networks for which a warning was logged; limited, so that they can fill neither the log nor the memory.
     private static let maxWarnings = 256
 
     private let trusted: TrustedProxies
@@ -28,8 +28,8 @@ final class ClientResolver: Sendable {
 
     /// Finds out who sent a request.
     ///
-    /// - Parameter isNamedByProxy: The peer is what a PROXY header of a trusted proxy said. It is a client then, and no
-    ///   proxy that somebody forgot to trust.
+    /// - Parameter isNamedByProxy: The peer is what a PROXY header of a trusted proxy said. So it is a client, not a
+    ///   proxy missing from `TRUSTED_PROXIES`.
     func resolve(
         peer: IPAddress?,
         isUnixSocket: Bool,

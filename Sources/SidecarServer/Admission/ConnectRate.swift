@@ -8,7 +8,7 @@ struct ConnectRate: Sendable {
 
     /// - Parameters:
     ///   - rate: Nil for no limit.
-    ///   - old: What held before; it goes on counting if the rate is the same.
+    ///   - old: The previous limit; its counts are kept if the rate is the same.
     init(_ rate: Rate?, after old: ConnectRate? = nil) {
         self.rate = rate
         fields = rate.map { RateLimitHeaderFields(policy: "connect", rate: $0) }
@@ -20,15 +20,15 @@ struct ConnectRate: Sendable {
         }
     }
 
-    /// Counts a handshake, whatever becomes of it.
+    /// Counts a handshake, even one that is refused later.
     ///
-    /// - Returns: Nanoseconds after which the address may come again, when this was too soon; else nil.
+    /// - Returns: Nanoseconds after which the address may try again if this was too soon; otherwise nil.
     func take(_ key: RateLimitKey, now: Int64) -> Int64? {
         guard case .limited(let wait)? = table?.take(key.addressKey, now: now) else { return nil }
         return wait
     }
 
-    /// What a client is told that came too soon.
+    /// The refusal of a handshake that came too soon.
     func rejection(retryAfter wait: Int64) -> HandshakeRejection {
         HandshakeRejection(
             refusal: Refusal(

@@ -3,16 +3,16 @@ import SidecarCore
 
 /// How many connections an address and a user may have (`MAX_CONNECTIONS_PER_IP`, `MAX_CONNECTIONS_PER_USER`).
 ///
-/// All are counted, even while a limit is off, so that a reload finds them.
+/// Connections are counted even while a limit is off, so that it is exact after a reload turns it on.
 struct ConnectionSlots: Sendable {
     /// What an admitted connection holds until it ends.
     struct Slot: Sendable {
         let address: SharedBucket?
     }
 
-    /// What becomes of a connection when it is counted with those of its address.
+    /// The result of counting a connection with those of its address.
     enum SocketVerdict: Sendable {
-        /// A trusted proxy's, which brings many clients, or one without an address.
+        /// Not counted: it comes from a trusted proxy, which serves many clients, or has no address.
         case notCounted
         /// It counts until the bucket's `close()`.
         case counted(SharedBucket)
@@ -26,7 +26,7 @@ struct ConnectionSlots: Sendable {
         let perUser: Int
         /// Bits of an IPv6 address that count as one address.
         let ipv6Prefix: Int
-        /// Whose connections bring many clients.
+        /// Proxies, whose connections serve many clients.
         let trusted: TrustedProxies
 
         init(perAddress: Int, perUser: Int, ipv6Prefix: Int = 64, trusted: TrustedProxies = .none) {
@@ -37,7 +37,7 @@ struct ConnectionSlots: Sendable {
         }
     }
 
-    /// Connections of any kind for each WebSocket that an address may have: pages have to load, too.
+    /// Connections of any kind for each WebSocket that an address may have, since pages have to load too.
     private static let socketsPerWebSocket = 2
 
     private let limits: Limits
@@ -55,7 +55,7 @@ struct ConnectionSlots: Sendable {
         connections = BucketTable(messages.map { GCRA($0) })
     }
 
-    /// Other limits for the connections that are counted already.
+    /// Other limits for the connections that are already counted.
     init(_ limits: Limits, after old: ConnectionSlots, _ enforcement: LimitEnforcement) {
         self.limits = limits
         self.enforcement = enforcement
@@ -66,7 +66,7 @@ struct ConnectionSlots: Sendable {
 
     /// Counts a connection before anything is read from it.
     ///
-    /// - Parameter peer: Its other end, or whom a PROXY header names; nil for a Unix socket.
+    /// - Parameter peer: Its peer, or the address from a PROXY header; nil for a Unix socket.
     func countSocket(of peer: IPAddress?, now: Int64 = MonotonicClock.now()) -> SocketVerdict {
         guard let peer, !limits.trusted.contains(peer) else { return .notCounted }
         let key = RateLimitKey(peer, ipv6PrefixLength: limits.ipv6Prefix)
@@ -95,7 +95,7 @@ struct ConnectionSlots: Sendable {
         return nil
     }
 
-    /// What a client is told whose address has too many.
+    /// The refusal of a client whose address has too many connections.
     var rejection: HandshakeRejection {
         HandshakeRejection(
             refusal: .tooManyConnections(of: "address", limit: limits.perAddress),
@@ -109,7 +109,8 @@ struct ConnectionSlots: Sendable {
     /// Counts a connection with its user.
     ///
     /// - Parameter client: The address of the connection.
-    /// - Returns: The user's bucket, to be given back with the connection; nil when the user has too many.
+    /// - Returns: The user's bucket, to be given back when the connection ends; nil when the user has too many
+    ///   connections.
     func open(for user: UserName, client: String, now: Int64 = MonotonicClock.now()) -> SharedBucket? {
         if let bucket = users.tryOpen(user, limit: limits.perUser, now: now) { return bucket }
         if enforcement.allows(.maxConnectionsPerUser) { return users.tryOpen(user, limit: .max, now: now) }
@@ -117,6 +118,6 @@ struct ConnectionSlots: Sendable {
         return nil
     }
 
-    /// Gives back the bucket of a user whose connection has ended, or is another user's now.
+    /// Gives back a user's bucket when the connection has ended or now belongs to another user.
     func close(_ bucket: SharedBucket, of user: UserName) { users.close(bucket, of: user) }
 }

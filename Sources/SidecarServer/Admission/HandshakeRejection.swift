@@ -1,13 +1,13 @@
 import SidecarCore
 
-/// A handshake that is not let in.
+/// The refusal of a handshake, with its label in metrics.
 struct HandshakeRejection: Error {
     let refusal: Refusal
     let result: HandshakeResult
 }
 
 extension HandshakeRejection {
-    /// Whoever it is may not come in now.
+    /// The refusal of a banned client; it does not say whether the address or the user is banned.
     static var banned: HandshakeRejection {
         HandshakeRejection(
             refusal: Refusal(status: 403, sentence: "Access is denied.", reason: .ban),
@@ -17,10 +17,10 @@ extension HandshakeRejection {
 }
 
 extension Refusal {
-    /// Seconds after which a client that has too many connections open may look again.
+    /// Seconds after which a client with too many open connections may try again.
     private static let connectionRetry: Int64 = 10
 
-    /// What a client is told whose address or user has as many connections as allowed.
+    /// The refusal of a client whose address or user has reached its limit of connections.
     static func tooManyConnections(of whom: String, limit: Int) -> Refusal {
         Refusal(
             status: 429,

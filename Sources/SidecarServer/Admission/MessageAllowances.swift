@@ -1,6 +1,6 @@
 import SidecarCore
 
-/// What connections may send, by the settings in force.
+/// What connections may send under the current settings.
 struct MessageAllowances: Sendable {
     private let perConnection: GCRA?
     private let bytes: GCRA?

@@ -5,7 +5,7 @@ import SidecarCore
 /// Which pages may open a socket (`ALLOWED_ORIGINS`).
 struct OriginRule: Sendable {
     let policy: OriginPolicy
-    /// Whether a client without an `Origin` may, which is none of a page.
+    /// Whether a client without an `Origin`, which is not a page, may.
     let allowsMissing: Bool
     let enforcement: LimitEnforcement
 

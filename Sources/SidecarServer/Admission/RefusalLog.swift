@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Tells the operator what clients are refused for, and which setting to look at: one line a minute for each kind.
+/// Tells the operator what clients are refused for, and which setting to check: one line a minute for each kind.
 final class RefusalLog: Sendable {
     private let settings: Settings
     let logger: Logger
@@ -15,19 +15,19 @@ final class RefusalLog: Sendable {
         notices = RefusalNotices()
     }
 
-    /// A log for other settings that goes on counting.
+    /// A log for other settings that keeps the counts.
     init(_ settings: Settings, after old: RefusalLog) {
         self.settings = settings
         logger = old.logger
         notices = old.notices
     }
 
-    /// A client was refused or limited.
+    /// Records that a client was refused or limited.
     ///
     /// - Parameters:
     ///   - client: Its address.
-    ///   - sentForwardingHeader: Whether it may be a proxy that nobody trusts.
-    ///   - more: What else the line should tell.
+    ///   - sentForwardingHeader: Whether it may be an untrusted proxy.
+    ///   - more: Further fields of the line.
     func note(
         _ kind: RefusalKind,
         client: String,
@@ -49,7 +49,7 @@ final class RefusalLog: Sendable {
         logger.warning("\(kind.event)", metadata: fields)
     }
 
-    /// The same about the sender of a request.
+    /// Records that the sender of a request was refused or limited.
     func note(_ kind: RefusalKind, _ client: ResolvedClient, _ more: @autoclosure () -> Logger.Metadata = [:]) {
         note(
             kind,
@@ -59,7 +59,7 @@ final class RefusalLog: Sendable {
         )
     }
 
-    /// The variable with the value in force, as a user would write it.
+    /// The variable with its current value, as a user would write it.
     private func setting(_ variable: String) -> String {
         let name = "SIDESOCKET_\(variable)"
         let row = settings.effectiveTable().first { $0.variable == name }
@@ -68,7 +68,7 @@ final class RefusalLog: Sendable {
 }
 
 extension RefusalKind {
-    /// The limit that a request's head broke; nil for what no setting allows.
+    /// The limit that a request's head exceeded; nil for one that no setting controls.
     init?(_ error: HTTPParseError) {
         switch error {
         case .headTooLarge, .targetTooLong: self = .headerBytes

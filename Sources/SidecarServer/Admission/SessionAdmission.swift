@@ -1,16 +1,16 @@
 import SidecarCore
 
-/// What a session needs of the limits that hold over all event loops.
+/// The limits over all event loops that apply to a session.
 final class SessionAdmission: Sendable {
-    /// What its client may send.
+    /// The rates of its messages.
     let allowances: MessageAllowances
-    /// Its place among the connections of its address and its user.
+    /// The slots of its address and its user.
     let slots: ConnectionSlots
-    /// Who may not stay.
+    /// Bans that end it.
     let bans: any BanStore
-    /// Where the operator reads what its client is limited for.
+    /// Logs what its client is limited for.
     let refusals: RefusalLog
-    /// Counts what its client breaks.
+    /// Counts its violations.
     let violations: ViolationBans
 
     init(

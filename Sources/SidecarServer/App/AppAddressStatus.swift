@@ -6,7 +6,7 @@ public struct AppAddressStatus: Sendable {
     public let name: String
     /// Its breaker.
     public let breaker: CircuitBreaker.State
-    /// Calls under way.
+    /// Calls in flight.
     public let inFlight: Int
     /// Whether its health check fails.
     public let isDown: Bool

@@ -3,7 +3,7 @@ import NIOCore
 
 /// The body of a request that is streamed to the app.
 extension AppConnection {
-    /// Writes some bytes of it, which must not be none, as the request's head has announced them.
+    /// Writes bytes of the body, which must not be empty, in the framing that the request's head announces.
     func writeBody(_ bytes: ByteBuffer, _ framing: HTTPBodyFraming) {
         if framing == .chunked {
             HTTPChunkWriter.write(bytes, write)
@@ -12,7 +12,7 @@ extension AppConnection {
         }
     }
 
-    /// Ends it, and the request.
+    /// Ends the body, and the request.
     func endBody(_ trailers: HTTPHeaders?, _ framing: HTTPBodyFraming) {
         if framing == .chunked {
             var last = ByteBuffer()

@@ -3,25 +3,25 @@ import NIOCore
 import NIOSSL
 import SidecarCore
 
-/// One request and its answer on a connection to the app.
+/// One request and its reply on a connection to the app.
 protocol AppExchange: AnyObject {
-    /// True when nobody waits for the answer any more; a connection that comes up then goes to the pool.
+    /// True when the reply is no longer awaited; a connection that comes up then goes to the pool.
     var isCancelled: Bool { get }
-    /// The connection is there: write the request.
+    /// The connection is ready: write the request.
     func appReady(_ connection: AppConnection)
-    /// A part of the answer; after `end` the connection is no longer the exchange's.
+    /// A part of the reply; after `end` the connection is no longer the exchange's.
     func appReplied(_ part: HTTPReplyPart)
-    /// True when an answer that has come whole may be handed over whole.
+    /// True when a complete reply may be passed as a whole.
     var takesWholeReplies: Bool { get }
-    /// The whole answer, if ``takesWholeReplies``; the connection is no longer the exchange's.
+    /// The whole reply, if ``takesWholeReplies``; the connection is no longer the exchange's.
     func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer)
-    /// The exchange is over without a whole answer.
+    /// The exchange has ended without a complete reply.
     ///
-    /// - Parameter wasStale: The app had closed a kept-alive connection under us, and saw or answered nothing.
+    /// - Parameter wasStale: The app had already closed the kept-alive connection, so it did not process the request.
     func appFailed(_ failure: DeliveryFailure, wasStale: Bool)
-    /// The app takes bytes again, or has stopped to.
+    /// The connection takes bytes again, or no longer.
     func appWritabilityChanged(isWritable: Bool)
-    /// A burst of reads is over: flush what was written on.
+    /// A burst of reads is over: flush what was passed on.
     func appReadComplete()
 }
 
@@ -46,7 +46,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
     private var exchange: (any AppExchange)?
     private var exchangesServed = 0
     private let madeAt = NIODeadline.now()
-    /// When the last answer was whole.
+    /// When the last reply was complete.
     private(set) var repliedAt = NIODeadline.now()
     private var isRequestWhole = false
     private var replyKeepsAlive = false
@@ -62,14 +62,14 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         self.reader = HTTPReplyReader(limits: limits)
     }
 
-    /// True when another connection should take its place, so that a change of the app's address is seen.
+    /// True when it should be replaced by a new connection, so that a change of the app's address is noticed.
     func isOld(at now: NIODeadline) -> Bool { now - madeAt > ServerConfiguration.appConnectionLifetime }
     var isAttached: Bool { output.isAttached }
     var isWritable: Bool { output.isWritable }
 
     // MARK: For the exchange
 
-    /// Hands the connection to an exchange.
+    /// Assigns the connection to an exchange.
     func begin(_ exchange: any AppExchange) {
         self.exchange = exchange
         isRequestWhole = false
@@ -78,7 +78,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         exchange.appReady(self)
     }
 
-    /// Says what the answer will belong to; to be called before the request is written.
+    /// Sets the request that the next reply belongs to; call it before the request is written.
     func expectReply(to method: HTTPMethodKind, by deadline: NIODeadline) {
         reader.expectReply(to: method)
         setDeadline(deadline)
@@ -99,16 +99,16 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
     /// Writes what `body` composes.
     func write(_ body: (inout ByteBuffer) -> Void) { output.compose(body) }
 
-    /// Writes a part of a request, and what belongs directly behind it.
+    /// Writes a part of a request, and what has to follow it directly.
     func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) { output.write(bytes, rest) }
 
-    /// No other request follows the one under way.
+    /// No other request follows the one in flight.
     func retire() { replyKeepsAlive = false }
 
-    /// The request has been written to its end.
+    /// The request has been written completely.
     func requestIsWhole() { isRequestWhole = true }
 
-    /// Moves the moment at which the exchange has taken too long; nil for never.
+    /// Changes the deadline of the exchange; nil for none.
     func setDeadline(_ deadline: NIODeadline?) {
         if let deadline {
             timers.arm(timer, owner: self, at: deadline)
@@ -129,7 +129,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         }
     }
 
-    /// Ends the exchange and the connection; the exchange hears nothing more.
+    /// Ends the exchange and the connection; the exchange is not called any more.
     func abort() {
         if exchange != nil { pool.exchangeEnded() }
         exchange = nil
@@ -172,7 +172,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Bytes that belong to no request (RFC 9112 §9.2), be it that the next one has not gone out yet.
+        // Bytes without a request (RFC 9112 §9.2), which may arrive before the next request has been written.
         guard exchange != nil, output.hasFlushed else {
             fail(.connectionLost, wasStale: true)
             close()
@@ -228,7 +228,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         return nil
     }
 
-    // MARK: Answers
+    // MARK: Replies
 
     private func takeParts() {
         do {
@@ -255,7 +255,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
         }
     }
 
-    /// The answer is whole: the connection goes back before the exchange goes on, so that it can be used at once.
+    /// The reply is complete. The connection goes back before the exchange goes on, so that it can be used at once.
     private func finish() {
         exchange = nil
         pool.exchangeEnded()

@@ -11,7 +11,7 @@ import SidecarCore
 
 /// The connections of one event loop to one origin of the app.
 ///
-/// The last one used is used next: the connections that a quiet hour doesn't need grow old and close.
+/// The connection used last is used next, so that connections that are not needed become old and close.
 final class AppPool {
     let origin: AppOrigin
     private let eventLoop: any EventLoop
@@ -19,11 +19,11 @@ final class AppPool {
     private let flushes: FlushQueue
     var configuration: ServerConfiguration
     private let state: ServerState
-    /// Whether it leads to the app, so that it says something about the app's health.
+    /// Whether it leads to the app, so that failures tell something about the app's health.
     private let isApp: Bool
     private var idle: [AppConnection] = []
     private var isClosed = false
-    /// Exchanges under way, those that wait for their connection included.
+    /// Exchanges in flight, including those that wait for a connection.
     private(set) var inUse = 0
 
     init(
@@ -44,9 +44,9 @@ final class AppPool {
         self.state = state
     }
 
-    /// Finds or makes a connection for an exchange.
+    /// Finds or opens a connection for an exchange.
     ///
-    /// - Parameter fresh: Don't use a kept-alive one; for the retry after one had been closed under us.
+    /// - Parameter fresh: Don't use a kept-alive connection; for the retry after a stale one.
     func run(_ exchange: any AppExchange, fresh: Bool = false) {
         inUse += 1
         if fresh || !reuse(for: exchange) { connect(for: exchange) }
@@ -58,7 +58,7 @@ final class AppPool {
         return true
     }
 
-    /// An exchange has ended, one way or the other.
+    /// An exchange has ended, successfully or not.
     func exchangeEnded() { inUse -= 1 }
 
     func release(_ connection: AppConnection, at now: NIODeadline) {
@@ -70,12 +70,12 @@ final class AppPool {
         connection.rest(until: now + ServerConfiguration.appConnectionIdle)
     }
 
-    /// A connection has ended by itself.
+    /// Removes a connection that has closed.
     func forget(_ connection: AppConnection) {
         if let index = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: index) }
     }
 
-    /// Closes what is idle, and from now on what comes back.
+    /// Closes the idle connections, and from now on those that come back.
     func close() {
         isClosed = true
         let connections = idle
@@ -112,8 +112,8 @@ final class AppPool {
         case .unix(let path): connected = bootstrap.connect(unixDomainSocketPath: path)
         }
         connected.assumeIsolated().whenComplete { result in
-            // The future comes before the channel is active, and a channel that closes before it is active never
-            // says that it has become inactive: what was gathered for it would go to whoever gets its descriptor.
+            // The future completes before the channel is active, and a channel that closes before it is active never
+            // reports that it has become inactive: bytes gathered for it would go to the next owner of its descriptor.
             self.eventLoop.assumeIsolated().execute { self.connected(result, for: exchange, until: deadline) }
         }
     }
@@ -129,7 +129,7 @@ final class AppPool {
             guard let connection = try? channel.pipeline.syncOperations.handler(type: AppConnection.self),
                 connection.isAttached
             else {
-                // It closed between coming up and now.
+                // It has closed in the meantime.
                 fail(exchange, .connectionLost)
                 return
             }
@@ -143,8 +143,8 @@ final class AppPool {
             connectionClosed()
             if exchange.isCancelled { return exchangeEnded() }
             if let error = error as? IOError, error.errnoCode == EAGAIN, .now() < deadline {
-                // A Unix socket whose backlog is full refuses at once, where TCP would let us wait.
-                // One that another exchange has finished with serves as well.
+                // A Unix socket whose backlog is full refuses at once, where TCP would wait. A connection that another
+                // exchange has finished with can be used as well.
                 eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) {
                     if exchange.isCancelled { return self.exchangeEnded() }
                     if !self.reuse(for: exchange) { self.attempt(for: exchange, until: deadline) }

@@ -6,9 +6,9 @@ final class AppPools: AppCaller {
     private let gate: WebhookGate
     /// One for each address of ``Settings/webhookOrigins``.
     let webhook: [AppPool]
-    /// One for each address of ``Settings/apps``; the same ones when events go there too.
+    /// One for each address of ``Settings/apps``; the same objects when events go there too.
     private let proxy: [AppPool]
-    /// Whether passed requests and events go to the same addresses, so that the gate knows how those are.
+    /// Whether passed-through requests and events go to the same addresses, so that the gate knows their health.
     private let sharesAddresses: Bool
 
     /// - Parameter makePool: Makes the connections to one address.
@@ -19,7 +19,7 @@ final class AppPools: AppCaller {
         webhook = sharesAddresses ? proxy : settings.webhookOrigins.map(makePool)
     }
 
-    /// All of them.
+    /// All pools, each once.
     var all: [AppPool] { sharesAddresses ? proxy : webhook + proxy }
 
     func call(_ address: Int, for exchange: any AppExchange, fresh: Bool) -> Bool {
@@ -28,10 +28,10 @@ final class AppPools: AppCaller {
         return true
     }
 
-    /// The connections for a request that is passed through: of the addresses that are well, the one with the fewest
-    /// under way here.
+    /// The pool for a request that is passed through: of the healthy addresses, the one with the fewest exchanges in
+    /// flight on this loop.
     ///
-    /// - Parameter other: An address that has just refused; it is taken only if there is no other.
+    /// - Parameter other: An address that has just refused the connection; used only if there is no other.
     func forRequest(otherThan other: AppPool? = nil) -> AppPool? {
         if proxy.count == 1 { return proxy.first }
         let rest = proxy.indices.filter { proxy[$0] !== other }

@@ -7,7 +7,7 @@ final class ChannelEventDelivery: WebhookDelivery {
     private let id: String
     private let happenedAt = WallClock.unixMilliseconds()
 
-    /// - Parameter id: The event's; no other event has it.
+    /// - Parameter id: The event's id, unique to it.
     init(
         _ event: OccupancyEvent,
         id: String,

@@ -8,12 +8,12 @@ final class ConnectionEventDelivery: WebhookDelivery {
     let kind: SessionEvent.Kind
     /// The sequences of all that it brings.
     let sequences: ClosedRange<UInt64>
-    /// The request that the app decides about; with `open` only.
+    /// The request that the app decides on; only with `open`.
     private let handshake: HTTPRequestHead?
     private let connection: PreparedConnection
-    /// Who the client is; nil for nobody in particular.
+    /// Who the client is; nil for an anonymous client.
     private let identity: PreparedIdentity?
-    /// In milliseconds since 1970; the same in every attempt.
+    /// When it happened, in milliseconds since 1970; the same in every attempt.
     private let happenedAt: Int64
 
     init(

@@ -12,6 +12,6 @@ extension CircuitBreaker.Outcome {
 }
 
 extension DeliveryFailure {
-    /// A reply that has more bytes than `MAX_REPLY_BYTES`.
+    /// A reply whose body exceeds `MAX_REPLY_BYTES`.
     static var tooLargeReply: DeliveryFailure { .badReply("Its body is larger than MAX_REPLY_BYTES.") }
 }

@@ -2,9 +2,9 @@ import HTTP1
 import NIOCore
 import SidecarCore
 
-/// Asks one address of the app for its health, again and again (`APP_HEALTH_PATH`).
+/// Checks the health of one address of the app periodically (`APP_HEALTH_PATH`).
 ///
-/// Two answers in a row that are no 2xx or 3xx put the address out, one that is puts it back in.
+/// Two failed checks in a row (anything but a 2xx or 3xx) take the address out, one successful check puts it back.
 final class HealthCheck: AppExchange, TimerOwner {
     private static let failuresThatCount = 2
 
@@ -50,7 +50,7 @@ final class HealthCheck: AppExchange, TimerOwner {
         case .informational: break
         case .head(let head): status = head.status
         case .body:
-            // The status says it all; a long body is not worth reading.
+            // Only the status matters; a long body is not read.
             connection?.abort()
             ended(isWell: (200..<400).contains(status))
         case .end: ended(isWell: (200..<400).contains(status))

@@ -1,12 +1,12 @@
 import HTTP1
 import NIOCore
 
-/// Puts a reply of the app together from its parts.
+/// Collects the parts of a reply of the app.
 struct ReplyCollector {
     enum Progress {
         case incomplete
         case complete(HTTPReplyHead, ByteBuffer)
-        /// The body has more bytes than the limit; what has come of it is forgotten.
+        /// The body exceeds the limit; what has arrived of it is dropped.
         case tooLarge
     }
 
@@ -35,7 +35,7 @@ struct ReplyCollector {
             }
             return .incomplete
         case .end:
-            // Moved out, since nobody needs it here any more.
+            // Moved out, since it is not needed here any more.
             guard let head = head.take() else { return .incomplete }
             return .complete(head, body.take() ?? ByteBuffer())
         }

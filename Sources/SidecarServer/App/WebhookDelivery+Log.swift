@@ -3,21 +3,21 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// What replies have caused, as far as the log counts it.
+/// Counts of what replies have caused, for the log.
 struct DeliveryEffects {
     let sent: Int
     let published: Int
 }
 
 extension WebhookDelivery {
-    /// What came of one attempt.
+    /// The result of one attempt.
     enum Attempt {
-        /// The app answered, whatever the status.
+        /// The app replied, whatever the status.
         case answered(HTTPReplyHead)
-        /// There was no usable answer.
+        /// There was no usable reply.
         case failed(DeliveryFailure)
 
-        /// How long the app asked to be left alone.
+        /// How long the app asked to wait.
         var retryAfter: TimeAmount? {
             guard case .answered(let head) = self else { return nil }
             return RetryPolicy.retryAfter(
@@ -36,7 +36,7 @@ extension WebhookDelivery {
         metadata["event_id"] = "\(eventID)"
         if count > 1 { metadata["events"] = .stringConvertible(count) }
         metadata["attempt"] = .stringConvertible(failures + 1)
-        // In milliseconds with one digit behind the point.
+        // In milliseconds with one decimal.
         metadata["duration_ms"] = .stringConvertible((Double(attemptDuration.nanoseconds) / 100_000).rounded() / 10)
         if let after = owner.effects {
             metadata["sent"] = .stringConvertible(after.sent - (before ?? after).sent)

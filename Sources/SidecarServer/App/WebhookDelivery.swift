@@ -4,30 +4,30 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Whose event it is: hears once how its delivery ended.
+/// The owner of an event; it is told once how the delivery ended.
 protocol WebhookDeliveryOwner: AnyObject {
-    /// Says what is wrong with a reply that changes channels, if anything is.
+    /// Throws when a reply that changes channels cannot be applied.
     func check(_ reply: SessionReply) throws(DeliveryFailure)
     /// The delivery is over.
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult)
-    /// What names the owner in the log.
+    /// The fields that identify the owner in the log.
     var logFields: Logger.Metadata { get }
-    /// What replies have caused so far, for the log; nil where nobody counts.
+    /// Counts of what replies have caused so far, for the log; nil where they are not counted.
     var effects: DeliveryEffects? { get }
 }
 
 /// How a delivery ended.
 enum WebhookResult {
-    /// The app took the event with a 2xx. What its reply asks for may still break the contract.
+    /// The app accepted the event with a 2xx. What its reply asks for may still break the contract.
     case taken(HTTPReplyHead, Result<SessionReply, DeliveryFailure>)
-    /// The app answered a handshake with another status.
+    /// The app replied to a handshake with another status.
     case refused(HTTPReplyHead, ByteBuffer)
-    /// The app did not take the event, and is not asked again.
+    /// The app did not accept the event, and there will be no further attempt.
     case failed(DeliveryFailure)
     /// The app was not asked.
     case turnedAway(TurnedAway)
 
-    /// Why it was not.
+    /// Why the app was not asked.
     enum TurnedAway {
         /// Too many handshakes wait already.
         case queueFull
@@ -43,16 +43,16 @@ enum WebhookResult {
 ///          ▼                                     │
 /// start ─▶ waiting for a permit ─▶ calling ──────┴─▶ over
 /// ```
-/// Subclasses say what the request is. The gate, a timer or a connection to the app keeps it alive. It does not keep its
-/// owner alive: an owner that goes first has to ``cancel()`` it.
+/// Subclasses write the request. The gate, a timer or a connection to the app keeps it alive. It does not keep its
+/// owner alive: an owner that is released before the end has to ``cancel()`` it.
 class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
-    /// How long it goes on when an attempt fails.
+    /// What follows when an attempt fails.
     enum Persistence {
-        /// Once with each address that no connection comes up to, since a client waits.
+        /// One attempt for each address that refuses the connection, since a client waits.
         case eachAddressOnce
-        /// As long as `WEBHOOK_RETRY_FOR` says.
+        /// Retries as long as `WEBHOOK_RETRY_FOR` says.
         ///
-        /// - Parameter waits: Whether it also waits beyond that for its first turn, while no address can be called.
+        /// - Parameter waits: Whether it waits longer for its first turn while no address can be called.
         case retries(waits: Bool)
     }
 
@@ -71,15 +71,15 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     private let metrics: ServerMetrics.Webhook
     private let persistence: Persistence
     private let lane: PermitLane
-    /// How many messages it brings, or 1.
+    /// The number of messages in the event, or 1.
     let count: Int
     private var state = State.idle
-    // Not weak, which would cost each session a table of its own; `cancel` keeps it right.
+    // Not weak, which would allocate a side table for each session; `cancel` keeps it safe.
     private unowned(unsafe) var owner: (any WebhookDeliveryOwner)?
     private var timer: TimerEntry?
     /// When the first attempt was due.
     private var dueSince = NIODeadline.distantFuture
-    /// Addresses that no connection came up to.
+    /// Addresses that have refused the connection.
     private var refusedBy: Set<Int> = []
 
     // The attempt.
@@ -119,18 +119,18 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     // MARK: For the owner
 
-    /// True while it waits for its turn and the app has not heard of it.
+    /// True while it waits for its turn and the app has not been called yet.
     var isWaiting: Bool {
         if case .waiting = state { true } else { false }
     }
 
-    /// Asks for the first attempt's turn.
+    /// Requests the turn for the first attempt.
     func start(at now: NIODeadline) {
         dueSince = now
         askForTurn(at: now)
     }
 
-    /// The owner does not want to hear of it any more. A call under way goes on, and nothing comes of it.
+    /// Detaches the owner. A call in flight goes on, but its result is ignored.
     func cancel() {
         owner = nil
         stopTimer()
@@ -157,7 +157,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     func permitGranted(_ ticket: WebhookTicket, address: Int) {
         let now = sender.eventLoop.now
         guard case .waiting(let own) = state, own === ticket else {
-            // It gave up its turn: the client has gone, or has waited too long.
+            // It has given up its turn: the client has gone, or has waited too long.
             sender.gate.release(lane, address: address, .neutral, on: sender.eventLoop, at: now)
             return
         }
@@ -165,8 +165,8 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         call(address, at: now)
     }
 
-    /// While no address can be called, waiting for a turn takes from the time for retries; one attempt's time it may
-    /// always wait.
+    /// While no address can be called, waiting for a turn uses up the time for retries; but it always waits as long as
+    /// one attempt may take.
     private func watchQueue(at now: NIODeadline) {
         let settings = sender.configuration.settings
         let deadline = dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
@@ -175,7 +175,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     private func waitedLong(at now: NIODeadline) {
         guard case .waiting(let ticket) = state else { return }
-        // Others come first, or somebody finds out right now whether the app is well.
+        // Other events come first, or an address is being probed right now.
         if !sender.gate.isHopeless { return watchQueue(at: now) }
         sender.gate.giveUp(ticket)
         end(.failed(.connect("the circuit breaker is open on every address.")))
@@ -200,7 +200,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     /// The app gets the event even when its client has gone.
     var isCancelled: Bool { false }
-    /// Nobody else looks at the parts of a reply.
+    /// The parts of a reply are not needed.
     var takesWholeReplies: Bool { true }
 
     func appReady(_ connection: AppConnection) {
@@ -233,7 +233,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     func appFailed(_ failure: DeliveryFailure, wasStale: Bool) {
         if wasStale, !isRepeated {
-            // The app saw nothing of it, or will know it by its ce-id.
+            // The app has not seen the event, or recognises it by its `ce-id`.
             isRepeated = true
             metrics.retries.increment()
             run(fresh: true)
@@ -272,7 +272,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         settle(failure, after: .failed(failure), at: now)
     }
 
-    /// The permit goes back first, so that whoever waits is served before the owner's next event.
+    /// The permit goes back first, so that waiting events are served before the owner's next event.
     private func attemptIsOver(_ outcome: CircuitBreaker.Outcome, at now: NIODeadline) {
         connection = nil
         sender.gate.release(lane, address: address, outcome, on: sender.eventLoop, at: now)
@@ -289,13 +289,13 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         }
     }
 
-    /// Tries the event again if that may help, now or later, and ends the delivery if not.
+    /// Retries the event if that may help, now or later; otherwise ends the delivery.
     private func settle(_ failure: DeliveryFailure, after attempt: Attempt, at now: NIODeadline) {
         guard let owner else { return state = .over }
         reply = ReplyCollector()
         switch persistence {
         case .eachAddressOnce:
-            // No connection came up, so the app saw nothing.
+            // No connection came up, so the app has not seen the event.
             guard case .connect = failure, failures + 1 < sender.configuration.settings.webhookOrigins.count else {
                 break
             }
@@ -337,7 +337,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         log(attempt, of: owner, effectsBefore: before)
     }
 
-    /// How long the attempt has taken.
+    /// The duration of the attempt so far.
     var attemptDuration: TimeAmount { sender.eventLoop.now - startedAt }
 
     // MARK: Deadlines

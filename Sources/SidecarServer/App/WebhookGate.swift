@@ -4,13 +4,13 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// `WEBHOOK_MAX_IN_FLIGHT`, breakers and health of the app's addresses, over all event loops: first come, first
-/// served, handshakes apart from the rest.
+/// Limits calls to the app over all event loops (`WEBHOOK_MAX_IN_FLIGHT`), with breakers and health of its addresses:
+/// first come, first served, with lanes of their own for handshakes and closes.
 final class WebhookGate: Sendable {
-    /// Handshakes that may wait for their turn at once; their memory is some kilobytes each.
+    /// How many handshakes may wait for their turn; each needs some kilobytes of memory.
     static let maxWaitingHandshakes = 10_000
 
-    /// What became of asking for a call.
+    /// The result of asking for a call.
     enum Answer {
         /// Call this address.
         case granted(address: Int)
@@ -24,7 +24,7 @@ final class WebhookGate: Sendable {
 
     private struct State: @unchecked Sendable {
         var dispatcher: CallDispatcher<WebhookTicket>
-        /// The earliest moment at which somebody will look; nil when nobody will.
+        /// The earliest scheduled wake-up; nil when there is none.
         var wakeAt: NIODeadline?
         var isStopped = false
     }
@@ -33,7 +33,7 @@ final class WebhookGate: Sendable {
     private let names: [String]
     private let logger: Logger
 
-    /// - Parameter addresses: How the addresses are called in logs and metrics.
+    /// - Parameter addresses: The names of the addresses in logs and metrics.
     init(addresses: [String], capacity: Int, logger: Logger) {
         names = addresses
         self.logger = logger
@@ -52,7 +52,7 @@ final class WebhookGate: Sendable {
 
     var inUse: Int { state.withLock { $0.dispatcher.inUse } }
     var queueDepth: Int { state.withLock { $0.dispatcher.queueDepth } }
-    /// True when every address is known to fail and none is being tried.
+    /// True when every address is known to fail and none is being probed.
     var isHopeless: Bool { state.withLock { $0.dispatcher.isHopeless } }
     /// True when this address can be called, permits aside.
     func admits(_ address: Int) -> Bool {
@@ -76,7 +76,8 @@ final class WebhookGate: Sendable {
         }
     }
 
-    /// Takes a permit at once, or queues the caller, who then hears from ``WebhookCaller/permitGranted(_:address:)``.
+    /// Takes a permit at once, or queues the caller, which is then called with
+    /// ``WebhookCaller/permitGranted(_:address:)``.
     ///
     /// - Parameter refused: Addresses that are called only if no other can be.
     func acquire(
@@ -97,14 +98,14 @@ final class WebhookGate: Sendable {
         case .full: return .full
         case .unavailable: return .unavailable
         case .queued:
-            guard let ticket else { return .full }  // it was made, or nothing could be queued
+            guard let ticket else { return .full }  // nil only if nothing could be queued
             grantAll(at: now)
             scheduleWake(on: eventLoop)
             return .queued(ticket)
         }
     }
 
-    /// Gives up a place in the queue; a turn that has come already finds nobody and gives its permit back.
+    /// Gives up a position in the queue; a turn that has already been granted returns its permit.
     func giveUp(_ ticket: WebhookTicket) {
         state.withLock { state in
             guard ticket.caller != nil else { return }
@@ -113,12 +114,12 @@ final class WebhookGate: Sendable {
         }
     }
 
-    /// Nobody waits any more: the process ends.
+    /// Drops all waiting tickets: the process ends.
     func stop() {
         state.withLock { $0.isStopped = true }
     }
 
-    /// Gives a permit back; whoever has waited longest gets it on their own loop.
+    /// Returns a permit; the ticket that has waited longest gets it, on its own loop.
     func release(
         _ lane: PermitLane,
         address: Int,
@@ -139,7 +140,7 @@ final class WebhookGate: Sendable {
         if othersWait { scheduleWake(on: eventLoop) }
     }
 
-    /// A health check came out so.
+    /// Records the result of a health check.
     func noteHealth(address: Int, isDown: Bool, on eventLoop: any EventLoop) {
         guard state.withLock({ $0.dispatcher.noteHealth(address: address, isDown: isDown) }) else { return }
         logger.warning(
@@ -152,7 +153,7 @@ final class WebhookGate: Sendable {
 
     // MARK: Those who wait
 
-    /// Somebody whose turn has come.
+    /// A ticket whose turn has come.
     private struct Grant: @unchecked Sendable {
         let ticket: WebhookTicket
         let caller: any WebhookCaller
@@ -170,11 +171,11 @@ final class WebhookGate: Sendable {
     }
 
     private func grant(_ next: Grant) {
-        // Never in line: a long queue would grow the stack by one call per caller.
+        // Never called directly: a long queue would add one stack frame per caller.
         next.ticket.eventLoop.execute { next.caller.permitGranted(next.ticket, address: next.address) }
     }
 
-    /// While a breaker is open no call ends, so somebody has to look when its pause is over.
+    /// While a breaker is open no call ends, so a wake-up is needed when its pause is over.
     private func scheduleWake(on eventLoop: any EventLoop) {
         let wakeAt: NIODeadline? = state.withLock { state in
             guard !state.isStopped, let at = state.dispatcher.wakeAt(after: eventLoop.now) else { return nil }

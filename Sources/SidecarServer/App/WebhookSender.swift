@@ -4,7 +4,7 @@ import SidecarCore
 
 /// The connections of an event loop to the app's addresses.
 protocol AppCaller: AnyObject {
-    /// Begins an exchange with this address; false when there is none.
+    /// Starts an exchange with this address; false when there is no such address.
     ///
     /// - Parameter fresh: Don't use a kept-alive connection.
     func call(_ address: Int, for exchange: any AppExchange, fresh: Bool) -> Bool
@@ -17,7 +17,7 @@ final class WebhookSender {
     let gate: WebhookGate
     let app: any AppCaller
     let logger: Logger
-    /// Whether the log has a line for each attempt.
+    /// Whether each attempt gets a log line.
     let logsAttempts: Bool
     var configuration: ServerConfiguration
 

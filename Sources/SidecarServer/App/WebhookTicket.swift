@@ -1,19 +1,19 @@
 import NIOCore
 import SidecarCore
 
-/// Somebody with an event for the app, waiting for the turn to call it.
+/// Waits with an event for its turn to call the app.
 protocol WebhookCaller: AnyObject {
-    /// The turn of this ticket has come to call this address; the permit is held until `WebhookGate.release`.
+    /// It is this ticket's turn to call the address; the permit is held until `WebhookGate.release`.
     func permitGranted(_ ticket: WebhookTicket, address: Int)
 }
 
-/// A place in the queue of the gate; what changes in it is guarded by the gate's lock.
+/// A position in the queue of the gate; its mutable state is guarded by the gate's lock.
 final class WebhookTicket: @unchecked Sendable {
     let lane: PermitLane
     let eventLoop: any EventLoop
-    /// Addresses that have just refused it.
+    /// Addresses that have just refused the connection.
     let refusedBy: Set<Int>
-    /// Nil once it has given up, or its turn has come. Only its own loop touches the caller.
+    /// Nil once it has given up or been granted its turn. The caller is used on its own loop only.
     var caller: (any WebhookCaller)?
 
     init(

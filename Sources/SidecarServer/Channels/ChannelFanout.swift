@@ -3,19 +3,19 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// Brings publications to the subscribers of this node: makes them ready to send, has the broker give them their places,
-/// and tells it which channels have subscribers here.
+/// Delivers publications to the subscribers of this node: prepares them for sending, has the broker assign their
+/// positions, and tells it which channels have subscribers here.
 final class ChannelFanout: Sendable {
     private final class Edges: Sendable {
         let lock = Mutex(())
     }
 
     let broker: any ChannelBroker
-    /// What the app is told of channels; nil when `CHANNEL_EVENTS` is off.
+    /// The channel events for the app; nil when `CHANNEL_EVENTS` is off.
     let occupancy: Occupancy?
     private let dispatcher: LoopDispatcher
-    /// The first subscriber of a channel and the last one come and go one after the other, also for the broker. By name;
-    /// beside the locks of the dispatcher, since a broker that holds a lock of its own may call that.
+    /// Serialises, for each channel, the broker calls for the first and the last subscriber. Striped by name, and
+    /// separate from the dispatcher's locks, since a broker may call the dispatcher while it holds a lock of its own.
     private let edges = (0..<64).map { _ in Edges() }
     private let subscriptionCount = Atomic<Int>(0)
     private let duration = Timer(label: "sidesocket_publish_duration_seconds")
@@ -24,19 +24,19 @@ final class ChannelFanout: Sendable {
     private let queued = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "queued")])
     private let dropped = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "dropped")])
 
-    /// - Parameter makeBroker: The broker tells its argument what it receives.
+    /// - Parameter makeBroker: The broker calls its argument with what it receives.
     init(settings: Settings, makeBroker: (any ChannelBrokerEvents) -> any ChannelBroker) {
         occupancy = settings.channelEvents ? Occupancy() : nil
         dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
         broker = makeBroker(dispatcher)
     }
 
-    /// Adds an event loop, before anybody subscribes; returns its number.
+    /// Adds an event loop, before there are subscribers; returns its number.
     func add(_ inbox: ChannelInbox) -> Int { dispatcher.add(inbox) }
 
     // MARK: Subscriptions
 
-    /// Memberships of all connections.
+    /// The number of subscriptions of all connections.
     var subscriptions: Int { subscriptionCount.load(ordering: .relaxed) }
 
     /// How many connections have subscribed to a channel.
@@ -65,8 +65,8 @@ final class ChannelFanout: Sendable {
 
     // MARK: Publications
 
-    /// Publishes what an answer of the app says. With a broker that answers at once it is queued on every loop with
-    /// subscribers when this returns.
+    /// Publishes what a reply of the app asks for. With a broker that answers at once, it has been queued on every loop
+    /// with subscribers when this returns.
     func publish(_ publication: Publication, excluding id: String?) {
         byReply.increment()
         let envelope = ChannelEnvelope(
@@ -77,7 +77,7 @@ final class ChannelFanout: Sendable {
         broker.publish(envelope, id: nil, nil)
     }
 
-    /// Publishes what came by the API, and says where it is and who got it.
+    /// Publishes what came by the API; returns its position and who got it.
     func publish(
         _ publication: Publication,
         excluding id: String?,

@@ -3,16 +3,6 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// A publication on its way to the subscribers of one event loop.
-struct ChannelDelivery: Sendable {
-    let message: PreparedMessage
-    let channel: ChannelName
-    let cursor: StreamCursor?
-    let excluded: ExcludedConnection?
-    let tally: PublicationTally?
-    let queuedAt: NIODeadline
-}
-
 /// The publications that wait for one event loop.
 final class ChannelInbox: Sendable {
     private struct State: Sendable {
@@ -24,13 +14,13 @@ final class ChannelInbox: Sendable {
     private let eventLoop: any EventLoop
     private let drain: @Sendable () -> Void
 
-    /// - Parameter drain: Called on the loop when something has come.
+    /// - Parameter drain: Called on the loop when deliveries have been added.
     init(eventLoop: any EventLoop, drain: @escaping @Sendable () -> Void) {
         self.eventLoop = eventLoop
         self.drain = drain
     }
 
-    /// Adds one; true when the loop has to be woken for it.
+    /// Adds one; true when the loop has to be woken.
     func append(_ delivery: ChannelDelivery) -> Bool {
         state.withLock { state in
             state.deliveries.append(delivery)
@@ -43,7 +33,7 @@ final class ChannelInbox: Sendable {
         eventLoop.execute { self.drain() }
     }
 
-    /// Takes all that waits.
+    /// Takes all deliveries.
     func take() -> Deque<ChannelDelivery> {
         state.withLock { state in
             defer { state = State() }

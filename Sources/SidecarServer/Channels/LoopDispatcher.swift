@@ -2,9 +2,9 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// Queues what the broker receives on the event loops with subscribers, in the order of the places.
+/// Queues what the broker receives on the event loops with subscribers, in the order of the positions.
 ///
-/// It knows no broker, so that it cannot call the one that calls it.
+/// It does not know the broker, so it cannot call back into it.
 final class LoopDispatcher: ChannelBrokerEvents {
     private final class Stripe: Sendable {
         let table = Mutex(LoopTable())
@@ -19,7 +19,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
     private let occupancy: Occupancy?
     private let stripes = (0..<64).map { _ in Stripe() }
     private let added = Mutex<[ChannelInbox]>([])
-    /// The same, once there are subscribers: then all loops are there, and no lock is needed.
+    /// All inboxes, once there are subscribers: then no loop is added any more, and no lock is needed.
     private let all = AtomicLazyReference<Inboxes>()
     /// The loops that have to be woken, as a ``LoopSet``.
     private let toWake = Atomic<UInt64>(0)
@@ -30,7 +30,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         self.occupancy = occupancy
     }
 
-    /// Adds an event loop, before anybody subscribes; returns its number.
+    /// Adds an event loop, before there are subscribers; returns its number.
     func add(_ inbox: ChannelInbox) -> Int {
         added.withLock {
             $0.append(inbox)
@@ -43,7 +43,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         return all.storeIfNil(Inboxes(added.withLock { $0 })).list
     }
 
-    /// What all subscribers of a publication share.
+    /// A publication as all its subscribers share it.
     func prepare(_ publication: Publication) -> PreparedMessage {
         PreparedMessage(
             publication.format,
@@ -98,7 +98,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
     }
 
-    /// Waking a loop may be a system call, so it waits until the broker holds no lock.
+    /// Waking a loop may be a system call, so it is done when the broker holds no lock.
     func receiveComplete() {
         guard toWake.load(ordering: .relaxed) != 0 else { return }
         let sleeping = LoopSet(bits: toWake.exchange(0, ordering: .acquiring))
@@ -110,7 +110,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         occupancy?.changed(channel, isOccupied: isOccupied)
     }
 
-    // The broker in memory is never away, and loses nothing between it and us.
+    // The broker in memory is always available and loses no messages.
     func interrupted() {}
     func resumed(_ channel: ChannelName, isComplete: Bool) {}
 }

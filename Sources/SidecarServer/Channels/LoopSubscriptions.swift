@@ -4,9 +4,9 @@ import SidecarCore
 
 /// The subscribers of one event loop, by channel.
 ///
-/// Each subscriber knows its place in the list of each of its channels, so that leaving costs as little as joining.
+/// Each subscriber knows its index in the list of each of its channels, so that leaving takes constant time.
 final class LoopSubscriptions {
-    /// Between two looks at what has expired.
+    /// The time between two removals of expired messages.
     private static let pause = TimeAmount.milliseconds(20)
     private static let longestPause = TimeAmount.seconds(1)
 
@@ -27,7 +27,7 @@ final class LoopSubscriptions {
         loop = fanout.add(inbox)
     }
 
-    /// Keeps the histories clean; on one loop only. While nothing is due, nothing is done but to look for that.
+    /// Removes expired messages from the histories; on one loop only. While none is due, only the time is checked.
     func watchHistory() {
         let due = fanout.broker.removeExpired() ?? Self.longestPause
         let pause = min(max(due, Self.pause), Self.longestPause)
@@ -38,39 +38,39 @@ final class LoopSubscriptions {
 
     func join(_ session: BridgeSession, _ channel: ChannelName) {
         guard session.channels[channel] == nil else { return }
-        let place = subscribers[channel]?.count ?? 0
+        let index = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
-        session.channels[channel] = place
-        fanout.joined(channel, onLoop: loop, isFirstOfLoop: place == 0)
+        session.channels[channel] = index
+        fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
-        guard let place = session.channels.removeValue(forKey: channel) else { return }
-        remove(at: place, from: channel)
+        guard let index = session.channels.removeValue(forKey: channel) else { return }
+        remove(at: index, from: channel)
     }
 
     func leaveAll(_ session: BridgeSession) {
         let channels = session.channels
         session.channels = [:]
-        for (channel, place) in channels { remove(at: place, from: channel) }
+        for (channel, index) in channels { remove(at: index, from: channel) }
     }
 
-    /// The last one takes the place that becomes free.
-    private func remove(at place: Int, from channel: ChannelName) {
+    /// The last subscriber moves to the index that becomes free.
+    private func remove(at index: Int, from channel: ChannelName) {
         let isLast = subscribers[channel]?.count == 1
         if isLast {
             subscribers[channel] = nil
-        } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(place) == true {
-            subscribers[channel]?[place] = moved
-            moved.channels[channel] = place
+        } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(index) == true {
+            subscribers[channel]?[index] = moved
+            moved.channels[channel] = index
         }
         fanout.left(channel, onLoop: loop, isLastOfLoop: isLast)
     }
 
-    /// What was published to the channels of a session since a stream's last event, as far as it fits into so many bytes.
+    /// The replay of a session's channels since a stream's last event, as far as it fits into so many bytes.
     ///
-    /// A broker that answers at once is heard before this returns; until another one is, the transport would have to
-    /// hold what is published meanwhile.
+    /// A broker that has the replay at once completes before this returns. With any other broker, the transport would
+    /// have to hold back what is published in the meantime.
     func replay(
         to session: BridgeSession,
         since cursor: StreamCursor?,
@@ -83,11 +83,11 @@ final class LoopSubscriptions {
             since: cursor,
             room: room,
             overhead: SendQueue.messageOverhead
-        ) { [eventLoop] missed in
+        ) { [eventLoop] replay in
             if eventLoop.inEventLoop {
-                bound.value(missed)
+                bound.value(replay)
             } else {
-                eventLoop.execute { bound.value(missed) }
+                eventLoop.execute { bound.value(replay) }
             }
         }
     }
@@ -99,8 +99,8 @@ final class LoopSubscriptions {
 
     // MARK: Publishing
 
-    /// Publishes what an answer of the app says. Those on this loop have it when this returns, so that it keeps its
-    /// place between other things that the answer sends.
+    /// Publishes what a reply of the app asks for. Subscribers on this loop have it when this returns, so that it keeps
+    /// its order among the other effects of the reply.
     func publish(_ publication: Publication, excluding id: String?) {
         fanout.publish(publication, excluding: id)
         drain()
@@ -128,13 +128,13 @@ final class LoopSubscriptions {
         report(counts, receipt, to: delivery.tally)
     }
 
-    /// Sends a message past all channels.
+    /// Sends a message to single sessions, not to a channel.
     func deliver(_ tally: PublicationTally, to sessions: [BridgeSession]) {
         let (counts, receipt) = send(to: sessions, tally) { $0.deliver(tally.message, at: nil, nil) }
         report(counts, receipt, to: tally)
     }
 
-    /// - Parameter deliver: Says whether the message was queued; nil for a session that is not to get it.
+    /// - Parameter deliver: Returns whether the message was queued; nil for a session that is not to get it.
     private func send(
         to sessions: [BridgeSession],
         _ tally: PublicationTally?,

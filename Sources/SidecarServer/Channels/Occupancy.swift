@@ -2,7 +2,7 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// ``OccupancyWatch`` for all event loops (`CHANNEL_EVENTS`).
+/// An ``OccupancyWatch`` for all event loops (`CHANNEL_EVENTS`).
 final class Occupancy: Sendable {
     private let watch = Mutex(OccupancyWatch())
 

@@ -2,16 +2,16 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Brings the events of channels to the app; on one loop only.
+/// Delivers the events of channels to the app; on one loop only.
 final class OccupancyReporter: TimerOwner {
-    /// So many are with the app or wait for another attempt, at most.
+    /// The most events that are with the app or wait for another attempt.
     private static let maxInFlight = 64
     private static let interval = TimeAmount.milliseconds(100)
 
     private let occupancy: Occupancy
     private let context: SessionContext
     private let timer = TimerEntry()
-    /// Makes the ids of this process its own.
+    /// Random; makes the event ids unique to this process.
     private let process = ConnectionID.make()
     private var count: UInt64 = 0
     private var inFlight: [UInt64: OccupancyDelivery] = [:]
@@ -30,7 +30,7 @@ final class OccupancyReporter: TimerOwner {
     }
 
     private func sendDue(at now: NIODeadline) {
-        guard !isSending else { return }  // an event that ended at once: the loop below goes on
+        guard !isSending else { return }  // an event ended at once; the loop below continues
         isSending = true
         defer { isSending = false }
         while inFlight.count < Self.maxInFlight, let event = occupancy.next(at: now) {
@@ -56,7 +56,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     private let done: () -> Void
     private var delivery: WebhookDelivery?
 
-    /// - Parameter done: Called once, when the app has taken it or this is given up.
+    /// - Parameter done: Called once, when the app has accepted the event or this has given up.
     init(
         _ event: OccupancyEvent,
         id: String,
@@ -87,7 +87,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
 
     var logFields: Logger.Metadata { ["channel": "\(event.channel.text)"] }
     var effects: DeliveryEffects? { nil }
-    /// The event has no connection that could be in too many channels.
+    /// The event has no connection, so no limit on channels applies.
     func check(_ reply: SessionReply) throws(DeliveryFailure) {}
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
@@ -96,7 +96,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
             for publication in reply.publications { context.channels.publish(publication, excluding: nil) }
             occupancy.told(event.channel)
         case .taken(_, .failure(let failure)):
-            // The event is delivered, whatever the reply asks for.
+            // The event counts as delivered, whatever the reply asks for.
             log(failure, level: .warning, "the reply to an event is invalid")
             occupancy.told(event.channel)
         case .refused, .failed, .turnedAway:

@@ -1,7 +1,7 @@
 import SidecarCore
 import Synchronization
 
-/// What became of a publication, counted on all loops of this node.
+/// The result of a publication, counted on all loops of this node.
 final class PublicationTally: Sendable {
     struct Counts: Sendable {
         var matched = 0
@@ -23,7 +23,7 @@ final class PublicationTally: Sendable {
     /// Whether to wait until the kernel has taken the message.
     let waitsForKernel: Bool
     private let state = Mutex(State())
-    /// Loops that will deliver; all known once it is published.
+    /// The number of loops that will deliver; final once it is published.
     private let loops = Atomic<Int>(0)
 
     init(of message: PreparedMessage, waitsForKernel: Bool) {
@@ -31,10 +31,10 @@ final class PublicationTally: Sendable {
         self.waitsForKernel = waitsForKernel
     }
 
-    /// So many loops will report.
+    /// This many more loops will report.
     func received(onLoops count: Int) { loops.wrappingAdd(count, ordering: .relaxed) }
 
-    /// It has its place, or has failed; no more loops are to come.
+    /// It has its position, or has failed; no more loops will be added.
     func published(_ result: Result<ChannelPosition, ChannelFailure>) {
         finish { state in
             state.result = result
@@ -42,7 +42,7 @@ final class PublicationTally: Sendable {
         }
     }
 
-    /// So many loops report on a message past all channels.
+    /// This many loops will report on a message to single sessions.
     func sent(toLoops count: Int) {
         received(onLoops: count)
         finish { $0.isPublished = true }

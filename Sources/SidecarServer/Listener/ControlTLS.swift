@@ -3,7 +3,7 @@ public import NIOSSL
 public import SidecarCore
 import Synchronization
 
-/// TLS for the control listener, whose pair can be replaced while it serves.
+/// TLS for the control listener; its certificate can be replaced while it serves.
 public final class ControlTLS: Sendable {
     private let pair: Mutex<TLSConfiguration>
 
@@ -15,17 +15,17 @@ public final class ControlTLS: Sendable {
         self.pair = Mutex(pair)
     }
 
-    /// Reads the pair again, to be used once everything else has been read too.
+    /// Reads the pair again; the caller uses it once everything else has been read too.
     ///
-    /// - Throws: What is wrong with it; the old one holds.
+    /// - Throws: What is wrong with it; the old pair stays in use.
     public func reading(_ settings: Settings) throws(FileFault) -> TLSConfiguration? {
         try ServerTLS.controlPair(settings)
     }
 
-    /// Takes over what has been read.
+    /// Replaces the pair.
     public func use(_ new: TLSConfiguration) { pair.withLock { $0 = new } }
 
-    /// What the listener speaks: each handshake uses the newest pair.
+    /// The listener's configuration; each handshake uses the newest pair.
     public var configuration: TLSConfiguration {
         var tls = pair.withLock { $0 }
         tls.sslContextCallback = { [self] _, promise in

@@ -5,7 +5,7 @@ import SidecarCore
 import Synchronization
 
 extension EdgeService {
-    /// Brings everything to a clean end, within `DRAIN_TIMEOUT`.
+    /// Delivers what is owed to the app and closes all connections, within `DRAIN_TIMEOUT`.
     func drain(_ shards: ShardDirectory, _ listeners: [any Channel]) async {
         let timeout = live.withLock { $0.configuration.settings.drainTimeout }
         let deadline = NIODeadline.now() + timeout
@@ -13,7 +13,7 @@ extension EdgeService {
         state.beginDrain()
         occupancy?.flush()
         logger.notice("draining", metadata: ["connections": .stringConvertible(state.sockets)])
-        // Whoever comes meanwhile is still answered: WebSockets with 503, since the balancer may not know yet.
+        // Clients that still come get a response, WebSockets a 503, since the balancer may not know yet.
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
         await shards.forEach { $0.sessions.drain(over: span) }

@@ -24,13 +24,13 @@ extension EdgeService {
             burst: ServerConfiguration.acceptBurst,
             batch: ServerConfiguration.acceptBatch
         )
-        // What it accepts inherits TCP_NODELAY, which NIO sets on every listening socket.
+        // Accepted sockets inherit TCP_NODELAY, which NIO sets on every listening socket.
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { [logger, state, pace] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    // Without it an exhausted descriptor table turns the accept loop into a busy one.
+                    // Without it the accept loop spins when file descriptors run out.
                     try channel.pipeline.syncOperations.addHandler(
                         AcceptErrorHandler(
                             listener: "public",
@@ -43,11 +43,11 @@ extension EdgeService {
                     )
                 }
             }
-            // Counted before more are accepted.
+            // Few at a time, so that they are counted before more are accepted.
             .serverChannelOption(.maxMessagesPerRead, value: 8)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    // Here, since options of the bootstrap cost a future each.
+                    // Set here, since options of the bootstrap cost a future each.
                     if let options = channel.syncOptions { try TransportLimits.setForRequests(on: options, highWater) }
                     if let shard = shards.shard(of: channel.eventLoop) { try Self.buildPipeline(of: channel, shard) }
                 }
@@ -85,7 +85,7 @@ extension EdgeService {
         try pipeline.addHandler(edge)
     }
 
-    /// A socket file that a crash left behind is taken over; one that somebody answers on is not.
+    /// Takes over a socket file that a crash left behind, unless a process answers on it.
     private func makeSure(nobodyListensOn path: String, _ group: MultiThreadedEventLoopGroup) async throws {
         guard let probe = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get() else {
             return

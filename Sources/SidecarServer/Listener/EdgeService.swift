@@ -8,7 +8,7 @@ public import ServiceLifecycle
 public import SidecarCore
 import Synchronization
 
-/// The public port: it accepts clients, and on shutdown brings everything to a clean end.
+/// The public port: accepts clients, and drains their connections on shutdown.
 public final class EdgeService: Service {
     let logger: Logger
     let metrics: ServerMetrics
@@ -18,21 +18,21 @@ public final class EdgeService: Service {
     private let nodeName: String
     private let autoBans: AsyncStream<AutoBanned>
 
-    /// The numbers that health checks and scrapes read.
+    /// The numbers for health checks and metrics.
     public let state: ServerState
 
-    /// The settings in force; a reload changes them.
+    /// The settings in force, which a reload changes.
     public var settings: Settings { live.withLock { $0.configuration.settings } }
 
     /// Makes the service; nothing listens yet.
     ///
     /// - Parameters:
-    ///   - settings: What the user has set.
+    ///   - settings: The checked settings.
     ///   - nodeName: This process's name in `ce-source`.
-    ///   - maxConnections: Open client connections at most.
-    ///   - maxDescriptors: File descriptors for clients and for connections to the app, together.
+    ///   - maxConnections: The most open client connections.
+    ///   - maxDescriptors: File descriptors for clients and for connections to the app, in total.
     ///   - authenticator: Verifies tokens; nil when `AUTH` is off.
-    ///   - audit: Hears of what is done to clients without an operator.
+    ///   - audit: Called for each change that no operator made.
     ///   - logger: Where log lines go.
     /// - Throws: A ``FileFault`` when a file cannot be used, an `OutboxError` for `OUTBOX_DIR`.
     public init(
@@ -119,21 +119,21 @@ public final class EdgeService: Service {
         withExtendedLifetime(shards) {}  // channels that close last still report to them
     }
 
-    /// Returns when every event loop has had a turn.
+    /// Returns when every event loop has completed a turn.
     public func passThroughLoops() async {
         await live.withLock { $0.shards }?.forEach { _ in }
     }
 
-    // MARK: Other settings while it runs
+    // MARK: Reload
 
-    /// Takes over those of the new settings that can change while sockets are open.
+    /// Applies those of the new settings that can change while sockets are open.
     ///
-    /// - Returns: The variables that have changed, and those that would need a restart and were left alone.
-    /// - Throws: A ``FileFault`` when a file cannot be used; then nothing has changed.
+    /// - Returns: The variables that have changed, and those that need a restart and were not applied.
+    /// - Throws: A ``FileFault`` when a file cannot be used; nothing has changed then.
     public func reload(_ new: Settings) async throws -> Settings.Reload {
         let (old, oldAdmission, shards) = live.withLock { ($0.configuration.settings, $0.admission, $0.shards) }
         let reload = old.reloading(new)
-        // Made anew even if no variable has changed, since the files that they name may have.
+        // Made anew even if no variable has changed, since the contents of the files may have.
         let configuration = try ServerConfiguration(
             settings: reload.settings,
             nodeName: nodeName,
@@ -173,7 +173,7 @@ public final class EdgeService: Service {
         return ShardDirectory(shards)
     }
 
-    /// Takes up what an earlier process still owed the app.
+    /// Resumes the sessions for which an earlier process still owed events to the app.
     private func resume(_ rows: [RecoveredConnection], on shards: ShardDirectory) async {
         let (connections, fault) = RecoveredSession.read(rows)
         if let fault {
@@ -193,7 +193,7 @@ public final class EdgeService: Service {
         }
     }
 
-    /// Closes the sockets of whoever was banned without an operator, and notes it.
+    /// Closes the sockets of automatically banned clients, and records the bans.
     private func closeBanned() async {
         for await ban in autoBans {
             await EdgeOperator(edge: self).closeConnections(coveredBy: ban.subject)

@@ -4,16 +4,16 @@ import SidecarCore
 extension IPAddress {
     /// The address of a peer; nil for one on a Unix socket.
     init?(_ address: SocketAddress) {
-        // Where `sockaddr_in` and `sockaddr_in6` have it, on Linux and BSD alike.
-        let place: Range<Int>
+        // The bytes of the address in `sockaddr_in` and `sockaddr_in6`, on Linux and BSD alike.
+        let range: Range<Int>
         switch address {
-        case .v4: place = 4..<8
-        case .v6: place = 8..<24
+        case .v4: range = 4..<8
+        case .v6: range = 8..<24
         case .unixDomainSocket: return nil
         }
         let read = address.withSockAddr { start, count -> IPAddress? in
             let bytes = UnsafeRawBufferPointer(start: start, count: count)
-            return place.upperBound <= count ? IPAddress(networkOrder: .init(rebasing: bytes[place])) : nil
+            return range.upperBound <= count ? IPAddress(networkOrder: .init(rebasing: bytes[range])) : nil
         }
         guard let read else { return nil }
         self = read

@@ -1,15 +1,7 @@
 import NIOCore
 import SidecarCore
 
-/// Who the peer of a connection is by a PROXY header, told to the handlers behind.
-enum ProxyHeaderEvent {
-    /// The header is read; nil when the proxy speaks for itself.
-    case named(IPAddress?)
-    /// There is none, a bad one, or one from somebody who is not trusted.
-    case refused(String)
-}
-
-/// Takes the PROXY header off the beginning of a connection, ahead of TLS (`PROXY_PROTOCOL`).
+/// Reads the PROXY header at the start of a connection, before TLS (`PROXY_PROTOCOL`).
 final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

@@ -2,7 +2,7 @@ import NIOCore
 import NIOSSL
 import SidecarCore
 
-/// TLS for those who connect to us, and the files that it is made of.
+/// TLS for the listeners, and the files that it needs.
 enum ServerTLS {
     /// The variables of a certificate and its key.
     private struct Names {
@@ -13,19 +13,19 @@ enum ServerTLS {
         static let control = Names(certificate: "CONTROL_TLS_CERT", key: "CONTROL_TLS_KEY")
     }
 
-    /// What the public addresses speak; nil without `TLS_CERT`.
+    /// The context of the public addresses; nil without `TLS_CERT`.
     static func context(_ settings: Settings) throws(FileFault) -> NIOSSLContext? {
         guard let certificate = settings.tlsCertificate, let key = settings.tlsKey else { return nil }
         var tls = configuration(try chain(.edge, certificate), try privateKey(.edge, key))
         if let authorities = settings.tlsClientCA {
             tls.trustRoots = .certificates(try Self.authorities("TLS_CLIENT_CA", authorities))
-            // Of the chain, not of a host name: clients have none.
+            // Verifies the chain but no host name, since clients have none.
             tls.certificateVerification = .noHostnameVerification
         }
         return try make(tls, .edge, certificate)
     }
 
-    /// The pair of the control addresses; nil without `CONTROL_TLS_CERT`.
+    /// The configuration of the control addresses; nil without `CONTROL_TLS_CERT`.
     static func controlPair(_ settings: Settings) throws(FileFault) -> TLSConfiguration? {
         guard let certificate = settings.controlTLSCertificate, let key = settings.controlTLSKey else { return nil }
         let tls = configuration(try chain(.control, certificate), try privateKey(.control, key))
@@ -33,7 +33,7 @@ enum ServerTLS {
         return tls
     }
 
-    /// Everything that is wrong with the files of all listeners, and with the authorities that vouch for the app.
+    /// All faults in the files of all listeners, and of the authorities for the app's certificate.
     static func faults(of settings: Settings) -> [FileFault] {
         var faults: [FileFault] = []
         func attempt<Value>(_ body: () throws(FileFault) -> Value) -> Value? {
@@ -80,7 +80,7 @@ enum ServerTLS {
         try certificates(names.certificate, path, accepted: "a PEM file with a certificate chain")
     }
 
-    /// Those who vouch for others.
+    /// The certificates of the authorities in a file.
     static func authorities(_ variable: String, _ path: String) throws(FileFault) -> [NIOSSLCertificate] {
         try certificates(variable, path, accepted: "a PEM file with certificates")
     }

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Finds the shard of an event loop, and asks all of them.
+/// Finds the shard of an event loop, and runs code on all shards.
 struct ShardDirectory: Sendable {
     private let shards: [NIOLoopBound<LoopShard>]
     private let byLoop: [ObjectIdentifier: NIOLoopBound<LoopShard>]
@@ -10,7 +10,7 @@ struct ShardDirectory: Sendable {
         byLoop = Dictionary(uniqueKeysWithValues: shards.map { (ObjectIdentifier($0.eventLoop), $0) })
     }
 
-    /// The shard of the loop on which this is called.
+    /// The shard of the current event loop.
     func shard(of eventLoop: any EventLoop) -> LoopShard? {
         byLoop[ObjectIdentifier(eventLoop)]?.value
     }
@@ -24,7 +24,7 @@ struct ShardDirectory: Sendable {
         for shard in shards { try? await shard.eventLoop.submit { body(shard.value) }.get() }
     }
 
-    /// Hands out items over the loops in turn.
+    /// Distributes items over the loops in turn.
     func spread<Item: Sendable>(_ items: [Item], _ body: @escaping @Sendable (LoopShard, Item) -> Void) async {
         for (number, shard) in shards.enumerated() {
             let own = stride(from: number, to: items.count, by: shards.count).map { items[$0] }
@@ -35,7 +35,7 @@ struct ShardDirectory: Sendable {
     /// The numbers of the loops.
     var loops: Range<Int> { shards.indices }
 
-    /// Asks every loop, or those with these numbers, and gathers the answers.
+    /// Asks every loop, or those with these numbers, and collects the results.
     func collect<Answer: Sendable>(
         on loops: Set<Int>? = nil,
         _ ask: @escaping @Sendable (LoopShard) -> Answer

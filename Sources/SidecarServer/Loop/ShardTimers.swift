@@ -7,7 +7,7 @@ protocol TimerOwner: AnyObject {
     func deadlineReached(at now: NIODeadline) -> NIODeadline?
 }
 
-/// One owner's place in the timers of its loop.
+/// The deadline of one owner in the timers of its loop.
 ///
 /// A later deadline only changes the number here: the wheel finds out when the old one comes up.
 final class TimerEntry {

@@ -2,12 +2,7 @@ import NIOCore
 public import SidecarCore
 import Synchronization
 
-extension EdgeService {
-    /// What the API does with the connections of this process.
-    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
-}
-
-/// Asks the event loops, each for its own sessions, and gathers the answers.
+/// Runs each operation on the event loops, each for its own sessions, and collects the results.
 struct EdgeOperator: ConnectionOperator {
     let edge: EdgeService
 
@@ -29,7 +24,7 @@ struct EdgeOperator: ConnectionOperator {
                     && filter.channel.map($0.isIn) ?? true
                     && $0.id > after ?? ""
             }
-            // One more than asked for tells whether there are more.
+            // One more than asked for shows whether there are more.
             return sessions.sorted { $0.id < $1.id }.prefix(limit + 1)
                 .compactMap { $0.info(at: .now(), unixMilliseconds: now) }
         }
@@ -55,7 +50,7 @@ struct EdgeOperator: ConnectionOperator {
         await send(message) { shard in shard.sessions.open { $0.user == user } }
     }
 
-    /// Sends to some sessions of each loop, and waits for the kernel as a publication does.
+    /// Sends to some sessions of each loop, and waits for the kernel if asked to, as for a publication.
     private func send(
         _ message: DirectMessage,
         to sessions: @escaping @Sendable (LoopShard) -> [BridgeSession]
@@ -136,7 +131,7 @@ struct EdgeOperator: ConnectionOperator {
         }
     }
 
-    // MARK: Ends
+    // MARK: Closing and bans
 
     func close(_ id: String, _ request: CloseRequest) async throws(OperatorFailure) {
         try await ask(id) { session -> Void? in
@@ -193,7 +188,7 @@ struct EdgeOperator: ConnectionOperator {
         }
     }
 
-    /// Closes whoever is banned now.
+    /// Closes the connections that a ban now covers.
     func closeConnections(coveredBy subject: BanSubject) async {
         _ = await closeConnections(.banned, for: .ban) { session in
             switch subject {
@@ -219,16 +214,21 @@ struct EdgeOperator: ConnectionOperator {
         return (counts ?? []).reduce(0, +)
     }
 
-    /// Asks the session of this name, on its own loop.
+    /// Asks the session with this id, on its own loop.
     ///
-    /// - Throws: ``OperatorFailure/noConnection`` without a session, and when it answers nothing.
+    /// - Throws: ``OperatorFailure/noConnection`` when there is no session or it returns nil.
     private func ask<Answer: Sendable>(
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async throws(OperatorFailure) -> Answer {
-        guard let place = await directory?.connection(id) else { throw .noConnection }
-        let answers = await shards?.collect(on: [place.loop]) { $0.sessions[id].flatMap(body) }
+        guard let location = await directory?.connection(id) else { throw .noConnection }
+        let answers = await shards?.collect(on: [location.loop]) { $0.sessions[id].flatMap(body) }
         guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
         return answer
     }
+}
+
+extension EdgeService {
+    /// The operations of the API on the connections of this process.
+    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
 }

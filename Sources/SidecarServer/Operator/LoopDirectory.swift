@@ -1,32 +1,32 @@
 import SidecarCore
 
-/// The connections of this process: it asks the loops, each for its own.
+/// The connections of this process, found by asking each loop for its own.
 struct LoopDirectory: ConnectionDirectory {
     let shards: ShardDirectory
 
-    func connection(_ id: String) async -> ConnectionPlace? {
+    func connection(_ id: String) async -> ConnectionLocation? {
         for loop in shards.loops {
-            let found = await shards.collect(on: [loop]) { $0.sessions[id]?.place(on: loop) }
-            if let place = found.first ?? nil { return place }
+            let found = await shards.collect(on: [loop]) { $0.sessions[id]?.location(on: loop) }
+            if let location = found.first ?? nil { return location }
         }
         return nil
     }
 
-    func connections(of user: UserName) async -> [ConnectionPlace] {
-        var places: [ConnectionPlace] = []
+    func connections(of user: UserName) async -> [ConnectionLocation] {
+        var locations: [ConnectionLocation] = []
         for loop in shards.loops {
             let found = await shards.collect(on: [loop]) { shard in
-                shard.sessions.open { $0.user == user }.compactMap { $0.place(on: loop) }
+                shard.sessions.open { $0.user == user }.compactMap { $0.location(on: loop) }
             }
-            places += found.joined()
+            locations += found.joined()
         }
-        return places
+        return locations
     }
 }
 
 extension BridgeSession {
-    /// Nil for one that is not open.
-    fileprivate func place(on loop: Int) -> ConnectionPlace? {
-        isRunning ? ConnectionPlace(id: id, user: user, address: clientAddress, loop: loop) : nil
+    /// The location of an open connection; nil for any other.
+    fileprivate func location(on loop: Int) -> ConnectionLocation? {
+        isRunning ? ConnectionLocation(id: id, user: user, address: clientAddress, loop: loop) : nil
     }
 }

@@ -1,7 +1,7 @@
-/// What came of a new token for a connection.
+/// The result of a new token for a connection.
 enum TokenRenewal: Sendable, Equatable {
     case renewed
     case noConnection
-    /// Why not, in one sentence.
+    /// The token was refused; one sentence says why.
     case refused(String)
 }

@@ -3,13 +3,14 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// The end of a session, from whichever side.
+/// The end of a session, from any side.
 extension BridgeSession {
     /// Closes the client's connection by our decision or the app's.
     ///
-    /// - Parameter discarding: The messages that wait have no reader any more, since the app closed or failed; else
-    ///   they came in good order and are still delivered.
-    /// - Parameter cause: Why; nil for what the code says by itself.
+    /// - Parameters:
+    ///   - discarding: Whether to drop the messages that wait, because the app closed or failed; otherwise they are
+    ///     still delivered.
+    ///   - cause: Why; nil for what the code implies.
     func close(code: SessionCloseCode, reason: String, discarding: Bool = false, for cause: CloseCause? = nil) {
         if awaitsToken {
             closeTransport(code: code, reason: reason)
@@ -17,17 +18,17 @@ extension BridgeSession {
         }
         guard machine.isRunning else { return }
         if discarding { context.metrics.messagesDropped(discardQueue(), reason: .closed) }
-        // Before the transport, which may find the client gone when it says goodbye; a close event that fails at once
-        // lets go of it.
+        // The session ends first, since the transport's write may show that the client has gone. A close event that
+        // fails at once releases the transport.
         let transport = transport
         end(code: code, reason: reason, initiator: .server, for: cause)
         transport?.close(code: code, reason: reason)
     }
 
-    /// Says goodbye on a transport whose session the app does not know.
+    /// Closes a transport whose session the app does not know.
     func closeTransport(code: SessionCloseCode, reason: String) { transport?.close(code: code, reason: reason) }
 
-    /// Forgets a client that never told who it is.
+    /// Removes the session of a client that never authenticated.
     func leaveUnknown(as result: HandshakeResult) {
         context.metrics.count(result)
         releaseSlots()
@@ -37,7 +38,7 @@ extension BridgeSession {
         leaveShard()
     }
 
-    /// The client has gone, though not all that it sent has been taken.
+    /// The client has gone, but not all of its input has been processed.
     func clientLeft() {
         if isCounted { context.state.sessionClosed(carrier) }
         isCounted = false
@@ -49,7 +50,7 @@ extension BridgeSession {
         slots.releaseAll(in: context.admission.slots)
     }
 
-    /// Forgets the session; nothing of it is left to be delivered.
+    /// Removes the session; nothing of it is left to deliver.
     func leaveShard() {
         context.registry.remove(self)
         transport = nil
@@ -58,7 +59,7 @@ extension BridgeSession {
         delivery = nil
     }
 
-    /// Closes for a drain, once nothing of this session waits for the app.
+    /// Closes for a drain, once no event of this session is in flight or waiting.
     func drain() {
         if awaitsToken {
             closeTransport(code: .serviceRestart, reason: "the server is restarting")
@@ -73,7 +74,7 @@ extension BridgeSession {
         if machine.isRunning, machine.isQuiet { close(code: .serviceRestart, reason: "the server is restarting") }
     }
 
-    /// The drain is over: what has not been delivered is left to the next process, or never will be.
+    /// The drain has ended: undelivered events are left to the next process, or lost.
     func abandon() {
         let isKept = machine.wasAccepted && context.state.outboxIsWritable == true
         let level = isKept ? Logger.Level.notice : .error
@@ -96,7 +97,7 @@ extension BridgeSession {
                 ]
             )
         }
-        // What is on disk comes with the next start.
+        // Events on disk are delivered after the next start.
         if !isKept { context.metrics.messagesDropped(owed, reason: .drainTimeout) }
         let transport = transport
         if machine.isRunning {
@@ -117,7 +118,7 @@ extension BridgeSession {
         guard !machine.hasEnded else { return }
         if awaitsToken { return leaveUnknown(as: .auth) }
         if waitsForAdmission {
-            // The app has not heard of it and need not; the ticket in the queue finds nobody.
+            // The app has not been called and need not be; the ticket in the queue is ignored.
             handshake = nil
             releaseSlots()
             machine.refused()

@@ -4,9 +4,9 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// The way of an event to the app, and what follows when it has ended.
+/// Delivery of events to the app, and what follows when a delivery has ended.
 extension BridgeSession: WebhookDeliveryOwner {
-    /// - Parameter now: The time, if the caller knows it.
+    /// - Parameter now: The time, if the caller has it.
     func perform(_ step: consuming SessionStateMachine.Step, at now: NIODeadline? = nil) {
         switch consume step {
         case .wait: break
@@ -40,9 +40,9 @@ extension BridgeSession: WebhookDeliveryOwner {
         }
     }
 
-    /// A reply that leads to more channels than allowed is of no use, and nothing of it is applied.
+    /// A reply that would exceed the limit on channels is invalid, and none of it is applied.
     func check(_ reply: SessionReply) throws(DeliveryFailure) {
-        guard !machine.hasEnded else { return }  // a close event: nobody is there to join a channel
+        guard !machine.hasEnded else { return }  // a close event: there is no client left to join a channel
         let limit = context.settings.maxChannelsPerConnection
         guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
             throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
@@ -85,7 +85,7 @@ extension BridgeSession: WebhookDeliveryOwner {
     }
 
     private func eventDone(_ sequences: ClosedRange<UInt64>) {
-        delivery = nil  // an idle session does not keep the last message
+        delivery = nil  // so that an idle session does not keep the last message
         journal?.answered(sequences)
         perform(machine.answered())
         accountBytes()
@@ -99,7 +99,7 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     // MARK: Revalidation
 
-    /// Who is not vouched for is not welcome; an app that cannot be asked says nothing about anybody.
+    /// A client that the app does not confirm is closed; when the app cannot be reached, nothing changes.
     private func revalidationEnded(_ sequences: ClosedRange<UInt64>, _ result: WebhookResult) {
         do throws(DeliveryFailure) {
             apply(try result.get())
@@ -117,7 +117,7 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     // MARK: The end
 
-    /// Nobody is there to hear the reply to a close event, but others may be told.
+    /// There is no client for the reply to a close event, but it may publish.
     private func closeEnded(_ result: WebhookResult) {
         switch result {
         case .taken(_, .success(let reply)):
@@ -135,7 +135,7 @@ extension BridgeSession: WebhookDeliveryOwner {
 }
 
 extension WebhookResult {
-    /// Why nothing came of it; nil when the app took the event and its reply is good.
+    /// Why the delivery was not successful; nil when the app accepted the event and its reply is valid.
     var failure: DeliveryFailure? {
         switch self {
         case .taken(_, .success): nil
@@ -145,7 +145,7 @@ extension WebhookResult {
         }
     }
 
-    /// The reply, or why there is none.
+    /// The reply; throws the reason when there is none.
     func get() throws(DeliveryFailure) -> SessionReply {
         if case .taken(_, .success(let reply)) = self { return reply }
         throw failure ?? .connectionLost

@@ -4,7 +4,7 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// The handshake: whether and when the app is asked, and what becomes of its answer.
+/// The handshake: whether and when the app is called, and what follows from its reply.
 extension BridgeSession {
     func openEnded(_ result: WebhookResult) {
         switch result {
@@ -24,7 +24,7 @@ extension BridgeSession {
         }
     }
 
-    /// True while the handshake waits for its turn and the app has not heard of it.
+    /// True while the handshake waits for its turn and the app has not been called.
     var waitsForAdmission: Bool { handshake != nil && delivery?.isWaiting == true }
 
     /// The handshake has waited for its turn as long as it may.
@@ -32,7 +32,7 @@ extension BridgeSession {
         if waitsForAdmission { turnAway(limit: .handshakeTimeout, .timeout) }
     }
 
-    /// Sends a client away that the app has not heard of; it may come again when fewer are connecting.
+    /// Refuses a client before the app has been called; it may try again when fewer clients are connecting.
     func turnAway(limit: Limit, _ result: HandshakeResult) {
         delivery?.cancel()
         context.metrics.limited(limit, action: .refused)
@@ -76,7 +76,7 @@ extension BridgeSession {
         do throws(DeliveryFailure) {
             reply = try answer.get()
         } catch {
-            // The app thinks that it has accepted, so it hears of the end.
+            // For the app the connection is accepted, so it gets a close event.
             log(error, level: .warning)
             delivery = nil
             decide(.fail(error))
@@ -85,7 +85,7 @@ extension BridgeSession {
         }
         delivery = nil
         guard machine.isRunning else {
-            perform(step)  // the client has gone meanwhile: this is its close event
+            perform(step)  // the client has gone meanwhile: delivers its close event
             accountBytes()
             return
         }
@@ -109,7 +109,7 @@ extension BridgeSession {
         isOpen = true
         isCounted = true
         context.metrics.connectionOpened(carrier)
-        // Before the client hears of it: what is published from then on is for it too. Nothing can be delivered in
+        // Before the client is told, so that it gets what is published from then on. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)
         decide(.accept(head))
@@ -118,7 +118,7 @@ extension BridgeSession {
             identitySettled()
             apply(reply)
             if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {
-                // It came while we asked the app.
+                // The ban was made while the app decided.
                 context.metrics.limited(.ban, action: .closed)
                 close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
             }
@@ -128,7 +128,7 @@ extension BridgeSession {
 
     /// Ends a session that never became a WebSocket.
     private func performLast(_ step: SessionStateMachine.Step, code: SessionCloseCode) {
-        journalIdentity()  // the answer that would have changed it is not applied
+        journalIdentity()  // the reply that would have changed it is not applied
         if case .deliver = step {
             perform(step)
         } else {

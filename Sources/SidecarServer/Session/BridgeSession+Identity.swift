@@ -10,7 +10,7 @@ extension BridgeSession {
             slots.releaseUser(in: context.admission.slots)
             allowance.share(withUser: nil)
             if !machine.isRunning {
-                // The client has gone: its close event tells the user, but nobody would give the slot back.
+                // The client has gone. Its close event has the user, but a slot would never be given back.
                 identity.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
@@ -23,7 +23,7 @@ extension BridgeSession {
         writeIdentity()
     }
 
-    /// Makes the fields anew that say who the client is.
+    /// Rewrites the fields that say who the client is.
     func writeIdentity() {
         identity.prepared = context.configuration.dialect.prepare(identity.facts)
         journalIdentity()
@@ -39,10 +39,10 @@ extension BridgeSession {
 
     // MARK: Tokens
 
-    /// Takes over what a token says; false when its user has too many connections.
+    /// Takes over the claims of a token; false when its user has too many connections.
     func adopt(_ token: VerifiedToken) -> Bool {
         let identity = makeToken()
-        // The app may have given the user another name since; a new token of the same user leaves that alone.
+        // The app may have renamed the user since; a new token for the same user does not change that.
         if identity.tokenUser != token.user, user != token.user {
             guard takeSlot(ofUser: token.user) else { return false }
         }
@@ -54,7 +54,7 @@ extension BridgeSession {
         return true
     }
 
-    /// Begins a session whose client has yet to say who it is: the app hears nothing of it before.
+    /// Starts a session whose client has yet to authenticate; the app is not told of it before.
     func startAwaitingToken() {
         let identity = makeToken()
         identity.stage = .awaitsToken
@@ -64,7 +64,7 @@ extension BridgeSession {
         }
     }
 
-    /// True when a message of the client was a token and goes nowhere else.
+    /// True when a message was a token and is not passed on.
     func takesToken(_ format: MessageFormat, _ payload: ByteBuffer) -> Bool {
         if let identity = identity.token, identity.stage == .awaitsToken {
             takeFirstToken(TokenFinder.first(format, payload), identity)
@@ -121,13 +121,13 @@ extension BridgeSession {
         return try authenticator.verify(token)
     }
 
-    /// A connection may be renewed for its user, and one without may get one.
+    /// A token may renew the connection for the same user, or name the user of a connection without one.
     private func mayRenew(with token: VerifiedToken) -> Bool {
         guard let known = identity.token?.tokenUser ?? user else { return true }
         return known == token.user
     }
 
-    /// Ends a socket that never told who it is.
+    /// Ends a socket that did not authenticate.
     private func refuseToken(_ why: String) {
         countViolation()
         refuse(why, code: .unauthorized, as: .auth)
@@ -139,16 +139,16 @@ extension BridgeSession {
         leaveUnknown(as: result)
     }
 
-    /// True for a socket that has yet to tell who it is.
+    /// True for a socket that has yet to authenticate.
     var awaitsToken: Bool { identity.token?.stage == .awaitsToken }
-    /// True while nothing of the client can be taken: the app has yet to accept it.
+    /// True while messages cannot be processed: the app has yet to accept the connection.
     var awaitsApp: Bool { identity.token?.stage == .awaitsApp }
 
     /// The app has accepted the connection.
     func identitySettled() {
         if let identity = identity.token {
             identity.stage = .settled
-            // It may have expired while the app thought about it.
+            // The token may have expired while the app decided.
             if identity.tokenUser != nil { armExpiry(identity) }
         }
         armRevalidation()
@@ -159,7 +159,7 @@ extension BridgeSession {
         identity.token?.revalidation.cancel(in: context.timers)
     }
 
-    /// The app hands over a new token in an answer.
+    /// Applies a new token that the app sent in a reply.
     func renew(byApp token: String) {
         if case .refused(let why) = renewed(with: token) {
             context.log.logger.warning(
@@ -169,7 +169,7 @@ extension BridgeSession {
         }
     }
 
-    /// Takes a new token for the same user; the old one holds if it is not good.
+    /// Applies a new token for the same user; the old one stays in force if the new one is not valid.
     func renewed(with token: String) -> TokenRenewal {
         guard machine.isRunning else { return .noConnection }
         guard authenticator != nil else { return .refused("AUTH is off.") }
@@ -185,14 +185,14 @@ extension BridgeSession {
 
     private func armExpiry(_ token: TokenIdentity) {
         let left = token.expiresAt - Double(WallClock.unixMilliseconds()) / 1000
-        // Far ahead of any clock there is the same as never; a year from now we look again.
+        // An expiry far in the future is checked again after a year.
         let wait = TimeAmount.nanoseconds(Int64(min(max(left, 0), 365 * 86_400) * 1e9))
         token.expiry.arm(in: context.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
     }
 
     private func expired() {
         guard let identity = identity.token, identity.stage != .awaitsToken else { return }
-        // The wall clock may have been set back meanwhile.
+        // The wall clock may have been set back.
         if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
         context.metrics.limited(.tokenExpiry, action: .closed)
         close(code: .unauthorized, reason: "the token has expired", discarding: true)

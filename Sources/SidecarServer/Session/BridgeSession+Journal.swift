@@ -3,17 +3,17 @@ import NIOCore
 import SidecarCore
 
 extension BridgeSession {
-    /// What of it is on disk; nil without `OUTBOX_DIR`.
+    /// The session's journal on disk; nil without `OUTBOX_DIR`.
     var journal: SessionJournal? { context.outbox.map { SessionJournal(outbox: $0, id: id) } }
 
-    /// Notes who the client is; one that the app has not accepted is not on disk yet.
+    /// Records who the client is; a client that the app has not accepted is not on disk yet.
     func journalIdentity() {
         if machine.wasAccepted { journal?.identityChanged(identity.facts) }
     }
 
-    /// Goes on when what the next event depends on is on disk.
+    /// Continues when what the next event depends on is on disk.
     ///
-    /// - Parameter now: The time, if the caller knows it.
+    /// - Parameter now: The time, if the caller has it.
     func afterJournal(at now: NIODeadline? = nil, _ body: @escaping (_ now: NIODeadline) -> Void) {
         guard let journal else { return body(now ?? .now()) }
         journal.afterWriting(on: context.eventLoop, at: now, body)

@@ -2,9 +2,9 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// What its client may send, and how much of it may wait.
+/// Rates of the client's messages, and limits on what may wait.
 extension BridgeSession {
-    /// Counts a message against the rates; false when it is too much and the connection closes for it.
+    /// Counts a message against the rates; false when it exceeds one and the connection is closed for it.
     func isAllowed(payloadBytes: Int, at now: NIODeadline) -> Bool {
         let now = Int64(clamping: now.uptimeNanoseconds)
         func overstepped(_ limit: DryRunLimit) { context.metrics.limited(Limit(limit), action: .dryRun) }
@@ -27,7 +27,7 @@ extension BridgeSession {
         }
     }
 
-    /// Stops reading until the connection has tokens again; nothing is lost, the client's own buffer fills up.
+    /// Stops reading until the connection has tokens again. Nothing is lost: the client's own buffer fills up.
     private func pause(for excess: MessageAllowance.Excess) {
         guard machine.isRunning else { return }
         let now = NIODeadline.now()
@@ -47,7 +47,7 @@ extension BridgeSession {
         return throttle.nextLook(at: now)
     }
 
-    /// Reads on.
+    /// Resumes reading.
     func endThrottle() {
         lookForInput()
         endPause()
@@ -61,7 +61,7 @@ extension BridgeSession {
 
     // MARK: Counting pauses
 
-    /// The client has sent more than may be taken now: only then has a pause held anything up, and counts.
+    /// The client has sent more than may be processed now: only then has a pause delayed anything, and is counted.
     func inputWaits() {
         if let limit = backPressure.throttle?.uncounted {
             backPressure.throttle?.uncounted = nil
@@ -75,7 +75,7 @@ extension BridgeSession {
         }
     }
 
-    /// While nothing is read, somebody has to look whether something has come.
+    /// Checks for input during a pause, since nothing is read then.
     func lookForInput() {
         guard backPressure.throttle?.uncounted != nil || backPressure.isBudgetWaitUncounted, transport?.hasInputWaiting == true
         else { return }
@@ -84,7 +84,7 @@ extension BridgeSession {
 
     // MARK: Back-pressure
 
-    /// True while no more messages may be read: too much waits for the app.
+    /// True while no more messages may be read, because too much waits for the app.
     var mustPauseReading: Bool {
         if mustPauseResidualInput { return true }
         if awaitsToken { return false }
@@ -97,8 +97,7 @@ extension BridgeSession {
         return true
     }
 
-    /// The same for what a client that has gone has left: it is held anyway, so the process-wide budget cannot wait
-    /// for it.
+    /// The same for residual input: it is held anyway, so it does not wait for the process-wide budget.
     var mustPauseResidualInput: Bool {
         // In a drain it ends as soon as the app has answered what came before.
         if awaitsApp { return true }
@@ -106,10 +105,10 @@ extension BridgeSession {
         return isPaused
     }
 
-    /// True when so much of its own waits that nothing more is read.
+    /// True when so much of this connection waits that nothing more is read.
     var isPaused: Bool { backPressure.pendingBytes >= context.settings.maxPendingBytes }
 
-    /// Somebody has given bytes back to the process-wide budget.
+    /// Bytes of the process-wide budget may have been returned.
     func budgetMayBeFree() {
         backPressure.waitsForBudget = false
         lookForInput()
@@ -117,12 +116,12 @@ extension BridgeSession {
         transport?.resumeReading()
     }
 
-    /// Other settings hold from now on.
+    /// Applies other settings.
     ///
-    /// - Parameter isOfTransport: Whether the kernel has to be told of them.
+    /// - Parameter isOfTransport: Whether socket options have to change too.
     func settingsChanged(isOfTransport: Bool) {
         context.admission.allowances.change(&allowance)
-        if backPressure.isThrottled { endThrottle() }  // the next message tells whether it still has to wait
+        if backPressure.isThrottled { endThrottle() }  // the next message decides whether it still has to wait
         transport?.settingsChanged(isOfTransport: isOfTransport)
     }
 
@@ -133,7 +132,7 @@ extension BridgeSession {
 
     // MARK: Slots and violations
 
-    /// From now on the connection counts with those of this user; false when the user may have no more.
+    /// Counts the connection with those of this user; false when the user has reached the limit.
     func takeSlot(ofUser user: UserName) -> Bool {
         guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
         identity.user = user
@@ -142,11 +141,11 @@ extension BridgeSession {
         return true
     }
 
-    /// The client was limited; the operator may want to know.
+    /// Records that the client was limited, for the operator.
     func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
         context.admission.refusals.note(kind, client: clientAddress, more())
     }
 
-    /// The client has broken the protocol or a limit; whoever does so again and again is banned (`AUTO_BAN`).
+    /// Counts a violation of the protocol or a limit; repeated ones lead to a ban (`AUTO_BAN`).
     func countViolation() { context.admission.violations.count(by: IPAddress(clientAddress)) }
 }

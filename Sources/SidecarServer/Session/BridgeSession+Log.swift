@@ -3,16 +3,16 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// What the log tells of a session.
+/// Log lines of a session.
 extension BridgeSession {
-    /// The client's path, without its query, which may hold anything.
+    /// The client's path without its query, which may hold secrets.
     var path: String { String(prepared.subject.prefix { $0 != "?" }) }
 
     var logFields: Logger.Metadata {
         ["connection": "\(id)", "client": "\(clientAddress)", "path": "\(path)"]
     }
 
-    /// The event that is on its way was not taken.
+    /// The event in flight was not accepted.
     func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message = "delivery failed") {
         guard context.log.logger.logLevel <= level, let delivery else { return }
         var metadata = logFields
@@ -28,7 +28,7 @@ extension BridgeSession {
         context.log.logger.log(level: level, message, metadata: metadata)
     }
 
-    /// The client is refused, by the app or by what it did in its first message.
+    /// The client was refused, by the app or because of its first message.
     func logRefused(status: Int? = nil, why: String? = nil) {
         var metadata = logFields
         if let status { metadata["status"] = .stringConvertible(status) }
@@ -36,7 +36,7 @@ extension BridgeSession {
         context.log.logger.info(why == nil ? "the app refused a connection" : "connection refused", metadata: metadata)
     }
 
-    /// The one line about an open connection, at its end.
+    /// The single line about an open connection, at its end.
     func logEnd(
         code: SessionCloseCode,
         reason: String,
@@ -57,6 +57,6 @@ extension BridgeSession {
         context.log.logger.info("connection closed", metadata: metadata)
     }
 
-    /// What replies have caused so far, as far as the log counts it.
+    /// Counts of what replies have caused so far.
     var effects: DeliveryEffects? { DeliveryEffects(sent: machine.messagesOut, published: publications) }
 }

@@ -1,9 +1,9 @@
 import NIOCore
 import SidecarCore
 
-/// What operators and publishers see of a session, and do with it.
+/// Operations of the API and of publishers on a session.
 extension BridgeSession {
-    /// What an operator sees of it; nil for one that is not open.
+    /// The session as an operator sees it; nil when it is not open.
     func info(at now: NIODeadline, unixMilliseconds: Int64) -> ConnectionInfo? {
         guard machine.isRunning else { return nil }
         return ConnectionInfo(
@@ -19,7 +19,7 @@ extension BridgeSession {
         )
     }
 
-    /// Without its query where a token may be in that.
+    /// The path and query, without the query when it may hold a token.
     private var shownSubject: String {
         let subject = prepared.subject
         let mayHoldToken = context.settings.jwtSources.contains {
@@ -28,17 +28,17 @@ extension BridgeSession {
         return mayHoldToken ? String(subject.prefix { $0 != "?" }) : subject
     }
 
-    /// Sends a message that was published; false when it was dropped.
+    /// Sends a published message; false when it was dropped.
     func deliver(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
         guard machine.isRunning, let transport, transport.send(message, at: cursor, action) else { return false }
         noteSent(message.format, payloadBytes: message.payload.readableBytes)
         return true
     }
 
-    /// Tells when the kernel has taken the message delivered last.
+    /// Settles the receipt when the kernel has taken the message delivered last.
     func whenWritten(_ receipt: WriteReceipt) { transport?.whenWritten(receipt) }
 
-    /// Whether it is this connection, or goes on with the stream of that one.
+    /// Whether this is the excluded connection, or continues its event stream.
     func isOrWas(_ connection: ExcludedConnection) -> Bool {
         id == connection.id || formerReader == connection.reader
     }
@@ -46,7 +46,7 @@ extension BridgeSession {
     /// Whether it is in a channel.
     func isIn(_ channel: ChannelName) -> Bool { channels[channel] != nil }
 
-    /// Joins a channel by the operator's word; false when it has too many.
+    /// Joins a channel for an operator; false when it is in too many.
     func joinByOperator(_ channel: ChannelName) -> Bool {
         if channels[channel] != nil { return true }
         guard channels.count < context.settings.maxChannelsPerConnection else { return false }

@@ -2,7 +2,7 @@ import DeliveryOutbox
 import NIOCore
 import SidecarCore
 
-/// A session of an earlier process: its client has gone, and the app is owed events.
+/// A session of an earlier process: its client has gone, but events are still owed to the app.
 extension BridgeSession {
     /// The event before the first one that is still owed.
     static func lastDone(_ recovered: RecoveredConnection) -> UInt64 {

@@ -1,7 +1,7 @@
 import NIOCore
 import SidecarCore
 
-/// What the app's answers do: to the client, to its channels and to the subscribers of others.
+/// Effects of the app's replies: on the client, its channels and the subscribers of others.
 extension BridgeSession {
     func join(_ channel: ChannelName) {
         if machine.isRunning { context.channels.join(self, channel) }
@@ -26,7 +26,7 @@ extension BridgeSession {
         for channel in reply.unsubscribe { context.channels.leave(self, channel) }
         for channel in reply.subscribe { join(channel) }
         if let lastEventID {
-            // It is in all channels of the answer by now; what it has missed comes before anything else.
+            // By now it is in all channels of the reply; the replay comes before anything else.
             self.lastEventID = nil
             let cursor = StreamCursor(lastEventID)
             formerReader = cursor?.reader ?? 0

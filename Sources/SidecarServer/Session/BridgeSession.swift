@@ -5,33 +5,33 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// One client's conversation with the app: it turns messages into events, and answers into messages.
+/// One client's conversation with the app: turns messages into events, and replies into messages.
 ///
-/// It routes: the order of events is kept by ``SessionStateMachine``, an event is brought to the app by
-/// ``WebhookDelivery``, what keeps it from taking more is in ``SessionBackPressure``, what is owed is noted by ``SessionJournal``,
-/// and a ``SessionTransport`` carries messages to the client, if there is one now.
+/// It connects its parts: ``SessionStateMachine`` keeps the order of events, ``WebhookDelivery`` delivers an event to
+/// the app, ``SessionLimits`` counts what may be processed, ``SessionJournal`` records what is owed, and a
+/// ``SessionTransport`` carries messages to the client while there is one.
 final class BridgeSession: TimerOwner {
     let id: String
     let context: SessionContext
-    /// What begins each of its requests.
+    /// The start of each of its requests.
     let prepared: PreparedConnection
     let clientAddress: String
     let carrier: ClientTransport
-    /// Until it has ended: it holds the session, too.
+    /// Nil after its end: the transport holds the session, so this would be a cycle.
     var transport: (any SessionTransport)?
-    /// Who hears what the app decides about the handshake, until it has.
+    /// Is told what the app decides about the handshake; nil after that.
     var responder: (any HandshakeResponder)?
-    /// The order of its events, and the messages that wait.
+    /// Keeps the order of events, and the messages that wait.
     var machine: SessionStateMachine
 
-    /// Until the app has accepted.
+    /// The request of the handshake, until the app has accepted.
     var handshake: HTTPRequestHead?
-    /// What the outbox keeps of the connection; until then, too, and empty without an outbox.
+    /// The connection's record for the outbox, until the app has accepted; empty without an outbox.
     var openingRecord: [UInt8] = []
 
-    /// The event that is with the app, or on its way there.
+    /// The event in flight.
     var delivery: ConnectionEventDelivery?
-    /// When the close event of an earlier process happened.
+    /// When the close event of an earlier process's session happened.
     var recoveredCloseTime: Int64?
 
     var identity: SessionIdentity
@@ -47,20 +47,20 @@ final class BridgeSession: TimerOwner {
     /// What keeps it from taking more.
     var backPressure = SessionBackPressure()
 
-    /// The channels that it is in, each with its place among the subscribers.
+    /// The channels that it is in, each with its index in the list of the channel's subscribers.
     var channels: [ChannelName: Int] = [:]
-    /// Where an event stream was before, until it has gone on from there.
+    /// The event stream's `Last-Event-ID`, until it has been replayed.
     var lastEventID: String?
-    /// Whose stream it goes on with; 0 for nobody's.
+    /// The reader of the stream that it continues; 0 for none.
     var formerReader: UInt64 = 0
 
-    /// True once the app has accepted, until the end.
+    /// True from the app's acceptance to the end.
     var isOpen = false
     /// True while it counts as a connection.
     var isCounted = false
     var isDraining = false
 
-    /// Makes a session whose handshake the app has not seen yet.
+    /// A session whose handshake the app has not seen yet.
     init(
         id: String,
         handshake: HTTPRequestHead,
@@ -89,7 +89,7 @@ final class BridgeSession: TimerOwner {
 
     deinit { delivery?.cancel() }
 
-    /// Makes the session of a client of an earlier process, which owes the app events.
+    /// The session of a client of an earlier process, for which events are owed to the app.
     init(recovered session: RecoveredSession, context: SessionContext) {
         let recovered = session.row
         id = recovered.id
@@ -101,7 +101,7 @@ final class BridgeSession: TimerOwner {
         let dialect = context.configuration.dialect
         prepared = dialect.prepare(session.connection)
         identity = SessionIdentity(session.identity, dialect)
-        // Sequences count on from what was answered, unless something in between was lost.
+        // Sequences continue after the last answered event, unless one in between was lost.
         machine = SessionStateMachine(
             resumingAfter: Self.lastDone(recovered),
             messagesIn: recovered.messagesIn - recovered.messages.count,
@@ -119,15 +119,15 @@ final class BridgeSession: TimerOwner {
         begin()
     }
 
-    /// Tells the app of the client.
+    /// Delivers the `open` event.
     func begin() { perform(machine.begin()) }
 
     /// Asks the app whether the client is still welcome.
     func revalidate() { perform(machine.revalidate()) }
 
-    /// The connection has become what the session goes on with.
+    /// The connection has been upgraded to this transport.
     ///
-    /// - Parameter responder: Who hears what the app decides, if that is still open.
+    /// - Parameter responder: Is told what the app decides, if that is still open.
     func attach(_ transport: any SessionTransport, responder: (any HandshakeResponder)? = nil) {
         self.transport = transport
         self.responder = responder
@@ -162,13 +162,13 @@ final class BridgeSession: TimerOwner {
         transport.send(format, payload)
     }
 
-    /// A message has gone out.
+    /// A message has been sent.
     func noteSent(_ format: MessageFormat, payloadBytes: Int) {
         machine.sent()
         context.metrics.outgoing.message(format, payloadBytes: payloadBytes)
     }
 
-    /// True when no event is with the app and none waits: an end now costs nobody anything.
+    /// True when no event is in flight and none waits, so that nothing is lost by closing now.
     var isQuiet: Bool { machine.isQuiet }
     /// True while it has a client.
     var isRunning: Bool { machine.isRunning }

@@ -1,4 +1,4 @@
-/// Names for connections that nobody can guess.
+/// Unguessable ids of connections.
 enum ConnectionID {
     /// 128 random bits as 22 characters of `A–Z a–z 0–9 _ -` (base64url, RFC 4648 §5).
     static func make() -> String {

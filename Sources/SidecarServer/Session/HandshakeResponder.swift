@@ -4,18 +4,18 @@ import SidecarCore
 
 /// The client's side of a handshake.
 protocol HandshakeResponder: AnyObject {
-    /// The app has answered the `open` event, or will not be asked; told once.
+    /// The app has replied to the `open` event, or will not be called; told once.
     func handshakeDecided(_ decision: HandshakeDecision)
 }
 
-/// What the app's answer to `open` means for the handshake.
+/// The result of a handshake.
 enum HandshakeDecision {
     /// Accepted with a 2xx.
     case accept(HTTPReplyHead)
-    /// Any other final status, to be relayed.
+    /// Any other final status; relayed to the client.
     case relay(HTTPReplyHead, ByteBuffer)
-    /// No answer that could be used.
+    /// There was no usable reply.
     case fail(DeliveryFailure)
-    /// Refused by us: the app was not asked, or has accepted for a user who has too many connections.
+    /// Refused by us: the app was not called, or has accepted for a user with too many connections.
     case refuse(Refusal, HandshakeResult)
 }

@@ -1,7 +1,7 @@
 import SidecarCore
 import WebSocketProtocol
 
-/// Text or binary as frames and the outbox have it, neither of which knows sessions.
+/// Conversion to the formats of frames and of the outbox, neither of which depends on sessions.
 extension MessageFormat {
     init(_ kind: MessageKind) {
         self.init(isText: kind == .text)

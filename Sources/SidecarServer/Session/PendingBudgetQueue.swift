@@ -20,7 +20,7 @@ final class PendingBudgetQueue {
         if waiting.count == 1 { scheduleCheck() }
     }
 
-    /// Other loops give bytes back without telling us, so we look, while somebody waits.
+    /// Other loops do not notify this one when they return bytes, so it checks while a session waits.
     private func scheduleCheck() {
         eventLoop.assumeIsolated().scheduleTask(in: Self.interval) {
             if !self.budget.isSpent {

@@ -1,17 +1,17 @@
 import DeliveryOutbox
 import SidecarCore
 
-/// A session of an earlier process, as the outbox has it, with its records read.
+/// A session of an earlier process, read from the outbox.
 struct RecoveredSession {
     let row: RecoveredConnection
     let connection: WebhookConnection
     let identity: ConnectionIdentity
-    /// How it ended; nil if the process ended before it, or if that cannot be read.
+    /// How it ended; nil if the process ended before it, or if the record cannot be read.
     let close: CloseReport?
 
-    /// Reads all rows, as far as they can be right.
+    /// Reads all rows that are valid.
     ///
-    /// - Returns: The others in one sentence, if there are any. They stay in the file.
+    /// - Returns: A sentence about the others, if there are any. They stay in the file.
     static func read(_ rows: [RecoveredConnection]) -> (sessions: [RecoveredSession], fault: String?) {
         var sessions: [RecoveredSession] = []
         var faults: [JournalFault] = []
@@ -30,7 +30,7 @@ struct RecoveredSession {
         return (sessions, "\(subject) of the outbox cannot be read and not delivered: \(first.words).")
     }
 
-    /// Without a close event that can be read, the connection has one that says that it broke.
+    /// A connection without a readable close event gets one that says that it broke.
     private static func read(_ row: RecoveredConnection) throws(JournalFault) -> (RecoveredSession, JournalFault?) {
         let connection = try WebhookConnection(record: row.context, id: row.id)
         let identity = try ConnectionIdentity(record: row.identity)

@@ -2,19 +2,19 @@ import SidecarCore
 
 /// Who the client of a session is, as far as the app or a token has said.
 struct SessionIdentity {
-    /// Counts with the connections of this user; nil for nobody in particular.
+    /// The user whose connections it is counted with; nil for an anonymous client.
     var user: UserName?
-    /// What the app wants to hear again with each event (`Sidesocket-State`).
+    /// The state that the app has attached (`Sidesocket-State`), sent with each event.
     var state: String?
-    /// How requests say so.
+    /// The identity as parts of requests.
     var prepared: PreparedIdentity?
-    /// What tokens say of the client, and timers for it; nil for most.
+    /// The token and its timers; nil for most clients.
     var token: TokenIdentity?
 
-    /// Nobody, yet.
+    /// An anonymous client.
     init() {}
 
-    /// Who it was in an earlier process.
+    /// The identity of a session of an earlier process.
     init(_ known: ConnectionIdentity, _ dialect: any WebhookDialect) {
         user = known.user
         state = known.state
@@ -22,6 +22,6 @@ struct SessionIdentity {
         prepared = dialect.prepare(facts)
     }
 
-    /// The same for the app and for the journal.
+    /// The identity for the app and for the journal.
     var facts: ConnectionIdentity { ConnectionIdentity(user: user, state: state, claims: token?.claims ?? []) }
 }

@@ -2,17 +2,17 @@ import DeliveryOutbox
 import NIOCore
 import SidecarCore
 
-/// What of one session is on disk, so that it survives a crash (`OUTBOX_DIR`).
+/// What is on disk of one session, to survive a crash (`OUTBOX_DIR`).
 struct SessionJournal {
     let outbox: DeliveryOutbox
     /// The connection's id.
     let id: String
 
-    /// The app has accepted the connection: from now on it is owed an event that says how the connection ended.
+    /// The app has accepted the connection: from now on it is owed a close event.
     ///
     /// - Parameters:
-    ///   - record: What later requests about the connection are made of.
-    ///   - identity: Who the client is, as the app has it from its reply to `open`.
+    ///   - record: The facts for later requests about the connection.
+    ///   - identity: Who the client is, after the app's reply to `open`.
     func opened(_ record: [UInt8], identity: ConnectionIdentity) {
         outbox.opened(id: id, context: record, identity: identity.record, at: WallClock.unixMilliseconds())
     }
@@ -40,13 +40,13 @@ struct SessionJournal {
         for sequence in sequences { outbox.answered(id: id, sequence: sequence) }
     }
 
-    /// Nothing of the connection is owed any more.
+    /// No events of the connection are owed any more.
     func finished() { outbox.finished(id: id) }
 
-    /// Goes on when all so far is on disk: had the app seen an event that is forgotten after a crash, another one would
-    /// get its id.
+    /// Continues when everything so far is on disk. Otherwise, after a crash, another event could get the id of one
+    /// that the app has already seen.
     ///
-    /// - Parameter now: The time, if the caller knows it.
+    /// - Parameter now: The time, if the caller has it.
     func afterWriting(
         on eventLoop: any EventLoop,
         at now: NIODeadline?,

@@ -2,7 +2,7 @@ import DequeModule
 import NIOCore
 import SidecarCore
 
-/// The sessions of one event loop, from the handshake until nothing of them is owed to the app.
+/// The sessions of one event loop, from the handshake until none of their events is owed to the app.
 final class SessionRegistry {
     private let eventLoop: any EventLoop
     private var sessions: [String: BridgeSession] = [:]
@@ -19,7 +19,7 @@ final class SessionRegistry {
     func insert(_ session: BridgeSession) { sessions[session.id] = session }
     func remove(_ session: BridgeSession) { sessions[session.id] = nil }
 
-    /// The session of this name.
+    /// The session with this id.
     subscript(id: String) -> BridgeSession? { sessions[id] }
 
     /// The sessions with an open socket for which this is true.
@@ -29,7 +29,7 @@ final class SessionRegistry {
 
     // MARK: The end
 
-    /// Sends those away that still wait to be let in, and ends the sessions evenly over a time.
+    /// Refuses the handshakes that wait for their turn, and closes the sessions evenly over a time.
     func drain(over span: TimeAmount) {
         for session in all {
             if session.isRunning { toDrain.append(session) } else { session.drain() }
@@ -44,7 +44,7 @@ final class SessionRegistry {
         eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.continueDrain(schedule) }
     }
 
-    /// The next whose end costs nothing; those with an event in flight come last, and end when it is answered.
+    /// The next session to close: first those without an event in flight; the others end when it is answered.
     private func nextToDrain() -> BridgeSession? {
         for _ in 0..<toDrain.count {
             guard let session = toDrain.popFirst() else { return nil }
@@ -56,7 +56,7 @@ final class SessionRegistry {
 
     /// Ends all of them without waiting.
     ///
-    /// - Returns: Those whose close event was not delivered.
+    /// - Returns: The number of sessions whose close event was not delivered.
     func abandonAll() -> Int {
         let left = all
         for session in left { session.abandon() }

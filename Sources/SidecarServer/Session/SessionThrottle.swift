@@ -1,7 +1,7 @@
 import NIOCore
 import SidecarCore
 
-/// A pause in which nothing is read, since a rate is spent.
+/// A pause in which nothing is read, because a rate is exceeded.
 final class SessionThrottle {
     private static let firstLook = TimeAmount.milliseconds(100)
 
@@ -17,7 +17,7 @@ final class SessionThrottle {
         ends = now
     }
 
-    /// When to look whether something waits, ever more rarely, or to read on.
+    /// When to check for waiting input, at growing intervals, or to resume reading.
     func nextLook(at now: NIODeadline) -> NIODeadline {
         uncounted == nil ? ends : min(ends, now + max(now - began, Self.firstLook))
     }

@@ -1,37 +1,37 @@
 import NIOCore
 import SidecarCore
 
-/// The client's side of an open session, whatever carries it.
+/// The client's side of an open session, on any transport.
 protocol SessionTransport: AnyObject {
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
-    /// Sends a message that others get too; false when there was no room for it.
+    /// Sends a message shared with other clients; false when there was no room for it.
     ///
-    /// - Parameter cursor: Its place, for event streams.
+    /// - Parameter cursor: Its position, for event streams.
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
-    /// Says goodbye with this code; the session has ended already.
+    /// Closes with this code; the session has ended already.
     func close(code: SessionCloseCode, reason: String)
-    /// Other settings hold: deadlines may lie elsewhere, and `isOfTransport` what the kernel was told of the connection.
+    /// Applies other settings: deadlines may have changed, and with `isOfTransport` also socket options.
     func settingsChanged(isOfTransport: Bool)
 
-    /// Whether the client has sent something that has not been taken.
+    /// Whether the client has sent something that has not been processed.
     var hasInputWaiting: Bool { get }
-    /// The session takes messages again.
+    /// The session accepts messages again.
     func resumeReading()
 }
 
-/// On most carriers the client says nothing.
+/// Defaults for transports on which the client sends nothing.
 extension SessionTransport {
     var hasInputWaiting: Bool { false }
     func resumeReading() {}
 }
 
-/// A carrier whose client says where it was, and gets what it has missed.
+/// A transport on which a returning client gets a replay.
 protocol ReplayTransport: SessionTransport {
-    /// Says what a client has missed since it was here before.
+    /// Sends the replay.
     ///
-    /// - Parameter replay: Tells that, as far as it fits into so many bytes.
+    /// - Parameter replay: Gets the messages that fit into so many bytes.
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void)
 }

@@ -1,14 +1,14 @@
 import NIOCore
 import SidecarCore
 
-/// What a session knows of its client by a token, and when it asks again.
+/// What is known of a client from its token, with the timers for expiry and revalidation.
 final class TokenIdentity {
     enum Stage {
-        /// The client is who it is.
+        /// The client is authenticated, or need not be.
         case settled
-        /// Its first message has to be a token.
+        /// The first message has to be a token.
         case awaitsToken
-        /// The token was good, and the app has yet to accept the connection.
+        /// The token was valid, and the app has yet to accept the connection.
         case awaitsApp
     }
 

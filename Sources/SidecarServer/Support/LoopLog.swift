@@ -11,10 +11,10 @@ final class LoopLog {
         self.logger = logger
     }
 
-    /// Whether another such line may be written: nil, or how many were left out before it.
+    /// Whether another such line may be written: nil if not, otherwise how many were left out before it.
     func takeLine() -> Int? { lines.take(at: .now()) }
 
-    /// Writes one, unless there have been too many.
+    /// Writes a warning, unless there have been too many.
     func warn(_ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
         guard let leftOut = takeLine() else { return }
         var fields = metadata()

@@ -11,7 +11,7 @@ import NIOSSL
     import Darwin
 #endif
 
-/// What went wrong, for people: without the names of frameworks and their functions.
+/// Error messages for people, without the names of frameworks and their functions.
 enum PlainError {
     /// An error of a socket or of a name.
     static func sentence(for error: any Error) -> String {
@@ -25,7 +25,7 @@ enum PlainError {
         }
     }
 
-    /// Why TLS was not agreed on. BoringSSL says it in the middle of its own places.
+    /// Why the TLS handshake failed; taken from the middle of BoringSSL's text.
     private static func tls(_ error: any Error) -> String {
         let text = "\(error)"
         if let extra = error as? NIOSSLExtraError, extra == .failedToValidateHostname {

@@ -5,7 +5,7 @@ import NIOSSL
 import SidecarCore
 import WebSocketProtocol
 
-/// What all event loops share and nobody changes after the start.
+/// What all event loops share; a reload replaces the whole object.
 final class ServerConfiguration: Sendable {
     let settings: Settings
     let dialect: any WebhookDialect
@@ -14,15 +14,15 @@ final class ServerConfiguration: Sendable {
     let replyLimits: HTTPLimits
     let maxConnections: Int
     let tlsContext: NIOSSLContext?
-    /// What the public addresses speak; nil for plain HTTP.
+    /// TLS of the public addresses; nil for plain HTTP.
     let serverTLS: NIOSSLContext?
-    /// What compression is agreed to; nil when it is off.
+    /// The compression that is agreed to; nil when it is off.
     let deflate: DeflateSettings?
     let heartbeat: HeartbeatPolicy
     let retryPolicy: RetryPolicy
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
-    /// we rarely write into a closing one, and short enough to give small apps their workers back.
+    /// we rarely write into a closing one, and short enough to free the workers of small apps.
     static let appConnectionIdle = TimeAmount.seconds(4)
     /// How long a connection to the app is used; then the app's name is resolved anew.
     static let appConnectionLifetime = TimeAmount.seconds(60)
@@ -34,20 +34,20 @@ final class ServerConfiguration: Sendable {
     static let clientStall = TimeAmount.seconds(60)
     /// How long we read and discard after the last answer, so that the client sees it instead of a reset.
     static let linger = TimeAmount.seconds(2)
-    /// How long a client may take nothing of what is left to send before it is given up.
+    /// How long a client may read nothing of what is left to send before it is given up.
     static let flushPatience = TimeAmount.seconds(10)
-    /// How long what a client sent before it left may wait for its rate.
+    /// How long the residual input of a client that has gone may wait for its rate.
     static let residualInputPatience = TimeAmount.seconds(5)
-    /// New connections for each event loop in a millisecond: what leaves the open ones most of the time.
+    /// New connections for each event loop in a millisecond; leaves most of its time to the open ones.
     static let acceptsPerMillisecond = 2.0
     /// New connections that are accepted at once after a quiet time.
     static let acceptBurst = 64
-    /// New connections that are accepted one after the other when the pace lets some in again.
+    /// How many connections are accepted in a row when the pace allows more again.
     static let acceptBatch = 8
-    /// The part of `DRAIN_TIMEOUT` over which the ends are spread; the rest is for what the last ones still deliver.
+    /// The part of `DRAIN_TIMEOUT` over which closes are spread; the rest is for the events of the last ones.
     static let drainSpread = 0.8
-    /// When a client that is sent away for now may come again, in whole seconds: a random one, so that they don't
-    /// all come at once.
+    /// When a client that is refused for now may try again, in whole seconds: random, so that clients do not all return
+    /// at once.
     static func retryAfter() -> Int { Int.random(in: 1...10) }
     /// The most bytes of a refusal by the app that are relayed.
     static let maxRelayedBody = 64 << 10

@@ -3,7 +3,7 @@ import Logging
 public import SidecarCore
 import Synchronization
 
-/// The few numbers that all event loops share; read by health checks and scrapes.
+/// The numbers that all event loops share; read by health checks and metrics.
 public final class ServerState: Sendable {
     /// Bytes received and not yet answered by the app, over the process.
     public let pendingBytes: SharedBudget
@@ -13,11 +13,11 @@ public final class ServerState: Sendable {
     private let listeningFlag = Atomic<Bool>(false)
     private let drainingFlag = Atomic<Bool>(false)
     private let reachability = Atomic<UInt8>(0)
-    /// Bytes of messages that have not arrived whole. A budget of their own, of the same size: half a message gives
-    /// nothing back until its sender goes on, so it must not hold up the others.
+    /// Bytes of incomplete messages. A separate budget of the same size: an incomplete message returns no bytes until
+    /// its sender continues, so it must not hold up complete ones.
     let assemblyBytes: SharedBudget
-    /// Bytes of requests that are read whole before the app sees them, a quarter of that: whoever stalls with such a
-    /// request holds up others like it, and no WebSocket.
+    /// Bytes of requests that are read completely before the app sees them, a quarter of that budget: a client that
+    /// stalls with such a request holds up only others like it, and no WebSocket.
     let inspectionBytes: SharedBudget
     /// Bytes queued towards clients that the kernel has not taken.
     public let sendBuffers: SendBudget
@@ -25,16 +25,16 @@ public final class ServerState: Sendable {
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
-    /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
+    /// Undelivered events, on disk; nil without `OUTBOX_DIR`.
     let outbox: DeliveryOutbox?
     /// Publications on their way to subscribers.
     let channels: ChannelFanout
     /// Verifies tokens; nil when `AUTH` is off.
     let authenticator: Authenticator?
 
-    /// Open client connections at most.
+    /// The most open client connections.
     public let maxConnections: Int
-    /// Calls to the app at most.
+    /// The most calls to the app.
     public let maxInFlight: Int
 
     init(
@@ -72,11 +72,11 @@ public final class ServerState: Sendable {
     public var isListening: Bool { listeningFlag.load(ordering: .relaxed) }
     /// True from the beginning of the drain.
     public var isDraining: Bool { drainingFlag.load(ordering: .relaxed) }
-    /// Calls to the app under way.
+    /// Calls to the app in flight.
     public var inFlight: Int { gate.inUse }
     /// Channels with a subscriber or a history.
     public var channelCount: Int { channels.broker.statistics.channels }
-    /// Memberships of all connections.
+    /// The number of subscriptions of all connections.
     public var subscriptions: Int { channels.subscriptions }
     /// What histories hold, in bytes.
     public var historyBytes: Int { channels.broker.statistics.historyBytes }
@@ -93,12 +93,12 @@ public final class ServerState: Sendable {
         }
     }
 
-    /// Whether what is owed to the app can be written to `OUTBOX_DIR`; nil without it.
+    /// Whether `OUTBOX_DIR` can be written to; nil without it.
     public var outboxIsWritable: Bool? { outbox.map { !$0.isFailing } }
     /// Bytes of messages that are not on disk yet.
     public var outboxBytesBuffered: Int { outbox?.bytesBuffered ?? 0 }
 
-    /// False when the descriptors that are left are needed for connections to the app.
+    /// False when the remaining descriptors are needed for connections to the app.
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
 
     func sessionOpened(_ transport: ClientTransport) {
@@ -111,20 +111,20 @@ public final class ServerState: Sendable {
         if transport == .eventStream { streamCount.wrappingSubtract(1, ordering: .relaxed) }
     }
 
-    /// Counts a client connection, and says how many are open with it. Its descriptor was counted at the accept.
+    /// Counts a client connection, and returns how many are open with it. Its descriptor was counted at the accept.
     func socketOpened() -> Int {
         socketCount.wrappingAdd(1, ordering: .relaxed).newValue
     }
 
-    /// A client's socket has gone.
+    /// A client's socket has closed.
     ///
-    /// - Parameter hasLeft: It is not counted among the connections any more.
+    /// - Parameter hasLeft: It is no longer counted among the connections.
     func socketClosed(hasLeft: Bool) {
         descriptors.adjust(by: -1)
         if !hasLeft { socketLeft() }
     }
 
-    /// A connection that only waits for its client to go takes up no room of those that work.
+    /// A connection that only waits for its client to close no longer counts against the limit.
     func socketLeft() { socketCount.wrappingSubtract(1, ordering: .relaxed) }
     func beginListening() { listeningFlag.store(true, ordering: .relaxed) }
     func beginDrain() { drainingFlag.store(true, ordering: .relaxed) }

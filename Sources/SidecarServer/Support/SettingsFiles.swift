@@ -9,26 +9,9 @@ public import SidecarCore
     import Darwin
 #endif
 
-/// A file of the settings that cannot be used.
-public struct FileFault: Error, Sendable, CustomStringConvertible {
-    /// The variable without prefix.
-    public let variable: String
-    /// What it says.
-    public let path: String
-    /// Why not.
-    public let reason: String
-    /// What would do.
-    public let accepted: String
-
-    /// As a line for people.
-    public var description: String {
-        "SIDESOCKET_\(variable)=\"\(path)\": cannot be used: \(reason). Accepted: \(accepted)"
-    }
-}
-
 /// The files and directories that the settings name.
 public enum SettingsFiles {
-    /// Those that the start could not use; nothing is made or changed.
+    /// The files that cannot be used; nothing is created or changed.
     public static func faults(of settings: Settings) -> [FileFault] {
         ServerTLS.faults(of: settings) + [outboxFault(settings), auditFault(settings)].compactMap(\.self)
     }
@@ -74,7 +57,7 @@ public enum SettingsFiles {
         return errno == ENOENT ? problem(ofNewEntry: path) : SystemErrorText.text(of: errno)
     }
 
-    /// Why this cannot be made in its directory.
+    /// Why a file cannot be created at this path.
     private static func problem(ofNewEntry path: String) -> String? {
         guard !path.isEmpty else { return "it has no name" }
         let parent = directory(of: path)
@@ -85,7 +68,7 @@ public enum SettingsFiles {
         return access(parent, W_OK | X_OK) == 0 ? nil : "its parent directory: \(SystemErrorText.text(of: errno))"
     }
 
-    /// What stands before the last name of a path.
+    /// The directory part of a path.
     static func directory(of path: String) -> String {
         var rest = path[...]
         while rest.count > 1, rest.hasSuffix("/") { rest.removeLast() }
@@ -96,7 +79,7 @@ public enum SettingsFiles {
     /// Why a file cannot be read from its beginning to its end; nil when it can.
     static func problem(ofFileToRead path: String) -> String? {
         guard let facts = FileFacts(path: path) else { return SystemErrorText.text(of: errno) }
-        // Reading a pipe would wait for somebody to write into it.
+        // Reading a pipe would block until a process writes into it.
         guard facts.kind == .regular else { return "it is not a regular file" }
         return access(path, R_OK) == 0 ? nil : SystemErrorText.text(of: errno)
     }

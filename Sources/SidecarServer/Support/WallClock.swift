@@ -6,7 +6,7 @@
     import Darwin
 #endif
 
-/// The wall clock; the only place that reads it.
+/// The wall clock; the only code that reads it.
 enum WallClock {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     static func unixMilliseconds() -> Int64 {

@@ -81,11 +81,11 @@ public final class DeflateCodecs {
         into output: inout ByteBuffer
     ) -> Bool {
         let bits = min(max(windowBits, Self.windowSizes.lowerBound), Self.windowSizes.upperBound)
-        let place = self.deflaters + (bits - Self.windowSizes.lowerBound)
-        guard var deflater = place.pointee.take() ?? Deflater(.shared.limited(to: bits)) else { return false }
+        let slot = self.deflaters + (bits - Self.windowSizes.lowerBound)
+        guard var deflater = slot.pointee.take() ?? Deflater(.shared.limited(to: bits)) else { return false }
         let isWritten = deflater.compress(payload, acceptsLonger: acceptsLonger, into: &output)
         deflater.reset()
-        place.pointee = consume deflater
+        slot.pointee = consume deflater
         return isWritten
     }
 }

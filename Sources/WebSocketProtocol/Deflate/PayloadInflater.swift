@@ -127,7 +127,7 @@ struct PayloadInflater: ~Copyable {
         do {
             try self.run(&inflater, UnsafeRawBufferPointer(slice)[..<end], isLast: isLast, into: &message)
         } catch {
-            // Back into its place, from where `abandon` returns it.
+            // Back into the property, from where `abandon` returns it.
             self.inflater = consume inflater
             throw error
         }

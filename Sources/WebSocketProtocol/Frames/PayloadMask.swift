@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// The four-byte key that hides a client's payload, at its place in the payload (RFC 6455 §5.3).
+/// The four-byte key that hides a client's payload, with the offset in the payload (RFC 6455 §5.3).
 ///
 /// Masking and unmasking are the same operation. The value remembers how far it is, so a payload may come in pieces
 /// of any length.

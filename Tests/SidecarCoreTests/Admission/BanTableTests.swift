@@ -46,7 +46,7 @@ struct BanTableTests {
         #expect(table.count == 2 && table.covers(banned, now: 11))
     }
 
-    @Test("Automatic bans take half of the places, and operators the rest")
+    @Test("Automatic bans take half of the capacity, and operators the rest")
     func automatic() {
         var table = BanTable(capacity: 4)
         func ban(_ name: String, until: Int64 = 10) -> Ban {

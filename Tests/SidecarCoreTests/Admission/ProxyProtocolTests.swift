@@ -33,7 +33,7 @@ struct ProxyProtocolTests {
         return Outcome(header: nil, error: nil, taken: taken)
     }
 
-    /// Reads whole, cut at each place, and byte by byte, which all have to agree.
+    /// Reads whole, cut at each byte, and byte by byte, which all have to agree.
     private func read(_ bytes: [UInt8], mode: ProxyProtocolMode = .any) -> Outcome {
         let whole = read(bytes, mode: mode, cutAt: [])
         for cut in stride(from: 0, through: bytes.count, by: max(1, bytes.count / 600)) {
@@ -138,12 +138,12 @@ struct ProxyProtocolTests {
         let text = Array("PROXY ".utf8)
         let binary = v2(0x21, 0x11, ipv4Block)
         for (signature, mode) in [(text, ProxyProtocolMode.v1), (Array(binary.prefix(12)), .v2)] {
-            for place in signature.indices {
+            for index in signature.indices {
                 var bytes = signature
-                bytes[place] ^= 0x20
+                bytes[index] ^= 0x20
                 for accepted in [mode, .any] {
                     let outcome = read(bytes, mode: accepted)
-                    #expect(outcome == Outcome(header: nil, error: .noSignature, taken: place + 1))
+                    #expect(outcome == Outcome(header: nil, error: .noSignature, taken: index + 1))
                 }
             }
         }

@@ -165,7 +165,7 @@ struct ChannelBrokerConformance {
         while tested.events.incomplete > 0 { await Task.yield() }
     }
 
-    @Test("A message to a channel without subscribers has a place, and nobody receives it", arguments: BrokerKind.all)
+    @Test("A message to a channel without subscribers has a position", arguments: BrokerKind.all)
     func noSubscribers(kind: BrokerKind) async throws {
         let tested = try await make(kind)
         try await tested.subscribe(other)
@@ -260,7 +260,7 @@ struct ChannelBrokerConformance {
 
     // MARK: History
 
-    @Test("The newest messages are kept, and read behind a place or from the end", arguments: BrokerKind.all)
+    @Test("The newest messages are kept, and read after an offset or from the end", arguments: BrokerKind.all)
     func history(kind: BrokerKind) async throws {
         let tested = try await make(kind, size: 3)
         var positions: [ChannelPosition] = []
@@ -346,7 +346,7 @@ struct ChannelBrokerConformance {
 
     // MARK: Replay
 
-    @Test("Who comes again gets all that it missed, or hears that something is missing", arguments: BrokerKind.all)
+    @Test("A returning subscriber gets a complete replay, or hears of a gap", arguments: BrokerKind.all)
     func replay(kind: BrokerKind) async throws {
         let tested = try await make(kind, size: 3)
         let begin = try await tested.subscribe(room)
@@ -363,7 +363,7 @@ struct ChannelBrokerConformance {
         #expect(now.isComplete && now.messages.isEmpty && now.upTo == positions[4])
     }
 
-    @Test("Without a history only who has missed nothing has all", arguments: BrokerKind.all)
+    @Test("Without a history only an empty replay is complete", arguments: BrokerKind.all)
     func replayWithoutHistory(kind: BrokerKind) async throws {
         let tested = try await make(kind, size: 0)
         try await tested.subscribe(room)
@@ -391,7 +391,7 @@ struct ChannelBrokerConformance {
         #expect(kept == ["0", "mine", "1"])
     }
 
-    @Test("An event stream gets what it missed of all its channels, in one order", arguments: BrokerKind.all)
+    @Test("An event stream gets a replay of all its channels, in one order", arguments: BrokerKind.all)
     func streams(kind: BrokerKind) async throws {
         let tested = try await make(kind, size: 3, servesStreams: true)
         let third = try #require(ChannelName("third"))

@@ -53,7 +53,7 @@ struct ChannelBrokerTests {
             .map { String(buffer: $0.payload) }
     }
 
-    @Test("Places grow by one, and the newest messages are kept")
+    @Test("Offsets grow by one, and the newest messages are kept")
     func history() async throws {
         let broker = broker()
         for number in 1...5 { #expect(try publish(broker, "\(number)").offset == UInt64(number)) }

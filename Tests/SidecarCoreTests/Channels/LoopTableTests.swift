@@ -29,7 +29,7 @@ struct LoopTableTests {
         #expect(again)
     }
 
-    @Test("More loops than places share one, and none of them misses anything")
+    @Test("More loops than bits share one, and none of them misses anything")
     func manyLoops() {
         var table = LoopTable()
         for loop in [62, 63, 64, 200] { _ = table.joined(room, onLoop: loop) }

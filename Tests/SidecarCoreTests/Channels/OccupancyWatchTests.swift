@@ -57,8 +57,8 @@ struct OccupancyWatchTests {
         #expect(watch.isSettled)
     }
 
-    @Test("Only one event of a channel is under way; others don't wait for it")
-    func oneUnderWay() {
+    @Test("Only one event of a channel is in flight; others don't wait for it")
+    func oneInFlight() {
         var watch = OccupancyWatch()
         watch.changed(room, isOccupied: true, at: start)
         #expect(watch.next(at: after(5)) == occupied(room))
@@ -152,22 +152,22 @@ struct OccupancyWatchTests {
         var watch = OccupancyWatch()
         var isOccupied = false
         var told = false
-        var isUnderWay = false
+        var isInFlight = false
         for step in 0..<5_000 {
             let now = after(Double(step))
             switch Int.random(in: 0..<4, using: &generator) {
             case 0:
                 isOccupied.toggle()
                 watch.changed(room, isOccupied: isOccupied, at: now)
-            case 1 where isUnderWay:
-                isUnderWay = false
+            case 1 where isInFlight:
+                isInFlight = false
                 watch.told(room, at: now)
             default:
                 guard let event = watch.next(at: now) else { continue }
                 #expect(event.isOccupied != told)
-                #expect(!isUnderWay)
+                #expect(!isInFlight)
                 told = event.isOccupied
-                isUnderWay = true
+                isInFlight = true
             }
         }
         watch.told(room, at: after(6_000))

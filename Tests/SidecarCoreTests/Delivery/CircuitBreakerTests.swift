@@ -138,7 +138,7 @@ struct CallDispatcherTests {
     private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
     private func at(_ milliseconds: Int64) -> NIODeadline { Self.start + .milliseconds(milliseconds) }
 
-    @Test("The address with the fewest calls under way is next")
+    @Test("The address with the fewest calls in flight is next")
     func leastInFlight() {
         var dispatcher = CallDispatcher<Int>(addresses: 3, capacity: 10)
         let first = (0..<3).map { dispatcher.acquire(.events, at: at(0), orWaitWith: $0) }
@@ -210,7 +210,7 @@ struct CallDispatcherTests {
         #expect(early == nil)
         let probe = dispatcher.next(at: at(500))
         #expect(probe?.ticket == 2 && probe?.address == 1)
-        // While a probe is under way a handshake may hope.
+        // While a probe is in flight a handshake waits.
         #expect(dispatcher.acquire(.handshakes, at: at(501), orWaitWith: 3) == .queued)
         _ = dispatcher.noteHealth(address: 0, isDown: false)
         let next = dispatcher.next(at: at(502))
@@ -218,7 +218,7 @@ struct CallDispatcherTests {
     }
 
     @Test(
-        "Whatever fails, permits and calls under way add up, and nobody waits while they could go",
+        "Whatever fails, permits and calls in flight add up, and nobody waits while they could go",
         arguments: UInt64(1)...30
     )
     func random(seed: UInt64) {
@@ -226,37 +226,37 @@ struct CallDispatcherTests {
         let capacity = Int.random(in: 1...6, using: &random)
         let count = Int.random(in: 1...3, using: &random)
         var dispatcher = CallDispatcher<PermitLane>(addresses: count, capacity: capacity, maxWaitingHandshakes: 20)
-        var underWay: [(lane: PermitLane, address: Int)] = []
+        var inFlight: [(lane: PermitLane, address: Int)] = []
         var now: Int64 = 0
         func pump() {
-            while let (lane, address) = dispatcher.next(at: at(now)) { underWay.append((lane, address)) }
+            while let (lane, address) = dispatcher.next(at: at(now)) { inFlight.append((lane, address)) }
         }
         for _ in 0..<2_000 {
             now += Int64.random(in: 0...40, using: &random)
             if Bool.random(using: &random) {
                 let lane: PermitLane = Bool.random(using: &random) ? .events : .handshakes
                 if case .granted(let address) = dispatcher.acquire(lane, at: at(now), orWaitWith: lane) {
-                    underWay.append((lane, address))
+                    inFlight.append((lane, address))
                 }
-            } else if !underWay.isEmpty {
-                let one = underWay.remove(at: Int.random(in: 0..<underWay.count, using: &random))
+            } else if !inFlight.isEmpty {
+                let one = inFlight.remove(at: Int.random(in: 0..<inFlight.count, using: &random))
                 let outcome: CircuitBreaker.Outcome = Int.random(in: 0..<3, using: &random) == 0 ? .success : .failure
                 _ = dispatcher.ended(one.lane, address: one.address, outcome, at: at(now))
             }
             pump()
-            #expect(dispatcher.inUse == underWay.count && underWay.count <= capacity)
+            #expect(dispatcher.inUse == inFlight.count && inFlight.count <= capacity)
             for index in dispatcher.addresses.indices {
-                #expect(dispatcher.addresses[index].inFlight == underWay.filter { $0.address == index }.count)
+                #expect(dispatcher.addresses[index].inFlight == inFlight.filter { $0.address == index }.count)
             }
-            if dispatcher.queueDepth > 0, underWay.isEmpty { #expect(dispatcher.wakeAt(after: at(now)) != nil) }
+            if dispatcher.queueDepth > 0, inFlight.isEmpty { #expect(dispatcher.wakeAt(after: at(now)) != nil) }
         }
         // The app is well again: everybody gets through.
         var rounds = 0
-        while dispatcher.queueDepth > 0 || !underWay.isEmpty {
+        while dispatcher.queueDepth > 0 || !inFlight.isEmpty {
             now += 100
             rounds += 1
-            for one in underWay { _ = dispatcher.ended(one.lane, address: one.address, .success, at: at(now)) }
-            underWay = []
+            for one in inFlight { _ = dispatcher.ended(one.lane, address: one.address, .success, at: at(now)) }
+            inFlight = []
             pump()
             if rounds > 20_000 { break }
         }

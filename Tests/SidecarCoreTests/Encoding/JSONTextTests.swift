@@ -54,15 +54,15 @@ struct JSONTextTests {
         }
     }
 
-    @Test("An escape is found at every place of texts of every length")
+    @Test("An escape is found at every index of texts of every length")
     func everyPlace() {
         for count in 1...40 {
-            for place in 0..<count {
+            for index in 0..<count {
                 for mark in ["\"", "\\", "\u{1}", "\u{7F}"] as [Unicode.Scalar] {
                     var text = Array(repeating: "!" as Unicode.Scalar, count: count)
-                    text[place] = mark
+                    text[index] = mark
                     var expected = Array(repeating: "!", count: count)
-                    expected[place] = escape(mark, isUnsafe: true)
+                    expected[index] = escape(mark, isUnsafe: true)
                     let input = String(String.UnicodeScalarView(text))
                     #expect(json(input) == "\"" + expected.joined() + "\"")
                 }

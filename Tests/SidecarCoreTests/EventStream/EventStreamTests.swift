@@ -84,7 +84,7 @@ struct EventStreamTests {
         return try result.get().cursor
     }
 
-    private func missed(
+    private func replay(
         _ broker: MemoryChannelBroker,
         _ channels: String...,
         since cursor: StreamCursor?,
@@ -93,18 +93,18 @@ struct EventStreamTests {
         let names = try channels.map { try #require(ChannelName($0)) }
         let answer = AnswerBox<Replay>()
         broker.replay(of: names, since: cursor, room: room, overhead: 100) { answer.set($0) }
-        let missed = try #require(answer.value)
-        return (missed.messages.map { String(buffer: $0.message.payload) }, missed.isComplete)
+        let found = try #require(answer.value)
+        return (found.messages.map { String(buffer: $0.message.payload) }, found.isComplete)
     }
 
-    @Test("What was missed comes in the order of all channels, and of no other")
+    @Test("A replay is in the order of all channels, and of no other")
     func order() throws {
         let broker = broker(size: 10)
         let first = try publish(broker, "0", to: "a")
         for (text, channel) in [("1", "b"), ("2", "a"), ("3", "c"), ("4", "b")] {
             _ = try publish(broker, text, to: channel)
         }
-        let found = try missed(broker, "a", "b", "none", since: first)
+        let found = try replay(broker, "a", "b", "none", since: first)
         #expect(found.texts == ["1", "2", "4"] && found.isComplete)
     }
 
@@ -116,22 +116,22 @@ struct EventStreamTests {
         try publish(broker, "mine", to: "a", excluding: "me")
         try publish(broker, "yours", to: "b", excluding: "you")
         try publish(broker, "1", to: "b")
-        #expect(try missed(broker, "a", "b", since: first.read(by: me)) == (["yours", "1"], true))
-        #expect(try missed(broker, "a", "b", since: first.read(by: you)) == (["mine", "1"], true))
-        #expect(try missed(broker, "a", "b", since: first) == (["mine", "yours", "1"], true))
+        #expect(try replay(broker, "a", "b", since: first.read(by: me)) == (["yours", "1"], true))
+        #expect(try replay(broker, "a", "b", since: first.read(by: you)) == (["mine", "1"], true))
+        #expect(try replay(broker, "a", "b", since: first) == (["mine", "yours", "1"], true))
         // It takes no room, either.
-        #expect(try missed(broker, "a", since: first.read(by: me), room: 0) == ([], true))
+        #expect(try replay(broker, "a", since: first.read(by: me), room: 0) == ([], true))
     }
 
-    @Test("Only the newest that fit are read, whatever has been missed")
+    @Test("Only the newest that fit are read, however many there are")
     func room() throws {
         let broker = broker(size: 100_000)
         let first = try publish(broker, "x", to: "a")
         for number in 0..<30_000 { try publish(broker, "\(10_000 + number)", to: number % 3 == 0 ? "b" : "a") }
-        let found = try missed(broker, "a", "b", since: first, room: 4 * 105 + 104)
+        let found = try replay(broker, "a", "b", since: first, room: 4 * 105 + 104)
         #expect(found == (["39996", "39997", "39998", "39999"], false))
         #expect(broker.visits == 5)
-        let last = try missed(broker, "a", "b", since: StreamCursor(epoch: 7, sequence: 29_999))
+        let last = try replay(broker, "a", "b", since: StreamCursor(epoch: 7, sequence: 29_999))
         #expect(last == (["39998", "39999"], true))
         #expect(broker.visits == 7)
     }
@@ -141,7 +141,7 @@ struct EventStreamTests {
         let broker = broker(size: 100_000)
         let first = try publish(broker, "x", to: "a").read(by: StreamCursor.reader("me"))
         for _ in 0..<20_000 { try publish(broker, "mine", to: "a", excluding: "me") }
-        #expect(try missed(broker, "a", since: first) == ([], false))
+        #expect(try replay(broker, "a", since: first) == ([], false))
         #expect(broker.visits == Replay.mostLookedAt)
     }
 
@@ -151,15 +151,15 @@ struct EventStreamTests {
         let first = try publish(broker, "0", to: "a")
         let second = try publish(broker, "1", to: "a")
         for text in ["2", "3"] { _ = try publish(broker, text, to: "a") }
-        #expect(try missed(broker, "a", since: first) == (["2", "3"], false))
-        #expect(try missed(broker, "a", since: second) == (["2", "3"], true))
-        #expect(try !missed(broker, "a", since: nil).isComplete)
-        #expect(try !missed(broker, "a", since: StreamCursor(epoch: 8, sequence: 1)).isComplete)
-        #expect(try !missed(broker, "a", since: StreamCursor(epoch: 7, sequence: 99)).isComplete)
+        #expect(try replay(broker, "a", since: first) == (["2", "3"], false))
+        #expect(try replay(broker, "a", since: second) == (["2", "3"], true))
+        #expect(try !replay(broker, "a", since: nil).isComplete)
+        #expect(try !replay(broker, "a", since: StreamCursor(epoch: 8, sequence: 1)).isComplete)
+        #expect(try !replay(broker, "a", since: StreamCursor(epoch: 7, sequence: 99)).isComplete)
         let silent = self.broker(size: 0)
         let seen = try publish(silent, "x", to: "a")
-        #expect(try missed(silent, "b", since: seen).isComplete)
+        #expect(try replay(silent, "b", since: seen).isComplete)
         _ = try publish(silent, "y", to: "b")
-        #expect(try !missed(silent, "b", since: seen).isComplete)
+        #expect(try !replay(silent, "b", since: seen).isComplete)
     }
 }

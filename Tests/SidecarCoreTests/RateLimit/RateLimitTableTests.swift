@@ -65,7 +65,7 @@ struct RateLimitTableTests {
         }
     }
 
-    @Test("addresses whose buckets are full again make room without being missed")
+    @Test("addresses whose buckets are full again make room for others")
     func expiry() {
         let table = RateLimitTable(limit, capacity: 8, seed: (1, 2))
         for round in 0..<100 {

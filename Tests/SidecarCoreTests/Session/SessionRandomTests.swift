@@ -12,7 +12,7 @@ private struct SessionLedger {
     private(set) var closes = 0
     private(set) var isFinished = false
     private var sequence: UInt64 = 0
-    private var underWay: SessionEvent?
+    private var inFlight: SessionEvent?
     private var waiting: [ByteBuffer] = []
     private var hasEnded = false
     private var isRefused = false
@@ -28,20 +28,20 @@ private struct SessionLedger {
         switch choice {
         case 0: note(machine.begin())
         case 1:
-            if underWay == .open, sequence == 1, !isRefused, !isAccepted {
+            if inFlight == .open, sequence == 1, !isRefused, !isAccepted {
                 isAccepted = true
-                underWay = nil
+                inFlight = nil
             }
             note(machine.accepted(at: now))
         case 2 where sequence < 2 && !isAccepted && !isRefused:
             isRefused = true
-            underWay = nil
+            inFlight = nil
             machine.refused()
         case 2: machine.refused()
         case 3...5: receive(size: size)
         case 6...8:
             // The answer to `open` is told with `accepted` or `refused`.
-            if underWay != .open { underWay = nil }
+            if inFlight != .open { inFlight = nil }
             note(machine.answered())
         case 11: note(machine.revalidate())
         case 9:
@@ -66,12 +66,12 @@ private struct SessionLedger {
         switch step {
         case .wait: break
         case .finish:
-            if isFinished || closes != 1 || underWay != nil { faults.append("finished in the wrong moment") }
+            if isFinished || closes != 1 || inFlight != nil { faults.append("finished in the wrong moment") }
             isFinished = true
         case .deliver(let delivery):
             if delivery.sequence != sequence + 1 { faults.append("a gap before \(delivery.sequence)") }
             sequence = delivery.sequences.upperBound
-            if underWay != nil { faults.append("two events under way at \(sequence)") }
+            if inFlight != nil { faults.append("two events in flight at \(sequence)") }
             if closes > 0 || isRefused { faults.append("an event after the last at \(sequence)") }
             if (delivery.event == .open) != (delivery.sequence == 1) { faults.append("open is not the first") }
             switch delivery.event {
@@ -84,7 +84,7 @@ private struct SessionLedger {
                 closes += 1
                 if !hasEnded || !isAccepted || !waiting.isEmpty { faults.append("closed too early") }
             }
-            underWay = delivery.event
+            inFlight = delivery.event
         }
     }
 
@@ -95,7 +95,7 @@ private struct SessionLedger {
 
     private mutating func check() {
         var bytes = waiting.reduce(0) { $0 + $1.readableBytes + SessionStateMachine.messageOverhead }
-        switch underWay {
+        switch inFlight {
         case .message(_, let payload): bytes += payload.readableBytes + SessionStateMachine.messageOverhead
         case .batch(let messages):
             for message in messages { bytes += message.payload.readableBytes + SessionStateMachine.messageOverhead }
@@ -103,7 +103,7 @@ private struct SessionLedger {
         }
         if machine.pendingBytes != bytes { faults.append("\(machine.pendingBytes) bytes instead of \(bytes)") }
         if machine.queuedMessages != waiting.count { faults.append("another number of messages waits") }
-        if machine.isQuiet != (underWay == nil && waiting.isEmpty) { faults.append("it is quiet or it is not") }
+        if machine.isQuiet != (inFlight == nil && waiting.isEmpty) { faults.append("it is quiet or it is not") }
         if machine.isRunning != (isAccepted && !hasEnded) { faults.append("it is running or it is not") }
     }
 }
@@ -111,7 +111,7 @@ private struct SessionLedger {
 @Suite("Session state machine, random events")
 struct SessionRandomTests {
     @Test(
-        "Whatever happens: no gap, one event under way, close last and exactly once after an accept, no byte left",
+        "Whatever happens: no gap, one event in flight, close last and exactly once after an accept, no byte left",
         arguments: UInt64(1)...40
     )
     func invariants(seed: UInt64) {

@@ -56,7 +56,7 @@ struct SessionStateMachineTests {
         ])
     }
 
-    @Test("A session that ends while nothing is under way tells so at once")
+    @Test("A session that ends while nothing is in flight tells so at once")
     func endAtRest() {
         play([
             .begin: "1 open",
@@ -137,7 +137,7 @@ struct SessionStateMachineTests {
         ])
     }
 
-    @Test("A queue that is dropped gives its bytes back, and keeps the message under way")
+    @Test("A queue that is dropped gives its bytes back, and keeps the message in flight")
     func discard() {
         let machine = play([
             .begin: "1 open",

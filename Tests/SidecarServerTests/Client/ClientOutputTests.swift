@@ -28,7 +28,7 @@ struct ClientOutputTests {
         #expect(received.joined() == a + b + c)
         #expect(client.output.unsentBytes == 0)
         #expect(client.budget.held == 0)
-        #expect(client.notes.isEmpty)
+        #expect(client.records.isEmpty)
     }
 
     @Test("What is composed and what stands beside its header goes out like the rest")
@@ -92,7 +92,7 @@ struct ClientOutputTests {
         #expect(first && !second)
         #expect(client.timesTooSlow == 1)
         #expect(client.output.isTooSlow)
-        #expect(client.notes == [.init(kind: .sendBuffer, action: .close)])
+        #expect(client.records == [.init(kind: .sendBuffer, action: .close)])
         #expect(client.output.unsentBytes == 0)
         #expect(client.budget.held == 0)
     }
@@ -103,7 +103,7 @@ struct ClientOutputTests {
         client.stopReading()
         let sent = [a, b, c].map { client.send($0) }
         #expect(sent == [true, true, false])
-        #expect(client.notes == [.init(kind: .sendBuffer, action: .dropNewest)])
+        #expect(client.records == [.init(kind: .sendBuffer, action: .dropNewest)])
         #expect(client.timesTooSlow == 0 && !client.output.isTooSlow)
         client.readOn()
         let received = try client.received()
@@ -116,7 +116,7 @@ struct ClientOutputTests {
         client.stopReading()
         let sent = [a, b, c].map { client.send($0) }
         #expect(sent == [true, true, true])
-        #expect(client.notes == [.init(kind: .sendBuffer, action: .dropOldest)])
+        #expect(client.records == [.init(kind: .sendBuffer, action: .dropOldest)])
         client.readOn()
         let received = try client.received()
         #expect(received == [b, c])
@@ -132,7 +132,7 @@ struct ClientOutputTests {
         let second = client.send(b, to: other, .latest)
         let third = client.send(c, to: room, .latest)
         #expect(first && second && third)
-        #expect(client.notes == [.init(kind: .sendBuffer, action: .latest)])
+        #expect(client.records == [.init(kind: .sendBuffer, action: .latest)])
         #expect(client.output.unsentBytes == 2 * Self.cost)
         client.readOn()
         let received = try client.received()
@@ -181,7 +181,7 @@ struct ClientOutputTests {
         client.output.giveUpUnsent(beyond: 2 * Self.cost + share.beside)
         #expect(client.output.unsentBytes == share.left * Self.cost)
         #expect(client.budget.held == share.left * Self.cost)
-        #expect(client.notes == [.init(kind: .totalSendBuffer, action: nil)])
+        #expect(client.records == [.init(kind: .totalSendBuffer, action: nil)])
         #expect(client.timesTooSlow == 0)
         client.readOn()
         let received = try client.received()

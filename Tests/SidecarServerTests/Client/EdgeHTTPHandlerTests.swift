@@ -140,7 +140,7 @@ struct EdgeHTTPHandlerTests {
         #expect(!late.client.isActive)
     }
 
-    @Test("While the process ends, the answer under way is the last one")
+    @Test("While the process ends, the response in flight is the last one")
     func draining() throws {
         let rig = try EdgeRig()
         try rig.clientSends(get)

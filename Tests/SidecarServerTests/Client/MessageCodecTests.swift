@@ -96,8 +96,8 @@ struct MessageCodecTests {
         #expect(whole == PreparedMessage(.binary, payload).encoded(by: .rawFrames))
     }
 
-    @Test("An event with a place has its own id before what all get")
-    func place() {
+    @Test("An event with a position has its own id before what all get")
+    func position() {
         let codec = EventStreamCodec(connectionID: "x")
         let text = EventStreamCodec.encode(.text, ByteBuffer(string: "1"))
         let cursor = StreamCursor(epoch: 1, sequence: 2)

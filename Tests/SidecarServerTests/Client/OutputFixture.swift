@@ -30,18 +30,18 @@ final class OutputFixture {
         func channelInactive(context: ChannelHandlerContext) { output.connectionLost() }
     }
 
-    struct Note: Equatable {
+    struct Record: Equatable {
         let kind: RefusalKind
         let action: SlowClientAction?
     }
 
-    /// Writes down what it is told.
+    /// Records what it is told.
     private final class Owner: ClientOutputOwner {
-        var notes: [Note] = []
+        var records: [Record] = []
         var timesTooSlow = 0
 
         func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?) {
-            notes.append(Note(kind: kind, action: action))
+            records.append(Record(kind: kind, action: action))
         }
 
         func closeAsTooSlow() { timesTooSlow += 1 }
@@ -73,7 +73,7 @@ final class OutputFixture {
     deinit { _ = try? channel.finish(acceptAlreadyClosed: true) }
 
     /// What the owner was told.
-    var notes: [Note] { owner.notes }
+    var records: [Record] { owner.records }
     var timesTooSlow: Int { owner.timesTooSlow }
 
     // MARK: What a handler and its client do

@@ -44,7 +44,7 @@ struct ProxyExchangeTests {
         ) {
             exchange.appReplied(part)
         }
-        #expect(client.notes == ["interim 103", "respond 200 unknown", "send hi", "end with trailers"])
+        #expect(client.calls == ["interim 103", "respond 200 unknown", "send hi", "end with trailers"])
     }
 
     @Test("A client that has gone hears nothing more")
@@ -57,7 +57,7 @@ struct ProxyExchangeTests {
         exchange.clientGone()
         for part in parts.dropFirst() { exchange.appReplied(part) }
         exchange.appFailed(.timeout, wasStale: false)
-        #expect(client.notes.isEmpty && exchange.isCancelled)
+        #expect(client.calls.isEmpty && exchange.isCancelled)
     }
 
     @Test("Without an answer the client is refused; half of one ends without its end")
@@ -66,11 +66,11 @@ struct ProxyExchangeTests {
         let early = FakeClient()
         let unanswered = try exchange(rig, early)
         unanswered.appFailed(.timeout, wasStale: false)
-        #expect(early.notes == ["refuse 504"])
+        #expect(early.calls == ["refuse 504"])
         let late = FakeClient()
         let halved = try exchange(rig, late)
         for part in try parts("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi") { halved.appReplied(part) }
         halved.appFailed(.connectionLost, wasStale: false)
-        #expect(late.notes == ["respond 200 announced", "send hi", "flush", "abort"])
+        #expect(late.calls == ["respond 200 announced", "send hi", "flush", "abort"])
     }
 }

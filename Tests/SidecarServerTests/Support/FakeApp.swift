@@ -4,7 +4,7 @@ import SidecarCore
 
 @testable import SidecarServer
 
-/// Stands for the connections to the app: it notes the calls, and the test says what comes of each.
+/// Stands for the connections to the app: it records the calls, and the test says what comes of each.
 final class FakeApp: AppCaller {
     struct Call {
         let address: Int

@@ -61,7 +61,7 @@ import WebSocketProtocol
         }
     }
 
-    @Test("A bad byte at any place of a long text is found")
+    @Test("A bad byte at any offset of a long text is found")
     func longTexts() {
         let clean = Array(String(repeating: "plain text, ", count: 8).utf8)
         #expect(Self.isValid(clean))

@@ -1,11 +1,11 @@
 public import HTTP1
 
-/// Decides who the client of a request is; limits, logs and the app all go by its answer.
+/// Decides who the client of a request is. Limits, logs and the app all use this result.
 ///
-/// A peer that is not trusted is the client, whatever its headers say. A trusted one is asked through the one header
-/// that was chosen, and no other: proxies pass headers on that they don't know, so any other may come from the client.
+/// A peer that is not trusted is the client, whatever its headers say. From a trusted peer only the configured header
+/// is read: proxies pass on headers that they don't know, so any other may have been written by the client.
 public struct ClientAddressResolver: Sendable {
-    /// How many elements of a list are looked at, empty ones included; no real path has as many proxies.
+    /// How many elements of a list are read, empty ones included; no real path has as many proxies.
     public static let mostHops = 64
 
     private let trusted: TrustedProxies
@@ -22,7 +22,7 @@ public struct ClientAddressResolver: Sendable {
     /// - `X-Forwarded-For`: all lines are one list, walked from the right past trusted hops. The first that is not
     ///   trusted is the client. What is no address ends the walk, and the hop before it counts. The app gets the list
     ///   as it came with the peer appended. `X-Forwarded-Proto` and `-Host` with several elements are read at the
-    ///   place of the proxy that took the request from the client.
+    ///   position of the proxy that took the request from the client.
     /// - `Forwarded` (RFC 7239): walked likewise; scheme and host are its own `proto` and `host`. The app gets the
     ///   hops that were walked.
     /// - The others: one field with one address, else the peer counts. The app gets that address and the peer.
@@ -161,7 +161,7 @@ private struct HopWalk {
             hops.append(.address(address))
             isOver = !trusted.contains(address)
         case .unixSocket:
-            // It names nobody, so the walk goes on past it or ends before it.
+            // It has no address, so the walk either goes on past it or ends before it.
             isOver = !trusted.trustsUnixSockets
         case .unidentified:
             isOver = true
@@ -169,7 +169,7 @@ private struct HopWalk {
         if !isOver { proxies += 1 }
     }
 
-    /// Whoever wrote the element is trusted, so its scheme and host count, even when it names no sender.
+    /// A trusted hop wrote the element, so its scheme and host count even when it names no sender.
     mutating func take(_ element: ForwardedElement?) {
         guard let element else {
             isOver = true
@@ -195,7 +195,7 @@ private struct HopWalk {
 
     /// The element that the outermost trusted proxy wrote, or the leftmost if not every proxy wrote one.
     ///
-    /// Most proxies replace what came, some append: further left stands only what the client made up.
+    /// Most proxies replace the field, some append to it: whatever is further left may be the client's invention.
     private func element<Value>(of lines: [String], _ read: (Span<UInt8>, Range<Int>) -> Value?) -> Value? {
         var value: Value?
         var left = proxies

@@ -1,53 +1,5 @@
 import HTTP1
 
-/// The elements of comma lists, taken from the right.
-///
-/// Proxies append, so what stands rightmost was written by the nearest of them. Reading from there, nothing that the
-/// client wrote further left, such as a quote that never closes, can change how a proxy's own element is read.
-struct ElementsFromRight {
-    private let range: Range<Int>
-    private var end: Int
-    private var isDone = false
-    private let quotes: Bool
-
-    /// Takes elements of the range; `quotes` says whether commas in quoted strings (RFC 9110 §5.6.4) divide nothing.
-    init(_ range: Range<Int>, quotes: Bool) {
-        self.range = range
-        self.quotes = quotes
-        end = range.upperBound
-    }
-
-    /// The next trimmed element, which may be empty, or nil at the left end.
-    mutating func next(in bytes: Span<UInt8>) -> Range<Int>? {
-        guard !isDone else { return nil }
-        var start = end
-        while start > range.lowerBound {
-            let byte = bytes[start - 1]
-            if byte == UInt8(ascii: ",") { break }
-            start -= 1
-            if quotes, byte == UInt8(ascii: "\"") { start = openingQuote(before: start, in: bytes) }
-        }
-        let element = bytes.trimmed(start..<end)
-        if start == range.lowerBound { isDone = true } else { end = start - 1 }
-        return element
-    }
-
-    /// The place of the quote that opens the string which closes at `closing`, or the left end without one.
-    private func openingQuote(before closing: Int, in bytes: Span<UInt8>) -> Int {
-        var index = closing
-        while index > range.lowerBound {
-            index -= 1
-            guard bytes[index] == UInt8(ascii: "\"") else { continue }
-            // Behind an odd number of backslashes it is a part of the string.
-            var slashes = index
-            while slashes > range.lowerBound, bytes[slashes - 1] == UInt8(ascii: "\\") { slashes -= 1 }
-            if (index - slashes).isMultiple(of: 2) { return index }
-            index = slashes
-        }
-        return range.lowerBound
-    }
-}
-
 /// One element of `Forwarded` (RFC 7239 §4): what one proxy says about the request that it got.
 struct ForwardedElement: Equatable {
     /// The sender; unidentified when the element names none.
@@ -94,16 +46,16 @@ struct ForwardedElement: Equatable {
         }
     }
 
-    /// RFC 7239 knows four; a few extensions may join them.
+    /// RFC 7239 defines four; this leaves room for extensions.
     private static let mostParameters = 16
 }
 
 /// A parameter's value: a token, or a quoted string with its escapes taken out.
 private struct ForwardedValue {
-    /// Where the next byte after the value stands.
+    /// The index of the first byte after the value.
     let end: Int
     private let range: Range<Int>
-    /// The bytes of a string that had escapes; else they are read where they stand.
+    /// The unescaped bytes of a string that had escapes; otherwise the value is read from the header itself.
     private let unescaped: [UInt8]?
 
     /// Reads from the start of the range; nil when there is no value or a quote is not closed.

@@ -5,7 +5,7 @@ enum ForwardedNode: Equatable {
     case address(IPAddress)
     /// `unix:`, as nginx calls a peer on a Unix socket.
     case unixSocket
-    /// `unknown`, an obfuscated name (RFC 7239 §6.3), or garbage: nothing that a walk could go on from.
+    /// `unknown`, an obfuscated name (RFC 7239 §6.3), or garbage: the walk ends there.
     case unidentified
 
     /// Reads an address that may have a port and brackets: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`.
@@ -30,7 +30,7 @@ enum ForwardedNode: Equatable {
         return .address(address)
     }
 
-    /// The place of the colon if there is exactly one; bare IPv6 has at least two.
+    /// The index of the colon if there is exactly one; bare IPv6 has at least two.
     private static func onlyColon(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int? {
         var found: Int?
         for index in range where bytes[index] == UInt8(ascii: ":") {
@@ -61,6 +61,6 @@ enum ForwardedNode: Equatable {
             || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "-")
     }
 
-    /// An address with zone, brackets and port is shorter; what is longer is not worth a look.
+    /// An address with zone, brackets and port is shorter; longer text is not examined.
     private static let longest = 128
 }

@@ -1,7 +1,7 @@
 /// An IPv4 or IPv6 address without port and zone.
 ///
 /// Both families share 16 bytes: IPv4 is held as its IPv4-mapped form (RFC 4291 §2.5.5.2), so `1.2.3.4` and
-/// `::ffff:1.2.3.4` are one value, which is IPv4. A dual-stack socket's peers need no further care.
+/// `::ffff:1.2.3.4` are one value, which is IPv4. So peers of a dual-stack socket need no special case.
 public struct IPAddress: Sendable, Hashable {
     /// The upper 64 bits in host order.
     let high: UInt64

@@ -1,49 +1,9 @@
 import HTTP1
 
-/// What became of the question whether a page may open a socket.
-public enum OriginDecision: Sendable, Equatable {
-    /// The handshake may go on.
-    case allowed
-    /// The answer is 403, before the app is asked.
-    case refused(OriginRefusal)
-}
-
-/// Why a page may not open a socket.
-public enum OriginRefusal: Sendable, Equatable, CaseIterable {
-    /// There is no `Origin`, and `ALLOW_MISSING_ORIGIN` is off.
-    case missing
-    /// There are several `Origin` fields, or several origins in one.
-    case repeated
-    /// The field is no origin as browsers write it.
-    case malformed
-    /// The origin is `null`, which any page can make itself, and the list does not have it.
-    case null
-    /// The page came over plain HTTP from the host that is asked over HTTPS: whoever sits on the way could have
-    /// written it.
-    case downgrade
-    /// The list has no such origin.
-    case notListed
-    /// There is no `Origin`, but the browser says that a page of another one asks.
-    case crossSite
-
-    /// One plain sentence for the answer and the log; it repeats nothing that the client sent.
-    public var sentence: String {
-        switch self {
-        case .missing: "The request has no Origin."
-        case .repeated: "The request has more than one Origin."
-        case .malformed: "The Origin is not of the form scheme://host or scheme://host:port."
-        case .null: "The Origin is null, which is not allowed here."
-        case .downgrade: "The Origin is an http page, but the host was requested over https."
-        case .notListed: "The Origin is not allowed here."
-        case .crossSite: "The request comes from a page of another origin, without an allowed Origin."
-        }
-    }
-}
-
-/// Decides which pages may open a socket; without it any page could use its visitors' cookies here.
+/// Decides which pages may open a socket. Without it any page could open one with its visitors' cookies.
 ///
-/// Only a browser sends a true `Origin`, and only a browser lends somebody else's cookies, so that is enough. Where a
-/// page can ask without an `Origin`, as for an event stream, the browser still tells its site in `Sec-Fetch-Site`.
+/// Only browsers attach another site's cookies, and a page cannot forge its `Origin`, so checking that field is enough.
+/// Where a request carries no `Origin`, as an event stream's may, `Sec-Fetch-Site` still tells its site.
 public struct OriginPolicy: Sendable, Equatable {
     private var allowsSameHost = false
     /// Whether the list has `*`.
@@ -115,7 +75,7 @@ public struct OriginPolicy: Sendable, Equatable {
         guard values.count == 1, !value.utf8.contains(where: { $0 == 0x20 || $0 == 0x2C || $0 == 0x09 }) else {
             return .refused(.repeated)
         }
-        // Browsers write it in lower case; one that does not is not to be trusted with anything, nor refused for it.
+        // Browsers write it in lower case; other spellings are treated as the same.
         if value.utf8.count == 4, value.lowercased() == "null" {
             return allowsNull ? .allowed : .refused(.null)
         }
@@ -131,7 +91,7 @@ public struct OriginPolicy: Sendable, Equatable {
 
     /// True when any value, also one of a list or with parameters, names another site, or another origin of this one.
     ///
-    /// What is no word of the specification comes from no browser.
+    /// Values that the specification does not have come from no browser, and are ignored.
     private static func isOfAnotherOrigin(_ fetchSites: [String]) -> Bool {
         fetchSites.contains { field in
             field.utf8.split(separator: UInt8(ascii: ",")).contains { item in
@@ -150,7 +110,7 @@ public struct OriginPolicy: Sendable, Equatable {
     }
 
     private static let mostItems = 1024
-    /// A scheme, the longest name, a port; anything longer is a list or an attack.
+    /// A scheme, the longest name and a port; anything longer is a list or an attack.
     private static let longestOrigin = 512
 }
 
@@ -184,7 +144,7 @@ extension OriginPolicy {
         exact.insert(origin)
     }
 
-    /// The mistakes that deserve words of their own.
+    /// Common mistakes that get an explanation of their own.
     private static func problem(in rest: Substring) -> String? {
         if rest.contains("@") { return "has a user part, which an origin has not" }
         if rest.contains("/") || rest.contains("?") || rest.contains("#") {
@@ -197,10 +157,10 @@ extension OriginPolicy {
     }
 }
 
-/// `https://*.example.com`: every name below a name.
+/// `https://*.example.com`: every name below `example.com`.
 private struct SubdomainPattern: Sendable, Equatable {
     let scheme: String
-    /// With its dot in front, `.example.com`, so that `evil-example.com` is none of them.
+    /// Begins with the dot, `.example.com`, so that `evil-example.com` does not match.
     let suffix: String
     let port: Int
 

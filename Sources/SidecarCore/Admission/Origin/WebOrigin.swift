@@ -1,5 +1,55 @@
 import HTTP1
 
+/// An origin in its one normal form: scheme, host and port, so that equal origins are equal values.
+struct WebOrigin: Sendable, Hashable {
+    /// In lower case.
+    let scheme: String
+    /// In lower case; IPv6 in brackets and canonical; may be empty for schemes of apps, `file://`.
+    let host: String
+    /// The port in use, also when it is not written because it is the scheme's own; 0 for schemes that have none.
+    let port: Int
+
+    /// Reads the serialization of an origin (RFC 6454 §6.2), `scheme://host[:port]`, the whole text, in any case.
+    ///
+    /// Nil for anything else, so `null` and lists of origins too.
+    init?(_ text: Substring) {
+        guard let mark = text.utf8.firstIndex(of: UInt8(ascii: ":")), text[mark...].utf8.starts(with: "://".utf8),
+            Self.isScheme(text[..<mark])
+        else { return nil }
+        scheme = text[..<mark].inLowerCase
+        let rest = text[text.utf8.index(mark, offsetBy: 3)...]
+        let ownPort = Self.ownPort(of: scheme)
+        if rest.isEmpty, ownPort == nil {
+            host = ""
+            port = 0
+            return
+        }
+        guard let authority = OriginAuthority(rest) else { return nil }
+        host = authority.host
+        port = authority.port ?? ownPort ?? 0
+    }
+
+    /// Whether the host was written without a port, or with the scheme's own, which means the same.
+    var hasOwnPort: Bool { port == (Self.ownPort(of: scheme) ?? 0) }
+
+    static func ownPort(of scheme: String) -> Int? {
+        switch scheme {
+        case "http", "ws": 80
+        case "https", "wss": 443
+        default: nil
+        }
+    }
+
+    /// RFC 3986 §3.1.
+    static func isScheme(_ text: Substring) -> Bool {
+        guard let first = text.utf8.first, HTTPField.isLetter(first) else { return false }
+        return text.utf8.allSatisfy {
+            HTTPField.isLetter($0) || HTTPField.isDigit($0) || $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "-")
+                || $0 == UInt8(ascii: ".")
+        }
+    }
+}
+
 /// A host with an optional port as it stands in `Host` and behind the scheme of an origin.
 struct OriginAuthority: Equatable {
     /// In lower case; IPv6 in brackets and canonical.
@@ -57,56 +107,6 @@ struct OriginAuthority: Equatable {
             lastWasDot = false
         }
         return !lastWasDot
-    }
-}
-
-/// An origin in its one normal form: scheme, host and port, so that equal origins are equal values.
-struct WebOrigin: Sendable, Hashable {
-    /// In lower case.
-    let scheme: String
-    /// In lower case; IPv6 in brackets and canonical; may be empty for schemes of apps, `file://`.
-    let host: String
-    /// The port in use, also when it is not written because it is the scheme's own; 0 for schemes that have none.
-    let port: Int
-
-    /// Reads the serialization of an origin (RFC 6454 §6.2), `scheme://host[:port]`, the whole text, in any case.
-    ///
-    /// Nil for anything else, so `null` and lists of origins too.
-    init?(_ text: Substring) {
-        guard let mark = text.utf8.firstIndex(of: UInt8(ascii: ":")), text[mark...].utf8.starts(with: "://".utf8),
-            Self.isScheme(text[..<mark])
-        else { return nil }
-        scheme = text[..<mark].inLowerCase
-        let rest = text[text.utf8.index(mark, offsetBy: 3)...]
-        let ownPort = Self.ownPort(of: scheme)
-        if rest.isEmpty, ownPort == nil {
-            host = ""
-            port = 0
-            return
-        }
-        guard let authority = OriginAuthority(rest) else { return nil }
-        host = authority.host
-        port = authority.port ?? ownPort ?? 0
-    }
-
-    /// Whether the host was written without a port, or with the scheme's own, which means the same.
-    var hasOwnPort: Bool { port == (Self.ownPort(of: scheme) ?? 0) }
-
-    static func ownPort(of scheme: String) -> Int? {
-        switch scheme {
-        case "http", "ws": 80
-        case "https", "wss": 443
-        default: nil
-        }
-    }
-
-    /// RFC 3986 §3.1.
-    static func isScheme(_ text: Substring) -> Bool {
-        guard let first = text.utf8.first, HTTPField.isLetter(first) else { return false }
-        return text.utf8.allSatisfy {
-            HTTPField.isLetter($0) || HTTPField.isDigit($0) || $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "-")
-                || $0 == UInt8(ascii: ".")
-        }
     }
 }
 

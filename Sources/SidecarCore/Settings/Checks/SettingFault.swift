@@ -1,4 +1,4 @@
-/// One thing that is wrong with the settings, said so that a person can put it right.
+/// One fault of the settings, worded so that a person can fix it.
 public struct SettingFault: Error, Equatable, Sendable, CustomStringConvertible {
     /// The variable, file key or flag as the user wrote it.
     public let name: String
@@ -11,7 +11,7 @@ public struct SettingFault: Error, Equatable, Sendable, CustomStringConvertible 
     /// What is wrong.
     public let problem: String
 
-    /// A fault in what `name` says. `value` is the raw text; it is made fit for showing here.
+    /// A fault in what `name` says. `value` is the raw text; it is escaped and redacted here.
     init(
         name: String,
         value: String?,
@@ -46,7 +46,7 @@ public struct SettingFaults: Error, Equatable, Sendable, CustomStringConvertible
     }
 }
 
-/// Why a text is not a value of its kind; words that follow the variable's name.
+/// Why a text is not a valid value; words that follow the variable's name.
 struct ValueProblem: Error, Equatable {
     let message: String
 

@@ -1,6 +1,6 @@
 extension Settings {
-    /// What is allowed but probably not meant, one sentence each without its full stop; for `check` and the log at the
-    /// start.
+    /// Settings that are allowed but probably not intended, one sentence each without its full stop; for `check` and
+    /// the log at the start.
     public var warnings: [String] {
         [anyPage, anyProxy, namelessProxy, unsignedWebhook].compactMap(\.self)
     }
@@ -17,14 +17,15 @@ extension Settings {
             + "limit and ban by address; list the addresses of your proxies"
     }
 
-    /// The path of the hook is a fence only: who reaches the app in another way can send events to it.
+    /// The webhook path protects the app only against requests through Sidesocket: a client with direct access can send
+    /// events.
     private var unsignedWebhook: String? {
         guard webhookTarget != nil, webhookIsOnApp, webhookSecrets == nil else { return nil }
         return "SIDESOCKET_WEBHOOK_URL is on the app, but SIDESOCKET_WEBHOOK_SECRET is not set: clients are kept "
             + "from that path, but nothing proves that an event is genuine; set a secret, and verify the signature"
     }
 
-    /// Behind a proxy that nobody trusts, all clients are one.
+    /// Behind an untrusted proxy, all clients count as one.
     private var namelessProxy: String? {
         guard trustedProxies.isEmpty, let proxy = loadBalancers.first(where: \.hidesClients) else { return nil }
         return
@@ -34,7 +35,7 @@ extension Settings {
 }
 
 extension LoadBalancerPreset {
-    /// Whether connections come from its own address: it ends those of the clients, and speaks HTTP to us.
+    /// Whether such a proxy opens its own connections to us, so that all of them come from its address.
     var hidesClients: Bool {
         switch self {
         case .awsNLB, .gcpTCP, .azureLB, .mobile: false

@@ -1,4 +1,4 @@
-/// One variable: its name, what it may hold, where it lands in ``Settings``, and what it means.
+/// One variable: its name, its syntax, its property in ``Settings``, and its meaning.
 public struct SettingDefinition: Sendable {
     /// The name without prefix, `MAX_MESSAGE_BYTES`.
     public let name: String
@@ -10,15 +10,15 @@ public struct SettingDefinition: Sendable {
     public let accepted: String
     /// The default as a user would write it, or words such as `number of cores`.
     public let defaultText: String
-    /// Whether its value may be shown nowhere and may be read from the file that `NAME_FILE` names.
+    /// Whether its value is never shown, and can also be read from the file that `NAME_FILE` names.
     public let isSecret: Bool
-    /// Whether it has to be given.
+    /// Whether it must be set.
     public let isRequired: Bool
 
     let takesList: Bool
     let takesEmpty: Bool
     let read: @Sendable (String, inout Settings) throws(ValueProblem) -> Void
-    /// Takes the value over from other settings.
+    /// Copies the value from other settings.
     let copy: @Sendable (Settings, inout Settings) -> Void
     /// The value in `settings` as a user would write it; nil when unset.
     let show: @Sendable (Settings) -> String?

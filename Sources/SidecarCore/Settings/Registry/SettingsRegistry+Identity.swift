@@ -169,7 +169,7 @@ extension SettingsRegistry {
 }
 
 extension CrossChecks {
-    /// Identity settings that only make sense together.
+    /// Faults in combinations of identity settings.
     func identityFaults() -> [SettingFault?] {
         [
             pair("TLS_CERT", settings.tlsCertificate, "TLS_KEY", settings.tlsKey),

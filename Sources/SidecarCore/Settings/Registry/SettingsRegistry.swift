@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// All variables there are; whatever is not in it is unknown.
+/// All variables; a name that is not in it is unknown.
 ///
 /// Environment, file keys, flags, help, the output of `check` and the test of the documentation all follow from this
 /// table, so a variable is added here, with its property in ``Settings``, and in `docs/configuration.md`.
@@ -12,7 +12,7 @@ public struct SettingsRegistry: Sendable {
     public let definitions: [SettingDefinition]
     private let indexByName: [String: Int]
 
-    /// A registry of `definitions`; of two with one name, the first counts.
+    /// A registry of `definitions`; if two have the same name, the first one counts.
     init(_ definitions: [SettingDefinition]) {
         self.definitions = definitions
         self.indexByName = Dictionary(
@@ -26,12 +26,12 @@ public struct SettingsRegistry: Sendable {
         indexByName[name].map { definitions[$0] }
     }
 
-    /// Whether `name` can be given a value: a variable, or a secret's `NAME_FILE`.
+    /// Whether `name` can be set: a variable, or a secret's `NAME_FILE`.
     func accepts(_ name: String) -> Bool {
         self[name] != nil || secret(readFrom: name) != nil
     }
 
-    /// The secret that the file named by `X_FILE` holds, if `name` is such a name.
+    /// The secret whose file `name` gives, if `name` is of the form `X_FILE`.
     func secret(readFrom name: String) -> SettingDefinition? {
         guard name.hasSuffix("_FILE"), let definition = self[String(name.dropLast(5))], definition.isSecret else {
             return nil
@@ -39,7 +39,7 @@ public struct SettingsRegistry: Sendable {
         return definition
     }
 
-    /// The known name that is most like `name`, if one is near enough for a slip of the finger.
+    /// The known name that is most similar to `name`, if it is close enough to be a typing mistake.
     func nearest(to name: String) -> String? {
         guard name.utf8.count <= 64 else { return nil }
         let secretFiles = definitions.filter(\.isSecret).map { $0.name + "_FILE" }

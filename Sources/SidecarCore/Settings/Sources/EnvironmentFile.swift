@@ -1,12 +1,12 @@
 /// Reads a file of environment variables as systemd does (`EnvironmentFile=` in systemd.exec(5)).
 ///
-/// `NAME=value` lines; empty lines and those that begin with `#` or `;` say nothing. A value may stand in single or
+/// `NAME=value` lines; empty lines and those that begin with `#` or `;` are ignored. A value may be in single or
 /// double quotes, over several lines too; outside of single quotes a backslash at the end of a line joins it with the
-/// next. Of a variable that is given twice, the last one holds. Nothing is expanded.
+/// next. If a variable is given twice, the last one counts. Nothing is expanded.
 public struct EnvironmentFile: Sendable, Equatable {
-    /// A line that says something else than it looks like.
+    /// A line that does not mean what it looks like.
     public struct Fault: Error, Sendable, Equatable {
-        /// The first one is 1.
+        /// Counted from 1.
         public let line: Int
         /// What is wrong with it; it repeats nothing of the line, which may hold a secret.
         public let problem: String
@@ -14,7 +14,7 @@ public struct EnvironmentFile: Sendable, Equatable {
 
     /// The variables of all names.
     public private(set) var variables: [String: String] = [:]
-    /// Faults of lines that seem to be about settings of ours.
+    /// Faults of lines that seem to be about our settings.
     public private(set) var faults: [Fault] = []
 
     private enum State {
@@ -25,7 +25,7 @@ public struct EnvironmentFile: Sendable, Equatable {
     private var state = State.beforeKey
     private var key: [UInt8] = []
     private var value: [UInt8] = []
-    /// How much of the value stays when nothing but space follows.
+    /// The length of the value without trailing space.
     private var kept = 0
     private var line = 1
     private var firstLine = 1
@@ -119,7 +119,7 @@ public struct EnvironmentFile: Sendable, Equatable {
         state = .beforeKey
         let name = Self.trimmed(key)
         guard Self.isName(name) else {
-            // systemd leaves such a line out, with no more than a line in its own log.
+            // systemd ignores such a line and only mentions it in its own log.
             if isAboutUs { fault("has no variable name before the equals sign; export is not allowed here") }
             return
         }
@@ -166,7 +166,7 @@ public struct EnvironmentFile: Sendable, Equatable {
 }
 
 extension RawSettings {
-    /// Adds the variables of a file in the place of the process's environment.
+    /// Adds the variables of a file instead of the process's environment.
     public mutating func add(environmentFile bytes: [UInt8], path: String) {
         let file = EnvironmentFile(bytes)
         for fault in file.faults {
@@ -182,7 +182,7 @@ extension RawSettings {
         add(environment: file.variables)
     }
 
-    /// Notes that the file of `--env-file` was not named or could not be read.
+    /// Records that the file of `--env-file` was not named or could not be read.
     public mutating func addUnreadableEnvironmentFile(path: String?, reason: String) {
         noteMissingFile()
         add(

@@ -1,7 +1,6 @@
 /// Reads the JSON (RFC 8259) that flat settings need: one object of strings, numbers, booleans and lists of them.
 ///
-/// Numbers and booleans keep the text they were written with, since each setting reads its own text. Reading stops at
-/// the first fault.
+/// Numbers and booleans keep their text, since each setting reads its own. Reading stops at the first fault.
 struct FlatJSON {
     private var reader: JSONReader
     private var document = FlatDocument()

@@ -1,14 +1,14 @@
 /// Reads the part of YAML 1.2 that flat settings need, line by line, and refuses the rest with its line number.
 ///
-/// Taken: `key: value` at the start of a line; plain, 'single' and "double" quoted scalars on one line; lists in
-/// brackets on one line, or as `- item` lines; comments; one `---` at the top. Whatever YAML would read in another way
-/// (nesting, anchors, tags, block scalars, several lines, several documents) is a fault, never a guess. Scalars keep
+/// Accepted: `key: value` at the start of a line; plain, 'single' and "double" quoted scalars on one line; lists in
+/// brackets on one line, or as `- item` lines; comments; one `---` at the top. Anything that YAML would read otherwise
+/// (nesting, anchors, tags, block scalars, several lines, several documents) is a fault. Scalars keep
 /// their text: `off` stays `off`.
 struct FlatYAML {
     /// The key that `- item` lines may belong to.
     private enum OpenKey {
         case none
-        /// After a faulty line: its items are not worth faults of their own.
+        /// After a faulty line: its items are not reported as well.
         case faulty
         case list(key: String, line: Int, indent: Int?, items: [String])
     }
@@ -28,7 +28,7 @@ struct FlatYAML {
                 reader.open = .faulty
                 reader.fault(number, error.message)
             }
-            // A file of another kind would give a fault for each of its lines.
+            // A file of another kind would otherwise give a fault for each of its lines.
             if reader.document.faults.count >= 20 { return reader.document }
         }
         reader.closeKey()
@@ -97,7 +97,7 @@ struct FlatYAML {
     }
 }
 
-/// Why a line is not one that ``FlatYAML`` takes; words that follow its number.
+/// Why a line is not accepted by ``FlatYAML``; words that follow its number.
 struct YAMLProblem: Error {
     let message: String
 

@@ -1,53 +1,13 @@
-/// Where a value was written; of two for one variable, the later of these kinds wins.
-public enum SettingOrigin: Sendable, Equatable {
-    /// A line of the file that `CONFIG` names.
-    case file(path: String, line: Int)
-    /// An environment variable.
-    case environment
-    /// A command-line flag.
-    case flag
-
-    var rank: Int {
-        switch self {
-        case .file: 0
-        case .environment: 1
-        case .flag: 2
-        }
-    }
-}
-
-/// One variable's text as it was written somewhere, not read yet.
-public struct SettingValue: Sendable, Equatable {
-    /// The name in the registry, without prefix.
-    public let name: String
-    /// What was written; the items of a list joined by commas.
-    public let text: String
-    /// Whether a file gave a list.
-    public let isList: Bool
-    /// Where it was written.
-    public let origin: SettingOrigin
-    /// The name as it was written there.
-    public let writtenName: String
-
-    /// The name and place for a message to the user.
-    public var place: String {
-        switch origin {
-        case .file(let path, let line): "\(writtenName) (\(path), line \(line))"
-        case .environment, .flag: writtenName
-        }
-    }
-}
-
-/// Every value that was written somewhere, and every fault met on the way; reads nothing by itself.
+/// Every value that was written somewhere, and every fault found on the way; opens no files.
 ///
 /// Add the flags and the environment, then the file that ``configPath`` names, then resolve the secrets that files
 /// hold; ``Settings/parse(_:)`` does the rest.
 public struct RawSettings: Sendable, Equatable {
     /// Values in the order in which they were added; every name is in the registry.
     public private(set) var values: [SettingValue] = []
-    /// What was wrong with names and sources.
+    /// Faults in names and sources.
     public private(set) var faults: [SettingFault] = []
-    /// Whether a settings file was named that could not be read: what is missing may be in it.
+    /// Whether a settings file could not be read: missing values may be in it.
     private(set) var lacksFile = false
 
     let registry: SettingsRegistry
@@ -83,24 +43,24 @@ public struct RawSettings: Sendable, Equatable {
         }
     }
 
-    /// How many faults may stand before unknown keys are no longer compared with the known ones.
+    /// With this many faults, unknown keys get no suggestion any more.
     private static let maxSuggestions = 50
 
     /// Adds the settings of a JSON or YAML file.
     public mutating func add(file bytes: [UInt8], path: String) {
         let document = SettingsFile.read(bytes)
         for fault in document.faults {
-            let place = "\(path), line \(fault.line)"
-            faults.append(SettingFault(name: place, value: nil, problem: fault.problem, accepted: fault.accepted))
+            let location = "\(path), line \(fault.line)"
+            faults.append(SettingFault(name: location, value: nil, problem: fault.problem, accepted: fault.accepted))
         }
         var seen: [String: Int] = [:]
         for entry in document.entries {
             let name = Self.registryName(forKey: entry.key)
-            let place = "\(entry.key) (\(path), line \(entry.line))"
+            let location = "\(entry.key) (\(path), line \(entry.line))"
             if let line = seen.updateValue(entry.line, forKey: name) {
                 faults.append(
                     SettingFault(
-                        name: place,
+                        name: location,
                         value: nil,
                         problem: "was already given on line \(line)",
                         advice: "Give each setting once"
@@ -109,16 +69,16 @@ public struct RawSettings: Sendable, Equatable {
             } else if name == "CONFIG" {
                 faults.append(
                     SettingFault(
-                        name: place,
+                        name: location,
                         value: nil,
                         problem: "cannot be set in a file",
                         advice: "Use SIDESOCKET_CONFIG or --config"
                     )
                 )
             } else if !registry.accepts(name) {
-                // A file of something else altogether gets no suggestion for each of its lines.
+                // A file of another kind gets no suggestion for each of its lines.
                 let suggestion = faults.count < Self.maxSuggestions ? registry.nearest(to: name)?.lowercased() : nil
-                addUnknown(place, suggestion: suggestion)
+                addUnknown(location, suggestion: suggestion)
             } else {
                 values.append(
                     SettingValue(
@@ -133,10 +93,10 @@ public struct RawSettings: Sendable, Equatable {
         }
     }
 
-    /// Notes that the settings file could not be read.
+    /// Records that the settings file could not be read.
     public mutating func addUnreadableFile(path: String, reason: String) {
         lacksFile = true
-        let name = effective("CONFIG")?.place ?? "SIDESOCKET_CONFIG"
+        let name = effective("CONFIG")?.location ?? "SIDESOCKET_CONFIG"
         faults.append(
             SettingFault(name: name, value: path, problem: reason, accepted: "the path of a JSON or YAML file")
         )
@@ -150,9 +110,9 @@ public struct RawSettings: Sendable, Equatable {
             if let value = effective(definition.name) {
                 faults.append(
                     SettingFault(
-                        name: file.place,
+                        name: file.location,
                         value: file.text,
-                        problem: "is given together with \(value.place)",
+                        problem: "is given together with \(value.location)",
                         advice: "Give one of the two"
                     )
                 )
@@ -170,7 +130,7 @@ public struct RawSettings: Sendable, Equatable {
                 )
             } catch {
                 faults.append(
-                    SettingFault(name: file.place, value: file.text, problem: error.reason, accepted: accepted)
+                    SettingFault(name: file.location, value: file.text, problem: error.reason, accepted: accepted)
                 )
             }
         }
@@ -184,10 +144,10 @@ public struct RawSettings: Sendable, Equatable {
         faults.append(fault)
     }
 
-    /// What is missing may be in a file that could not be read.
+    /// Records that missing values may be in a file that could not be read.
     mutating func noteMissingFile() { lacksFile = true }
 
-    /// Notes a name that nothing is called. Its value is not shown: it may be a secret with its name misspelt.
+    /// Records an unknown name. Its value is not shown: it may be a secret with its name misspelt.
     mutating func addUnknown(_ name: String, suggestion: String?) {
         faults.append(
             SettingFault(
@@ -205,7 +165,7 @@ public struct RawSettings: Sendable, Equatable {
         return name.hasPrefix(SettingsRegistry.prefix) ? String(name.dropFirst(SettingsRegistry.prefix.count)) : name
     }
 
-    /// Text editors end a file with a line break that is not part of the secret.
+    /// Text editors end a file with a line break, which is not part of the secret.
     private static func secret(in bytes: [UInt8]) throws(SettingsReadError) -> String {
         var bytes = bytes[...]
         if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
@@ -232,7 +192,7 @@ public struct RawSettings: Sendable, Equatable {
     private static let serviceLinksHint =
         "; it looks like one that Kubernetes injects for a Service: set enableServiceLinks: false on the pod"
 
-    /// Two are equal when they hold the same values and faults; registries are not compared.
+    /// Compares values and faults, not registries.
     public static func == (left: RawSettings, right: RawSettings) -> Bool {
         left.values == right.values && left.faults == right.faults && left.lacksFile == right.lacksFile
     }

@@ -6,7 +6,7 @@ struct YAMLLine {
         rest = line
     }
 
-    /// Whether nothing or a comment is left. A `#` begins a comment only after space, which callers make sure of.
+    /// Whether nothing or a comment is left. A `#` begins a comment only after space, which callers have to check.
     var isBlankOrComment: Bool {
         let first = rest.first { !Self.isSpace($0) }
         return first == nil || first == UInt8(ascii: "#")
@@ -83,7 +83,7 @@ struct YAMLLine {
         try isQuoted ? quoted() : plain(inFlow: false)
     }
 
-    /// Makes sure that nothing but a comment is left.
+    /// Checks that nothing but a comment is left.
     func end() throws(YAMLProblem) {
         guard isBlankOrComment, rest.first.map(Self.isSpace) ?? true else {
             throw YAMLProblem("has something after its value; put values with special characters in quotes")
@@ -97,7 +97,7 @@ struct YAMLLine {
         guard let first = rest.first, !"[]{},#&*!|>%@`?".utf8.contains(first) else {
             throw YAMLProblem("has a value that begins with a special character; put it in quotes")
         }
-        // Behind the last byte that is no space: spaces at the end are not part of the value.
+        // After the last byte that is not a space: trailing spaces are not part of the value.
         var end = rest.startIndex
         scan: for index in rest.indices {
             let byte = rest[index]

@@ -1,7 +1,7 @@
 /// A path, or every path below a prefix: `/ws`, `/live/*`, `/*`.
 ///
-/// Patterns are compared with the path as it came, byte for byte, without its query: nothing is decoded and `..` is
-/// not resolved, because the app is the one who gives paths a meaning.
+/// Patterns are compared byte for byte with the path as it came, without its query: nothing is decoded and `..` is
+/// not resolved, because only the app defines what its paths mean.
 public struct PathPattern: Sendable, Equatable, CustomStringConvertible {
     @usableFromInline let bytes: [UInt8]
     @usableFromInline let isPrefix: Bool

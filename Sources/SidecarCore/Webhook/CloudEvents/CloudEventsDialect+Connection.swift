@@ -1,16 +1,16 @@
 public import HTTP1
 import NIOCore
 
-/// What is written once for a connection: the request line and the fields that never change for it.
+/// What is written once for a connection: the request line and the fields that do not change.
 ///
 /// ```
 /// POST … Host …  |  ce-specversion … ce-transport  |  X-Forwarded-…  |  fields that are repeated
 ///            ends.first                      ends.second       ends.third
 /// ```
-/// The `open` event, which has all fields of the handshake, begins with the first three parts, a batch with all but the
-/// second, which becomes JSON.
+/// The `open` event, which has all fields of the handshake, begins with the first three parts. A batch begins with all
+/// but the second, which becomes JSON.
 extension CloudEventsDialect {
-    /// The facts of a handshake that events tell.
+    /// The facts of a handshake that events need.
     public func connection(
         for handshake: HTTPRequestHead,
         id: String,
@@ -39,7 +39,7 @@ extension CloudEventsDialect {
         )
     }
 
-    /// What every event of a connection begins with, request line included.
+    /// The start of every event of a connection, request line included.
     public func prepare(_ connection: WebhookConnection) -> PreparedConnection {
         var buffer = ByteBufferAllocator().buffer(capacity: 512)
         var ends = PreparedConnection.Ends()
@@ -66,7 +66,7 @@ extension CloudEventsDialect {
         return PreparedConnection(connection, on: node, bytes: Array(buffer.readableBytesView), ends: ends)
     }
 
-    /// The fields that say who the client is and how the app has marked the connection.
+    /// The fields that say who the client is and what state the app has attached to the connection.
     public func prepare(_ identity: ConnectionIdentity) -> PreparedIdentity? {
         if identity.isNobody { return nil }
         var buffer = ByteBuffer()
@@ -94,7 +94,7 @@ extension CloudEventsDialect {
         100 + target.utf8.count + host.utf8.count + 3 * node.utf8.count
     }
 
-    /// What requests of all events begin with.
+    /// The start of the requests of all events.
     func writeRequestLine(target: String, host: String, with writer: inout TextWriter) {
         writer.write("POST ")
         writer.write(string: target)
@@ -111,6 +111,6 @@ extension CloudEventsDialect {
         writer.write("\r\n")
     }
 
-    /// What stands before the node's name in `ce-source`.
+    /// What precedes the node's name in `ce-source`.
     static let sourcePrefix: StaticString = "/sidesocket/"
 }

@@ -2,7 +2,7 @@ public import HTTP1
 public import NIOCore
 
 extension CloudEventsDialect {
-    /// The request of the `open` event, whole; it carries all end-to-end fields of the handshake.
+    /// The complete request of the `open` event; it has all end-to-end fields of the handshake.
     public func encodeOpen(
         _ handshake: HTTPRequestHead,
         of connection: PreparedConnection,
@@ -30,7 +30,7 @@ extension CloudEventsDialect {
             if HeaderRules.isHopByHop(name) || HeaderRules.isReservedInEvents(name)
                 || HeaderRules.isHandshakeOnly(name) || HeaderRules.describesBody(name)
                 || HTTPField.equals(name, "host") || HTTPField.equals(name, "expect")
-                // Its answer becomes a message or goes into the 101; a compressed one would be of use to nobody.
+                // The reply becomes a message or part of the 101, so it must not be compressed.
                 || HTTPField.equals(name, "accept-encoding")
                 || named.contains(where: { HTTPField.equals(name, token: $0) })
             {
@@ -41,7 +41,7 @@ extension CloudEventsDialect {
                     .map { $0.drop { $0 == " " || $0 == "\t" } }
                 let shown = offered.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
                 if shown.count < offered.count {
-                    // A token is no subprotocol, and nobody's business.
+                    // A token is not a subprotocol, and is not shown to the app.
                     if !shown.isEmpty { buffer.writeField("Sec-WebSocket-Protocol", shown.joined(separator: ", ")) }
                     return
                 }

@@ -2,7 +2,7 @@ public import HTTP1
 public import NIOCore
 
 extension CloudEventsDialect {
-    /// Reads the app's answer to an event, or to a batch of as many messages.
+    /// Reads the app's reply to an event, or to a batch of as many messages.
     public func decode(
         _ head: HTTPReplyHead,
         _ body: ByteBuffer,

@@ -1,7 +1,7 @@
 public import NIOCore
 
-/// Sidesocket's own dialect: events as CloudEvents 1.0 over HTTP, one in binary content mode and several in the JSON
-/// batch format; answers by `Sidesocket-…` fields, a body that is a message, or a list of commands.
+/// Sidesocket's own dialect: events as CloudEvents 1.0 over HTTP, a single one in binary content mode and several in
+/// the JSON batch format; replies as `Sidesocket-…` fields, a body that is a message, or a list of commands.
 public final class CloudEventsDialect: WebhookDialect {
     let node: String
     let preserveHost: Bool
@@ -10,18 +10,18 @@ public final class CloudEventsDialect: WebhookDialect {
     let forwardedHeaders: [String]
     private let secrets: WebhookSecrets?
 
-    /// True when events carry a signature, with the time of the attempt.
+    /// True when events carry a signature that covers the time of the attempt.
     public var isSigned: Bool { secrets != nil }
 
     /// Makes the dialect of one process.
     ///
     /// - Parameters:
     ///   - nodeName: The node's name, which becomes part of `ce-source`.
-    ///   - authority: The app's own authority, sent as `Host` unless the client's is kept.
+    ///   - authority: The app's own authority, sent as `Host` unless the client's is preserved.
     ///   - preserveHost: Send the client's `Host`.
-    ///   - webhookPath: The path and query that gets every event, or nil for the client's own.
+    ///   - webhookPath: The path and query that all events go to, or nil for the client's own.
     ///   - forwardedHeaders: Lower-case names of handshake fields repeated on events after `open`.
-    ///   - secrets: What events are signed with, if they are.
+    ///   - secrets: The secrets that events are signed with; nil for no signature.
     public init(
         nodeName: String,
         authority: String,
@@ -94,9 +94,9 @@ public final class CloudEventsDialect: WebhookDialect {
         }
     }
 
-    /// The request of an event of a channel, whole. It has no client, so without a `WEBHOOK_URL` its path is `/`.
+    /// The complete request of an event of a channel. There is no client, so without a `WEBHOOK_URL` its path is `/`.
     ///
-    /// - Parameter id: The value of `ce-id`; no other event has it.
+    /// - Parameter id: The value of `ce-id`, unique to this event.
     public func encode(
         _ event: OccupancyEvent,
         id: String,
@@ -122,7 +122,7 @@ public final class CloudEventsDialect: WebhookDialect {
         writeBody(ByteBuffer(), id: id, signedAt: signedAt, into: &buffer)
     }
 
-    /// Ends the head, with the signature that depends on the body, and writes the body.
+    /// Ends the head, with the signature, which covers the body, and writes the body.
     func writeBody(
         _ body: ByteBuffer,
         id: @autoclosure () -> String,
@@ -138,7 +138,7 @@ public final class CloudEventsDialect: WebhookDialect {
         }
     }
 
-    /// The fields that sign an event, if events are signed.
+    /// The fields that sign an event; nothing when events are not signed.
     private func signature(id: @autoclosure () -> String, signedAt: Int64, body: ByteBuffer) -> ByteBuffer? {
         guard let secrets else { return nil }
         var lines = ByteBuffer()

@@ -2,17 +2,17 @@ import NIOCore
 
 /// Reads a command list: a JSON array of objects with one command each.
 enum CommandList {
-    /// The most commands in one answer.
+    /// The most commands in one reply.
     static let maxCommands = 1024
 
-    /// Reads the whole list; nothing of it is applied when any command is wrong.
+    /// Reads the whole list; none of it is applied when any command is invalid.
     ///
     /// - Throws: ``DeliveryFailure/badReply(_:)`` with the number of the command and what is wrong with it.
     static func parse(_ body: ByteBuffer) throws(DeliveryFailure) -> [Command] {
         try read(body) { (reader) throws(DeliveryFailure) in try list(from: &reader) }
     }
 
-    /// Reads the answer to a batch: a list with one command list for each of its events.
+    /// Reads the reply to a batch: a list with one command list for each of its events.
     ///
     /// - Returns: The commands of all events in order.
     static func parse(_ body: ByteBuffer, batchOf count: Int) throws(DeliveryFailure) -> [Command] {
@@ -165,7 +165,7 @@ enum CommandList {
         return .close(request)
     }
 
-    /// Reads an object; `read` takes the value of a member, or returns false for one that is not known.
+    /// Reads an object; `read` takes the value of a member, or returns false for an unknown one.
     static func members(
         of reader: inout JSONReader,
         _ read: (_ name: String, _ reader: inout JSONReader) throws(JSONReader.Fault) -> Bool

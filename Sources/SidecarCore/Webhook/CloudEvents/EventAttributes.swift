@@ -1,6 +1,6 @@
 import NIOCore
 
-/// What sets one event of a connection apart from the others.
+/// The attributes that differ between the events of one connection.
 struct EventAttributes {
     let type: StaticString
     let connectionID: String

@@ -2,17 +2,17 @@ import NIOCore
 
 /// Writes several messages of one connection as one request in the CloudEvents 1.0 JSON batch format.
 ///
-/// What a single event says of the connection in `ce-` fields is said by the members of each event; the other fields
-/// stay.
+/// What a single event says of the connection in `ce-` fields becomes members of each event; the other fields stay in
+/// the head.
 enum EventBatch {
-    /// Writes the head of a request with the messages of a connection, but for its length and end.
+    /// Writes the head of a request with the messages of a connection, without its length and end.
     ///
     /// - Returns: The body.
     ///
     /// - Parameters:
     ///   - node: The name of this node.
-    ///   - firstSequence: That of the first message; the others follow without gaps.
-    ///   - unixMilliseconds: The time of messages that have none of their own.
+    ///   - firstSequence: The sequence of the first message; the others follow without gaps.
+    ///   - unixMilliseconds: The time of messages without a time of their own.
     static func write(
         _ messages: [QueuedMessage],
         of connection: PreparedConnection,
@@ -59,7 +59,7 @@ enum EventBatch {
         return body
     }
 
-    /// What the events of a connection have in common, as members of a JSON object.
+    /// The members that all events of a connection have in common.
     private static func members(
         of connection: PreparedConnection,
         _ identity: ConnectionIdentity?,
@@ -77,7 +77,7 @@ enum EventBatch {
         write("subject", connection.subject)
         write("connectionid", connection.id)
         if connection.isStream { write("transport", "sse") }
-        // Attributes are without the `ce-` of their header fields.
+        // Attribute names have no `ce-`, unlike their header fields.
         for claim in identity?.claims ?? [] { write(String(claim.name.dropFirst(3)), claim.value) }
         if let user = identity?.user { write("userid", user.text) }
         if let state = identity?.state { write("connectionstate", state) }

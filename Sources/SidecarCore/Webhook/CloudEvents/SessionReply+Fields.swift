@@ -1,7 +1,7 @@
 import HTTP1
 
 extension SessionReply.Demands {
-    /// Reads all `Sidesocket-…` fields of an answer.
+    /// Reads all `Sidesocket-…` fields of a reply.
     init(_ headers: HTTPHeaders) throws(DeliveryFailure) {
         self.init()
         var fault: String?
@@ -68,7 +68,7 @@ extension SessionReply.Demands {
         return nil
     }
 
-    /// What is wrong with all of them together.
+    /// What is wrong with the combination of fields.
     private var fault: String? {
         if let user, user.text.utf8.count > UserName.maxBytes {
             return "Sidesocket-User is longer than \(UserName.maxBytes) bytes."

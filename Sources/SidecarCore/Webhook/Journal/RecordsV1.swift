@@ -1,8 +1,8 @@
 import HTTP1
 import NIOCore
 
-/// Version 1 of the outbox's records, which were parts of the requests themselves: CloudEvents header lines in the order
-/// in which they were sent, and the JSON of a close event.
+/// Version 1 of the outbox's records, which stored parts of the requests themselves: CloudEvents header lines in the
+/// order in which they were sent, and the JSON of a close event.
 extension WebhookConnection {
     /// Reads the request line and the fields that all requests of the connection began with.
     init(version1 head: [UInt8], id: String) throws(JournalFault) {
@@ -70,7 +70,7 @@ extension CloseReport {
     }
 }
 
-/// Takes header lines apart, each `name: value CRLF`.
+/// Splits header lines, each `name: value CRLF`.
 private struct LinesV1 {
     private var rest: ArraySlice<UInt8>
 

@@ -3,10 +3,10 @@ import SidecarCore
 
 /// Messages as Server-Sent Events: the `id` is each stream's own, the rest is the same for all.
 struct EventStreamCodec {
-    /// Larger texts are written beside their `id` instead of copied behind it, in bytes.
+    /// Larger texts are written separately from their `id` instead of copied behind it, in bytes.
     private static let copyThreshold = 4096
 
-    /// Who reads the stream, in its cursors.
+    /// The reader in the cursors of the stream.
     private let reader: UInt64
 
     init(connectionID: String) {
@@ -20,7 +20,7 @@ struct EventStreamCodec {
         return text
     }
 
-    /// An event with its place, if it has one, as it may wait.
+    /// An event with its position, if it has one, for the send queue.
     func message(_ text: ByteBuffer, at cursor: StreamCursor?) -> SendQueue.Message {
         guard let cursor else { return SendQueue.Message(header: text, payload: nil) }
         var line = ByteBuffer()

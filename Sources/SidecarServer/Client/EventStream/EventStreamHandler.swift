@@ -2,9 +2,9 @@ import CoreMetrics
 import NIOCore
 import SidecarCore
 
-/// The one handler of a client's event stream: events out, nothing in.
+/// The one handler of a client's event stream: events go out, nothing comes in.
 ///
-/// What a message means is the session's affair, as with ``WebSocketHandler``.
+/// What a message means is decided by the session, as with ``WebSocketHandler``.
 final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -20,7 +20,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     private let timer = TimerEntry()
     private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1), hasAnswers: false)
     private var linger = Linger(patience: ServerConfiguration.flushPatience)
-    /// Publications up to this place have been said already, when the stream was resumed.
+    /// The replay has already covered publications up to this position.
     private var saidUpTo = StreamCursor(epoch: 0, sequence: 0)
 
     init(session: BridgeSession, isEncrypted: Bool, loop: ClientContext) {
@@ -43,12 +43,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         loop.registry.streamBegan()
         limitTransport()
         output.sendAtOnce(head)
-        output.sendAtOnce(EventStreamText.heartbeat)  // proxies pass a head on with the first byte behind it
+        output.sendAtOnce(EventStreamText.heartbeat)  // some proxies hold back a head until its body begins
         arm()
         if mustRead { context?.read() }
     }
 
-    /// A client of an event stream has nothing to say.
+    /// A client of an event stream sends nothing after its request.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -57,7 +57,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // Who ends its half has closed the stream.
+        // A client that ends its half has closed the stream.
         if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
         context.fireUserInboundEventTriggered(event)
     }
@@ -89,7 +89,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         return send(message.encoded(by: .eventStream), at: cursor, of: message.channel, action)
     }
 
-    /// - Parameter cursor: The place of the event; nil when it has none.
+    /// - Parameter cursor: The position of the event; nil when it has none.
     private func send(
         _ text: ByteBuffer,
         at cursor: StreamCursor?,
@@ -108,12 +108,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         return true
     }
 
-    /// Says what was missed, and goes on from there.
+    /// Sends the replay, and continues from there.
     ///
-    /// Of more than the send buffer takes, only the newest, behind a reset: the client has had no time to read, and must
-    /// not be closed for it again and again.
+    /// When it exceeds the send buffer, only the newest messages follow a reset: the client has had no time to read
+    /// yet, and must not be closed for that again and again.
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {
-        // Beside the messages there may be a reset, and there is their end.
+        // Room for a reset and for the end of the replay, besides the messages.
         let ends = SendQueue.messageOverhead * 3
         let room = loop.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
         replay(room) { self.resume($0, room: room) }
@@ -134,7 +134,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
             guard send(text, at: cursor) else { return }
             session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
         }
-        // It is another connection from here on, also for a client that gets no event before it comes again.
+        // Gives the client the id of its new connection, even if it gets no event before it reconnects.
         _ = send(EventStreamText.end, at: missed.upTo)
     }
 
@@ -142,7 +142,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
 
     // MARK: The end
 
-    /// Ends the stream; a browser comes again by itself, after a random time when many do.
+    /// Ends the stream; a browser reconnects by itself, after a random time when many streams end at once.
     func close(code: SessionCloseCode, reason: String) {
         guard !isEnding else { return }
         isEnding = true
@@ -179,12 +179,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         case .closeAged:
             loop.metrics.limited(.maxConnectionAge, action: .closed)
             session.close(code: .goingAway, reason: "the connection is too old; reconnect", for: .maxAge)
-        case .closeUnresponsive, .closeIdle: break  // nobody answers on a stream
+        case .closeUnresponsive, .closeIdle: break  // a stream has no answers
         }
         return isEnding ? now + ServerConfiguration.linger : heartbeat.nextDeadline(loop.configuration.heartbeat)
     }
 
-    /// Who leaves bytes unread has something to keep the stream alive.
+    /// A client with unread bytes needs no heartbeat: those keep the stream open.
     private func sendHeartbeat() {
         guard output.isClear else { return }
         output.sendAtOnce(EventStreamText.heartbeat)

@@ -9,7 +9,7 @@ final class BodyInspection {
     private(set) var body = ByteBuffer()
     private let budget: SharedBudget
 
-    /// - Parameter budget: Counts what is held, over all connections.
+    /// - Parameter budget: The bytes held over all connections.
     init(head: HTTPRequestHead, target: String, budget: SharedBudget) {
         self.head = head
         self.target = target
@@ -20,7 +20,7 @@ final class BodyInspection {
         budget.adjust(by: -body.readableBytes)
     }
 
-    /// Keeps some bytes of the body; the answer when they are too many.
+    /// Keeps bytes of the body; returns a refusal when they are too many.
     func append(_ bytes: ByteBuffer) -> Refusal? {
         guard body.readableBytes + bytes.readableBytes <= StructuredEvents.maxBytes else { return .eventTooLarge }
         guard !budget.isSpent else {

@@ -3,52 +3,52 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// What answers one request of a client, whatever version of HTTP the client speaks.
+/// Responds to one request of a client, in any version of HTTP.
 ///
-/// How the message is framed, whether its connection goes on and what an old client does not understand is decided and
-/// written behind it. Of the three ways to answer one is taken, once: a response that is streamed, one that is whole, or
-/// a session. An exchange that has been told that its client is gone is not called any more.
+/// Framing, keep-alive and what old clients do not understand are decided by the implementation. Exactly one of three
+/// kinds of response is used, once: a streamed response, a complete one, or a session. After an exchange has been told
+/// that its client has gone, it is not called any more.
 protocol ClientExchange: AnyObject {
     // MARK: The request
 
-    /// Hands over what has come of the request's body, now that the app takes more.
+    /// Passes on what has arrived of the request's body, now that the app takes more.
     func pullBody()
-    /// Looks whether the next step is the client's, which then may not take for ever.
+    /// Checks whether the next step is the client's, which is then limited in time.
     func noteProgress()
 
     // MARK: A response that is streamed
 
-    /// Sends a 1xx before the response, to a client that expects such a thing.
+    /// Sends a 1xx before the response, if the client's version allows it.
     func interim(_ head: ClientResponseHead)
     /// Begins the response.
     func respond(_ head: ClientResponseHead)
-    /// Sends some bytes of its body; of one that the head rules out, nothing is sent.
+    /// Sends bytes of the body; nothing is sent for a head that has no body.
     func send(_ bytes: ByteBuffer)
-    /// Ends it.
+    /// Ends the response.
     func end(trailers: HTTPHeaders?)
-    /// Lets out what was written.
+    /// Flushes what was written.
     func flush()
-    /// Gives up amid a response, so that the client sees that it isn't whole.
+    /// Aborts in the middle of a response, so that the client sees that it is incomplete.
     func abort()
-    /// False while the client takes less than it gets.
+    /// False while the client reads more slowly than it is sent to.
     var isWritable: Bool { get }
 
-    // MARK: One that is whole
+    // MARK: A complete response
 
-    /// Answers in place of the app.
+    /// Responds instead of the app.
     ///
     /// - Parameter handshake: The result to count, when the request was a handshake.
     func refuse(_ refusal: Refusal, handshake: HandshakeResult?)
-    /// Answers with the app's own refusal of a session.
+    /// Relays the app's own refusal of a session.
     func relay(_ reply: HTTPReplyHead, body: ByteBuffer)
 
     // MARK: A session
 
-    /// The app has accepted: the head goes out and events begin.
+    /// The app has accepted: sends the head and begins the events.
     func becomeEventStream(_ session: BridgeSession, _ head: ClientResponseHead)
-    /// The app has accepted: the head goes out and frames begin.
+    /// The app has accepted: sends the head and begins the frames.
     ///
-    /// - Parameter isAccepted: False when that is yet to be decided, by what the client says in its first message.
+    /// - Parameter isAccepted: False when that depends on the client's first message, a token.
     func becomeWebSocket(
         _ session: BridgeSession,
         _ head: SwitchingProtocols,

@@ -1,12 +1,12 @@
 import NIOCore
 import SidecarCore
 
-/// The other end of a client's connection, as far as the connection itself tells.
+/// The peer of a client's connection, from the connection alone.
 struct ClientPeer {
     /// Nil for a Unix socket.
     let address: IPAddress?
     let isUnixSocket: Bool
-    /// A PROXY header of a trusted proxy has said so: it is a client then, and no proxy that somebody forgot to trust.
+    /// The address comes from a PROXY header of a trusted proxy, so it is a client's, not that of an untrusted proxy.
     let isNamedByProxy: Bool
 
     init(_ address: SocketAddress?) {
@@ -21,7 +21,7 @@ struct ClientPeer {
         isNamedByProxy = true
     }
 
-    /// Who the client is, until a request says more.
+    /// The client's identity before a request is known.
     func identity(_ scheme: ClientScheme) -> ClientIdentity {
         ClientIdentity(
             address: address.map { "\($0)" } ?? (isUnixSocket ? "unix:" : "unknown"),

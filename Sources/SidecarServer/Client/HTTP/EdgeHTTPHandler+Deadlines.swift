@@ -42,7 +42,7 @@ extension EdgeHTTPHandler {
         loop.timers.arm(timer, owner: self, at: .now() + delay)
     }
 
-    /// Bytes went from or to the client, so it isn't stalled; while it has nothing to do, nothing can stall.
+    /// Bytes went from or to the client, so it has not stalled; while it has nothing to do, it cannot stall.
     func noteProgress() {
         guard case .proxying(let exchange) = phase else { return }
         if exchange.waitsForClient {
@@ -52,7 +52,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// The last answer is out: ends our half and discards what still comes.
+    /// The last response has been sent: ends our half and discards further input.
     func beginLinger() {
         if case .gone = phase { return }
         phase = .lingering
@@ -67,7 +67,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// Closes without another word.
+    /// Closes at once.
     func endNow() {
         context?.close(promise: nil)
     }
@@ -79,7 +79,7 @@ extension EdgeHTTPHandler {
         if case .readingHead = phase, !reader.hasStartedRequest { endNow() }
     }
 
-    /// Whoever still waits for an answer gets one from us.
+    /// Requests that still wait for the app get a response of ours.
     func drainIsOver() {
         switch phase {
         case .proxying(let exchange) where !exchange.isReplyBegun:

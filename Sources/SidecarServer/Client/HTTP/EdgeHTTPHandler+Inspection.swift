@@ -4,7 +4,7 @@ import SidecarCore
 
 /// Requests whose bodies may be events (``StructuredEvents``).
 extension EdgeHTTPHandler {
-    /// Reads the body of a request before the app gets any of it, and says so to a client that waits to be asked for it.
+    /// Reads the body of a request before the app gets any of it; sends 100 to a client that waits for it.
     func beginInspection(_ head: HTTPRequestHead, target: String) {
         let budget = loop.state.inspectionBytes
         phase = .inspecting(BodyInspection(head: head, target: target, budget: budget))
@@ -19,7 +19,7 @@ extension EdgeHTTPHandler {
     func inspect(_ inspection: BodyInspection) throws(HTTPParseError) -> Bool {
         guard let part = try reader.next() else { return false }
         switch part {
-        case .head: return false  // the reader gives a head only behind an end
+        case .head: return false  // a head can only follow an end
         case .body(let bytes):
             if let refusal = inspection.append(bytes) { refuse(refusal) }
         case .end(let trailers):

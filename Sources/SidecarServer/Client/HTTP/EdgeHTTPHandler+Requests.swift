@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Reading: each request goes to where it belongs, as fast as it is taken there.
+/// Reading: each request is passed to where it is handled, as fast as it is taken there.
 extension EdgeHTTPHandler {
     var wantsInput: Bool {
         switch phase {
@@ -11,7 +11,7 @@ extension EdgeHTTPHandler {
         case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
         case .proxying(let exchange):
             if exchange.isRequestWhole {
-                // Reading on is how we notice that the client has gone.
+                // Only reading shows that the client has gone.
                 reader.bufferedBytes < Self.maxPipelinedBytes
             } else {
                 exchange.takesBody
@@ -19,7 +19,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// Takes parts out of what has arrived, as long as somebody wants them.
+    /// Takes parts out of the input, as long as they can be used.
     func pump() {
         guard !isPumping else { return }
         isPumping = true
@@ -35,7 +35,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// Takes one part; false when there is none or nobody wants it.
+    /// Takes one part; false when there is none or it cannot be used yet.
     private func takePart() throws(HTTPParseError) -> Bool {
         switch phase {
         case .upgrading, .lingering, .gone:
@@ -52,7 +52,7 @@ extension EdgeHTTPHandler {
         case .proxying(let exchange):
             guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
             switch part {
-            case .head: return false  // the reader gives a head only behind an end
+            case .head: return false  // a head can only follow an end
             case .body(let bytes): exchange.sendBody(bytes)
             case .end(let trailers): exchange.sendEnd(trailers)
             }
@@ -61,7 +61,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// From the first byte of a later request, its head has as long as the first one had.
+    /// A later request's head gets as much time as the first one, from its first byte on.
     private func noteHeadBegan() {
         guard requestsServed > 0, !headBegan, reader.hasStartedRequest else { return }
         headBegan = true
@@ -117,7 +117,7 @@ extension EdgeHTTPHandler {
     private func parseFailed(_ error: HTTPParseError) {
         switch phase {
         case .proxying(let exchange):
-            // The body has broken its framing: nobody can say where the next request would begin.
+            // The body has broken its framing: where the next request would begin is unknown.
             exchange.clientGone()
             if exchange.isReplyBegun {
                 endNow()

@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// The response to the request under way, in HTTP/1.x. Sessions are in EdgeHTTPHandler+Upgrade.
+/// The response to the request in flight, in HTTP/1.x. Sessions are in EdgeHTTPHandler+Upgrade.
 extension EdgeHTTPHandler: ClientExchange {
     func pullBody() { pump() }
 
@@ -43,12 +43,12 @@ extension EdgeHTTPHandler: ClientExchange {
         phase = .readingHead
         self.response = HTTPResponseWriter()
         flush()
-        guard case .readingHead = phase else { return }  // writing has shown that the client is gone
+        guard case .readingHead = phase else { return }  // the write has failed: the client has gone
         armTimer(after: ServerConfiguration.clientKeepAlive)
         pump()
     }
 
-    /// Writes towards the client, and what belongs directly behind it; flushing is another call.
+    /// Writes to the client, with what has to follow directly; does not flush.
     func write(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         context?.write(wrapOutboundOut(bytes), promise: nil)
         if let rest { context?.write(wrapOutboundOut(rest), promise: nil) }
@@ -56,16 +56,16 @@ extension EdgeHTTPHandler: ClientExchange {
 
     func flush() {
         context?.flush()
-        // Of what is below the mark nobody tells when it has gone.
+        // Below the mark there is no notification when bytes have been sent.
         if !isWritable { accountUnsent(unsentBytes) }
     }
 
     var isWritable: Bool { context?.channel.isWritable ?? false }
 
-    /// Half an answer is out, and only the end of the connection can say that it isn't whole.
+    /// A part of the response has been sent, and only the end of the connection can show that it is incomplete.
     func abort() { endNow() }
 
-    // MARK: Whole answers, the last ones of the connection
+    // MARK: Complete responses, the last ones of the connection
 
     func refuse(_ refusal: Refusal, handshake: HandshakeResult?) {
         loop.metrics.httpRefused(refusal.reason)
@@ -84,12 +84,12 @@ extension EdgeHTTPHandler: ClientExchange {
 
     private func finish(with answer: ByteBuffer) {
         guard let context else { return }
-        phase = .lingering  // whoever was asked has answered, even if the client turns out to be gone
+        phase = .lingering  // set before writing, which may show that the client has gone
         context.writeAndFlush(wrapOutboundOut(answer), promise: nil)
         beginLinger()
     }
 
-    /// A client was turned away; the operator may want to know.
+    /// Records that the client was refused, for the operator.
     func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
         loop.admission.sessions.refusals.note(kind, client: client.address, more())
     }
@@ -105,7 +105,7 @@ extension EdgeHTTPHandler: ClientExchange {
         loop.sendBuffers.changed(self, from: old, to: bytes)
     }
 
-    /// Half an answer cannot be dropped: the connection is.
+    /// A half-sent response cannot be dropped, so the connection is closed.
     func giveUpUnsent(beyond share: Int) {
         loop.metrics.slowClient(action: .close)
         if case .proxying(let exchange) = phase { exchange.clientGone() }

@@ -4,7 +4,7 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// A request that wants to stay: a WebSocket or an event stream.
+/// Requests that become a session: a WebSocket or an event stream.
 extension EdgeHTTPHandler {
     func upgrade(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
         guard hasRoom(for: resolved) else { return }
@@ -26,7 +26,7 @@ extension EdgeHTTPHandler {
         admit(.webSocket(accepted), head, resolved)
     }
 
-    /// A stream of events is a session too, without messages from the client.
+    /// An event stream is a session too, without messages from the client.
     func openStream(_ head: HTTPRequestHead, _ resolved: ResolvedClient) {
         guard hasRoom(for: resolved) else { return }
         admit(
@@ -36,7 +36,7 @@ extension EdgeHTTPHandler {
         )
     }
 
-    /// Counts a handshake, and refuses it when nobody can be let in now.
+    /// Counts a handshake, and refuses it when there is no room for another connection.
     private func hasRoom(for resolved: ResolvedClient) -> Bool {
         if loop.state.isDraining {
             refuse(.draining, handshake: .draining)
@@ -87,7 +87,7 @@ extension EdgeHTTPHandler {
         }
     }
 
-    /// Refuses a handshake for what it is, with a line in the log; how many there may be is limited by then.
+    /// Refuses an invalid handshake, with a log line; the number of such lines is limited by the checks before.
     private func refuse(_ refusal: Refusal, _ result: HandshakeResult, _ head: HTTPRequestHead) {
         var metadata: Logger.Metadata = [
             "client": "\(client.address)", "path": "\(head.target.prefix { $0 != "?" })",
@@ -130,11 +130,11 @@ extension EdgeHTTPHandler {
         guard giveWay(to: handler, responder: isAccepted ? nil : handler, of: session, context) else { return }
         var answer = ByteBuffer()
         HTTPResponseWriter.write(head, into: &answer)
-        // Last, since a client that has gone makes even this write end the connection.
+        // Last, since the write ends the connection if the client has gone.
         handler.start(answer: answer, residual: residual, mustRead: mustRead)
     }
 
-    /// Puts the session's handler in the place of this one; false when the connection has closed.
+    /// Replaces this handler with the session's; false when the connection has closed.
     private func giveWay(
         to handler: some ChannelHandler & SessionTransport,
         responder: (any HandshakeResponder)? = nil,
@@ -154,7 +154,7 @@ extension EdgeHTTPHandler {
 }
 
 extension UpgradeRequest {
-    /// The handshake's fields as the protocol's own check wants them.
+    /// The handshake's fields in the form that the protocol check takes.
     fileprivate init(_ head: HTTPRequestHead) {
         self.init(
             method: head.method,

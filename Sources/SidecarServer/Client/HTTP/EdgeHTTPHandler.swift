@@ -3,11 +3,11 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// A client's connection while it speaks HTTP/1.x: it reads requests, sends each to where it belongs and writes what
-/// answers it.
+/// A client's connection while it speaks HTTP/1.x: reads requests, passes each to where it is handled, and writes the
+/// responses.
 ///
-/// An upgrade ends this handler's time: ``WebSocketHandler`` takes its place. Every answer to an upgrade other than
-/// 101, and every refusal, is the last one of the connection.
+/// After an upgrade ``WebSocketHandler`` takes its place. Every response to an upgrade other than 101, and every
+/// refusal, is the last one of the connection.
 final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, SendBufferHolder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -22,12 +22,12 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         case inspecting(BodyInspection)
         /// A request is with the app.
         case proxying(ProxyExchange)
-        /// The last answer is out; input is discarded until the client ends too.
+        /// The last response has been sent; input is discarded until the client ends its half too.
         case lingering
         case gone
     }
 
-    /// What a client may send ahead of the answer that it waits for, in bytes.
+    /// How much a client may send ahead of the response that it waits for, in bytes.
     static let maxPipelinedBytes = 64 << 10
 
     let loop: ClientContext
@@ -44,11 +44,11 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     var isPumping = false
     var headBegan = false
     var requestsServed = 0
-    /// How the request under way is answered.
+    /// Writes the response to the request in flight.
     var response = HTTPResponseWriter()
     var hasLeft = false
     var linger = Linger(patience: ServerConfiguration.clientStall)
-    /// No more requests after the one under way.
+    /// No more requests after the one in flight.
     var isClosingSoon = false
     var accountedUnsent = 0
 
@@ -57,7 +57,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         reader = HTTPRequestReader(limits: loop.configuration.requestLimits)
     }
 
-    /// True while a request or a handshake is under way.
+    /// True while a request or a handshake is in flight.
     var isBusy: Bool {
         switch phase {
         case .readingHead, .gone: false
@@ -109,14 +109,14 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         }
     }
 
-    /// Counts the connection with those of its address; false when that has too many, and the connection closes without
-    /// an answer.
+    /// Counts the connection with those of its address; false when there are too many, and the connection closes
+    /// without a response.
     private func countSocket(_ context: ChannelHandlerContext) -> Bool {
         switch loop.admission.sessions.slots.countSocket(of: peer.address) {
         case .notCounted:
             return true
         case .counted(let bucket):
-            // Whatever ends the connection, and whichever handler is there by then.
+            // Also after another handler has replaced this one.
             context.channel.closeFuture.whenComplete { _ in bucket.close() }
             return true
         case .refused:
@@ -143,7 +143,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         }
     }
 
-    /// Without its header nobody can say who the client is, and it would not understand an answer in HTTP either.
+    /// Without its header the client's address is unknown, and the peer would not understand a response in HTTP.
     private func rejectProxyHeader(_ why: String) {
         guard case .readingHead = phase else { return }
         loop.metrics.httpRefused(.proxyProtocol)

@@ -3,22 +3,23 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// One request passed through to the app, streamed both ways: neither side is read faster than the other takes.
+/// One request passed through to the app, streamed in both directions: neither side is read faster than the other
+/// takes.
 final class ProxyExchange: AppExchange {
     private let head: HTTPRequestHead
     private let target: String
-    /// For the log: a query may hold secrets.
+    /// For the log; a query may hold secrets.
     private var path: Substring { target.prefix { $0 != "?" } }
     private let identity: ClientIdentity
     private let loop: ClientContext
     private weak var client: (any ClientExchange)?
-    /// A body that has been read before the app was asked; nil when it is streamed.
+    /// A body that has been read before the app is called; nil when it is streamed.
     private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
     private var connection: AppConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
     private var isRecorded = false
-    /// Of the body, for the access log.
+    /// Bytes of the reply's body, for the access log.
     private var bytesSent = 0
     private var hasBody = false
     private var hasRetried = false
@@ -26,11 +27,11 @@ final class ProxyExchange: AppExchange {
 
     /// True when the client's request has been read to its end.
     private(set) var isRequestWhole = false
-    /// True when the head of the app's answer has been written to the client.
+    /// True when the head of the response has been written to the client.
     private(set) var isReplyBegun = false
     private(set) var isCancelled = false
 
-    /// - Parameter identity: Who the client is, for the app.
+    /// - Parameter identity: Who the client is, as the app is told.
     init(
         head: HTTPRequestHead,
         target: String,
@@ -72,7 +73,7 @@ final class ProxyExchange: AppExchange {
     /// True when the app can take more of the request's body.
     var takesBody: Bool { connection?.isWritable ?? false }
 
-    /// True when the next step is the client's: to send more of its request, or to read more of the answer.
+    /// True when the next step is the client's: to send more of its request, or to read more of the response.
     var waitsForClient: Bool {
         guard let client, connection != nil else { return false }
         return (!isRequestWhole && takesBody && !isReplyBegun) || !client.isWritable
@@ -98,7 +99,7 @@ final class ProxyExchange: AppExchange {
         client?.noteProgress()
     }
 
-    /// The client has gone, so the app need not work for it any more.
+    /// The client has gone, so the app's reply is not needed any more.
     func clientGone() {
         isCancelled = true
         client = nil
@@ -122,7 +123,7 @@ final class ProxyExchange: AppExchange {
         } else if isRequestWhole {
             connection.sendWhole(writeHead)  // the retry of a request without a body
         } else {
-            // What is there of the body goes out with it, at the end of the turn.
+            // The available part of the body is sent with it, at the end of the turn.
             connection.write(writeHead)
             client?.pullBody()
             client?.noteProgress()
@@ -156,13 +157,13 @@ final class ProxyExchange: AppExchange {
         status = reply.status
         hasBody = reply.framing != .none
         if loop.configuration.settings.broadcastHeader { publishBroadcasts(of: reply) }
-        // Apps that send a body all the same (304, 204, to HEAD) may do so late, when it would pass for the next answer.
+        // Apps that send a body where none is allowed (304, 204, to HEAD) may do so late; it would pass for the next one.
         if !hasBody { connection?.retire() }
-        connection?.setDeadline(nil)  // once it speaks, the app may be silent as long as it likes: it may be a stream
+        connection?.setDeadline(nil)  // once begun, a reply may pause for any time: it may be a stream
         client.respond(.response(reply))
     }
 
-    /// An answer tells channels about what it did; a field that cannot be published does not hold up the answer.
+    /// Publishes what the reply's `Sidesocket-Broadcast` fields ask for; an invalid field does not hold up the reply.
     private func publishBroadcasts(of reply: HTTPReplyHead) {
         for field in BroadcastHeader.all(in: reply.headers) {
             switch field {
@@ -211,7 +212,7 @@ final class ProxyExchange: AppExchange {
         )
         if isReplyBegun {
             record(status: status)
-            client.flush()  // what came before the fault is the client's; the missing end tells the rest
+            client.flush()  // what came before the fault is passed on, without an end
             client.abort()
         } else {
             let refusal = Refusal(failure)
@@ -248,7 +249,7 @@ final class ProxyExchange: AppExchange {
         )
     }
 
-    /// True for a request without a body whose method may be repeated without harm (RFC 9110 §9.2.2).
+    /// True for a request without a body whose method is safe to repeat (RFC 9110 §9.2.2).
     private var canRepeat: Bool {
         guard isRequestWhole, head.framing == .none || head.framing == .length(0) else { return false }
         return ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(head.method)

@@ -1,7 +1,7 @@
 import SidecarCore
 
 extension Refusal {
-    /// What a client is told that comes while the process shuts down.
+    /// The refusal while the process shuts down.
     static var draining: Refusal {
         Refusal(
             status: 503,
@@ -11,7 +11,7 @@ extension Refusal {
         )
     }
 
-    /// What the client is told when the app has no usable answer.
+    /// The refusal when the app has no usable reply.
     init(_ failure: DeliveryFailure) {
         switch failure {
         case .timeout:

@@ -4,9 +4,9 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// A handshake on its way: the client waits while the app decides.
+/// A handshake in progress: the client waits while the app decides.
 final class UpgradeAttempt: HandshakeResponder {
-    /// What becomes of the connection when the app accepts.
+    /// What the connection becomes when the app accepts.
     enum Kind {
         case webSocket(AcceptedUpgrade)
         case eventStream(origin: String?, lastEventID: String?)
@@ -66,8 +66,7 @@ final class UpgradeAttempt: HandshakeResponder {
         }
     }
 
-    /// The client says who it is on the open socket; the app, which is asked then, cannot choose a subprotocol any
-    /// more.
+    /// The client authenticates on the open socket. The app is asked only then, and can no longer choose a subprotocol.
     private func becomeWebSocketUnasked() {
         guard case .webSocket(let accepted) = kind else { return }
         client?.becomeWebSocket(
@@ -78,7 +77,7 @@ final class UpgradeAttempt: HandshakeResponder {
         )
     }
 
-    /// - Parameter residual: What it sent behind its handshake.
+    /// - Parameter residual: What the client sent after its handshake.
     func clientGone(leaving residual: ByteBuffer) {
         client = nil
         countDropped(in: residual)
@@ -86,14 +85,14 @@ final class UpgradeAttempt: HandshakeResponder {
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
     }
 
-    /// Messages that came with the handshake are of no use to anybody any more.
+    /// Messages that came with the handshake are dropped.
     private func countDropped(in residual: ByteBuffer) {
         guard residual.readableBytes > 0, case .webSocket(let accepted) = kind else { return }
         let count = loop.messageReader(accepted.deflate).messagesCompleted(by: residual)
         loop.metrics.messagesDropped(count, reason: .clientGone)
     }
 
-    /// The client has waited as long as it may before the app is asked.
+    /// The client has waited as long as it may for the app to be called.
     func admissionTimedOut() {
         session.admissionTimedOut()
     }

@@ -3,20 +3,21 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Who is told that a client does not take what it is sent.
+/// The owner of an output, which is told when its client does not keep up.
 protocol ClientOutputOwner: AnyObject {
-    /// Less waits for the client than was to; `action` is what was done about it, when the client's own limit was met.
+    /// A limit was met; `action` is what was done, when it was the client's own limit.
     func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?)
-    /// It is to be closed for reading too slowly.
+    /// Close the connection because the client reads too slowly.
     func closeAsTooSlow()
 }
 
-/// What goes out to one client: bytes at once, and whole messages that wait in front of the socket while it takes none.
+/// The output to one client: bytes that go out at once, and a send queue of whole messages for when the socket takes
+/// none.
 ///
-/// It knows neither frames nor events, only bytes and what they cost to keep. It is one object with the output of the
-/// socket, which every connection has: idle ones pay for no other.
+/// It knows neither frames nor events, only bytes and what they count for. It is one object together with the output of
+/// the socket that every connection has, so idle connections need no second one.
 ///
-/// A message goes out so, which costs no closure and encodes only what is sent:
+/// Sending a message this way costs no closure, and encodes only what is sent:
 ///
 /// ```swift
 /// if output.isClear {
@@ -30,9 +31,9 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
     private let buffers: SendBuffers
     private var queue = SendQueue()
     private var accountedBytes = 0
-    /// When bytes went out last.
+    /// When bytes were last sent.
     private(set) var sentAt = NIODeadline.now()
-    /// True once the client was to be closed for not reading; it gets no more time then.
+    /// True once the client was to be closed for not reading; it then gets no more time.
     private(set) var isTooSlow = false
     private var isFinished = false
 
@@ -44,7 +45,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
 
     // MARK: Bytes
 
-    /// Sends bytes at once, whatever waits.
+    /// Sends bytes ahead of the queue.
     func sendAtOnce(_ bytes: ByteBuffer, _ rest: ByteBuffer? = nil) {
         write(bytes, rest)
         wrote(bytes.readableBytes + (rest?.readableBytes ?? 0))
@@ -57,7 +58,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
 
     // MARK: Messages
 
-    /// True when a message can go out at once.
+    /// True when a message can be sent at once.
     var isClear: Bool { isWritable && queue.isEmpty }
 
     /// Sends a message while the output is clear.
@@ -66,7 +67,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         noteUntaken()
     }
 
-    /// The same with what `body` composes, in memory that is used again and again.
+    /// The same with what `body` composes, in memory that is reused.
     func send(composedBy body: (inout ByteBuffer) -> Void) {
         wrote(compose(body))
         noteUntaken()
@@ -76,13 +77,13 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         if !isWritable { accountUnsent(unsentBytes) }
     }
 
-    /// A client that does not read may not make us hold more than its budget: decides whether a message may wait.
+    /// Decides whether a message may wait, since a client that does not read may not hold more than its limit.
     ///
     /// - Parameters:
     ///   - payloadBytes: The size of the message.
     ///   - channel: The channel that it was published to, if it was.
-    ///   - action: What is done for it; nil: as `SLOW_CLIENT_ACTION` says.
-    /// - Returns: False when the message is dropped, which has been counted.
+    ///   - action: What is done to make room; nil: as `SLOW_CLIENT_ACTION` says.
+    /// - Returns: False when the message is dropped; this has been counted.
     func makeRoom(
         for payloadBytes: Int,
         of channel: ChannelName? = nil,
@@ -112,7 +113,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         }
     }
 
-    /// Lets a message wait for which there is room.
+    /// Queues a message for which there is room.
     func append(_ message: SendQueue.Message) {
         queue.append(message)
         accountUnsent(unsentBytes)
@@ -124,7 +125,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         if !queue.attach(receipt) { whenSent(receipt) }
     }
 
-    /// The channel may take more: as many messages as it takes go out.
+    /// The channel may take more: sends as many messages as it takes.
     func writabilityChanged() {
         guard isWritable else { return }
         sendWaiting(all: false)
@@ -141,13 +142,13 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
 
     // MARK: The end
 
-    /// The session has ended: all that waits goes to the channel, so that the goodbye can follow.
+    /// The session has ended: moves all waiting messages to the channel, so that the Close frame can follow.
     func finish() {
         isFinished = true
         sendWaiting(all: true)
     }
 
-    /// The connection is gone, and what waits with it.
+    /// The connection has gone, and the waiting messages with it.
     func connectionLost() {
         isFinished = true
         detach()
@@ -155,9 +156,9 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         accountUnsent(0)
     }
 
-    // MARK: The account
+    // MARK: Accounting
 
-    /// What waits for the client, in bytes.
+    /// The bytes that wait for the client.
     var unsentBytes: Int { untakenBytes + queue.byteCount }
 
     func accountUnsent(_ bytes: Int) {
@@ -167,7 +168,8 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         buffers.changed(self, from: old, to: bytes)
     }
 
-    /// What has begun to go out cannot be dropped, so who holds more than its share of that is cut off.
+    /// A message that has begun to go out cannot be dropped, so a client that holds more than its share of those is
+    /// closed.
     func giveUpUnsent(beyond share: Int) {
         owner.noteLimited(by: .totalSendBuffer, nil)
         if !isFinished {

@@ -1,25 +1,25 @@
 import NIOCore
 import SidecarCore
 
-/// Ends our half and waits for the client to take what is left and to end its own.
+/// Ends our half and waits for the client to read the rest and to end its own half.
 ///
-/// Closing at once with bytes unread makes the system send a reset, and the answer is lost (RFC 9112 §9.6).
+/// Closing at once with unread bytes makes the system send a reset, and the response is lost (RFC 9112 §9.6).
 struct Linger {
     enum Step: Equatable {
-        /// The client still takes something, slowly; look again then.
+        /// The client still reads, slowly; check again then.
         case wait(until: NIODeadline)
-        /// It has taken everything, or has stopped to.
+        /// It has read everything, or has stopped reading.
         case close
     }
 
     private var watch: FlushWatch
 
-    /// - Parameter patience: How long the client may take nothing of what is left.
+    /// - Parameter patience: How long the client may read nothing.
     init(patience: TimeAmount) {
         watch = FlushWatch(patience: patience)
     }
 
-    /// The last bytes were written and our half ends; the first deadline.
+    /// The last bytes were written and our half ends; returns the first deadline.
     mutating func begin(at now: NIODeadline) -> NIODeadline {
         watch.begin(at: now)
         return now + ServerConfiguration.linger

@@ -2,14 +2,14 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// One message for many clients: encoded once for each codec, and compressed once for all who agreed on the same.
+/// One message for many clients: encoded once for each codec, and compressed once for each set of parameters.
 final class PreparedMessage: Sendable {
-    /// What one codec makes of it.
+    /// The message in one codec and compression.
     private struct Form {
         let codec: MessageCodec
         /// The window of its compression; 0 when it is not compressed.
         let windowBits: Int
-        /// nil where compression does not pay.
+        /// Nil where compression does not pay.
         let bytes: ByteBuffer?
     }
 
@@ -17,13 +17,13 @@ final class PreparedMessage: Sendable {
     let payload: ByteBuffer
     /// The channel that it was published to; nil for one that goes to a user or a connection.
     let channel: ChannelName?
-    /// The event type; nil for the usual one.
+    /// The event type; nil for the default.
     let event: String?
     /// What is done for a client that does not keep up; nil: as the settings say.
     let action: SlowClientAction?
-    /// The form that nearly every message is asked for: made at once, so that no lock is taken for it.
+    /// The most frequent form; made at once, so that reading it takes no lock.
     private let rawFrame: ByteBuffer
-    /// The others, once somebody has asked for them; few messages have more than one.
+    /// The other forms, made when first needed; most messages have at most one of them.
     private let forms = Mutex<(first: Form?, more: [Form])>((nil, []))
 
     init(
@@ -41,16 +41,16 @@ final class PreparedMessage: Sendable {
         rawFrame = MessageCodec.rawFrames.encode(format, payload, event: event)
     }
 
-    /// The message as those with this codec get it.
+    /// The message in a codec.
     func encoded(by codec: MessageCodec) -> ByteBuffer {
         if codec == .rawFrames { return rawFrame }
         return form(codec, windowBits: 0) { codec.encode(format, payload, event: event) } ?? rawFrame
     }
 
-    /// The same for those who agreed on this window and no context takeover.
+    /// The message compressed with this window and without context takeover.
     ///
-    /// - Parameter compress: Makes it; nil when it is not shorter.
-    /// - Returns: nil when it is to go out as it is.
+    /// - Parameter compress: Compresses it; nil when that is not shorter.
+    /// - Returns: Nil when it should be sent uncompressed.
     func compressed(by codec: MessageCodec, windowBits: Int, _ compress: () -> ByteBuffer?) -> ByteBuffer? {
         form(codec, windowBits: windowBits, compress)
     }

@@ -3,38 +3,12 @@ import NIOSSL
 import SidecarCore
 import Synchronization
 
-/// A connection for which bytes may wait that its client does not take.
-protocol SendBufferHolder: AnyObject {
-    /// What waits now, in bytes.
-    var unsentBytes: Int { get }
-    /// Notes what waits.
-    func accountUnsent(_ bytes: Int)
-    /// All hold more than they may, and this one more than its share: it is treated as slow.
-    func giveUpUnsent(beyond share: Int)
-}
-
-/// How much may wait for one client, and what is done about more.
-struct SendLimits: Equatable {
-    /// In bytes (`MAX_SEND_BUFFER_BYTES`).
-    let maxBytes: Int
-    /// Unless a channel says otherwise (`SLOW_CLIENT_ACTION`).
-    let action: SlowClientAction
-
-    init(maxBytes: Int, action: SlowClientAction) {
-        self.maxBytes = maxBytes
-        self.action = action
-    }
-
-    init(_ settings: Settings) {
-        self.init(maxBytes: settings.maxSendBufferBytes, action: settings.slowClientAction)
-    }
-}
-
-/// The connections of one event loop for which bytes wait, and what is done when that is too much over the process.
+/// The connections of one event loop for which bytes wait, and what is done when the total over the process is
+/// exceeded.
 ///
-/// Only slow clients come here: who takes what it gets holds nothing.
+/// Only slow clients are in it: a client that reads everything it is sent holds nothing.
 final class SendBuffers {
-    /// The event loops, since those who hold the most may be another's: what makes each of them look.
+    /// The event loops, each of which has to check its own connections, since any of them may hold the most.
     final class Loops: Sendable {
         private let wakers = Mutex<[@Sendable () -> Void]>([])
 
@@ -42,9 +16,9 @@ final class SendBuffers {
         fileprivate func wakeAll() { for wake in wakers.withLock({ $0 }) { wake() } }
     }
 
-    /// Who has held something for so long has stopped reading, or nearly.
+    /// A connection that has held something for this long has stopped reading, or nearly.
     private static let patience = TimeAmount.seconds(1)
-    /// The time after a look that could not help until the next.
+    /// The time until the next check after one that could not help.
     private static let pause = TimeAmount.milliseconds(20)
 
     /// What a connection may hold, as the settings say now.
@@ -53,9 +27,9 @@ final class SendBuffers {
     private let loops: Loops
     private let budget: SendBudget
     private let eventLoop: any EventLoop
-    /// Since when something has waited without a break, too: who reads is done with it again and again.
+    /// With the time since when bytes have waited without a break: a client that reads empties its buffer now and then.
     private var holders: [ObjectIdentifier: (holder: any SendBufferHolder, since: NIODeadline)] = [:]
-    /// When nobody here held more than its share though all together did.
+    /// When no connection here held more than its share although the total was exceeded.
     private var helplessAt: NIODeadline?
     private var isMakingRoom = false
     private var willLook = false
@@ -70,7 +44,7 @@ final class SendBuffers {
         loops.add { eventLoop.execute { bound.value.makeRoom() } }
     }
 
-    /// Notes that a connection holds other than it did, both in bytes.
+    /// Records that the bytes held for a connection have changed.
     func changed(_ holder: any SendBufferHolder, from old: Int, to new: Int) {
         guard old != new else { return }
         budget.change(from: old, to: new)
@@ -82,12 +56,12 @@ final class SendBuffers {
         if new > old, budget.isExceeded { makeRoom() }
     }
 
-    /// What one connection may hold that is to get `byteCount` more.
+    /// What one connection may hold that is about to get `byteCount` more.
     func allowance(upTo most: Int, adding byteCount: Int) -> Int {
         budget.allowance(upTo: most, adding: byteCount)
     }
 
-    /// Makes room where that may help; a client that is closed for it may be the one that has just got something.
+    /// Makes room if that may help; a client that is closed for it may be the one that has just got something.
     private func makeRoom() {
         guard !isMakingRoom, !holders.isEmpty, budget.isExceeded else { return }
         if let helplessAt, NIODeadline.now() - helplessAt < Self.pause { return lookLater() }
@@ -107,17 +81,17 @@ final class SendBuffers {
         }
     }
 
-    /// Treats those as slow that hold the most, until the total has room again or nobody here holds more than its share:
-    /// first of those who have not been done with it for a while, so that a large download under way outlives them.
+    /// Treats the connections that hold the most as slow, until there is room again or none here holds more than its
+    /// share. Connections that have held bytes for a while come first, so that a large download in progress survives.
     private func treatLargestAsSlow() {
-        // Some have taken more than they were seen to.
+        // Some have taken more than was last recorded.
         for (holder, _) in Array(holders.values) { holder.accountUnsent(holder.unsentBytes) }
         guard budget.isExceeded else { return }
         let share = budget.share
         let overdue = NIODeadline.now() - Self.patience
         let all = holders.values.map { (holder: $0.holder, bytes: $0.holder.unsentBytes, isStuck: $0.since <= overdue) }
             .sorted { $0.bytes > $1.bytes }
-        // A quarter of the total is left for those who read.
+        // A quarter of the total is left for clients that read.
         let rest = share / 4 * 3
         for (holder, bytes, isStuck) in all where isStuck && bytes > rest {
             guard budget.isTight else { return }
@@ -131,7 +105,7 @@ final class SendBuffers {
 }
 
 extension ChannelHandlerContext {
-    /// Closes and frees what waits to be sent, past TLS, which would wait for its own goodbye behind it.
+    /// Closes and frees the waiting bytes, bypassing TLS, which would queue its close_notify behind them.
     func closeAtOnce() {
         if let tls = try? pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
             tls.close(promise: nil)

@@ -2,38 +2,38 @@ import DequeModule
 import NIOCore
 import SidecarCore
 
-/// Whole messages that wait for a slow client, outside of the channel so that they can still be dropped.
+/// The send queue of a slow client: whole messages, kept outside of the channel so that they can still be dropped.
 struct SendQueue {
-    /// One message as frames; a large payload stands beside its header instead of behind it.
+    /// One message as frames; a large payload is kept separately from its header.
     struct Message {
         let header: ByteBuffer
         let payload: ByteBuffer?
         /// The channel that it was published to, if it was.
         var channel: ChannelName?
-        /// Those who wait for it to be written.
+        /// Receipts that wait for it to be written.
         var receipts: [WriteReceipt] = []
 
-        /// What it costs to keep: its bytes and what holds them.
+        /// What it counts for: its bytes and what holds them.
         var byteCount: Int { header.readableBytes + (payload?.readableBytes ?? 0) + SendQueue.messageOverhead }
 
-        /// The same without a payload that is a small part of a large buffer.
+        /// A copy without a payload that is a small part of a large buffer.
         var compacted: Message {
             guard let payload, payload.storageCapacity > 2 * payload.readableBytes else { return self }
             return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
         }
 
-        /// Tells those who wait for it.
+        /// Settles the receipts.
         fileprivate func settleAsDropped() {
             for receipt in receipts { receipt.settle(wasWritten: false) }
         }
     }
 
-    /// What a message in the sendQueue costs beyond its bytes, so that tiny messages are bounded too, in bytes.
+    /// What a waiting message counts for beyond its bytes, in bytes, so that tiny messages are bounded too.
     static let messageOverhead = 256
 
     private var messages: Deque<Message> = []
 
-    /// What all messages that wait cost to keep, in bytes.
+    /// What all waiting messages count for, in bytes.
     private(set) var byteCount = 0
 
     var isEmpty: Bool { messages.isEmpty }
@@ -43,22 +43,22 @@ struct SendQueue {
         byteCount += message.byteCount
     }
 
-    /// Lets the newest message tell when it is written; false when none waits.
+    /// Attaches a receipt to the newest message; false when none waits.
     mutating func attach(_ receipt: WriteReceipt) -> Bool {
         guard let newest = messages.indices.last else { return false }
         messages[newest].receipts.append(receipt)
         return true
     }
 
-    /// What is done about a message that has to wait.
+    /// What is done with a message that has to wait.
     enum Answer { case fits, drop, close }
 
-    /// Makes room for a message as the action says; one message may always wait.
+    /// Makes room for a message as the action says; a single message may always wait.
     ///
     /// Only whole messages are dropped, and none that has begun to go out.
     ///
     /// - Parameters:
-    ///   - bytesBefore: What is on its way already.
+    ///   - bytesBefore: The bytes that are already on their way.
     /// - Returns: What to do with the message, and how many others were dropped for it.
     mutating func makeRoom(
         for byteCount: Int,
@@ -80,7 +80,7 @@ struct SendQueue {
         }
     }
 
-    /// Drops messages until no more than `limit` is held, as the action says; none for one that drops nothing.
+    /// Drops messages until at most `limit` is held, as the action says; none if the action drops nothing.
     ///
     /// - Returns: How many were dropped.
     mutating func shed(to limit: Int, beside bytesBefore: Int, _ action: SlowClientAction) -> Int {
@@ -115,11 +115,11 @@ struct SendQueue {
     mutating func popFirst() -> Message? {
         guard let message = messages.popFirst() else { return nil }
         byteCount -= message.byteCount
-        if messages.isEmpty { messages = [] }  // an idle connection keeps no storage
+        if messages.isEmpty { messages = [] }  // so that an idle connection keeps no storage
         return message
     }
 
-    /// Drops what waits of a channel, and says how many messages that were.
+    /// Drops the waiting messages of a channel, and returns their number.
     mutating func removeAll(of channel: ChannelName) -> Int {
         guard messages.contains(where: { $0.channel == channel }) else { return 0 }
         let before = messages.count

@@ -2,10 +2,10 @@ import NIOCore
 
 /// Waits for the kernel to take a publication on the connections of one event loop (`?wait=written`).
 ///
-/// It reports once: when it is settled for every connection, or after ``patience``; what is still on its way then counts
-/// as queued.
+/// It reports once: when it is settled for every connection, or after ``patience``; messages that are still on their
+/// way then count as queued.
 final class WriteReceipt {
-    /// How long slow subscribers are waited for.
+    /// How long it waits for slow subscribers.
     static let patience = TimeAmount.seconds(10)
 
     private var tally: PublicationTally?
@@ -18,17 +18,17 @@ final class WriteReceipt {
         self.tally = tally
     }
 
-    /// One more connection has it to write.
+    /// One more connection has to write the message.
     func begin() { awaited += 1 }
 
-    /// A connection has written it, or has dropped it or ended before.
+    /// A connection has written the message, has dropped it, or has ended.
     func settle(wasWritten: Bool) {
         awaited -= 1
         if !wasWritten { lost += 1 }
         if awaited == 0 { reportOnce() }
     }
 
-    /// Reports these counts, less what is lost, as soon as all is settled.
+    /// Reports these counts, reduced by what was lost, as soon as all connections are settled.
     func report(_ counts: PublicationTally.Counts, on eventLoop: any EventLoop) {
         self.counts = counts
         if awaited == 0 { return reportOnce() }

@@ -1,12 +1,12 @@
 import NIOCore
 import SidecarCore
 
-/// What has come from the client and has not been taken yet.
+/// Input of the client that has not been processed yet.
 struct HeldInput {
     private var bytes: ByteBuffer?
-    /// True while events are taken: what comes meanwhile belongs behind them.
+    /// True while events are processed: input that arrives meanwhile belongs after them.
     var isProcessing = false
-    /// True when a read was asked for and not passed on.
+    /// True when a read was requested and not passed on.
     var isReadWithheld = false
 
     var isEmpty: Bool { bytes == nil }
@@ -16,7 +16,7 @@ struct HeldInput {
     mutating func take() -> ByteBuffer? { bytes.take() }
 }
 
-/// The bytes that one connection has in a budget of the process.
+/// The bytes that one connection holds of a budget of the process.
 struct BudgetShare {
     private(set) var bytes = 0
 

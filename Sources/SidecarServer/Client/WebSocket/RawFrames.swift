@@ -2,15 +2,15 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// Messages as the app said them, each in one frame (RFC 6455 §5.6), compressed where that was agreed on and pays.
+/// Messages as the app sent them, each in one frame (RFC 6455 §5.6), compressed where that was negotiated and pays.
 struct RawFrames: ~Copyable {
-    /// A frame that is not written yet.
+    /// A frame that has not been written yet.
     struct Frame {
         fileprivate let format: MessageFormat
         fileprivate let body: ByteBuffer
         fileprivate let isCompressed: Bool
 
-        /// Larger payloads are written beside their header instead of copied behind it, in bytes.
+        /// Larger payloads are written separately from their header instead of copied behind it, in bytes.
         private static let copyThreshold = 4096
 
         var isSmall: Bool { body.readableBytes <= Self.copyThreshold }
@@ -19,7 +19,8 @@ struct RawFrames: ~Copyable {
             FrameEncoder.write(format.opcode, payload: body, compressed: isCompressed, into: &buffer)
         }
 
-        /// All of it in memory of its own, exactly as large as needed: a shared buffer that is larger would wait with it.
+        /// The frame in memory of its own, exactly as large as needed: a larger shared buffer would be retained while
+        /// it waits.
         fileprivate var bytes: ByteBuffer {
             let header = FrameEncoder.headerLength(payloadLength: body.readableBytes)
             var bytes = ByteBufferAllocator().buffer(capacity: header + body.readableBytes)
@@ -27,7 +28,7 @@ struct RawFrames: ~Copyable {
             return bytes
         }
 
-        /// The same as it may wait, a large payload beside its header.
+        /// The frame for the send queue, with a large payload separate from its header.
         var message: SendQueue.Message {
             if isSmall { return SendQueue.Message(header: bytes, payload: nil) }
             let length = FrameEncoder.headerLength(payloadLength: body.readableBytes)
@@ -48,20 +49,20 @@ struct RawFrames: ~Copyable {
         self.compressor = compressor
     }
 
-    /// The frame of a message that is not compressed.
+    /// The uncompressed frame of a message.
     static func plain(_ format: MessageFormat, _ payload: ByteBuffer) -> Frame {
         Frame(format: format, body: payload, isCompressed: false)
     }
 
-    /// A whole frame, not compressed.
+    /// A whole frame, uncompressed.
     static func encode(_ format: MessageFormat, _ payload: ByteBuffer) -> ByteBuffer {
         plain(format, payload).bytes
     }
 
-    /// The frame of a message for this connection alone.
+    /// The frame of a message for this connection only.
     ///
     /// - Parameters:
-    ///   - mayBeDropped: Later messages must not lean on it, as they do with context takeover.
+    ///   - mayBeDropped: Later messages must not refer to it, as they do with context takeover.
     ///   - scratch: Where it is compressed, in a buffer of the event loop.
     mutating func frame(
         _ format: MessageFormat,
@@ -78,7 +79,7 @@ struct RawFrames: ~Copyable {
         return Frame(format: format, body: scratch, isCompressed: true)
     }
 
-    /// The frame that others get too, unless the messages of this connection lean on one another.
+    /// The frame shared with others, unless this connection uses context takeover.
     mutating func message(
         _ message: PreparedMessage,
         mayBeDropped: Bool,

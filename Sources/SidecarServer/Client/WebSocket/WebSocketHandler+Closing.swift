@@ -3,17 +3,17 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// How far the end of a connection has come.
+/// The state of a closing connection.
 struct Closing {
     var handshake = CloseHandshake()
     var linger = Linger(patience: ServerConfiguration.flushPatience)
-    /// True once it counts as a socket that has left.
+    /// True once it is counted as a socket that has left.
     var hasLeft = false
 }
 
-/// The end of a connection, from either side (RFC 6455 §7).
+/// Closing, from either side (RFC 6455 §7).
 extension WebSocketHandler {
-    /// The app has decided about a client that had said who it is on the open socket.
+    /// The app has decided about a client that has authenticated on the open socket.
     func handshakeDecided(_ decision: HandshakeDecision) {
         switch decision {
         case .accept:
@@ -49,7 +49,7 @@ extension WebSocketHandler {
         else { return }
         phase = .awaitingClose
         sendClose(code, reason)
-        guard phase == .awaitingClose else { return }  // writing has shown that the client is gone
+        guard phase == .awaitingClose else { return }  // the write has failed: the client has gone
         arm(at: closing.linger.begin(at: .now()))
         resumeReading()  // back-pressure must not hide the client's Close
     }
@@ -57,13 +57,13 @@ extension WebSocketHandler {
     func peerClosed(_ code: CloseCode?, _ reason: String) {
         switch closing.handshake.receivedClose(code) {
         case .replyThenClose(let code):
-            // Before the answer, which may find the client gone.
+            // Before our Close frame, whose write may show that the client has gone.
             session.transportEnded(
                 code: SessionCloseCode(code ?? .noStatus),
                 reason: reason,
                 initiator: .client
             )
-            guard phase != .residual else { return }  // its close event has shown that the client is gone
+            guard phase != .residual else { return }  // the client has gone, as its close event has shown
             phase = .lingering
             sendClose(code, "")
             linger()
@@ -72,7 +72,7 @@ extension WebSocketHandler {
         }
     }
 
-    /// The client broke the protocol or a limit of the protocol.
+    /// The client broke the protocol or one of its limits.
     func fail(_ violation: ProtocolViolation) {
         switch closing.handshake.fail(violation.closeCode) {
         case .sendThenClose(let code):
@@ -94,10 +94,10 @@ extension WebSocketHandler {
         var frame = ByteBufferAllocator().buffer(capacity: 2 + 2 + reason.utf8.count)
         FrameEncoder.writeClose(code, reason: reason, into: &frame)
         output.sendAtOnce(frame)
-        output.flush()  // our end may follow
+        output.flush()  // before our half may end
     }
 
-    /// Ends our half and discards the client's until it ends too: closing at once with bytes unread would make
+    /// Ends our half and discards the client's input until it ends too: closing at once with unread bytes would make
     /// the system send a reset, and the client would never see our code.
     func linger() {
         guard phase != .gone, phase != .residual else { return }
@@ -111,7 +111,7 @@ extension WebSocketHandler {
         resumeReading()
     }
 
-    /// When to look again while what is unsent still goes out, slowly: the client is not to lose its end.
+    /// When to check again while unsent bytes still go out, slowly, so that the client does not lose the end.
     func deadlineWhileSending(at now: NIODeadline) -> NIODeadline? {
         guard !output.isTooSlow,
             case .wait(let deadline) = closing.linger.deadlineReached(unsentBytes: output.unsentBytes, at: now)
@@ -126,7 +126,7 @@ extension SessionCloseCode {
 }
 
 extension RefusalKind {
-    /// The limit that a message broke; nil for what no setting allows.
+    /// The limit that a message exceeded; nil for one that no setting controls.
     fileprivate init?(_ violation: ProtocolViolation) {
         switch violation {
         case .messageTooBig: self = .messageBytes

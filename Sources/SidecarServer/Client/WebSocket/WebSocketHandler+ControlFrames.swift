@@ -6,7 +6,7 @@ import WebSocketProtocol
 /// The pings and pongs of one client.
 struct ControlFrames {
     var allowance = ControlAllowance()
-    /// When reading goes on after too many; nil while it does.
+    /// When reading continues after too many control frames; nil while it is not paused.
     var pauseEnds: NIODeadline?
     /// The newest ping, while its answer has to wait.
     var pendingPong: ByteBuffer?
@@ -14,7 +14,7 @@ struct ControlFrames {
 
 /// Answers to pings, and the rate of pings and pongs (`CONTROL_RATE`).
 extension WebSocketHandler {
-    /// How many pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
+    /// How many bytes of pongs may be unsent before only the newest ping is answered (RFC 6455 §5.5.3).
     private static let maxUnsentPongBytes = 4096
 
     func answerPing(_ payload: ByteBuffer) {
@@ -40,7 +40,7 @@ extension WebSocketHandler {
     /// True while nothing may be read.
     var mustPauseReading: Bool { control.pauseEnds != nil || session.mustPauseReading }
 
-    /// Counts a ping or pong, and stops reading for one that came too soon.
+    /// Counts a ping or pong, and stops reading when it came too soon.
     func countControl(_ frame: ControlAllowance.Frame, at now: NIODeadline) {
         guard phase == .open else { return }
         let limit = DryRunLimit.controlRate
@@ -57,7 +57,7 @@ extension WebSocketHandler {
         armForOpen()
     }
 
-    /// Reads on.
+    /// Resumes reading.
     func endControlPause() {
         guard control.pauseEnds != nil else { return }
         control.pauseEnds = nil

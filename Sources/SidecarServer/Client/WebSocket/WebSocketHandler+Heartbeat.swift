@@ -3,13 +3,13 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// Whether a client takes what waits for it, from one beat to the next.
+/// Whether a client has read some of its unsent bytes since the last beat.
 struct ReadingProgress {
     /// True once a message was sent since the last beat.
     var hasSent = false
     private var unsentBytes = 0
 
-    /// False where nothing but pings can wait; most sockets are idle.
+    /// False where no message was sent, so that only pings can wait; most sockets are idle.
     var mayHaveUnsent: Bool { hasSent || unsentBytes > 0 }
 
     mutating func hasProgressed(unsentBytes unsent: Int) -> Bool {
@@ -19,7 +19,7 @@ struct ReadingProgress {
     }
 }
 
-/// Pings, and what comes of their answers.
+/// Pings and their answers.
 extension WebSocketHandler {
     func beat(at now: NIODeadline) {
         let unsent = progress.mayHaveUnsent ? output.unsentBytes + bytesInKernel : 0
@@ -53,14 +53,14 @@ extension WebSocketHandler {
         }
     }
 
-    /// What the kernel has queued and the client has not taken, in bytes of memory; 0 where it cannot be told. A slow
-    /// reader may take minutes for it, with our pings behind.
+    /// What the kernel has queued and the client has not read, in bytes of memory; 0 where that is unknown. A slow
+    /// reader may take minutes for it, with our pings behind it.
     private var bytesInKernel: Int {
         #if os(Linux)
             typealias Counters = (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32)
             guard let provider = context?.channel as? any SocketOptionProvider else { return 0 }
             var queued = 0
-            // SO_MEMINFO; the sixth is SK_MEMINFO_WMEM_QUEUED. On the loop the answer is there at once.
+            // SO_MEMINFO; the sixth value is SK_MEMINFO_WMEM_QUEUED. On the event loop the result is available at once.
             let answer: EventLoopFuture<Counters> = provider.unsafeGetSocketOption(
                 level: .socket,
                 name: .init(rawValue: 55)
@@ -72,8 +72,7 @@ extension WebSocketHandler {
         #endif
     }
 
-    /// A client that leaves bytes unread needs no ping to be found out: they stand for it, and behind them it would
-    /// only pile up.
+    /// A client with unread bytes needs no ping: they serve as one, and pings would only pile up behind them.
     private func sendPing() {
         guard output.isClear else { return }
         loop.scratch.clear()

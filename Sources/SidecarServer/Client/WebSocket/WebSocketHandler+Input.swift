@@ -3,7 +3,7 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// What the client sends: frames in, events to the session.
+/// Input: frames come in, events go to the session.
 extension WebSocketHandler {
     func process(_ input: consuming ByteBuffer, at now: NIODeadline) {
         var bytes = input
@@ -35,7 +35,7 @@ extension WebSocketHandler {
         }
     }
 
-    /// What came while the events before it were handled belongs behind what is left of them.
+    /// Input that arrived while events were processed belongs after the rest of those events.
     private func takeArrived(behind bytes: inout ByteBuffer) -> Bool {
         guard var arrived = held.take() else { return false }
         bytes.writeBuffer(&arrived)
@@ -44,12 +44,12 @@ extension WebSocketHandler {
 
     private func keep(_ bytes: ByteBuffer) {
         if phase == .residual {
-            // The client was found gone while its messages were taken.
+            // The client was found to have gone while its messages were processed.
             held.hold(bytes)
             return takeResidualInput()
         }
         guard phase == .open || phase == .awaitingClose, bytes.readableBytes > 0 else { return }
-        // A few bytes of a frame header must not hold the whole buffer that they were read into.
+        // A few bytes of a frame header must not retain the whole buffer that they were read into.
         held.hold(bytes.readableBytes <= 16 ? ByteBuffer(bytes: bytes.readableBytesView) : bytes)
     }
 

@@ -2,9 +2,9 @@ import NIOCore
 import SidecarCore
 import WebSocketProtocol
 
-/// What a client that has gone had sent before.
+/// Residual input: what a client had sent before it left.
 extension WebSocketHandler {
-    /// The messages that back-pressure held up came before the client's end and still count, under the same limits.
+    /// Messages that back-pressure held up came before the client's end and still count, under the same limits.
     func takeResidualInput() {
         guard phase == .residual, !held.isProcessing else { return }
         held.isProcessing = true
@@ -33,7 +33,7 @@ extension WebSocketHandler {
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
     }
 
-    /// Nobody asks for the rest of the input any more; what is whole in it counts as dropped.
+    /// The rest of the input is not needed any more; its complete messages count as dropped.
     func discardResidualInput(reason: DropReason) {
         if let input = held.take() {
             loop.metrics.messagesDropped(reader.messagesCompleted(by: input), reason: reason)

@@ -5,8 +5,8 @@ import WebSocketProtocol
 
 /// The one handler of an upgraded connection: frames in, frames out, and the closing of both ends.
 ///
-/// What a message means is the session's affair. What its roles remember is in values of their own; what it does in each
-/// of them is in the files named after them.
+/// What a message means is decided by the session. The state of each role is in a value of its own, and the code of
+/// each role in a file named after it.
 final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeResponder, TimerOwner {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -17,9 +17,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         case open
         /// Our Close frame is out; the client's is awaited.
         case awaitingClose
-        /// The client has gone; what it sent before is taken as fast as rates and budgets allow.
+        /// The client has gone; its residual input is processed as fast as rates and budgets allow.
         case residual
-        /// Nothing more is sent; input is discarded until the client ends too, so that it is not reset.
+        /// Nothing more is sent; input is discarded until the client ends its half too, so that it gets no reset.
         case lingering
         case gone
     }
@@ -41,11 +41,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     var reader: MessageReader
     var held = HeldInput()
     var assembly = AssemblyWatch()
-    /// What a client that has gone has left counts like what waits for the app: it does.
+    /// Counts the residual input, which like a pending message waits for the app.
     var residual = BudgetShare()
     var control = ControlFrames()
 
-    // Life.
+    // Lifetime.
     var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1))
     var progress = ReadingProgress()
     var closing = Closing()
@@ -78,8 +78,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
     /// Sends the 101 and begins.
     ///
     /// - Parameters:
-    ///   - residual: What the client sent behind its handshake.
-    ///   - mustRead: A read was asked for and not passed on while the app decided.
+    ///   - residual: What the client sent after its handshake.
+    ///   - mustRead: A read was requested and not passed on while the app decided.
     func start(answer: ByteBuffer, residual: ByteBuffer, mustRead: Bool) {
         loop.registry.streamBegan()
         limitTransport()
@@ -89,7 +89,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             loop.metrics.incoming.wireBytes.increment(by: residual.readableBytes)
         }
         held.isReadWithheld = mustRead
-        // It may show that the client is gone; what that sent counts.
+        // The write may show that the client has gone; what it had sent still counts.
         held.isProcessing = true
         output.write(answer)
         held.isProcessing = false
@@ -109,13 +109,13 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             bytes = before
         }
         if held.isProcessing {
-            held.hold(bytes)  // a write has failed amid what came before, and NIO reads to the end
+            held.hold(bytes)  // a write failed while earlier input was processed, and NIO reads to the end
         } else {
             process(bytes, at: now)
         }
     }
 
-    /// Asks for more at once, which costs less than being asked whether to.
+    /// Requests more at once, which costs less than checking whether to.
     func channelReadComplete(context: ChannelHandlerContext) {
         if control.pendingPong != nil { sendPendingPong() }
         read(context: context)
@@ -181,7 +181,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             context?.close(promise: nil)
             return nil
         case .residual:
-            // Nobody is there whom a rate could slow down, and the app waits for the end.
+            // The rate cannot slow down a client that has gone; waiting would only delay its close event.
             guard session.backPressure.isThrottled else { return now + ServerConfiguration.residualInputPatience }
             discardResidualInput(reason: .rateLimited)
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
@@ -209,11 +209,11 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
 
     // MARK: Settings
 
-    /// Deadlines that have passed already under the new settings are spread, or all sockets would be pinged at once.
+    /// Deadlines that have already passed under the new settings are spread, or all sockets would be pinged at once.
     func settingsChanged(isOfTransport: Bool) {
         guard phase == .open else { return }
         if isOfTransport { limitTransport() }
-        endControlPause()  // the next ping tells whether it still has to wait
+        endControlPause()  // the next ping decides whether it still has to wait
         guard phase == .open else { return }
         let span = min(loop.configuration.heartbeat.pingInterval ?? .seconds(2), .seconds(2))
         let spread = NIODeadline.now() + .nanoseconds(Int64(Double(span.nanoseconds) * .random(in: 0..<1)))

@@ -1,0 +1,7 @@
+/// An event of a channel for the app (`CHANNEL_EVENTS`).
+public struct OccupancyEvent: Sendable, Equatable {
+    /// The channel.
+    public let channel: ChannelName
+    /// Whether it has subscribers now.
+    public let isOccupied: Bool
+}

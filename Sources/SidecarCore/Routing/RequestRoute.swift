@@ -1,0 +1,16 @@
+/// How a request is handled.
+public enum RequestRoute: Sendable, Equatable {
+    /// It asks for a WebSocket; the handshake has yet to be checked.
+    case upgrade
+    /// It asks for a stream of events.
+    case eventStream
+    /// Passed through to the app.
+    ///
+    /// - Parameters:
+    ///   - target: The request target in origin form, as the client wrote it.
+    ///   - closeAfterwards: The response is the last one on this connection.
+    ///   - inspects: Its body may be an event and has to be read before the app sees it (``StructuredEvents``).
+    case passThrough(target: String, closeAfterwards: Bool, inspects: Bool)
+    /// Refused here; the connection closes.
+    case refuse(Refusal)
+}

@@ -1,0 +1,31 @@
+/// Writes a record.
+struct JournalWriter {
+    private(set) var record: [UInt8] = [JournalRecord.version]
+
+    mutating func write(_ tag: UInt8, _ value: some Collection<UInt8>) {
+        record.append(tag)
+        append(UInt64(value.count), bytes: 4)
+        record += value
+    }
+
+    mutating func write(_ tag: UInt8, text: String) { write(tag, text.utf8) }
+
+    mutating func write(_ tag: UInt8, number: UInt64) {
+        record.append(tag)
+        append(8, bytes: 4)
+        append(number, bytes: 8)
+    }
+
+    /// An entry of a list, with a name and a value.
+    mutating func write(_ tag: UInt8, name: some Collection<UInt8>, value: some Collection<UInt8>) {
+        record.append(tag)
+        append(UInt64(4 + name.count + value.count), bytes: 4)
+        append(UInt64(name.count), bytes: 4)
+        record += name
+        record += value
+    }
+
+    private mutating func append(_ number: UInt64, bytes: Int) {
+        for byte in (0..<bytes).reversed() { record.append(UInt8(truncatingIfNeeded: number >> UInt64(8 * byte))) }
+    }
+}

@@ -1,0 +1,12 @@
+import NIOCore
+import SidecarCore
+
+/// A publication on its way to the subscribers of one event loop.
+struct ChannelDelivery: Sendable {
+    let message: PreparedMessage
+    let channel: ChannelName
+    let cursor: StreamCursor?
+    let excluded: ExcludedConnection?
+    let tally: PublicationTally?
+    let queuedAt: NIODeadline
+}

@@ -36,10 +36,10 @@ class App(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def start_sidesocket(bench, arguments, app_port):
+def start_sidesocket(bench, binary, arguments, app_port):
     control = bridge.free_port()
     settings = [f"SIDESOCKET_CONTROL_LISTEN=127.0.0.1:{control}", "SIDESOCKET_SSE_PATHS=/sse", *arguments.env]
-    pid, port = bridge.start_sidesocket(bench, arguments.binary, settings, app_port)
+    pid, port = bridge.start_sidesocket(bench, binary, settings, app_port)
     return pid, port, f"/{arguments.transport}", control, "/v1/channels/room/messages"
 
 
@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a setting for sidesocket")
+    parser.add_argument("--versus-binary", help="another binary, in the same rounds")
     arguments = parser.parse_args()
     if not os.access(arguments.binary, os.X_OK):
         sys.exit(f"bench: {arguments.binary} is not there; build it with: make release")
@@ -78,9 +79,13 @@ def main():
     threading.Thread(target=app.serve_forever, daemon=True).start()
     try:
         load = bench.build("load")
-        servers = {"sidesocket": start_sidesocket(bench, arguments, app.server_address[1]), "nchan": start_nchan(bench, arguments.transport)}
-        if servers["nchan"] is None:
-            del servers["nchan"]
+        app_port = app.server_address[1]
+        servers = {"sidesocket": start_sidesocket(bench, arguments.binary, arguments, app_port)}
+        if arguments.versus_binary:
+            servers["versus"] = start_sidesocket(bench, arguments.versus_binary, arguments, app_port)
+        if nchan := start_nchan(bench, arguments.transport):
+            servers["nchan"] = nchan
+        else:
             print("nchan is not installed and is left out (Debian: scripts/setup.sh peers)")
         rows = {name: [] for name in servers}
         failed = False

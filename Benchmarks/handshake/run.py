@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""CPU time per accepted WebSocket: Sidesocket with its open event, and nchan where it is installed. See README.md."""
+"""CPU time per accepted WebSocket, and what it takes while it is idle: Sidesocket with its open event, and nchan where it
+is installed. See README.md."""
 
 import argparse
 import importlib.util
@@ -39,6 +40,7 @@ def main():
     parser.add_argument("--binary", default=".build/release/sidesocket", help="the sidesocket to measure")
     parser.add_argument("--sockets", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--versus-binary", help="another binary, in the same rounds")
     arguments = parser.parse_args()
     if not os.access(arguments.binary, os.X_OK):
         sys.exit(f"bench: {arguments.binary} is not there; build it with: make release")
@@ -47,10 +49,10 @@ def main():
     try:
         app, app_port = bench.build("app"), bridge.free_port()
         bench.start([app, app_port], app_port)
-        servers = {
-            "sidesocket": bridge.start_sidesocket(bench, arguments.binary, [], app_port),
-            "nchan": bridge.start_nchan(bench, app_port),
-        }
+        servers = {"sidesocket": bridge.start_sidesocket(bench, arguments.binary, [], app_port)}
+        if arguments.versus_binary:
+            servers["versus"] = bridge.start_sidesocket(bench, arguments.versus_binary, [], app_port)
+        servers["nchan"] = bridge.start_nchan(bench, app_port)
         servers = {name: server for name, server in servers.items() if server}
         rows = {name: [] for name in servers}
         for number in range(-1, arguments.rounds):  # round -1 warms up and does not count

@@ -76,7 +76,7 @@ class SocketOutput {
     @discardableResult
     func compose(_ body: (inout ByteBuffer) -> Void) -> Int {
         guard context != nil else { return 0 }
-        let isBehind = isFirstOwn && more.isEmpty
+        let isBehind = first != nil && isFirstOwn && more.isEmpty
         var buffer = (isBehind ? first.take() : nil) ?? queue.takeSpare()
         let before = buffer.readableBytes
         body(&buffer)

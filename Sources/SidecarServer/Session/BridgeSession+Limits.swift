@@ -77,7 +77,8 @@ extension BridgeSession {
 
     /// Checks for input during a pause, since nothing is read then.
     func lookForInput() {
-        guard backPressure.throttle?.uncounted != nil || backPressure.isBudgetWaitUncounted, transport?.hasInputWaiting == true
+        guard backPressure.throttle?.uncounted != nil || backPressure.isBudgetWaitUncounted,
+            transport?.hasInputWaiting == true
         else { return }
         inputWaits()
     }

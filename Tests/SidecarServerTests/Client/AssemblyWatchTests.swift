@@ -16,7 +16,7 @@ struct AssemblyWatchTests {
         isAssembling: Bool = true,
         restarted: Bool = false
     ) -> Bool {
-        watch.update(isAssembling: isAssembling, restarted: restarted, timeout: timeout, now: at(seconds))
+        watch.update(isAssembling: isAssembling, restarted: restarted, timeout: timeout, at: at(seconds))
     }
 
     @Test("It has so much time from its first part on, whatever else comes")
@@ -54,10 +54,10 @@ struct AssemblyWatchTests {
     func budget() {
         let budget = SharedBudget(limit: 100)
         var watch = AssemblyWatch()
-        watch.share.set(60, in: budget)
-        watch.share.set(70, in: budget)
+        budget.adjust(by: watch.share.change(to: 60))
+        budget.adjust(by: watch.share.change(to: 70))
         #expect(budget.held == 70)
-        watch.share.set(0, in: budget)
+        budget.adjust(by: watch.share.change(to: 0))
         #expect(budget.held == 0)
     }
 }

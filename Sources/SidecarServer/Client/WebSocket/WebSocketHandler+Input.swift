@@ -12,7 +12,7 @@ extension WebSocketHandler {
         repeat { takeEvents(from: &bytes, at: now, &sawMessage) } while takeArrived(behind: &bytes)
         held.isProcessing = false
         keep(bytes)
-        watchAssembly(restarted: sawMessage)
+        watchAssembly(restarted: sawMessage, at: now)
     }
 
     private func takeEvents(from bytes: inout ByteBuffer, at now: NIODeadline, _ sawMessage: inout Bool) {
@@ -83,7 +83,7 @@ extension WebSocketHandler {
 
     // MARK: Messages in parts
 
-    private func watchAssembly(restarted: Bool) {
+    private func watchAssembly(restarted: Bool, at now: NIODeadline) {
         let isAssembling = reader.isAssembling
         let budget = loop.state.assemblyBytes
         let isHolding = phase == .open && isAssembling
@@ -99,12 +99,8 @@ extension WebSocketHandler {
             )
             return
         }
-        if !isAssembling {
-            assembly.deadline = nil
-        } else if assembly.deadline == nil || restarted {
-            assembly.deadline = .now() + loop.configuration.settings.messageAssemblyTimeout
-            armForOpen()
-        }
+        let timeout = loop.configuration.settings.messageAssemblyTimeout
+        if assembly.update(isAssembling: isAssembling, restarted: restarted, timeout: timeout, at: now) { armForOpen() }
     }
 
     func closeIfAssemblyIsOverdue(at now: NIODeadline) {

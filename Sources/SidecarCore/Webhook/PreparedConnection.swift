@@ -32,6 +32,9 @@ public final class PreparedConnection: Sendable {
         self.bytes = bytes
         self.ends = ends
     }
+
+    /// The id of one of its events (`ce-id`).
+    public func eventID(_ sequence: UInt64) -> String { "\(id)-\(sequence)" }
 }
 
 /// The parts of requests that say who the client is.

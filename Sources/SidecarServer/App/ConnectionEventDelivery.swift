@@ -1,4 +1,5 @@
 import HTTP1
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -24,6 +25,7 @@ final class ConnectionEventDelivery: WebhookDelivery {
         identity: PreparedIdentity?,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
+        logFields: @autoclosure () -> Logger.Metadata,
         sender: WebhookSender
     ) {
         kind = event.event.kind
@@ -39,11 +41,12 @@ final class ConnectionEventDelivery: WebhookDelivery {
             persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
             metrics: metrics,
             owner: owner,
+            logFields: logFields(),
             sender: sender
         )
     }
 
-    override var eventID: String { "\(connection.id)-\(sequences.lowerBound)" }
+    override var eventID: String { connection.eventID(sequences.lowerBound) }
     override var eventName: String { kind.rawValue }
 
     override func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {

@@ -114,7 +114,7 @@ final class WebhookGate: Sendable {
         }
     }
 
-    /// Drops all waiting tickets: the process ends.
+    /// Schedules no more wake-ups: the process ends.
     func stop() {
         state.withLock { $0.isStopped = true }
     }

@@ -70,6 +70,7 @@ extension BridgeSession {
         _ answer: Result<SessionReply, DeliveryFailure>,
         at now: NIODeadline
     ) {
+        guard delivery != nil else { return }  // the drain has ended while the journal was written
         let step = machine.accepted(at: now)
         handshake = nil
         let reply: SessionReply
@@ -119,8 +120,7 @@ extension BridgeSession {
             apply(reply)
             if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {
                 // The ban was made while the app decided.
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             }
             if context.state.isDraining { drain() }
         }

@@ -15,8 +15,7 @@ extension BridgeSession {
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             }
         }
         if let state { identity.state = state.isEmpty ? nil : state }
@@ -78,8 +77,7 @@ extension BridgeSession {
             if !mayRenew(with: verified) {
                 close(code: .forbidden, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if context.admission.bans.covers(user: verified.user) {
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             } else if !adopt(verified) {
                 close(
                     code: .policyViolation,

@@ -56,7 +56,4 @@ extension BridgeSession {
         metadata["duration_ms"] = .stringConvertible(age.nanoseconds / 1_000_000)
         context.log.logger.info("connection closed", metadata: metadata)
     }
-
-    /// Counts of what replies have caused so far.
-    var effects: DeliveryEffects? { DeliveryEffects(sent: machine.messagesOut, published: publications) }
 }

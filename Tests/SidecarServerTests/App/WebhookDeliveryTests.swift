@@ -10,15 +10,11 @@ import Testing
 /// A session as far as a delivery knows it.
 private final class Owner: WebhookDeliveryOwner {
     var results: [WebhookResult] = []
-    var fault: DeliveryFailure?
-    var logFields: Logger.Metadata { [:] }
-    var effects: DeliveryEffects? { nil }
 
-    func check(_ reply: SessionReply) throws(DeliveryFailure) {
-        if let fault { throw fault }
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+        results.append(result)
+        return ReplyEffects()
     }
-
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { results.append(result) }
 
     /// How the only delivery ended, as a word.
     var ending: String {
@@ -71,7 +67,13 @@ private final class Rig {
     }
 
     /// Begins to deliver a message, or a handshake.
-    func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: Owner) -> WebhookDelivery {
+    ///
+    /// - Parameter isHeld: It is not started yet.
+    func deliver(
+        _ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")),
+        to owner: Owner,
+        isHeld: Bool = false
+    ) -> WebhookDelivery {
         let delivery = ConnectionEventDelivery(
             Delivery(sequence: 2, event: kind),
             at: 0,
@@ -80,9 +82,10 @@ private final class Rig {
             identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
+            logFields: [:],
             sender: sender
         )
-        delivery.start(at: loop.now)
+        if !isHeld { delivery.start(at: loop.now) }
         return delivery
     }
 
@@ -113,14 +116,13 @@ struct WebhookDeliveryTests {
         withExtendedLifetime(delivery) {}
     }
 
-    @Test("The owner may find a reply that changes channels wrong")
-    func checkedByOwner() throws {
+    @Test("One that is cancelled before its start never reaches the app")
+    func cancelledBeforeStart() throws {
         let (rig, owner) = (try Rig(), Owner())
-        owner.fault = .badReply("too many")
-        let delivery = rig.deliver(to: owner)
-        try rig.app.answer(204, "Sidesocket-Subscribe: a\r\n")
-        #expect(owner.ending == "taken, but bad_reply")
-        withExtendedLifetime(delivery) {}
+        let delivery = rig.deliver(to: owner, isHeld: true)
+        delivery.cancel()
+        delivery.start(at: rig.loop.now)
+        #expect(rig.app.calls.isEmpty && rig.gate.inUse == 0 && owner.results.isEmpty)
     }
 
     @Test("A failure that may pass is tried again after a pause, and again")
@@ -297,10 +299,10 @@ struct WebhookDeliveryTests {
     func ownerGone() throws {
         final class Session: WebhookDeliveryOwner {
             var delivery: WebhookDelivery?
-            var logFields: Logger.Metadata { [:] }
-            var effects: DeliveryEffects? { nil }
-            func check(_ reply: SessionReply) throws(DeliveryFailure) {}
-            func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { Issue.record("it has gone") }
+            func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+                Issue.record("it has gone")
+                return ReplyEffects()
+            }
             deinit { delivery?.cancel() }
         }
         let rig = try Rig()
@@ -311,6 +313,7 @@ struct WebhookDeliveryTests {
                 id: "1",
                 metrics: ServerMetrics.Webhook(event: "test"),
                 owner: session,
+                logFields: [:],
                 sender: rig.sender
             )
             session.delivery = delivery

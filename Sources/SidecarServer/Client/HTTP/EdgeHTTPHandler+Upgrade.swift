@@ -145,6 +145,7 @@ extension EdgeHTTPHandler {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {
             context.close(promise: nil)
+            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
             return false
         }
         session.attach(handler, responder: responder)

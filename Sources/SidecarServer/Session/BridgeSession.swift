@@ -8,7 +8,7 @@ import SidecarCore
 /// One client's conversation with the app: turns messages into events, and replies into messages.
 ///
 /// It connects its parts: ``SessionStateMachine`` keeps the order of events, ``WebhookDelivery`` delivers an event to
-/// the app, ``SessionLimits`` counts what may be processed, ``SessionJournal`` records what is owed, and a
+/// the app, ``MessageAllowance`` counts what may be processed, ``SessionJournal`` records what is owed, and a
 /// ``SessionTransport`` carries messages to the client while there is one.
 final class BridgeSession: TimerOwner {
     let id: String

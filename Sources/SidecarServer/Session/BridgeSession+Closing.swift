@@ -46,7 +46,7 @@ extension BridgeSession {
 
     /// The client has gone, but not all of its input has been processed.
     func clientLeft() {
-        if isCounted { context.state.sessionClosed(carrier) }
+        if isCounted { context.state.sessionClosed(transportKind) }
         isCounted = false
     }
 
@@ -142,7 +142,7 @@ extension BridgeSession {
         if wasRunning {
             clientLeft()
             let cause = cause ?? CloseCause(code: code, initiator: initiator)
-            context.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, carrier)
+            context.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, transportKind)
             context.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             logEnd(code: code, reason: reason, initiator: initiator, cause: cause, age: age)
         }

@@ -106,10 +106,10 @@ extension BridgeSession {
             performLast(step, code: .abnormal)
             return
         }
-        context.state.sessionOpened(carrier)
+        context.state.sessionOpened(transportKind)
         isOpen = true
         isCounted = true
-        context.metrics.connectionOpened(carrier)
+        context.metrics.connectionOpened(transportKind)
         // Before the client is told, so that it gets what is published from then on. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)

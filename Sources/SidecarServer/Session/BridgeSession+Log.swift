@@ -46,7 +46,7 @@ extension BridgeSession {
     ) {
         var metadata = logFields
         metadata["user"] = "\(user ?? "")"
-        metadata["transport"] = "\(carrier.rawValue)"
+        metadata["transport"] = "\(transportKind.rawValue)"
         metadata["code"] = .stringConvertible(code.rawValue)
         metadata["reason"] = "\(reason)"
         metadata["initiator"] = "\(initiator.rawValue)"

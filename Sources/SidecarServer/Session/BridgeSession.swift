@@ -16,7 +16,7 @@ final class BridgeSession: TimerOwner {
     /// The start of each of its requests.
     let prepared: PreparedConnection
     let clientAddress: String
-    let carrier: ClientTransport
+    let transportKind: TransportKind
     /// Nil after its end: the transport holds the session, so this would be a cycle.
     var transport: (any SessionTransport)?
     /// Is told what the app decides about the handshake; nil after that.
@@ -66,11 +66,11 @@ final class BridgeSession: TimerOwner {
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         slot: ConnectionSlots.Slot,
-        carrier: ClientTransport,
+        transportKind: TransportKind,
         lastEventID: String? = nil,
         context: SessionContext
     ) {
-        self.carrier = carrier
+        self.transportKind = transportKind
         self.lastEventID = lastEventID
         self.id = id
         self.context = context
@@ -81,8 +81,7 @@ final class BridgeSession: TimerOwner {
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
         let dialect = context.configuration.dialect
-        let isStream = carrier == .eventStream
-        let connection = dialect.connection(for: handshake, id: id, client: client, isStream: isStream)
+        let connection = dialect.connection(for: handshake, id: id, client: client, transportKind: transportKind)
         prepared = dialect.prepare(connection)
         if context.outbox != nil { openingRecord = connection.record }
     }
@@ -94,7 +93,7 @@ final class BridgeSession: TimerOwner {
         let recovered = session.row
         id = recovered.id
         self.context = context
-        carrier = .webSocket
+        transportKind = .webSocket
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         slots = SessionSlots(nil)
         clientAddress = "recovered"

@@ -47,7 +47,7 @@ private final class Rig {
                 for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
                 id: "c",
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                isStream: false
+                transportKind: .webSocket
             )
         )
         gate = WebhookGate(

@@ -8,8 +8,9 @@ import SidecarCore
 /// One client's conversation with the app: turns messages into events, and replies into messages.
 ///
 /// It connects its parts: ``SessionStateMachine`` keeps the order of events, ``WebhookDelivery`` delivers an event to
-/// the app, ``MessageAllowance`` counts what may be processed, ``SessionJournal`` records what is owed, and a
-/// ``SessionTransport`` carries messages to the client while there is one.
+/// the app, ``MessageAllowance`` counts what its client may send, ``SessionBackPressure`` knows what keeps it from taking
+/// more, ``SessionJournal`` records what is owed, and a ``SessionTransport`` carries messages to the client while there is
+/// one.
 final class BridgeSession: TimerOwner {
     let id: String
     let context: SessionContext
@@ -17,7 +18,8 @@ final class BridgeSession: TimerOwner {
     let prepared: PreparedConnection
     let clientAddress: String
     let transportKind: TransportKind
-    /// Nil after its end: the transport holds the session, so this would be a cycle.
+    /// What carries messages to the client. Nil while the session is detached: before the connection has become one, for
+    /// events of an earlier process, and after its end, since the transport holds the session, too.
     var transport: (any SessionTransport)?
     /// Is told what the app decides about the handshake; nil after that.
     var responder: (any HandshakeResponder)?
@@ -86,8 +88,6 @@ final class BridgeSession: TimerOwner {
         if context.outbox != nil { openingRecord = connection.record }
     }
 
-    deinit { delivery?.cancel() }
-
     /// The session of a client of an earlier process, for which events are owed to the app.
     init(recovered session: RecoveredSession, context: SessionContext) {
         let recovered = session.row
@@ -108,6 +108,8 @@ final class BridgeSession: TimerOwner {
         )
         recoveredCloseTime = recovered.close?.at
     }
+
+    deinit { delivery?.cancel() }
 
     // MARK: From the transport
 
@@ -171,5 +173,4 @@ final class BridgeSession: TimerOwner {
     var isQuiet: Bool { machine.isQuiet }
     /// True while it has a client.
     var isRunning: Bool { machine.isRunning }
-
 }

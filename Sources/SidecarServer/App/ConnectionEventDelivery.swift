@@ -13,7 +13,7 @@ final class ConnectionEventDelivery: WebhookDelivery {
     private let handshake: HTTPRequestHead?
     private let connection: PreparedConnection
     /// Who the client is; nil for an anonymous client.
-    private let identity: PreparedIdentity?
+    private var identity: PreparedIdentity?
     /// When it happened, in milliseconds since 1970; the same in every attempt.
     private let happenedAt: Int64
 
@@ -22,7 +22,6 @@ final class ConnectionEventDelivery: WebhookDelivery {
         at happenedAt: Int64,
         handshake: HTTPRequestHead?,
         of connection: PreparedConnection,
-        identity: PreparedIdentity?,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
         logFields: @autoclosure () -> Logger.Metadata,
@@ -34,7 +33,6 @@ final class ConnectionEventDelivery: WebhookDelivery {
         self.happenedAt = happenedAt
         self.handshake = handshake
         self.connection = connection
-        self.identity = identity
         super.init(
             lane: kind.lane,
             count: sequences.count,
@@ -44,6 +42,12 @@ final class ConnectionEventDelivery: WebhookDelivery {
             logFields: logFields(),
             sender: sender
         )
+    }
+
+    /// Starts it; every attempt says the same of the client.
+    func start(as identity: PreparedIdentity?, at now: NIODeadline) {
+        self.identity = identity
+        start(at: now)
     }
 
     override var eventID: String { connection.eventID(sequences.lowerBound) }

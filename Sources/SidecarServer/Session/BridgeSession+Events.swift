@@ -27,7 +27,6 @@ extension BridgeSession: WebhookDeliveryOwner {
             at: happenedAt,
             handshake: kind == .open ? handshake : nil,
             of: prepared,
-            identity: identity.prepared,
             metrics: context.metrics.webhook(for: kind),
             owner: self,
             logFields: logFields,
@@ -35,9 +34,10 @@ extension BridgeSession: WebhookDeliveryOwner {
         )
         self.delivery = delivery
         if kind == .open {
-            delivery.start(at: now ?? .now())
+            delivery.start(as: identity.prepared, at: now ?? .now())
         } else {
-            afterJournal(at: now) { delivery.start(at: $0) }
+            // A reply whose commands close the connection may name its user after that.
+            afterJournal(at: now) { delivery.start(as: self.identity.prepared, at: $0) }
         }
     }
 

@@ -79,7 +79,6 @@ private final class Rig {
             at: 0,
             handshake: nil,
             of: connection,
-            identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
             logFields: [:],

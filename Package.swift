@@ -168,7 +168,8 @@ let package = Package(
         .testTarget(
             name: "SidecarServerTests",
             dependencies: [
-                "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TestSupport",
+                "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TokenVerifier", "DeliveryOutbox",
+                "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

@@ -7,32 +7,6 @@ import Testing
 @testable import SidecarCore
 @testable import SidecarServer
 
-/// A session as far as a delivery knows it.
-private final class Owner: WebhookDeliveryOwner {
-    var results: [WebhookResult] = []
-    var fault: DeliveryFailure?
-    var logFields: Logger.Metadata { [:] }
-    var effects: DeliveryEffects? { nil }
-
-    func check(_ reply: SessionReply) throws(DeliveryFailure) {
-        if let fault { throw fault }
-    }
-
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { results.append(result) }
-
-    /// How the only delivery ended, as a word.
-    var ending: String {
-        guard results.count == 1, let result = results.first else { return "\(results.count) endings" }
-        return switch result {
-        case .taken(_, .success): "taken"
-        case .taken(_, .failure(let failure)): "taken, but \(failure.outcome.rawValue)"
-        case .refused(let head, _): "refused \(head.status)"
-        case .failed(let failure): "failed \(failure.outcome.rawValue)"
-        case .turnedAway(let why): "turned away \(why)"
-        }
-    }
-}
-
 /// A loop whose time the test moves, a gate and an app.
 private final class Rig {
     let loop = EmbeddedEventLoop()
@@ -71,7 +45,9 @@ private final class Rig {
     }
 
     /// Begins to deliver a message, or a handshake.
-    func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: Owner) -> WebhookDelivery {
+    func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: FakeOwner)
+        -> WebhookDelivery
+    {
         let delivery = ConnectionEventDelivery(
             Delivery(sequence: 2, event: kind),
             at: 0,
@@ -93,7 +69,7 @@ private final class Rig {
 struct WebhookDeliveryTests {
     @Test("A 2xx ends it, and gives the permit back")
     func taken() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         #expect(rig.gate.inUse == 1)
         try rig.app.answer(200, "Content-Type: text/plain\r\n", body: "hello")
@@ -106,7 +82,7 @@ struct WebhookDeliveryTests {
 
     @Test("A reply that breaks the contract is no failure of the app's, and is told")
     func badReply() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(200, "Sidesocket-Close: 99\r\n")
         #expect(owner.ending == "taken, but bad_reply")
@@ -115,7 +91,7 @@ struct WebhookDeliveryTests {
 
     @Test("The owner may find a reply that changes channels wrong")
     func checkedByOwner() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         owner.fault = .badReply("too many")
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(204, "Sidesocket-Subscribe: a\r\n")
@@ -125,7 +101,7 @@ struct WebhookDeliveryTests {
 
     @Test("A failure that may pass is tried again after a pause, and again")
     func retried() throws {
-        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "5m"]), Owner())
+        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "5m"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         for failure in [DeliveryFailure.timeout, .connectionLost, .connect("refused")] {
             try rig.app.fail(failure)
@@ -145,7 +121,7 @@ struct WebhookDeliveryTests {
 
     @Test("Retries end with WEBHOOK_RETRY_FOR")
     func retriesEnd() throws {
-        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "10s", "WEBHOOK_TIMEOUT": "5s"]), Owner())
+        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "10s", "WEBHOOK_TIMEOUT": "5s"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         var attempts = 0
         while owner.results.isEmpty, attempts < 1_000 {
@@ -159,7 +135,7 @@ struct WebhookDeliveryTests {
 
     @Test("Other answers are final", arguments: [301, 400, 404, 500])
     func final(status: Int) throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(status)
         rig.advance(.seconds(60))
@@ -170,7 +146,7 @@ struct WebhookDeliveryTests {
 
     @Test("A kept-alive connection that had been closed is no failure: the event goes out on a new one, once")
     func stale() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.fail(.connectionLost, wasStale: true)
         #expect(rig.app.calls.map(\.fresh) == [true])
@@ -184,11 +160,11 @@ struct WebhookDeliveryTests {
 
     @Test("A reply larger than MAX_REPLY_BYTES is final, in one piece or in several")
     func tooLarge() throws {
-        let (rig, owner) = (try Rig(["MAX_REPLY_BYTES": "1024"]), Owner())
+        let (rig, owner) = (try Rig(["MAX_REPLY_BYTES": "1024"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(200, body: String(repeating: "x", count: 1025))
         #expect(owner.ending == "failed bad_reply")
-        let (another, exact) = (Owner(), Owner())
+        let (another, exact) = (FakeOwner(), FakeOwner())
         let second = rig.deliver(to: another)
         let exchange = try #require(rig.app.calls.first?.exchange)
         let head = HTTPReplyHead.ok
@@ -204,7 +180,7 @@ struct WebhookDeliveryTests {
 
     @Test("A handshake is not retried: its answer is relayed", arguments: [302, 401, 503])
     func handshakeRefused(status: Int) throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(.open, to: owner)
         try rig.app.answer(status)
         #expect(owner.ending == "refused \(status)")
@@ -213,7 +189,7 @@ struct WebhookDeliveryTests {
 
     @Test("A handshake goes once to each address that does not refuse the connection")
     func handshakeOtherAddress() throws {
-        let (rig, owner) = (try Rig(addresses: 2), Owner())
+        let (rig, owner) = (try Rig(addresses: 2), FakeOwner())
         let delivery = rig.deliver(.open, to: owner)
         let first = try #require(rig.app.calls.first?.address)
         try rig.app.fail(.connect("refused"))
@@ -230,7 +206,7 @@ struct WebhookDeliveryTests {
     @Test("Who waits for a permit is called when one is given back, and not if it has cancelled")
     func turns() throws {
         let rig = try Rig(capacity: 1)
-        let owners = [Owner(), Owner(), Owner()]
+        let owners = [FakeOwner(), FakeOwner(), FakeOwner()]
         let deliveries = owners.map { rig.deliver(to: $0) }
         #expect(rig.app.calls.count == 1)
         #expect(deliveries.map(\.isWaiting) == [false, true, true])
@@ -247,7 +223,7 @@ struct WebhookDeliveryTests {
     @Test("A turn that comes after it was cancelled goes to the next")
     func lateTurn() throws {
         let rig = try Rig(capacity: 1)
-        let owners = [Owner(), Owner(), Owner()]
+        let owners = [FakeOwner(), FakeOwner(), FakeOwner()]
         let deliveries = owners.map { rig.deliver(to: $0) }
         try rig.app.answer(200)  // the turn is on its way to the second
         deliveries[1].cancel()
@@ -259,7 +235,7 @@ struct WebhookDeliveryTests {
 
     @Test("Who cancels in a call or a pause hears nothing, and nothing stays taken")
     func cancelled() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let calling = rig.deliver(to: owner)
         calling.cancel()
         try rig.app.answer(200, body: "x")
@@ -279,7 +255,7 @@ struct WebhookDeliveryTests {
     func hopeless() throws {
         let rig = try Rig(["WEBHOOK_RETRY_FOR": "30s", "WEBHOOK_TIMEOUT": "5s"])
         rig.gate.noteHealth(address: 0, isDown: true, on: rig.loop)
-        let owner = Owner()
+        let owner = FakeOwner()
         let delivery = rig.deliver(to: owner)
         #expect(delivery.isWaiting)
         rig.advance(.seconds(29))
@@ -287,7 +263,7 @@ struct WebhookDeliveryTests {
         rig.advance(.seconds(3))
         #expect(owner.ending == "failed connect_error")
         #expect(rig.gate.queueDepth == 0)
-        let client = Owner()
+        let client = FakeOwner()
         let handshake = rig.deliver(.open, to: client)
         #expect(client.ending == "turned away unavailable")
         withExtendedLifetime(handshake) {}

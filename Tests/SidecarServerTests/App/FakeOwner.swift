@@ -1,0 +1,31 @@
+import HTTP1
+import Logging
+import SidecarCore
+
+@testable import SidecarServer
+
+/// A session as far as a delivery knows it.
+final class FakeOwner: WebhookDeliveryOwner {
+    var results: [WebhookResult] = []
+    var fault: DeliveryFailure?
+    var logFields: Logger.Metadata { [:] }
+    var effects: DeliveryEffects? { nil }
+
+    func check(_ reply: SessionReply) throws(DeliveryFailure) {
+        if let fault { throw fault }
+    }
+
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { results.append(result) }
+
+    /// How the only delivery ended, as a word.
+    var ending: String {
+        guard results.count == 1, let result = results.first else { return "\(results.count) endings" }
+        return switch result {
+        case .taken(_, .success): "taken"
+        case .taken(_, .failure(let failure)): "taken, but \(failure.outcome.rawValue)"
+        case .refused(let head, _): "refused \(head.status)"
+        case .failed(let failure): "failed \(failure.outcome.rawValue)"
+        case .turnedAway(let why): "turned away \(why)"
+        }
+    }
+}

@@ -168,9 +168,11 @@ let package = Package(
         .testTarget(
             name: "SidecarServerTests",
             dependencies: [
-                "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TestSupport",
+                "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TokenVerifier", "DeliveryOutbox",
+                "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

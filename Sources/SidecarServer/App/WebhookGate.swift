@@ -6,7 +6,9 @@ import Synchronization
 
 /// Limits calls to the app over all event loops (`WEBHOOK_MAX_IN_FLIGHT`), with breakers and health of its addresses:
 /// first come, first served, with lanes of their own for handshakes and closes.
-final class WebhookGate: Sendable {
+///
+/// All of its mutable state is behind its lock. It is not final so that a test can put one of its own in its place.
+class WebhookGate: @unchecked Sendable {
     /// How many handshakes may wait for their turn; each needs some kilobytes of memory.
     static let maxWaitingHandshakes = 10_000
 

@@ -7,28 +7,6 @@ import Testing
 @testable import SidecarCore
 @testable import SidecarServer
 
-/// A session as far as a delivery knows it.
-private final class Owner: WebhookDeliveryOwner {
-    var results: [WebhookResult] = []
-
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
-        results.append(result)
-        return ReplyEffects()
-    }
-
-    /// How the only delivery ended, as a word.
-    var ending: String {
-        guard results.count == 1, let result = results.first else { return "\(results.count) endings" }
-        return switch result {
-        case .taken(_, .success): "taken"
-        case .taken(_, .failure(let failure)): "taken, but \(failure.outcome.rawValue)"
-        case .refused(let head, _): "refused \(head.status)"
-        case .failed(let failure): "failed \(failure.outcome.rawValue)"
-        case .turnedAway(let why): "turned away \(why)"
-        }
-    }
-}
-
 /// A loop whose time the test moves, a gate and an app.
 private final class Rig {
     let loop = EmbeddedEventLoop()
@@ -67,13 +45,9 @@ private final class Rig {
     }
 
     /// Begins to deliver a message, or a handshake.
-    ///
-    /// - Parameter isHeld: It is not started yet.
-    func deliver(
-        _ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")),
-        to owner: Owner,
-        isHeld: Bool = false
-    ) -> WebhookDelivery {
+    func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: FakeOwner)
+        -> WebhookDelivery
+    {
         let delivery = ConnectionEventDelivery(
             Delivery(sequence: 2, event: kind),
             at: 0,
@@ -84,7 +58,7 @@ private final class Rig {
             logFields: [:],
             sender: sender
         )
-        if !isHeld { delivery.start(at: loop.now) }
+        delivery.start(at: loop.now)
         return delivery
     }
 
@@ -95,7 +69,7 @@ private final class Rig {
 struct WebhookDeliveryTests {
     @Test("A 2xx ends it, and gives the permit back")
     func taken() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         #expect(rig.gate.inUse == 1)
         try rig.app.answer(200, "Content-Type: text/plain\r\n", body: "hello")
@@ -108,25 +82,16 @@ struct WebhookDeliveryTests {
 
     @Test("A reply that breaks the contract is no failure of the app's, and is told")
     func badReply() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(200, "Sidesocket-Close: 99\r\n")
         #expect(owner.ending == "taken, but bad_reply")
         withExtendedLifetime(delivery) {}
     }
 
-    @Test("One that is cancelled before its start never reaches the app")
-    func cancelledBeforeStart() throws {
-        let (rig, owner) = (try Rig(), Owner())
-        let delivery = rig.deliver(to: owner, isHeld: true)
-        delivery.cancel()
-        delivery.start(at: rig.loop.now)
-        #expect(rig.app.calls.isEmpty && rig.gate.inUse == 0 && owner.results.isEmpty)
-    }
-
     @Test("A failure that may pass is tried again after a pause, and again")
     func retried() throws {
-        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "5m"]), Owner())
+        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "5m"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         for failure in [DeliveryFailure.timeout, .connectionLost, .connect("refused")] {
             try rig.app.fail(failure)
@@ -146,7 +111,7 @@ struct WebhookDeliveryTests {
 
     @Test("Retries end with WEBHOOK_RETRY_FOR")
     func retriesEnd() throws {
-        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "10s", "WEBHOOK_TIMEOUT": "5s"]), Owner())
+        let (rig, owner) = (try Rig(["WEBHOOK_RETRY_FOR": "10s", "WEBHOOK_TIMEOUT": "5s"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         var attempts = 0
         while owner.results.isEmpty, attempts < 1_000 {
@@ -160,7 +125,7 @@ struct WebhookDeliveryTests {
 
     @Test("Other answers are final", arguments: [301, 400, 404, 500])
     func final(status: Int) throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(status)
         rig.advance(.seconds(60))
@@ -171,7 +136,7 @@ struct WebhookDeliveryTests {
 
     @Test("A kept-alive connection that had been closed is no failure: the event goes out on a new one, once")
     func stale() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.fail(.connectionLost, wasStale: true)
         #expect(rig.app.calls.map(\.fresh) == [true])
@@ -185,11 +150,11 @@ struct WebhookDeliveryTests {
 
     @Test("A reply larger than MAX_REPLY_BYTES is final, in one piece or in several")
     func tooLarge() throws {
-        let (rig, owner) = (try Rig(["MAX_REPLY_BYTES": "1024"]), Owner())
+        let (rig, owner) = (try Rig(["MAX_REPLY_BYTES": "1024"]), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(200, body: String(repeating: "x", count: 1025))
         #expect(owner.ending == "failed bad_reply")
-        let (another, exact) = (Owner(), Owner())
+        let (another, exact) = (FakeOwner(), FakeOwner())
         let second = rig.deliver(to: another)
         let exchange = try #require(rig.app.calls.first?.exchange)
         let head = HTTPReplyHead.ok
@@ -205,7 +170,7 @@ struct WebhookDeliveryTests {
 
     @Test("A handshake is not retried: its answer is relayed", arguments: [302, 401, 503])
     func handshakeRefused(status: Int) throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(.open, to: owner)
         try rig.app.answer(status)
         #expect(owner.ending == "refused \(status)")
@@ -214,7 +179,7 @@ struct WebhookDeliveryTests {
 
     @Test("A handshake goes once to each address that does not refuse the connection")
     func handshakeOtherAddress() throws {
-        let (rig, owner) = (try Rig(addresses: 2), Owner())
+        let (rig, owner) = (try Rig(addresses: 2), FakeOwner())
         let delivery = rig.deliver(.open, to: owner)
         let first = try #require(rig.app.calls.first?.address)
         try rig.app.fail(.connect("refused"))
@@ -231,7 +196,7 @@ struct WebhookDeliveryTests {
     @Test("Who waits for a permit is called when one is given back, and not if it has cancelled")
     func turns() throws {
         let rig = try Rig(capacity: 1)
-        let owners = [Owner(), Owner(), Owner()]
+        let owners = [FakeOwner(), FakeOwner(), FakeOwner()]
         let deliveries = owners.map { rig.deliver(to: $0) }
         #expect(rig.app.calls.count == 1)
         #expect(deliveries.map(\.isWaiting) == [false, true, true])
@@ -248,7 +213,7 @@ struct WebhookDeliveryTests {
     @Test("A turn that comes after it was cancelled goes to the next")
     func lateTurn() throws {
         let rig = try Rig(capacity: 1)
-        let owners = [Owner(), Owner(), Owner()]
+        let owners = [FakeOwner(), FakeOwner(), FakeOwner()]
         let deliveries = owners.map { rig.deliver(to: $0) }
         try rig.app.answer(200)  // the turn is on its way to the second
         deliveries[1].cancel()
@@ -260,7 +225,7 @@ struct WebhookDeliveryTests {
 
     @Test("Who cancels in a call or a pause hears nothing, and nothing stays taken")
     func cancelled() throws {
-        let (rig, owner) = (try Rig(), Owner())
+        let (rig, owner) = (try Rig(), FakeOwner())
         let calling = rig.deliver(to: owner)
         calling.cancel()
         try rig.app.answer(200, body: "x")
@@ -280,7 +245,7 @@ struct WebhookDeliveryTests {
     func hopeless() throws {
         let rig = try Rig(["WEBHOOK_RETRY_FOR": "30s", "WEBHOOK_TIMEOUT": "5s"])
         rig.gate.noteHealth(address: 0, isDown: true, on: rig.loop)
-        let owner = Owner()
+        let owner = FakeOwner()
         let delivery = rig.deliver(to: owner)
         #expect(delivery.isWaiting)
         rig.advance(.seconds(29))
@@ -288,7 +253,7 @@ struct WebhookDeliveryTests {
         rig.advance(.seconds(3))
         #expect(owner.ending == "failed connect_error")
         #expect(rig.gate.queueDepth == 0)
-        let client = Owner()
+        let client = FakeOwner()
         let handshake = rig.deliver(.open, to: client)
         #expect(client.ending == "turned away unavailable")
         withExtendedLifetime(handshake) {}

@@ -14,6 +14,10 @@ final class FakeApp: AppCaller {
 
     private let addressCount: Int
     private(set) var calls: [Call] = []
+    /// What it was called for so far, attempts at the same event included.
+    private(set) var heard: [String] = []
+    /// The exchanges so far.
+    private(set) var traces = Traces()
 
     init(addresses: Int = 1) {
         addressCount = addresses
@@ -22,7 +26,23 @@ final class FakeApp: AppCaller {
     func call(_ address: Int, for exchange: any AppExchange, fresh: Bool) -> Bool {
         guard address < addressCount else { return false }
         calls.append(Call(address: address, exchange: exchange, fresh: fresh))
+        heard.append(Self.words(for: exchange))
+        traces.follow(exchange)
         return true
+    }
+
+    /// The event that it was called for longest ago and has not answered; nil when there is none.
+    var asked: String? { calls.first.map { Self.words(for: $0.exchange) } }
+
+    private static func words(for exchange: any AppExchange) -> String {
+        guard let delivery = exchange as? ConnectionEventDelivery else { return "\(type(of: exchange))" }
+        return switch delivery.event.event {
+        case .open: "open"
+        case .message(_, let payload): "message \(String(buffer: payload))"
+        case .batch(let messages): "messages \(messages.map { String(buffer: $0.payload) }.joined(separator: ", "))"
+        case .revalidate: "revalidate"
+        case .close(let report): "close \(report.code) by \(report.initiator.rawValue)"
+        }
     }
 
     /// Takes the oldest call that has no answer.

@@ -66,6 +66,6 @@ final class HealthCheck: AppExchange, TimerOwner {
         if isWell || failures >= Self.failuresThatCount {
             sender.gate.noteHealth(address: address, isDown: !isWell, on: sender.eventLoop)
         }
-        sender.timers.arm(timer, owner: self, at: .now() + sender.configuration.settings.appHealthInterval)
+        sender.timers.arm(timer, owner: self, at: sender.eventLoop.now + sender.configuration.settings.appHealthInterval)
     }
 }

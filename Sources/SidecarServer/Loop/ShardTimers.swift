@@ -95,10 +95,13 @@ final class ShardTimers {
             guard let deadline = entry.deadline, let owner = entry.owner else { continue }
             if deadline > now {
                 file(entry, at: deadline)
-            } else if let next = owner.deadlineReached(at: now) {
+                continue
+            }
+            entry.deadline = nil
+            if let next = owner.deadlineReached(at: now) {
                 arm(entry, owner: owner, at: next)
-            } else {
-                cancel(entry)
+            } else if entry.deadline == nil {
+                cancel(entry)  // unless the owner has armed it meanwhile
             }
         }
         isTicking = false

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Runs the tests of the real binary on two cores, then those that are marked `alone` one by one; those that are marked
 # `nightly` are for scripts/nightly.sh. Up to two that fail are run once more by themselves: those that pass then are
-# printed as FLAKY, to be mended next, and don't fail the run.
+# printed as FLAKY, and don't fail the run.
 #
 #   SIDESOCKET_BINARY=… [WORKERS=…] scripts/integration.sh [pytest arguments]
+#
+# Paths among the arguments begin with Tests/Integration/, and without any all tests run.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-.venv/bin/python}
 cache=Tests/Integration/.pytest_cache/v/cache/lastfailed
-most=2
+most=2 where=(Tests/Integration)
+for argument in "$@"; do case $argument in Tests/Integration/*) where=() ;; esac done
 
 # pytest ends with 1 when tests have failed, and with 5 when the arguments leave none of this kind.
 tests() {
     local status=0
-    "$python" -m pytest Tests/Integration "$@" || status=$?
+    "$python" -m pytest "${where[@]}" "$@" || status=$?
     case $status in
         0) passed=yes ;;
         1) failed=yes ;;
@@ -38,5 +41,5 @@ if [ ! -s "$cache" ]; then exit 1; fi
 failed=$("$python" -c 'import json, sys; print("\n".join(json.load(open(sys.argv[1]))))' "$cache")
 if [ "$(wc -l <<<"$failed")" -gt "$most" ]; then exit 1; fi
 printf '\nrunning again what has failed:\n%s\n' "$failed"
-"$python" -m pytest Tests/Integration --last-failed "$@" || exit
+"$python" -m pytest "${where[@]}" --last-failed "$@" || exit
 sed 's/^/FLAKY: /' <<<"$failed"

@@ -40,6 +40,7 @@ need() { # SCOPE
         need_command node nodejs
         need_command promtool prometheus
         need_command openssl openssl
+        need_command curl curl
         # The proxies that the tests put in front.
         need_command nginx nginx
         need_package libnginx-mod-stream

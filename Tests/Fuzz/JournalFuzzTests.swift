@@ -89,7 +89,7 @@ private struct JournalVerdict {
             if (try? WebhookConnection(record: again, id: Self.id)) != connection { fault = "another connection" }
             let lines = Self.dialect.prepare(connection).bytes
             let expected =
-                9 + connection.fields.count + (connection.isStream ? 1 : 0)
+                9 + connection.fields.count + (connection.transportKind == .webSocket ? 0 : 1)
                 + (connection.forwarding.named == nil ? 0 : 1)
             check(lines, lineCount: expected)
             // Version 1 kept just these lines.

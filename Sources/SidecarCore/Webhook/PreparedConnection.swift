@@ -13,8 +13,8 @@ public final class PreparedConnection: Sendable {
     package let bytes: [UInt8]
     /// Where the parts end.
     let ends: Ends
-    /// Whether it is an event stream.
-    let isStream: Bool
+    /// What carries it.
+    let transportKind: TransportKind
 
     /// Offsets into the bytes, ascending. A head never comes near 4 GiB, so 32 bits are enough.
     struct Ends: Sendable, Equatable {
@@ -28,10 +28,13 @@ public final class PreparedConnection: Sendable {
         id = connection.id
         subject = connection.subject
         otherNode = connection.node == node ? nil : Shared(connection.node)
-        isStream = connection.isStream
+        transportKind = connection.transportKind
         self.bytes = bytes
         self.ends = ends
     }
+
+    /// The id of one of its events (`ce-id`).
+    public func eventID(_ sequence: UInt64) -> String { "\(id)-\(sequence)" }
 }
 
 /// The parts of requests that say who the client is.

@@ -21,8 +21,8 @@ public struct WebhookConnection: Sendable, Equatable {
     public var target: String
     /// The `Host` that its events go to.
     public var host: String
-    /// Whether it is an event stream; otherwise it is a WebSocket.
-    public var isStream: Bool
+    /// What carries it.
+    public var transportKind: TransportKind
     /// The client's address, scheme and host.
     public var forwarding: ForwardingFields
     /// The client's own fields, in their order.

@@ -11,12 +11,12 @@ public protocol WebhookDialect: AnyObject, Sendable {
 
     /// The facts of a handshake that requests are made of.
     ///
-    /// - Parameter isStream: Whether the client asks for an event stream.
+    /// - Parameter transportKind: What the client asks for.
     func connection(
         for handshake: HTTPRequestHead,
         id: String,
         client: ClientIdentity,
-        isStream: Bool
+        transportKind: TransportKind
     ) -> WebhookConnection
 
     /// Writes the parts that all requests of a connection have in common.

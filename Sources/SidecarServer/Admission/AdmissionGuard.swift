@@ -122,10 +122,10 @@ final class AdmissionGuard: Sendable {
     func admit(
         _ head: HTTPRequestHead,
         _ client: ResolvedClient,
-        takesMessages: Bool
+        transportKind: TransportKind
     ) throws(HandshakeRejection) -> (ConnectionSlots.Slot, HandshakeIdentity) {
         try origins.check(head, client)
-        let identity = try identify(head, client, takesMessages: takesMessages)
+        let identity = try identify(head, client, transportKind: transportKind)
         guard let slot = sessions.slots.open(for: client) else {
             sessions.violations.count(by: client.ip)
             throw sessions.slots.rejection
@@ -136,12 +136,12 @@ final class AdmissionGuard: Sendable {
     private func identify(
         _ head: HTTPRequestHead,
         _ client: ResolvedClient,
-        takesMessages: Bool
+        transportKind: TransportKind
     ) throws(HandshakeRejection) -> HandshakeIdentity {
         guard let authenticator else { return .anonymous }
         let identity: HandshakeIdentity
         do throws(HandshakeRejection) {
-            identity = try authenticator.identify(head, takesMessages: takesMessages)
+            identity = try authenticator.identify(head, transportKind: transportKind)
         } catch {
             if error.refusal.status == 401 {
                 sessions.refusals.note(.token, client, ["why": "\(error.refusal.sentence)"])

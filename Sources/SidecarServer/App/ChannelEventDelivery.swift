@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -13,6 +14,7 @@ final class ChannelEventDelivery: WebhookDelivery {
         id: String,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
+        logFields: @autoclosure () -> Logger.Metadata,
         sender: WebhookSender
     ) {
         self.event = event
@@ -23,12 +25,15 @@ final class ChannelEventDelivery: WebhookDelivery {
             persistence: .retries(waits: true),
             metrics: metrics,
             owner: owner,
+            logFields: logFields(),
             sender: sender
         )
     }
 
     override var eventID: String { id }
     override var eventName: String { event.isOccupied ? "occupied" : "vacated" }
+
+    override var logsEffects: Bool { false }
 
     override func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
         dialect.encode(event, id: id, unixMilliseconds: happenedAt, signedAt: signedAt, into: &buffer)

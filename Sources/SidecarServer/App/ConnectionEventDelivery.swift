@@ -1,4 +1,5 @@
 import HTTP1
+import Logging
 import NIOCore
 import SidecarCore
 
@@ -12,7 +13,7 @@ final class ConnectionEventDelivery: WebhookDelivery {
     private let handshake: HTTPRequestHead?
     private let connection: PreparedConnection
     /// Who the client is; nil for an anonymous client.
-    private let identity: PreparedIdentity?
+    private var identity: PreparedIdentity?
     /// When it happened, in milliseconds since 1970; the same in every attempt.
     private let happenedAt: Int64
 
@@ -21,9 +22,9 @@ final class ConnectionEventDelivery: WebhookDelivery {
         at happenedAt: Int64,
         handshake: HTTPRequestHead?,
         of connection: PreparedConnection,
-        identity: PreparedIdentity?,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
+        logFields: @autoclosure () -> Logger.Metadata,
         sender: WebhookSender
     ) {
         kind = event.event.kind
@@ -32,18 +33,24 @@ final class ConnectionEventDelivery: WebhookDelivery {
         self.happenedAt = happenedAt
         self.handshake = handshake
         self.connection = connection
-        self.identity = identity
         super.init(
             lane: kind.lane,
             count: sequences.count,
             persistence: kind == .open ? .eachAddressOnce : .retries(waits: false),
             metrics: metrics,
             owner: owner,
+            logFields: logFields(),
             sender: sender
         )
     }
 
-    override var eventID: String { "\(connection.id)-\(sequences.lowerBound)" }
+    /// Starts it; every attempt says the same of the client.
+    func start(as identity: PreparedIdentity?, at now: NIODeadline) {
+        self.identity = identity
+        start(at: now)
+    }
+
+    override var eventID: String { connection.eventID(sequences.lowerBound) }
     override var eventName: String { kind.rawValue }
 
     override func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {

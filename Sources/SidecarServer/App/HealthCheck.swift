@@ -39,10 +39,9 @@ final class HealthCheck: AppExchange, TimerOwner {
     func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: .now() + sender.configuration.settings.webhookTimeout)
-        var request = ByteBuffer()
-        request.writeString("GET \(path) HTTP/1.1\r\nHost: \(pool.origin.authority)\r\n")
-        request.writeStaticString("User-Agent: sidesocket-health\r\nConnection: close\r\n\r\n")
-        connection.sendWhole(request)
+        connection.sendWhole(
+            ByteBuffer(get: path, authority: pool.origin.authority, userAgent: "sidesocket-health")
+        )
     }
 
     func appReplied(_ part: HTTPReplyPart) {

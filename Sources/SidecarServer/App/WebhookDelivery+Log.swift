@@ -3,12 +3,6 @@ import Logging
 import NIOCore
 import SidecarCore
 
-/// Counts of what replies have caused, for the log.
-struct DeliveryEffects {
-    let sent: Int
-    let published: Int
-}
-
 extension WebhookDelivery {
     /// The result of one attempt.
     enum Attempt {
@@ -29,18 +23,17 @@ extension WebhookDelivery {
 
     /// One line for each attempt, at debug. Bodies are never in it.
     ///
-    /// - Parameter before: The owner's effects before the reply was applied; nil when none was.
-    func log(_ attempt: Attempt, of owner: any WebhookDeliveryOwner, effectsBefore before: DeliveryEffects? = nil) {
-        var metadata = owner.logFields
+    func log(_ attempt: Attempt, _ effects: ReplyEffects = ReplyEffects()) {
+        var metadata = logFields
         metadata["event"] = "\(eventName)"
         metadata["event_id"] = "\(eventID)"
         if count > 1 { metadata["events"] = .stringConvertible(count) }
         metadata["attempt"] = .stringConvertible(failures + 1)
         // In milliseconds with one decimal.
         metadata["duration_ms"] = .stringConvertible((Double(attemptDuration.nanoseconds) / 100_000).rounded() / 10)
-        if let after = owner.effects {
-            metadata["sent"] = .stringConvertible(after.sent - (before ?? after).sent)
-            metadata["published"] = .stringConvertible(after.published - (before ?? after).published)
+        if logsEffects {
+            metadata["sent"] = .stringConvertible(effects.sent)
+            metadata["published"] = .stringConvertible(effects.published)
         }
         switch attempt {
         case .answered(let head): metadata["status"] = .stringConvertible(head.status)

@@ -6,14 +6,20 @@ import SidecarCore
 
 /// The owner of an event; it is told once how the delivery ended.
 protocol WebhookDeliveryOwner: AnyObject {
-    /// Throws when a reply that changes channels cannot be applied.
-    func check(_ reply: SessionReply) throws(DeliveryFailure)
     /// The delivery is over.
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult)
-    /// The fields that identify the owner in the log.
-    var logFields: Logger.Metadata { get }
-    /// Counts of what replies have caused so far, for the log; nil where they are not counted.
-    var effects: DeliveryEffects? { get }
+    ///
+    /// - Returns: What the owner could do with the reply.
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects
+}
+
+/// What came of a reply.
+struct ReplyEffects {
+    /// Why the reply could not be applied, although it is well-formed.
+    var fault: DeliveryFailure?
+    /// Messages sent because of it, for the log.
+    var sent = 0
+    /// Messages published because of it, for the log.
+    var published = 0
 }
 
 /// How a delivery ended.
@@ -58,7 +64,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     private enum State {
         case idle
-        case waiting(WebhookTicket)
+        case waiting
         case calling
         case pausing
         case over
@@ -74,8 +80,12 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// The number of messages in the event, or 1.
     let count: Int
     private var state = State.idle
-    // Not weak, which would allocate a side table for each session; `cancel` keeps it safe.
-    private unowned(unsafe) var owner: (any WebhookDeliveryOwner)?
+    // Not weak, which would allocate a side table for each session.
+    private unowned var owner: (any WebhookDeliveryOwner)?
+    /// The fields that identify the owner in the log; empty unless attempts are logged.
+    let logFields: Logger.Metadata
+    // The queue of the gate holds the ticket, which holds the delivery.
+    private weak var ticket: WebhookTicket?
     private var timer: TimerEntry?
     /// When the first attempt was due.
     private var dueSince = NIODeadline.distantFuture
@@ -96,6 +106,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         persistence: Persistence,
         metrics: ServerMetrics.Webhook,
         owner: any WebhookDeliveryOwner,
+        logFields: @autoclosure () -> Logger.Metadata,
         sender: WebhookSender
     ) {
         self.lane = lane
@@ -103,19 +114,24 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         self.persistence = persistence
         self.metrics = metrics
         self.owner = owner
+        self.logFields = sender.logsAttempts ? logFields() : [:]
         self.sender = sender
     }
 
     // MARK: For subclasses
 
     /// The value of `ce-id`.
-    var eventID: String { "" }
+    var eventID: String { preconditionFailure("a subclass says it") }
     /// The last part of `ce-type`, for the log.
-    var eventName: String { "" }
+    var eventName: String { preconditionFailure("a subclass says it") }
+    /// Whether what came of the reply is in the log.
+    var logsEffects: Bool { true }
     /// Writes the request, head and body.
     ///
     /// - Parameter signedAt: The time of this attempt, in seconds since 1970.
-    func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {}
+    func writeRequest(with dialect: any WebhookDialect, signedAt: Int64, into buffer: inout ByteBuffer) {
+        preconditionFailure("a subclass writes it")
+    }
 
     // MARK: For the owner
 
@@ -124,8 +140,9 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         if case .waiting = state { true } else { false }
     }
 
-    /// Requests the turn for the first attempt.
+    /// Requests the turn for the first attempt, unless it was cancelled before.
     func start(at now: NIODeadline) {
+        guard case .idle = state else { return }
         dueSince = now
         askForTurn(at: now)
     }
@@ -134,7 +151,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     func cancel() {
         owner = nil
         stopTimer()
-        if case .waiting(let ticket) = state { sender.gate.giveUp(ticket) }
+        if let ticket { sender.gate.giveUp(ticket) }
         if case .calling = state { return }
         state = .over
     }
@@ -147,7 +164,8 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         case .granted(let address):
             call(address, at: now)
         case .queued(let ticket):
-            state = .waiting(ticket)
+            state = .waiting
+            self.ticket = ticket
             if case .retries(waits: false) = persistence { watchQueue(at: now) }
         case .full: end(.turnedAway(.queueFull))
         case .unavailable: end(.turnedAway(.unavailable))
@@ -156,7 +174,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     func permitGranted(_ ticket: WebhookTicket, address: Int) {
         let now = sender.eventLoop.now
-        guard case .waiting(let own) = state, own === ticket else {
+        guard case .waiting = state, ticket === self.ticket else {
             // It has given up its turn: the client has gone, or has waited too long.
             sender.gate.release(lane, address: address, .neutral, on: sender.eventLoop, at: now)
             return
@@ -174,7 +192,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func waitedLong(at now: NIODeadline) {
-        guard case .waiting(let ticket) = state else { return }
+        guard case .waiting = state, let ticket else { return }
         // Other events come first, or an address is being probed right now.
         if !sender.gate.isHopeless { return watchQueue(at: now) }
         sender.gate.giveUp(ticket)
@@ -253,16 +271,20 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
             let failure = DeliveryFailure.status(head.status)
             attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
             metrics.failed(failure)
-            if case .eachAddressOnce = persistence { return end(.refused(head, body), after: .answered(head)) }
+            guard case .retries = persistence else {
+                end(.refused(head, body), after: .answered(head))
+                return
+            }
             return settle(failure, after: .answered(head), at: now)
         }
         attemptIsOver(.success, at: now)
         let reply = decode(head, body)
+        let effects = end(.taken(head, reply), after: .answered(head))
         switch reply {
-        case .success: metrics.answered.increment()
+        case .success where effects.fault == nil: metrics.answered.increment()
+        case .success: if let fault = effects.fault { metrics.failed(fault) }
         case .failure(let failure): metrics.failed(failure)
         }
-        end(.taken(head, reply), after: .answered(head))
     }
 
     private func attemptFailed(_ failure: DeliveryFailure) {
@@ -281,9 +303,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
         do throws(DeliveryFailure) {
-            let reply = try sender.configuration.dialect.decode(head, body, events: count)
-            if reply.changesChannels { try owner?.check(reply) }
-            return .success(reply)
+            return .success(try sender.configuration.dialect.decode(head, body, events: count))
         } catch {
             return .failure(error)
         }
@@ -291,7 +311,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     /// Retries the event if that may help, now or later; otherwise ends the delivery.
     private func settle(_ failure: DeliveryFailure, after attempt: Attempt, at now: NIODeadline) {
-        guard let owner else { return state = .over }
+        guard owner != nil else { return state = .over }
         reply = ReplyCollector()
         switch persistence {
         case .eachAddressOnce:
@@ -299,14 +319,14 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
             guard case .connect = failure, failures + 1 < sender.configuration.settings.webhookOrigins.count else {
                 break
             }
-            if sender.logsAttempts { log(attempt, of: owner) }
+            if sender.logsAttempts { log(attempt) }
             failures += 1
             refusedBy = refusedBy.union([address])
             metrics.retries.increment()
             return askForTurn(at: now)
         case .retries:
             guard failure.isTransient, let pause = pause(after: attempt, at: now) else { break }
-            if sender.logsAttempts { log(attempt, of: owner) }
+            if sender.logsAttempts { log(attempt) }
             failures += 1
             if case .connect = failure { refusedBy = [address] }
             state = .pausing
@@ -326,15 +346,15 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     /// - Parameter attempt: The last one; nil when the app was not asked.
-    private func end(_ result: WebhookResult, after attempt: Attempt? = nil) {
+    @discardableResult
+    private func end(_ result: WebhookResult, after attempt: Attempt? = nil) -> ReplyEffects {
         stopTimer()
         state = .over
-        guard let owner else { return }
+        guard let owner else { return ReplyEffects() }
         self.owner = nil
-        guard sender.logsAttempts, let attempt else { return owner.deliveryEnded(self, result) }
-        let before = owner.effects
-        owner.deliveryEnded(self, result)
-        log(attempt, of: owner, effectsBefore: before)
+        let effects = owner.deliveryEnded(self, result)
+        if sender.logsAttempts, let attempt { log(attempt, effects) }
+        return effects
     }
 
     /// The duration of the attempt so far.

@@ -116,7 +116,7 @@ class WebhookGate: @unchecked Sendable {
         }
     }
 
-    /// Drops all waiting tickets: the process ends.
+    /// Schedules no more wake-ups: the process ends.
     func stop() {
         state.withLock { $0.isStopped = true }
     }

@@ -37,9 +37,9 @@ final class OccupancyReporter: TimerOwner {
             count += 1
             let number = count
             let delivery = OccupancyDelivery(event, id: "\(process)-\(number)", of: occupancy, context: context) {
-                [unowned self] in
-                inFlight[number] = nil
-                sendDue(at: .now())
+                [weak self] in
+                self?.inFlight[number] = nil
+                self?.sendDue(at: .now())
             }
             inFlight[number] = delivery
             delivery.start()
@@ -79,18 +79,14 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
             id: id,
             metrics: context.metrics.channel,
             owner: self,
+            logFields: ["channel": "\(event.channel.text)"],
             sender: context.webhooks
         )
         self.delivery = delivery
         delivery.start(at: .now())
     }
 
-    var logFields: Logger.Metadata { ["channel": "\(event.channel.text)"] }
-    var effects: DeliveryEffects? { nil }
-    /// The event has no connection, so no limit on channels applies.
-    func check(_ reply: SessionReply) throws(DeliveryFailure) {}
-
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
         switch result {
         case .taken(_, .success(let reply)):
             for publication in reply.publications { context.channels.publish(publication, excluding: nil) }
@@ -103,6 +99,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
             if let failure = result.failure { gaveUp(failure) }
         }
         done()
+        return ReplyEffects()
     }
 
     private func gaveUp(_ failure: DeliveryFailure) {

@@ -25,6 +25,12 @@ extension BridgeSession {
         transport?.close(code: code, reason: reason)
     }
 
+    /// Closes for a ban that was made after the connection was accepted, or that covers its new user.
+    func closeAsBanned() {
+        context.metrics.limited(.ban, action: .closed)
+        close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+    }
+
     /// Closes a transport whose session the app does not know.
     func closeTransport(code: SessionCloseCode, reason: String) { transport?.close(code: code, reason: reason) }
 
@@ -40,7 +46,7 @@ extension BridgeSession {
 
     /// The client has gone, but not all of its input has been processed.
     func clientLeft() {
-        if isCounted { context.state.sessionClosed(carrier) }
+        if isCounted { context.state.sessionClosed(transportKind) }
         isCounted = false
     }
 
@@ -93,7 +99,7 @@ extension BridgeSession {
                 "drain timeout: the close event was not delivered",
                 metadata: [
                     "connection": "\(id)", "client": "\(clientAddress)",
-                    "event_id": "\(id)-\(machine.nextSequence)",
+                    "event_id": "\(prepared.eventID(machine.nextSequence))",
                 ]
             )
         }
@@ -104,6 +110,7 @@ extension BridgeSession {
             end(code: .serviceRestart, reason: "the server is restarting", initiator: .server)
             transport?.close(code: .serviceRestart, reason: "the server is restarting")
         } else if !machine.wasAccepted, !machine.hasEnded {
+            machine.refused()
             decide(.refuse(.draining, .draining))
         }
         leaveShard()
@@ -135,7 +142,7 @@ extension BridgeSession {
         if wasRunning {
             clientLeft()
             let cause = cause ?? CloseCause(code: code, initiator: initiator)
-            context.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, carrier)
+            context.metrics.connectionClosed(code: code, initiator: initiator, cause: cause, transportKind)
             context.metrics.connectionDuration.recordNanoseconds(age.nanoseconds)
             logEnd(code: code, reason: reason, initiator: initiator, cause: cause, age: age)
         }

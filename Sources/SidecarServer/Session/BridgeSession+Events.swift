@@ -27,30 +27,48 @@ extension BridgeSession: WebhookDeliveryOwner {
             at: happenedAt,
             handshake: kind == .open ? handshake : nil,
             of: prepared,
-            identity: identity.prepared,
             metrics: context.metrics.webhook(for: kind),
             owner: self,
+            logFields: logFields,
             sender: context.webhooks
         )
         self.delivery = delivery
         if kind == .open {
-            delivery.start(at: now ?? .now())
+            delivery.start(as: identity.prepared, at: now ?? .now())
         } else {
-            afterJournal(at: now) { delivery.start(at: $0) }
+            // A reply whose commands close the connection may name its user after that.
+            afterJournal(at: now) { delivery.start(as: self.identity.prepared, at: $0) }
         }
+    }
+
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+        guard let current = self.delivery, current === delivery else { return ReplyEffects() }
+        guard context.webhooks.logsAttempts else { return ReplyEffects(fault: eventEnded(current, result)) }
+        let (sentBefore, publishedBefore) = (machine.messagesOut, publications)
+        return ReplyEffects(
+            fault: eventEnded(current, result),
+            sent: machine.messagesOut - sentBefore,
+            published: publications - publishedBefore
+        )
+    }
+
+    /// - Returns: Why the reply could not be applied, although it is well-formed.
+    private func eventEnded(_ current: ConnectionEventDelivery, _ result: WebhookResult) -> DeliveryFailure? {
+        let fault = fault(of: result)
+        follow(current, fault.map(result.withFault) ?? result)
+        return fault
     }
 
     /// A reply that would exceed the limit on channels is invalid, and none of it is applied.
-    func check(_ reply: SessionReply) throws(DeliveryFailure) {
-        guard !machine.hasEnded else { return }  // a close event: there is no client left to join a channel
+    private func fault(of result: WebhookResult) -> DeliveryFailure? {
+        // After the end there is no client left to join a channel.
+        guard case .taken(_, .success(let reply)) = result, reply.changesChannels, !machine.hasEnded else { return nil }
         let limit = context.settings.maxChannelsPerConnection
-        guard reply.channels(after: Set(channels.keys), limit: limit) != nil else {
-            throw .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
-        }
+        if reply.channels(after: Set(channels.keys), limit: limit) != nil { return nil }
+        return .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
     }
 
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) {
-        guard let current = self.delivery, current === delivery else { return }
+    private func follow(_ current: ConnectionEventDelivery, _ result: WebhookResult) {
         switch current.kind {
         case .open: openEnded(result)
         case .message: messageEnded(current, result)
@@ -135,6 +153,11 @@ extension BridgeSession: WebhookDeliveryOwner {
 }
 
 extension WebhookResult {
+    /// The same, when the reply could not be applied.
+    func withFault(_ fault: DeliveryFailure) -> WebhookResult {
+        if case .taken(let head, _) = self { .taken(head, .failure(fault)) } else { self }
+    }
+
     /// Why the delivery was not successful; nil when the app accepted the event and its reply is valid.
     var failure: DeliveryFailure? {
         switch self {

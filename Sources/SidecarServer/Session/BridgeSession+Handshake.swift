@@ -70,6 +70,7 @@ extension BridgeSession {
         _ answer: Result<SessionReply, DeliveryFailure>,
         at now: NIODeadline
     ) {
+        guard delivery != nil else { return }  // the drain has ended while the journal was written
         let step = machine.accepted(at: now)
         handshake = nil
         let reply: SessionReply
@@ -105,10 +106,10 @@ extension BridgeSession {
             performLast(step, code: .abnormal)
             return
         }
-        context.state.sessionOpened(carrier)
+        context.state.sessionOpened(transportKind)
         isOpen = true
         isCounted = true
-        context.metrics.connectionOpened(carrier)
+        context.metrics.connectionOpened(transportKind)
         // Before the client is told, so that it gets what is published from then on. Nothing can be delivered in
         // between, since that takes a turn of the loop.
         joinChannels(of: reply)
@@ -119,8 +120,7 @@ extension BridgeSession {
             apply(reply)
             if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {
                 // The ban was made while the app decided.
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             }
             if context.state.isDraining { drain() }
         }

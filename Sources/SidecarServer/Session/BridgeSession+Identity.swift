@@ -15,8 +15,7 @@ extension BridgeSession {
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             }
         }
         if let state { identity.state = state.isEmpty ? nil : state }
@@ -41,33 +40,31 @@ extension BridgeSession {
 
     /// Takes over the claims of a token; false when its user has too many connections.
     func adopt(_ token: VerifiedToken) -> Bool {
-        let identity = makeToken()
+        let known = makeToken()
         // The app may have renamed the user since; a new token for the same user does not change that.
-        if identity.tokenUser != token.user, user != token.user {
+        if known.user != token.user, user != token.user {
             guard takeSlot(ofUser: token.user) else { return false }
         }
-        identity.tokenUser = token.user
-        identity.claims = token.claims.map { ConnectionIdentity.Claim(name: $0.name, value: $0.value) }
-        identity.expiresAt = token.expiresAt
+        known.adopt(token)
         writeIdentity()
-        armExpiry(identity)
+        armExpiry(known)
         return true
     }
 
     /// Starts a session whose client has yet to authenticate; the app is not told of it before.
     func startAwaitingToken() {
-        let identity = makeToken()
-        identity.stage = .awaitsToken
+        let token = makeToken()
+        token.stage = .awaitsToken
         context.registry.insert(self)
-        identity.expiry.arm(in: context.timers, at: .now() + context.settings.authTimeout) { [weak self] _ in
+        token.armArrival(in: context.timers, after: context.settings.authTimeout) { [weak self] in
             self?.refuseToken("no token was received in time")
         }
     }
 
     /// True when a message was a token and is not passed on.
     func takesToken(_ format: MessageFormat, _ payload: ByteBuffer) -> Bool {
-        if let identity = identity.token, identity.stage == .awaitsToken {
-            takeFirstToken(TokenFinder.first(format, payload), identity)
+        if let known = identity.token, known.stage == .awaitsToken {
+            takeFirstToken(TokenFinder.first(format, payload), known)
             return true
         }
         guard authenticator?.takesMessages == true, let token = TokenFinder.renewal(format, payload) else {
@@ -78,8 +75,7 @@ extension BridgeSession {
             if !mayRenew(with: verified) {
                 close(code: .forbidden, reason: "the token is for another user", discarding: true, for: .tokenRefused)
             } else if context.admission.bans.covers(user: verified.user) {
-                context.metrics.limited(.ban, action: .closed)
-                close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
+                closeAsBanned()
             } else if !adopt(verified) {
                 close(
                     code: .policyViolation,
@@ -95,7 +91,7 @@ extension BridgeSession {
         return true
     }
 
-    private func takeFirstToken(_ token: String?, _ state: TokenIdentity) {
+    private func takeFirstToken(_ token: String?, _ known: TokenIdentity) {
         guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
@@ -104,10 +100,10 @@ extension BridgeSession {
                 context.metrics.limited(.ban, action: .refused)
                 return refuse("access is denied", code: .forbidden, as: .auth)
             }
-            state.stage = .awaitsApp
-            state.expiry.cancel(in: context.timers)
+            known.stage = .awaitsApp
+            known.cancelArrival(in: context.timers)
             guard adopt(verified) else {
-                state.stage = .awaitsToken
+                known.stage = .awaitsToken
                 return refuse("this user has too many connections open", code: .policyViolation, as: .connectionLimit)
             }
             begin()
@@ -123,7 +119,7 @@ extension BridgeSession {
 
     /// A token may renew the connection for the same user, or name the user of a connection without one.
     private func mayRenew(with token: VerifiedToken) -> Bool {
-        guard let known = identity.token?.tokenUser ?? user else { return true }
+        guard let known = identity.token?.user ?? user else { return true }
         return known == token.user
     }
 
@@ -146,17 +142,16 @@ extension BridgeSession {
 
     /// The app has accepted the connection.
     func identitySettled() {
-        if let identity = identity.token {
-            identity.stage = .settled
+        if let token = identity.token {
+            token.stage = .settled
             // The token may have expired while the app decided.
-            if identity.tokenUser != nil { armExpiry(identity) }
+            if token.user != nil { armExpiry(token) }
         }
         armRevalidation()
     }
 
     func cancelIdentityTimers() {
-        identity.token?.expiry.cancel(in: context.timers)
-        identity.token?.revalidation.cancel(in: context.timers)
+        identity.token?.cancelTimers(in: context.timers)
     }
 
     /// Applies a new token that the app sent in a reply.
@@ -184,18 +179,11 @@ extension BridgeSession {
     }
 
     private func armExpiry(_ token: TokenIdentity) {
-        let left = token.expiresAt - Double(WallClock.unixMilliseconds()) / 1000
-        // An expiry far in the future is checked again after a year.
-        let wait = TimeAmount.nanoseconds(Int64(min(max(left, 0), 365 * 86_400) * 1e9))
-        token.expiry.arm(in: context.timers, at: .now() + wait) { [weak self] _ in self?.expired() }
-    }
-
-    private func expired() {
-        guard let identity = identity.token, identity.stage != .awaitsToken else { return }
-        // The wall clock may have been set back.
-        if identity.expiresAt - Double(WallClock.unixMilliseconds()) / 1000 > 0.05 { return armExpiry(identity) }
-        context.metrics.limited(.tokenExpiry, action: .closed)
-        close(code: .unauthorized, reason: "the token has expired", discarding: true)
+        token.armExpiry(in: context.timers) { [weak self] in
+            guard let self else { return }
+            context.metrics.limited(.tokenExpiry, action: .closed)
+            close(code: .unauthorized, reason: "the token has expired", discarding: true)
+        }
     }
 
     // MARK: Revalidation
@@ -203,10 +191,6 @@ extension BridgeSession {
     func armRevalidation() {
         let interval = context.settings.revalidateInterval
         guard interval != Settings.never, machine.isRunning else { return }
-        let factor = Double.random(in: 0.9..<1.1)
-        let wait = TimeAmount.nanoseconds(Int64(Double(interval.nanoseconds) * factor))
-        makeToken().revalidation.arm(in: context.timers, at: .now() + wait) { [weak self] _ in
-            self?.revalidate()
-        }
+        makeToken().armRevalidation(in: context.timers, every: interval) { [weak self] in self?.revalidate() }
     }
 }

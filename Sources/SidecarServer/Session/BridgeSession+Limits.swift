@@ -106,6 +106,9 @@ extension BridgeSession {
         return isPaused
     }
 
+    /// True while a rate keeps it from taking more.
+    var isThrottled: Bool { backPressure.isThrottled }
+
     /// True when so much of this connection waits that nothing more is read.
     var isPaused: Bool { backPressure.pendingBytes >= context.settings.maxPendingBytes }
 

@@ -46,7 +46,7 @@ extension BridgeSession {
     ) {
         var metadata = logFields
         metadata["user"] = "\(user ?? "")"
-        metadata["transport"] = "\(carrier.rawValue)"
+        metadata["transport"] = "\(transportKind.rawValue)"
         metadata["code"] = .stringConvertible(code.rawValue)
         metadata["reason"] = "\(reason)"
         metadata["initiator"] = "\(initiator.rawValue)"
@@ -56,7 +56,4 @@ extension BridgeSession {
         metadata["duration_ms"] = .stringConvertible(age.nanoseconds / 1_000_000)
         context.log.logger.info("connection closed", metadata: metadata)
     }
-
-    /// Counts of what replies have caused so far.
-    var effects: DeliveryEffects? { DeliveryEffects(sent: machine.messagesOut, published: publications) }
 }

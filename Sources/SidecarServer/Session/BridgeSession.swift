@@ -8,16 +8,18 @@ import SidecarCore
 /// One client's conversation with the app: turns messages into events, and replies into messages.
 ///
 /// It connects its parts: ``SessionStateMachine`` keeps the order of events, ``WebhookDelivery`` delivers an event to
-/// the app, ``SessionLimits`` counts what may be processed, ``SessionJournal`` records what is owed, and a
-/// ``SessionTransport`` carries messages to the client while there is one.
+/// the app, ``MessageAllowance`` counts what its client may send, ``SessionBackPressure`` knows what keeps it from taking
+/// more, ``SessionJournal`` records what is owed, and a ``SessionTransport`` carries messages to the client while there is
+/// one.
 final class BridgeSession: TimerOwner {
     let id: String
     let context: SessionContext
     /// The start of each of its requests.
     let prepared: PreparedConnection
     let clientAddress: String
-    let carrier: ClientTransport
-    /// Nil after its end: the transport holds the session, so this would be a cycle.
+    let transportKind: TransportKind
+    /// What carries messages to the client. Nil while the session is detached: before the connection has become one, for
+    /// events of an earlier process, and after its end, since the transport holds the session, too.
     var transport: (any SessionTransport)?
     /// Is told what the app decides about the handshake; nil after that.
     var responder: (any HandshakeResponder)?
@@ -66,11 +68,11 @@ final class BridgeSession: TimerOwner {
         handshake: HTTPRequestHead,
         client: ClientIdentity,
         slot: ConnectionSlots.Slot,
-        carrier: ClientTransport,
+        transportKind: TransportKind,
         lastEventID: String? = nil,
         context: SessionContext
     ) {
-        self.carrier = carrier
+        self.transportKind = transportKind
         self.lastEventID = lastEventID
         self.id = id
         self.context = context
@@ -81,20 +83,17 @@ final class BridgeSession: TimerOwner {
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
         let dialect = context.configuration.dialect
-        let isStream = carrier == .eventStream
-        let connection = dialect.connection(for: handshake, id: id, client: client, isStream: isStream)
+        let connection = dialect.connection(for: handshake, id: id, client: client, transportKind: transportKind)
         prepared = dialect.prepare(connection)
         if context.outbox != nil { openingRecord = connection.record }
     }
-
-    deinit { delivery?.cancel() }
 
     /// The session of a client of an earlier process, for which events are owed to the app.
     init(recovered session: RecoveredSession, context: SessionContext) {
         let recovered = session.row
         id = recovered.id
         self.context = context
-        carrier = .webSocket
+        transportKind = .webSocket
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         slots = SessionSlots(nil)
         clientAddress = "recovered"
@@ -109,6 +108,8 @@ final class BridgeSession: TimerOwner {
         )
         recoveredCloseTime = recovered.close?.at
     }
+
+    deinit { delivery?.cancel() }
 
     // MARK: From the transport
 
@@ -172,5 +173,4 @@ final class BridgeSession: TimerOwner {
     var isQuiet: Bool { machine.isQuiet }
     /// True while it has a client.
     var isRunning: Bool { machine.isRunning }
-
 }

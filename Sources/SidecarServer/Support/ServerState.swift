@@ -101,14 +101,14 @@ public final class ServerState: Sendable {
     /// False when the remaining descriptors are needed for connections to the app.
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
 
-    func sessionOpened(_ transport: ClientTransport) {
+    func sessionOpened(_ transportKind: TransportKind) {
         sessionCount.wrappingAdd(1, ordering: .relaxed)
-        if transport == .eventStream { streamCount.wrappingAdd(1, ordering: .relaxed) }
+        if transportKind == .eventStream { streamCount.wrappingAdd(1, ordering: .relaxed) }
     }
 
-    func sessionClosed(_ transport: ClientTransport) {
+    func sessionClosed(_ transportKind: TransportKind) {
         sessionCount.wrappingSubtract(1, ordering: .relaxed)
-        if transport == .eventStream { streamCount.wrappingSubtract(1, ordering: .relaxed) }
+        if transportKind == .eventStream { streamCount.wrappingSubtract(1, ordering: .relaxed) }
     }
 
     /// Counts a client connection, and returns how many are open with it. Its descriptor was counted at the accept.

@@ -8,7 +8,7 @@ from support.process import ROOT
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PAGE = (ROOT / "docs/how-it-works.md").read_text()
 # Of libraries, named to say why they are not used.
-FOREIGN = {"ByteBuffer", "JSONDecoder"}
+FOREIGN = {"AcceptBackoffHandler", "ByteBuffer", "JSONDecoder", "JSONEncoder"}
 
 
 def declarations():

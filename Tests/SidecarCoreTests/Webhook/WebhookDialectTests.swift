@@ -17,12 +17,15 @@ struct WebhookDialectTests {
         )
     ]
 
-    private func connection(_ dialect: any WebhookDialect) throws -> WebhookConnection {
+    private func connection(
+        _ dialect: any WebhookDialect,
+        _ transportKind: TransportKind = .webSocket
+    ) throws -> WebhookConnection {
         dialect.connection(
             for: try Heads.request("GET /ws?a=1 HTTP/1.1", "Host: shop.example", "Cookie: a=1", "Upgrade: websocket"),
             id: "c1",
             client: ClientIdentity(address: "203.0.113.9", scheme: "https"),
-            isStream: false
+            transportKind: transportKind
         )
     }
 
@@ -64,17 +67,29 @@ struct WebhookDialectTests {
     func facts() throws {
         for dialect in Self.dialects {
             let connection = try connection(dialect)
-            #expect(connection.id == "c1" && connection.subject == "/ws?a=1" && !connection.isStream)
+            #expect(connection.id == "c1" && connection.subject == "/ws?a=1")
             #expect(connection.forwarding.addresses == "203.0.113.9" && connection.forwarding.host == "shop.example")
             #expect(dialect.prepare(connection).subject == "/ws?a=1")
             #expect(dialect.prepare(ConnectionIdentity()) == nil)
         }
     }
 
-    @Test("A connection taken from its record has the same requests, byte for byte, on another node, too")
-    func sameAfterRestart() throws {
+    @Test("What carries the session stays with the connection", arguments: TransportKind.allCases)
+    func transport(kind: TransportKind) throws {
         for dialect in Self.dialects {
-            let connection = try connection(dialect)
+            let connection = try connection(dialect, kind)
+            #expect(connection.transportKind == kind)
+            #expect(dialect.prepare(connection).transportKind == kind)
+        }
+    }
+
+    @Test(
+        "A connection taken from its record has the same requests, byte for byte, on another node, too",
+        arguments: TransportKind.allCases
+    )
+    func sameAfterRestart(kind: TransportKind) throws {
+        for dialect in Self.dialects {
+            let connection = try connection(dialect, kind)
             let identity = ConnectionIdentity(user: "é", state: "s\n", claims: [.init(name: "ce-claima", value: "1 2")])
             let kept = try WebhookConnection(record: connection.record, id: "c1")
             let keptIdentity = try ConnectionIdentity(record: identity.record)

@@ -64,7 +64,7 @@ struct AdmissionGuardTests {
         let client = try Samples.client("192.0.2.1")
         #expect(countRefused(old, client) == nil)
         let head = try Samples.head("GET /ws HTTP/1.1", "Host: a")
-        let (slot, _) = try old.admit(head, client, takesMessages: true)
+        let (slot, _) = try old.admit(head, client, transportKind: .webSocket)
         #expect(countRefused(old, client) != nil)
         let new = AdmissionGuard(settings, after: old)
         #expect(countRefused(new, client)?.result == .rateLimited)

@@ -213,6 +213,7 @@ struct AppConnectionTests {
             id: "1",
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
+            logFields: [:],
             sender: sender
         )
         delivery.start(at: rig.loop.now)

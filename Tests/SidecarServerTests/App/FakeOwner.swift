@@ -1,5 +1,4 @@
 import HTTP1
-import Logging
 import SidecarCore
 
 @testable import SidecarServer
@@ -7,15 +6,11 @@ import SidecarCore
 /// A session as far as a delivery knows it.
 final class FakeOwner: WebhookDeliveryOwner {
     var results: [WebhookResult] = []
-    var fault: DeliveryFailure?
-    var logFields: Logger.Metadata { [:] }
-    var effects: DeliveryEffects? { nil }
 
-    func check(_ reply: SessionReply) throws(DeliveryFailure) {
-        if let fault { throw fault }
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+        results.append(result)
+        return ReplyEffects()
     }
-
-    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { results.append(result) }
 
     /// How the only delivery ended, as a word.
     var ending: String {

@@ -25,7 +25,7 @@ private final class Rig {
                 for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
                 id: "c",
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                isStream: false
+                transportKind: .webSocket
             )
         )
         gate = WebhookGate(
@@ -53,9 +53,9 @@ private final class Rig {
             at: 0,
             handshake: nil,
             of: connection,
-            identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
+            logFields: [:],
             sender: sender
         )
         delivery.start(at: loop.now)
@@ -85,16 +85,6 @@ struct WebhookDeliveryTests {
         let (rig, owner) = (try Rig(), FakeOwner())
         let delivery = rig.deliver(to: owner)
         try rig.app.answer(200, "Sidesocket-Close: 99\r\n")
-        #expect(owner.ending == "taken, but bad_reply")
-        withExtendedLifetime(delivery) {}
-    }
-
-    @Test("The owner may find a reply that changes channels wrong")
-    func checkedByOwner() throws {
-        let (rig, owner) = (try Rig(), FakeOwner())
-        owner.fault = .badReply("too many")
-        let delivery = rig.deliver(to: owner)
-        try rig.app.answer(204, "Sidesocket-Subscribe: a\r\n")
         #expect(owner.ending == "taken, but bad_reply")
         withExtendedLifetime(delivery) {}
     }
@@ -273,10 +263,10 @@ struct WebhookDeliveryTests {
     func ownerGone() throws {
         final class Session: WebhookDeliveryOwner {
             var delivery: WebhookDelivery?
-            var logFields: Logger.Metadata { [:] }
-            var effects: DeliveryEffects? { nil }
-            func check(_ reply: SessionReply) throws(DeliveryFailure) {}
-            func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) { Issue.record("it has gone") }
+            func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+                Issue.record("it has gone")
+                return ReplyEffects()
+            }
             deinit { delivery?.cancel() }
         }
         let rig = try Rig()
@@ -287,6 +277,7 @@ struct WebhookDeliveryTests {
                 id: "1",
                 metrics: ServerMetrics.Webhook(event: "test"),
                 owner: session,
+                logFields: [:],
                 sender: rig.sender
             )
             session.delivery = delivery

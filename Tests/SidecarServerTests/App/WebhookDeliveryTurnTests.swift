@@ -25,7 +25,7 @@ private final class TurnRig {
                 for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
                 id: "c",
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                isStream: false
+                transportKind: .webSocket
             )
         )
         gate = FakeGate(addresses: addresses)
@@ -58,9 +58,9 @@ private final class TurnRig {
             at: 0,
             handshake: nil,
             of: connection,
-            identity: nil,
             metrics: ServerMetrics.Webhook(event: "test"),
             owner: owner,
+            logFields: [:],
             sender: sender
         )
     }

@@ -193,6 +193,8 @@ struct EdgeHTTPHandlerTests {
     func eventStream() throws {
         let rig = try EdgeRig(["SSE_PATHS": "/events"])
         try rig.clientSends("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n")
+        let open = try rig.appReceived()
+        #expect(open.contains("\r\nce-transport: sse\r\n"))
         try rig.appSends("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nContent-Length: 0\r\n\r\n")
         let response = try rig.clientReceived()
         #expect(
@@ -201,6 +203,7 @@ struct EdgeHTTPHandlerTests {
                     + "X-Accel-Buffering: no\r\nConnection: close\r\nSet-Cookie: a=1\r\n\r\n:"
             )
         )
+        #expect(rig.shard.state.sessions == 1 && rig.shard.state.streams == 1)
     }
 }
 

@@ -157,7 +157,7 @@ struct SessionEventTests {
                 for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
                 id: "old",
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                isStream: false
+                transportKind: .webSocket
             ),
             identity: ConnectionIdentity(user: "alice", state: "s"),
             close: close

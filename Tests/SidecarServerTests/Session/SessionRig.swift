@@ -89,7 +89,7 @@ final class SessionRig {
     // MARK: Clients
 
     /// A client whose handshake nobody has asked about.
-    func makeClient(_ carrier: ClientTransport = .webSocket, lastEventID: String? = nil) throws -> SessionClient {
+    func makeClient(_ transportKind: TransportKind = .webSocket, lastEventID: String? = nil) throws -> SessionClient {
         let slot = try #require(context.admission.slots.open(for: address))
         bucket = slot.address
         clients += 1
@@ -99,7 +99,7 @@ final class SessionRig {
                 handshake: try Samples.head("GET /ws?room=1 HTTP/1.1", "Host: a"),
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
                 slot: slot,
-                carrier: carrier,
+                transportKind: transportKind,
                 lastEventID: lastEventID,
                 context: context
             )
@@ -164,7 +164,7 @@ final class SessionClient {
 
     init(_ session: BridgeSession) {
         self.session = session
-        transport = session.carrier == .eventStream ? FakeReplayTransport(session) : FakeTransport(session)
+        transport = session.transportKind == .eventStream ? FakeReplayTransport(session) : FakeTransport(session)
         responder = FakeResponder(session, transport)
     }
 

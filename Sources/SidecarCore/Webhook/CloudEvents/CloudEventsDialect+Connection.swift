@@ -15,7 +15,7 @@ extension CloudEventsDialect {
         for handshake: HTTPRequestHead,
         id: String,
         client: ClientIdentity,
-        isStream: Bool = false
+        transportKind: TransportKind
     ) -> WebhookConnection {
         let host = handshake.headers.first("host") ?? authority
         let named = HeaderRules.namedByConnection(handshake.headers)
@@ -33,7 +33,7 @@ extension CloudEventsDialect {
             subject: handshake.target,
             target: webhookPath ?? handshake.target,
             host: preserveHost ? host : authority,
-            isStream: isStream,
+            transportKind: transportKind,
             forwarding: ForwardingFields(client, host: host),
             fields: fields
         )
@@ -53,7 +53,11 @@ extension CloudEventsDialect {
             writer.write(percentEncoding: connection.subject)
             writer.write("\r\nce-connectionid: ")
             writer.write(string: connection.id)
-            writer.write(connection.isStream ? "\r\nce-transport: sse\r\n" : "\r\n")
+            if let transport = connection.transportKind.attribute {
+                writer.write("\r\nce-transport: ")
+                writer.write(string: transport)
+            }
+            writer.write("\r\n")
             ends.second = UInt32(clamping: writer.count)
         }
         buffer.writeForwardingFields(connection.forwarding)
@@ -113,4 +117,14 @@ extension CloudEventsDialect {
 
     /// What precedes the node's name in `ce-source`.
     static let sourcePrefix: StaticString = "/sidesocket/"
+}
+
+extension TransportKind {
+    /// The attribute `transport` of its events; nil where they have none.
+    var attribute: String? {
+        switch self {
+        case .webSocket: nil
+        case .eventStream: "sse"
+        }
+    }
 }

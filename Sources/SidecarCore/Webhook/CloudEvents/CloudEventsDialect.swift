@@ -60,7 +60,7 @@ public final class CloudEventsDialect: WebhookDialect {
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-            return writeBody(body, id: "\(connection.id)-\(delivery.sequence)", signedAt: signedAt, into: &buffer)
+            return writeBody(body, id: connection.eventID(delivery.sequence), signedAt: signedAt, into: &buffer)
         case .open, .revalidate:
             body = ByteBuffer()
         case .message(.text, let payload):

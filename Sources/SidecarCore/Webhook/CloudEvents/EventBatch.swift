@@ -76,7 +76,7 @@ enum EventBatch {
         write("source", "\(CloudEventsDialect.sourcePrefix)\(connection.otherNode?.value ?? node)")
         write("subject", connection.subject)
         write("connectionid", connection.id)
-        if connection.isStream { write("transport", "sse") }
+        if let transport = connection.transportKind.attribute { write("transport", transport) }
         // Attribute names have no `ce-`, unlike their header fields.
         for claim in identity?.claims ?? [] { write(String(claim.name.dropFirst(3)), claim.value) }
         if let user = identity?.user { write("userid", user.text) }

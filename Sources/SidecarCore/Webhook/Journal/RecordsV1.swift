@@ -24,7 +24,7 @@ extension WebhookConnection {
         guard try lines.value("ce-connectionid").elementsEqual(id.utf8) else { throw .malformed }
         let transport = lines.takeValue("ce-transport")
         guard transport?.elementsEqual("sse".utf8) ?? true else { throw .malformed }
-        isStream = transport != nil
+        transportKind = transport == nil ? .webSocket : .eventStream
         forwarding = ForwardingFields(
             addresses: try LinesV1.text(try lines.value("X-Forwarded-For")),
             scheme: try LinesV1.text(try lines.value("X-Forwarded-Proto")),

@@ -7,7 +7,7 @@ extension WebhookConnection {
         static let subject: UInt8 = 2
         static let target: UInt8 = 3
         static let host: UInt8 = 4
-        static let isStream: UInt8 = 5
+        static let transport: UInt8 = 5
         static let addresses: UInt8 = 6
         static let scheme: UInt8 = 7
         static let forwardedHost: UInt8 = 8
@@ -22,7 +22,7 @@ extension WebhookConnection {
         writer.write(Tag.subject, text: subject)
         writer.write(Tag.target, text: target)
         writer.write(Tag.host, text: host)
-        if isStream { writer.write(Tag.isStream, []) }
+        if let mark = transportKind.mark { writer.write(Tag.transport, mark) }
         writer.write(Tag.addresses, text: forwarding.addresses)
         writer.write(Tag.scheme, text: forwarding.scheme)
         writer.write(Tag.forwardedHost, text: forwarding.host)
@@ -50,9 +50,7 @@ extension WebhookConnection {
         subject = try reader.text(Tag.subject)
         target = try reader.text(Tag.target)
         host = try reader.text(Tag.host)
-        let mark = try reader.take(Tag.isStream)
-        guard mark?.isEmpty ?? true else { throw .malformed }
-        isStream = mark != nil
+        transportKind = try TransportKind(mark: try reader.take(Tag.transport).map(Array.init))
         forwarding = ForwardingFields(
             addresses: try reader.text(Tag.addresses),
             scheme: try reader.text(Tag.scheme),
@@ -82,5 +80,20 @@ extension WebhookConnection {
                 field.name.withUnsafeBytes { HTTPField.isToken($0) && HeaderRules.mayBeRepeated($0) }
                     && field.value.withUnsafeBytes { HTTPField.isValidFieldValue($0) }
             }
+    }
+}
+
+extension TransportKind {
+    /// The value of its field in a record; nil where a record has no such field.
+    fileprivate var mark: [UInt8]? {
+        switch self {
+        case .webSocket: nil
+        case .eventStream: []
+        }
+    }
+
+    fileprivate init(mark: [UInt8]?) throws(JournalFault) {
+        guard let kind = Self.allCases.first(where: { $0.mark == mark }) else { throw .malformed }
+        self = kind
     }
 }

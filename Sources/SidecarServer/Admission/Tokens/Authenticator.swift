@@ -57,9 +57,12 @@ public final class Authenticator: Sendable {
 
     /// Who sent a handshake.
     ///
-    /// - Parameter takesMessages: Whether the client can send its token as a message.
+    /// - Parameter transportKind: What the client asks for; it may let the client send its token as a message.
     /// - Throws: A refusal with 401, or 503 while no key is available yet.
-    func identify(_ head: HTTPRequestHead, takesMessages: Bool) throws(HandshakeRejection) -> HandshakeIdentity {
+    func identify(
+        _ head: HTTPRequestHead,
+        transportKind: TransportKind
+    ) throws(HandshakeRejection) -> HandshakeIdentity {
         switch finder.find(in: head) {
         case .token(let token):
             guard state.withLock({ $0.hasKeys }) else { throw .keysNotThere }
@@ -70,7 +73,7 @@ public final class Authenticator: Sendable {
             }
         case .ambiguous:
             throw .badToken("There is more than one token, or one that cannot be read.")
-        case .nothing where isRequired && finder.takesMessages && takesMessages:
+        case .nothing where isRequired && finder.takesMessages && transportKind.receivesMessages:
             return .awaitsMessage
         case .nothing where isRequired:
             throw .badToken("A token is required.")

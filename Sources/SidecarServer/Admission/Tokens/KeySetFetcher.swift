@@ -122,11 +122,14 @@ final class KeySetRequest: AppExchange {
     func appReady(_ connection: AppConnection) {
         self.connection = connection
         connection.expectReply(to: .other, by: deadline)
-        var request = ByteBuffer()
-        request.writeString("GET \(path) HTTP/1.1\r\nHost: \(authority)\r\n")
-        request.writeStaticString("User-Agent: sidesocket\r\nAccept: application/jwk-set+json, application/json\r\n")
-        request.writeStaticString("Connection: close\r\n\r\n")
-        connection.sendWhole(request)
+        connection.sendWhole(
+            ByteBuffer(
+                get: path,
+                authority: authority,
+                userAgent: "sidesocket",
+                fields: "Accept: application/jwk-set+json, application/json\r\n"
+            )
+        )
     }
 
     func appReplied(_ part: HTTPReplyPart) {

@@ -64,10 +64,8 @@ extension EdgeHTTPHandler {
     }
 
     private func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
-        var takesMessages = true
-        if case .eventStream = kind { takesMessages = false }
         do throws(HandshakeRejection) {
-            let (slot, identity) = try loop.admission.admit(head, resolved, takesMessages: takesMessages)
+            let (slot, identity) = try loop.admission.admit(head, resolved, transportKind: kind.transportKind)
             let attempt = UpgradeAttempt(
                 kind: kind,
                 handshake: head,
@@ -145,6 +143,7 @@ extension EdgeHTTPHandler {
             try context.pipeline.syncOperations.addHandler(handler, position: .after(self))
         } catch {
             context.close(promise: nil)
+            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
             return false
         }
         session.attach(handler, responder: responder)

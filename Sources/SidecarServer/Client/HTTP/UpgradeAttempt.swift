@@ -10,6 +10,13 @@ final class UpgradeAttempt: HandshakeResponder {
     enum Kind {
         case webSocket(AcceptedUpgrade)
         case eventStream(origin: String?, lastEventID: String?)
+
+        var transportKind: TransportKind {
+            switch self {
+            case .webSocket: .webSocket
+            case .eventStream: .eventStream
+            }
+        }
     }
 
     private let kind: Kind
@@ -29,12 +36,8 @@ final class UpgradeAttempt: HandshakeResponder {
     ) {
         self.identity = identity
         self.kind = kind
-        var carrier = ClientTransport.webSocket
         var lastEventID: String?
-        if case .eventStream(_, let id) = kind {
-            carrier = .eventStream
-            lastEventID = id
-        }
+        if case .eventStream(_, let id) = kind { lastEventID = id }
         self.client = client
         self.loop = loop
         session = BridgeSession(
@@ -42,7 +45,7 @@ final class UpgradeAttempt: HandshakeResponder {
             handshake: handshake,
             client: identified,
             slot: slot,
-            carrier: carrier,
+            transportKind: kind.transportKind,
             lastEventID: lastEventID,
             context: loop.sessions
         )

@@ -182,7 +182,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             return nil
         case .residual:
             // The rate cannot slow down a client that has gone; waiting would only delay its close event.
-            guard session.backPressure.isThrottled else { return now + ServerConfiguration.residualInputPatience }
+            guard session.isThrottled else { return now + ServerConfiguration.residualInputPatience }
             discardResidualInput(reason: .rateLimited)
             session.transportEnded(code: .abnormal, reason: "", initiator: .network)
             return nil

@@ -6,7 +6,7 @@ import SidecarCore
 /// counter for each case of its enum (``LabelledCounters``).
 enum MetricSeries {
     /// The causes of ended connections, each with the codes that it can have.
-    static func ends(of transport: ClientTransport) -> [(
+    static func ends(of transportKind: TransportKind) -> [(
         code: SessionCloseCode, initiator: CloseInitiator, cause: CloseCause
     )] {
         let ofApp = SessionCloseCode(rawValue: 4000)  // any that the app or the client chooses
@@ -26,7 +26,7 @@ enum MetricSeries {
             (.goingAway, .server, .maxAge),
             (.serviceRestart, .server, .drain),
         ]
-        guard transport == .webSocket else { return ends }
+        guard transportKind == .webSocket else { return ends }
         ends += [
             (.normal, .client, .client),
             (.goingAway, .client, .client),
@@ -50,9 +50,9 @@ enum MetricSeries {
 extension ServerMetrics {
     /// Creates the series of ``MetricSeries``.
     func makeSeries() {
-        for transport in ClientTransport.allCases {
-            for end in MetricSeries.ends(of: transport) {
-                _ = Self.closed(code: end.code, initiator: end.initiator, cause: end.cause, transport)
+        for transportKind in TransportKind.allCases {
+            for end in MetricSeries.ends(of: transportKind) {
+                _ = Self.closed(code: end.code, initiator: end.initiator, cause: end.cause, transportKind)
             }
         }
     }

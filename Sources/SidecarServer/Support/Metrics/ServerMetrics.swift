@@ -58,8 +58,7 @@ final class ServerMetrics: Sendable {
 
     let incoming = Traffic(direction: "in")
     let outgoing = Traffic(direction: "out")
-    private let openedWebSockets = ServerMetrics.opened(.webSocket)
-    private let openedStreams = ServerMetrics.opened(.eventStream)
+    private let opened = LabelledCounters<TransportKind>("sidesocket_connections_opened_total", "transport")
     let connectionDuration = Timer(label: "sidesocket_connection_duration_seconds")
     let open = Webhook(event: "open")
     let message = Webhook(event: "message")
@@ -103,34 +102,28 @@ final class ServerMetrics: Sendable {
 
     func count(_ result: HandshakeResult) { handshakes[result].increment() }
 
-    func connectionOpened(_ transport: ClientTransport) {
-        (transport == .eventStream ? openedStreams : openedWebSockets).increment()
-    }
-
-    private static func opened(_ transport: ClientTransport) -> Counter {
-        Counter(label: "sidesocket_connections_opened_total", dimensions: [("transport", transport.rawValue)])
-    }
+    func connectionOpened(_ transportKind: TransportKind) { opened[transportKind].increment() }
 
     func connectionClosed(
         code: SessionCloseCode,
         initiator: CloseInitiator,
         cause: CloseCause,
-        _ transport: ClientTransport
+        _ transportKind: TransportKind
     ) {
-        Self.closed(code: code, initiator: initiator, cause: cause, transport).increment()
+        Self.closed(code: code, initiator: initiator, cause: cause, transportKind).increment()
     }
 
     static func closed(
         code: SessionCloseCode,
         initiator: CloseInitiator,
         cause: CloseCause,
-        _ transport: ClientTransport
+        _ transportKind: TransportKind
     ) -> Counter {
         Counter(
             label: "sidesocket_connections_closed_total",
             dimensions: [
                 ("code", codeLabel(code)), ("initiator", initiator.rawValue), ("reason", cause.rawValue),
-                ("transport", transport.rawValue),
+                ("transport", transportKind.rawValue),
             ]
         )
     }

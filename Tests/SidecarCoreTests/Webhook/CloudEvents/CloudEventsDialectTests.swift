@@ -33,7 +33,7 @@ struct CloudEventsDialectTests {
     }
 
     private func prepared(_ dialect: CloudEventsDialect, _ handshake: HTTPRequestHead) -> PreparedConnection {
-        dialect.prepare(dialect.connection(for: handshake, id: id, client: client))
+        dialect.prepare(dialect.connection(for: handshake, id: id, client: client, transportKind: .webSocket))
     }
 
     private func open(_ dialect: CloudEventsDialect, _ handshake: HTTPRequestHead) -> [String] {
@@ -280,6 +280,20 @@ struct CloudEventsDialectTests {
         #expect(body == "[" + shared + first + "," + shared + second + "]")
     }
 
+    @Test("Events of a WebSocket name no transport, those of others do", arguments: TransportKind.allCases)
+    func transport(kind: TransportKind) throws {
+        let attribute: [String] =
+            switch kind {
+            case .webSocket: []
+            case .eventStream: ["ce-transport: sse"]
+            }
+        let dialect = dialect()
+        let facts = dialect.connection(for: try handshake(), id: id, client: client, transportKind: kind)
+        let found = ByteBuffer(bytes: dialect.prepare(facts).bytes)
+        let expected = ["POST /ws/chat?room=1 HTTP/1.1", "Host: shop.example"] + start.prefix(4) + attribute
+        #expect(Heads.lines(found).filter { !$0.isEmpty } == expected + start.dropFirst(4))
+    }
+
     @Test("A batch of an event stream tells claims, too, and leaves nothing of the attributes in the head")
     func batchOfStream() throws {
         var machine = SessionStateMachine(maxBatch: 2)
@@ -289,7 +303,8 @@ struct CloudEventsDialectTests {
         guard case .deliver(let delivery) = machine.answered() else { throw Heads.NoHead(lines: []) }
         let dialect = dialect(node: "ä 1", webhookPath: "/hook")
         let client = ClientIdentity(address: "203.0.113.9", scheme: "http", namedIn: .xRealIP)
-        let facts = dialect.connection(for: try handshake("Cookie: a"), id: id, client: client, isStream: true)
+        let handshake = try handshake("Cookie: a")
+        let facts = dialect.connection(for: handshake, id: id, client: client, transportKind: .eventStream)
         let identity = ConnectionIdentity(
             user: "u",
             claims: [ConnectionIdentity.Claim(name: "ce-claimrole", value: "é\"1")]

@@ -11,7 +11,7 @@ struct JournalRecordTests {
         subject: "/ws/é?room=1",
         target: "/hook?x=1",
         host: "shop.example",
-        isStream: true,
+        transportKind: .eventStream,
         forwarding: ForwardingFields(
             addresses: "203.0.113.9, 10.0.0.1",
             scheme: "https",
@@ -45,11 +45,53 @@ struct JournalRecordTests {
     func connectionRoundTrip() throws {
         #expect(try connection(connection.record) == connection)
         var plain = connection
-        plain.isStream = false
+        plain.transportKind = .webSocket
         plain.forwarding.named = nil
         plain.fields = []
         (plain.node, plain.subject, plain.host) = ("", "", "")
         #expect(try connection(plain.record) == plain)
+    }
+
+    /// The record of a small connection, with these bytes where the transport is.
+    private func bytes(transport: [UInt8]) -> [UInt8] {
+        let start: [UInt8] = [
+            2, 1, 0, 0, 0, 1, 0x6E, 2, 0, 0, 0, 2, 0x2F, 0x73, 3, 0, 0, 0, 2, 0x2F, 0x74, 4, 0, 0, 0, 1, 0x68,
+        ]
+        let end: [UInt8] = [6, 0, 0, 0, 1, 0x61, 7, 0, 0, 0, 1, 0x70, 8, 0, 0, 0, 1, 0x66]
+        return start + transport + end
+    }
+
+    @Test("The bytes of a record are those of earlier releases, on every transport", arguments: TransportKind.allCases)
+    func transport(kind: TransportKind) throws {
+        let mark: [UInt8] =
+            switch kind {
+            case .webSocket: []
+            case .eventStream: [5, 0, 0, 0, 0]
+            }
+        let small = WebhookConnection(
+            id: "Zk3-_x",
+            node: "n",
+            subject: "/s",
+            target: "/t",
+            host: "h",
+            transportKind: kind,
+            forwarding: ForwardingFields(addresses: "a", scheme: "p", host: "f", named: nil),
+            fields: []
+        )
+        #expect(small.record == bytes(transport: mark))
+        #expect(try connection(bytes(transport: mark)) == small)
+    }
+
+    @Test(
+        "An unknown transport is refused, and so is one that is named twice, or a field with an unknown tag",
+        arguments: [
+            [5, 0, 0, 0, 1, 0], [5, 0, 0, 0, 3, 0x73, 0x73, 0x65], [5, 0, 0, 0, 0, 5, 0, 0, 0, 0], [5], [5, 0, 0, 0],
+            [0, 0, 0, 0, 0], [11, 0, 0, 0, 0], [255, 0, 0, 0, 0],
+        ] as [[UInt8]]
+    )
+    func unknownTransport(field: [UInt8]) {
+        #expect(throws: JournalFault.malformed) { try connection(bytes(transport: field)) }
+        #expect(throws: JournalFault.malformed) { try connection(bytes(transport: []) + field) }
     }
 
     @Test("Every field of an identity comes back, and nobody has an empty record")

@@ -30,7 +30,8 @@ struct RecordsV1Tests {
     func connection() throws {
         let connection = try read(head)
         #expect(connection.node == "node 1" && connection.subject == "/ws/a%25?room=1")
-        #expect(connection.target == "/hook?x=1" && connection.host == "app:3000" && !connection.isStream)
+        #expect(connection.target == "/hook?x=1" && connection.host == "app:3000")
+        #expect(connection.transportKind == .webSocket)
         #expect(connection.fields.map { String(decoding: $0.value, as: UTF8.self) } == ["a=1: b", "", "Basic x"])
         #expect(dialect.prepare(connection).bytes == bytes(head))
     }
@@ -41,13 +42,20 @@ struct RecordsV1Tests {
         lines.insert("x-real-ip: 203.0.113.9", at: 9)
         lines.insert("ce-transport: sse", at: 6)
         let connection = try read(lines)
-        #expect(connection.isStream && connection.fields.count == 3)
+        #expect(connection.transportKind == .eventStream && connection.fields.count == 3)
         #expect(connection.forwarding.named?.header == .xRealIP)
         #expect(dialect.prepare(connection).bytes == bytes(lines))
         // Nothing but the fields of the sidecar itself.
         let short = try read(Array(head.prefix(9)))
         #expect(short.fields.isEmpty)
         #expect(dialect.prepare(short).bytes == bytes(Array(head.prefix(9))))
+    }
+
+    @Test("An unknown transport is refused", arguments: ["", "SSE", "sse ", "websocket", "event_stream"])
+    func unknownTransport(name: String) {
+        var lines = head
+        lines.insert("ce-transport: \(name)", at: 6)
+        #expect(throws: JournalFault.malformed) { try read(lines) }
     }
 
     @Test("A head from which a line or a byte is missing, or that is another's, is refused")

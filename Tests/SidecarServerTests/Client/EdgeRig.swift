@@ -17,6 +17,8 @@ final class EdgeRig {
 
     /// - Parameter environment: Settings, without their prefix.
     init(_ environment: [String: String] = [:]) throws {
+        // Handlers read the clock of the machine, so the time of the loop begins there.
+        loop.advanceTime(to: .now())
         let configuration = try TestSettings.configuration(environment)
         let settings = configuration.settings
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -66,6 +68,9 @@ final class EdgeRig {
         app.close(promise: nil)
         loop.run()
     }
+
+    /// Time passes, of the loop and by the clock of the machine.
+    func passes(_ time: TimeAmount) { loop.advanceTime(to: max(loop.now, .now()) + time) }
 
     func clientSends(_ text: String) throws {
         try client.writeInbound(ByteBuffer(string: text))

@@ -123,11 +123,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         var room = room
         saidUpTo = missed.upTo
         var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
-        for (cursor, message) in missed.messages.reversed() {
+        for replayed in missed.messages.reversed() {
+            let message = replayed.message
             let text = EventStreamCodec.encode(message.format, message.payload, event: message.event)
             room -= text.readableBytes + SendQueue.messageOverhead
             if room < 0 { break }
-            texts.append((text, cursor, message))
+            texts.append((text, replayed.cursor, message))
         }
         if !missed.isComplete || texts.count < missed.messages.count { _ = send(EventStreamText.reset, at: nil) }
         for (text, cursor, message) in texts.reversed() {

@@ -6,10 +6,6 @@ import SidecarCore
 ///
 /// Each subscriber knows its index in the list of each of its channels, so that leaving takes constant time.
 final class LoopSubscriptions {
-    /// The time between two removals of expired messages.
-    private static let pause = TimeAmount.milliseconds(20)
-    private static let longestPause = TimeAmount.seconds(1)
-
     private let fanout: ChannelFanout
     private let eventLoop: any EventLoop
     private let flushes: FlushQueue
@@ -25,13 +21,6 @@ final class LoopSubscriptions {
         let inbox = ChannelInbox(eventLoop: eventLoop) { bound.value.drain() }
         self.inbox = inbox
         loop = fanout.add(inbox)
-    }
-
-    /// Removes expired messages from the histories; on one loop only. While none is due, only the time is checked.
-    func watchHistory() {
-        let due = fanout.broker.removeExpired() ?? Self.longestPause
-        let pause = min(max(due, Self.pause), Self.longestPause)
-        eventLoop.assumeIsolated().scheduleTask(in: pause) { self.watchHistory() }
     }
 
     // MARK: Membership

@@ -1,5 +1,3 @@
-public import NIOCore
-
 /// Assigns positions to the messages of channels and keeps their history; with several nodes, connects them.
 ///
 /// The broker does not know single subscribers of this node: it is told of the first and the last one of a channel, and
@@ -75,11 +73,6 @@ public protocol ChannelBroker: Sendable {
 
     /// The broker's totals in this process.
     var statistics: ChannelBrokerStatistics { get }
-
-    /// Removes some of the expired messages; called repeatedly.
-    ///
-    /// - Returns: The time until the next message expires; nil when none does.
-    func removeExpired() -> TimeAmount?
 }
 
 /// What a broker holds in this process.

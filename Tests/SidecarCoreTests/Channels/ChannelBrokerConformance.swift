@@ -93,12 +93,16 @@ struct BrokerUnderTest: Sendable {
 
     func head(_ channel: ChannelName) async throws -> ChannelHead { try await broker.head(of: channel) }
 
-    func replay(_ channels: [ChannelName], since cursor: StreamCursor?) async -> (texts: [String], isComplete: Bool) {
-        let replay = await withCheckedContinuation { continuation in
+    func replay(
+        _ channels: [ChannelName],
+        since cursor: StreamCursor?
+    ) async throws -> (texts: [String], isComplete: Bool) {
+        let result = await withCheckedContinuation { continuation in
             broker.replay(of: channels, since: cursor, room: 1 << 20, overhead: 100) {
                 continuation.resume(returning: $0)
             }
         }
+        let replay = try result.get()
         return (replay.messages.map { String(buffer: $0.message.payload) }, replay.isComplete)
     }
 }
@@ -402,18 +406,18 @@ struct ChannelBrokerConformance {
         }
         let mine = try await tested.publish("mine", to: other, excluding: "me").cursor
         let me = ExcludedConnection("me").reader
-        let all = await tested.replay([room, other], since: first)
+        let all = try await tested.replay([room, other], since: first)
         #expect(all == (["1", "2", "4", "mine"], true))
-        let own = await tested.replay([room, other], since: first.read(by: me))
+        let own = try await tested.replay([room, other], since: first.read(by: me))
         #expect(own == (["1", "2", "4"], true))
         let live = tested.events.received.map(\.position.cursor)
         #expect(live.first == first && live.last == mine && first.isCovered(by: mine) && !mine.isCovered(by: first))
-        let nothing = await tested.replay([room, other], since: mine)
+        let nothing = try await tested.replay([room, other], since: mine)
         #expect(nothing == ([], true))
         try await tested.publish("5", to: other)
-        let lost = await tested.replay([room, other], since: first)
+        let lost = try await tested.replay([room, other], since: first)
         #expect(!lost.isComplete)
-        let unknown = await tested.replay([room, other], since: nil)
+        let unknown = try await tested.replay([room, other], since: nil)
         #expect(!unknown.isComplete)
     }
 }

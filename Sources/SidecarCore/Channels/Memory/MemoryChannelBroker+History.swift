@@ -44,9 +44,9 @@ extension MemoryChannelBroker {
         since cursor: StreamCursor?,
         room: Int,
         overhead: Int,
-        _ completion: @Sendable @escaping (Replay) -> Void
+        _ completion: @Sendable @escaping (Result<Replay, ChannelFailure>) -> Void
     ) {
-        completion(collect(names, since: cursor, room: room, overhead: overhead))
+        completion(.success(collect(names, since: cursor, room: room, overhead: overhead)))
     }
 
     private func collect(_ names: [ChannelName], since cursor: StreamCursor?, room: Int, overhead: Int) -> Replay {

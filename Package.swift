@@ -139,7 +139,7 @@ let package = Package(
         // What the tests of several targets share.
         .target(
             name: "TestSupport",
-            dependencies: ["HTTP1", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: ["HTTP1", "SidecarCore", .product(name: "NIOCore", package: "swift-nio")],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),

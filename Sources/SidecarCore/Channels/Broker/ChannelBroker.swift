@@ -4,7 +4,7 @@
 /// passes what is published to ``ChannelBrokerEvents``. Results come to a callback, on any thread, and one comes within a
 /// bounded time; a broker that has the result at once calls back before it returns. No method may block.
 ///
-/// `ChannelBrokerConformance` in the tests specifies the behaviour.
+/// `BrokerCheck` in TestSupport specifies the behaviour.
 public protocol ChannelBroker: Sendable {
     /// Called with the message's position, or with why it was not published.
     typealias PublishCompletion = @Sendable (Result<ChannelPosition, ChannelFailure>) -> Void

@@ -170,6 +170,7 @@ let package = Package(
             dependencies: [
                 "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ],

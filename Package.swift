@@ -139,7 +139,7 @@ let package = Package(
         // What the tests of several targets share.
         .target(
             name: "TestSupport",
-            dependencies: ["HTTP1", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: ["HTTP1", "SidecarCore", .product(name: "NIOCore", package: "swift-nio")],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -171,6 +171,7 @@ let package = Package(
                 "SidecarServer", "SidecarCore", "HTTP1", "WebSocketProtocol", "TokenVerifier", "DeliveryOutbox",
                 "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),

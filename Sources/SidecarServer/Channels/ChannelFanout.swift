@@ -10,6 +10,8 @@ final class ChannelFanout: Sendable {
         let lock = Mutex(())
     }
 
+    typealias MakeBroker = (any ChannelBrokerEvents) -> any ChannelBroker
+
     let broker: any ChannelBroker
     /// The channel events for the app; nil when `CHANNEL_EVENTS` is off.
     let occupancy: Occupancy?
@@ -25,7 +27,7 @@ final class ChannelFanout: Sendable {
     private let dropped = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "dropped")])
 
     /// - Parameter makeBroker: The broker calls its argument with what it receives.
-    init(settings: Settings, makeBroker: (any ChannelBrokerEvents) -> any ChannelBroker) {
+    init(settings: Settings, makeBroker: MakeBroker) {
         occupancy = settings.channelEvents ? Occupancy() : nil
         dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
         broker = makeBroker(dispatcher)

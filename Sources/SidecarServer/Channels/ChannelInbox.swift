@@ -3,10 +3,18 @@ import NIOCore
 import SidecarCore
 import Synchronization
 
-/// The publications that wait for one event loop.
+/// What waits for one event loop, in the broker's order.
 final class ChannelInbox: Sendable {
+    enum Item: Sendable {
+        case publication(ChannelDelivery)
+        /// Nothing is received for now.
+        case interrupted
+        /// Messages of a channel are received again.
+        case resumed(ChannelName, isComplete: Bool)
+    }
+
     private struct State: Sendable {
-        var deliveries: Deque<ChannelDelivery> = []
+        var items: Deque<Item> = []
         var isAwake = false
     }
 
@@ -14,16 +22,16 @@ final class ChannelInbox: Sendable {
     private let eventLoop: any EventLoop
     private let drain: @Sendable () -> Void
 
-    /// - Parameter drain: Called on the loop when deliveries have been added.
+    /// - Parameter drain: Called on the loop when something has been added.
     init(eventLoop: any EventLoop, drain: @escaping @Sendable () -> Void) {
         self.eventLoop = eventLoop
         self.drain = drain
     }
 
-    /// Adds one; true when the loop has to be woken.
-    func append(_ delivery: ChannelDelivery) -> Bool {
+    /// Adds an item; true when the loop has to be woken.
+    func append(_ item: Item) -> Bool {
         state.withLock { state in
-            state.deliveries.append(delivery)
+            state.items.append(item)
             defer { state.isAwake = true }
             return !state.isAwake
         }
@@ -33,11 +41,11 @@ final class ChannelInbox: Sendable {
         eventLoop.execute { self.drain() }
     }
 
-    /// Takes all deliveries.
-    func take() -> Deque<ChannelDelivery> {
+    /// Takes all items.
+    func take() -> Deque<Item> {
         state.withLock { state in
             defer { state = State() }
-            return state.deliveries
+            return state.items
         }
     }
 }

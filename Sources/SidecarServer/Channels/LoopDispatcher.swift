@@ -83,16 +83,18 @@ final class LoopDispatcher: ChannelBrokerEvents {
         let inboxes = inboxes
         let tally = envelope.context as? PublicationTally
         tally?.received(onLoops: inboxes.indices.count { loops.contains($0) })
-        let delivery = ChannelDelivery(
-            message: tally?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
-            channel: publication.channel,
-            cursor: servesStreams ? position.cursor : nil,
-            excluded: envelope.excluded,
-            tally: tally,
-            queuedAt: .now()
+        let item = ChannelInbox.Item.publication(
+            ChannelDelivery(
+                message: tally?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
+                channel: publication.channel,
+                cursor: servesStreams ? position.cursor : nil,
+                excluded: envelope.excluded,
+                tally: tally,
+                queuedAt: .now()
+            )
         )
         var sleeping = LoopSet()
-        for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(delivery) {
+        for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(item) {
             sleeping.insert(loop)
         }
         if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
@@ -110,7 +112,17 @@ final class LoopDispatcher: ChannelBrokerEvents {
         occupancy?.changed(channel, isOccupied: isOccupied)
     }
 
-    // The broker in memory is always available and loses no messages.
-    func interrupted() {}
-    func resumed(_ channel: ChannelName, isComplete: Bool) {}
+    func interrupted() {
+        // It may come before all loops are there.
+        for inbox in added.withLock({ $0 }) where inbox.append(.interrupted) { inbox.wake() }
+    }
+
+    func resumed(_ channel: ChannelName, isComplete: Bool) {
+        let loops = stripe(of: channel).table.withLock { $0.loops(of: channel) }
+        guard !loops.isEmpty else { return }
+        let inboxes = inboxes
+        for loop in inboxes.indices where loops.contains(loop) {
+            if inboxes[loop].append(.resumed(channel, isComplete: isComplete)) { inboxes[loop].wake() }
+        }
+    }
 }

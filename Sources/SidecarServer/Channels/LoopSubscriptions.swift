@@ -6,10 +6,6 @@ import SidecarCore
 ///
 /// Each subscriber knows its index in the list of each of its channels, so that leaving takes constant time.
 final class LoopSubscriptions {
-    /// The time between two removals of expired messages.
-    private static let pause = TimeAmount.milliseconds(20)
-    private static let longestPause = TimeAmount.seconds(1)
-
     private let fanout: ChannelFanout
     private let eventLoop: any EventLoop
     private let flushes: FlushQueue
@@ -25,13 +21,6 @@ final class LoopSubscriptions {
         let inbox = ChannelInbox(eventLoop: eventLoop) { bound.value.drain() }
         self.inbox = inbox
         loop = fanout.add(inbox)
-    }
-
-    /// Removes expired messages from the histories; on one loop only. While none is due, only the time is checked.
-    func watchHistory() {
-        let due = fanout.broker.removeExpired() ?? Self.longestPause
-        let pause = min(max(due, Self.pause), Self.longestPause)
-        eventLoop.assumeIsolated().scheduleTask(in: pause) { self.watchHistory() }
     }
 
     // MARK: Membership
@@ -69,13 +58,13 @@ final class LoopSubscriptions {
 
     /// The replay of a session's channels since a stream's last event, as far as it fits into so many bytes.
     ///
-    /// A broker that has the replay at once completes before this returns. With any other broker, the transport would
-    /// have to hold back what is published in the meantime.
+    /// A broker that has the replay at once completes before this returns. With any other broker, the transport holds
+    /// back what is published in the meantime.
     func replay(
         to session: BridgeSession,
         since cursor: StreamCursor?,
         room: Int,
-        _ completion: @escaping (Replay) -> Void
+        _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void
     ) {
         let bound = NIOLoopBound(completion, eventLoop: eventLoop)
         fanout.broker.replay(
@@ -83,11 +72,11 @@ final class LoopSubscriptions {
             since: cursor,
             room: room,
             overhead: SendQueue.messageOverhead
-        ) { [eventLoop] replay in
+        ) { [eventLoop] answer in
             if eventLoop.inEventLoop {
-                bound.value(replay)
+                bound.value(answer)
             } else {
-                eventLoop.execute { bound.value(replay) }
+                eventLoop.execute { bound.value(answer) }
             }
         }
     }
@@ -99,8 +88,8 @@ final class LoopSubscriptions {
 
     // MARK: Publishing
 
-    /// Publishes what a reply of the app asks for. Subscribers on this loop have it when this returns, so that it keeps
-    /// its order among the other effects of the reply.
+    /// Publishes what a reply of the app asks for. With a broker that answers at once, subscribers on this loop have it
+    /// when this returns, so that it keeps its order among the other effects of the reply.
     func publish(_ publication: Publication, excluding id: String?) {
         fanout.publish(publication, excluding: id)
         drain()
@@ -109,13 +98,31 @@ final class LoopSubscriptions {
     private func drain() {
         guard let inbox else { return }
         while true {
-            let deliveries = inbox.take()
-            if deliveries.isEmpty { return }
-            if deliveries.count == 1, let delivery = deliveries.first {
-                deliver(delivery)
+            let items = inbox.take()
+            if items.isEmpty { return }
+            var told: Set<ObjectIdentifier> = []
+            if items.count == 1, let item = items.first {
+                process(item, &told)
             } else {
-                flushes.gathering { for delivery in deliveries { deliver(delivery) } }
+                flushes.gathering { for item in items { process(item, &told) } }
             }
+        }
+    }
+
+    /// - Parameter told: The sessions that have just been told of a loss, which need not hear of it for each channel.
+    private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
+        switch item {
+        case .publication(let delivery): deliver(delivery)
+        case .interrupted: break  // clients notice nothing until it is known what was lost
+        case .resumed(let channel, let isComplete): if !isComplete { tellOfLoss(in: channel, &told) }
+        }
+    }
+
+    /// Event streams are told that messages are missing; a raw WebSocket has no way to say so.
+    private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
+        for session in subscribers[channel] ?? [] where session.carrier == .eventStream && session.isRunning {
+            guard told.insert(ObjectIdentifier(session)).inserted else { continue }
+            (session.transport as? any ReplayTransport)?.lostMessages()
         }
     }
 

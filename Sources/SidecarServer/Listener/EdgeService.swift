@@ -106,7 +106,7 @@ public final class EdgeService: Service {
         await shards.forFirst {
             $0.watchHealth()
             $0.fetchKeySet()
-            $0.channels.watchHistory()
+            $0.state.historyExpiry?.start(on: $0.eventLoop)
             $0.reportOccupancy()
         }
         let banning = Task { await closeBanned() }

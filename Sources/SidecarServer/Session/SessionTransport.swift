@@ -33,5 +33,7 @@ protocol ReplayTransport: SessionTransport {
     /// Sends the replay.
     ///
     /// - Parameter replay: Gets the messages that fit into so many bytes.
-    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void)
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void)
+    /// Tells the client that messages are missing.
+    func lostMessages()
 }

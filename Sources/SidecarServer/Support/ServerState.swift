@@ -29,6 +29,8 @@ public final class ServerState: Sendable {
     let outbox: DeliveryOutbox?
     /// Publications on their way to subscribers.
     let channels: ChannelFanout
+    /// Housekeeping of the broker in memory; nil with another one.
+    let historyExpiry: HistoryExpiry?
     /// Verifies tokens; nil when `AUTH` is off.
     let authenticator: Authenticator?
 
@@ -37,16 +39,27 @@ public final class ServerState: Sendable {
     /// The most calls to the app.
     public let maxInFlight: Int
 
+    /// - Parameter makeBroker: Makes the broker; nil for the one in memory.
     init(
         settings: Settings,
         maxConnections: Int,
         maxDescriptors: Int,
         logger: Logger,
         outbox: DeliveryOutbox?,
-        authenticator: Authenticator?
+        authenticator: Authenticator?,
+        makeBroker: ChannelFanout.MakeBroker? = nil
     ) {
         self.authenticator = authenticator
-        channels = ChannelFanout(settings: settings) { MemoryChannelBroker(settings: settings, events: $0) }
+        var historyExpiry: HistoryExpiry?
+        channels = ChannelFanout(
+            settings: settings,
+            makeBroker: makeBroker ?? { events in
+                let broker = MemoryChannelBroker(settings: settings, events: events)
+                historyExpiry = HistoryExpiry(of: broker)
+                return broker
+            }
+        )
+        self.historyExpiry = historyExpiry
         self.outbox = outbox
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)

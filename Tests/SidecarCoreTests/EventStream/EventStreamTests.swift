@@ -1,4 +1,5 @@
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import SidecarCore
@@ -91,9 +92,10 @@ struct EventStreamTests {
         room: Int = 1 << 20
     ) throws -> (texts: [String], isComplete: Bool) {
         let names = try channels.map { try #require(ChannelName($0)) }
-        let answer = AnswerBox<Replay>()
+        let answer = AnswerBox<Result<Replay, ChannelFailure>>()
         broker.replay(of: names, since: cursor, room: room, overhead: 100) { answer.set($0) }
-        let found = try #require(answer.value)
+        let result = try #require(answer.value)
+        let found = try result.get()
         return (found.messages.map { String(buffer: $0.message.payload) }, found.isComplete)
     }
 

@@ -15,37 +15,14 @@ final class EdgeRig {
     let app: EmbeddedChannel
     let handler: EdgeHTTPHandler
 
-    /// - Parameter environment: Settings, without their prefix.
-    init(_ environment: [String: String] = [:]) throws {
+    /// - Parameters:
+    ///   - environment: Settings, without their prefix.
+    ///   - makeBroker: Makes the broker of channels; nil for the one in memory.
+    init(_ environment: [String: String] = [:], makeBroker: ChannelFanout.MakeBroker? = nil) throws {
         // Handlers read the clock of the machine, so the time of the loop begins there.
         loop.advanceTime(to: .now())
         let configuration = try TestSettings.configuration(environment)
-        let settings = configuration.settings
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let metrics = ServerMetrics()
-        // Without descriptors no connection to the app is made but the one that is there.
-        let state = ServerState(
-            settings: settings,
-            maxConnections: 100,
-            maxDescriptors: -1_000,
-            logger: logger,
-            outbox: nil,
-            authenticator: nil
-        )
-        shard = LoopShard(
-            eventLoop: loop,
-            configuration: configuration,
-            state: state,
-            metrics: metrics,
-            admission: AdmissionGuard(
-                settings: settings,
-                metrics: metrics,
-                logger: logger,
-                authenticator: nil,
-                onAutoBan: { _, _ in }
-            ),
-            logger: logger
-        )
+        shard = Self.makeShard(on: loop, configuration, makeBroker: makeBroker)
         let pool = try #require(shard.app.forRequest())
         let connection = AppConnection(
             pool: pool,
@@ -61,6 +38,41 @@ final class EdgeRig {
         handler = EdgeHTTPHandler(loop: shard.clients)
         client = EmbeddedChannel(handler: handler, loop: loop)
         client.connect(to: address, promise: nil)
+    }
+
+    /// All that belongs to an event loop.
+    static func makeShard(
+        on loop: any EventLoop,
+        _ configuration: ServerConfiguration,
+        makeBroker: ChannelFanout.MakeBroker? = nil
+    ) -> LoopShard {
+        let settings = configuration.settings
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let metrics = ServerMetrics()
+        // Without descriptors no connection to the app is made but the one that is there.
+        let state = ServerState(
+            settings: settings,
+            maxConnections: 100,
+            maxDescriptors: -1_000,
+            logger: logger,
+            outbox: nil,
+            authenticator: nil,
+            makeBroker: makeBroker
+        )
+        return LoopShard(
+            eventLoop: loop,
+            configuration: configuration,
+            state: state,
+            metrics: metrics,
+            admission: AdmissionGuard(
+                settings: settings,
+                metrics: metrics,
+                logger: logger,
+                authenticator: nil,
+                onAutoBan: { _, _ in }
+            ),
+            logger: logger
+        )
     }
 
     deinit {

@@ -1,12 +1,10 @@
-public import NIOCore
-
 /// Assigns positions to the messages of channels and keeps their history; with several nodes, connects them.
 ///
 /// The broker does not know single subscribers of this node: it is told of the first and the last one of a channel, and
-/// passes what is published to ``ChannelBrokerEvents``. Results come to a callback, on any thread; a broker that has
-/// the result at once calls back before it returns. No method may block.
+/// passes what is published to ``ChannelBrokerEvents``. Results come to a callback, on any thread, and one comes within a
+/// bounded time; a broker that has the result at once calls back before it returns. No method may block.
 ///
-/// `ChannelBrokerConformance` in the tests specifies the behaviour.
+/// `BrokerCheck` in TestSupport specifies the behaviour.
 public protocol ChannelBroker: Sendable {
     /// Called with the message's position, or with why it was not published.
     typealias PublishCompletion = @Sendable (Result<ChannelPosition, ChannelFailure>) -> Void
@@ -48,13 +46,14 @@ public protocol ChannelBroker: Sendable {
     ///   - cursor: What the client sent; nil when that is not a cursor.
     ///   - room: The newest messages that fit into so many bytes are read.
     ///   - overhead: What each message costs there beyond its payload, in bytes.
-    ///   - completion: Gets the replay, which is incomplete when it cannot be determined.
+    ///   - completion: Gets the replay, which is incomplete when some messages cannot be determined. Everything after it
+    ///     is received live, where the channels were subscribed to before, and possibly before the completion.
     func replay(
         of channels: [ChannelName],
         since cursor: StreamCursor?,
         room: Int,
         overhead: Int,
-        _ completion: @Sendable @escaping (Replay) -> Void
+        _ completion: @Sendable @escaping (Result<Replay, ChannelFailure>) -> Void
     )
 
     /// What is kept of a channel.
@@ -75,11 +74,6 @@ public protocol ChannelBroker: Sendable {
 
     /// The broker's totals in this process.
     var statistics: ChannelBrokerStatistics { get }
-
-    /// Removes some of the expired messages; called repeatedly.
-    ///
-    /// - Returns: The time until the next message expires; nil when none does.
-    func removeExpired() -> TimeAmount?
 }
 
 /// What a broker holds in this process.

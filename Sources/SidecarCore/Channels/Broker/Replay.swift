@@ -1,60 +1,30 @@
-import DequeModule
-import NIOCore
-
 /// What a returning event stream has not received.
 public struct Replay: Sendable, Equatable {
-    /// How many messages are examined at most, including those that the stream does not get.
-    static let mostLookedAt = 16_384
+    /// A message with its position.
+    public struct Message: Sendable, Equatable {
+        /// Its position among the messages of all channels.
+        public let cursor: StreamCursor
+        /// The message.
+        public let message: StoredMessage
 
-    /// The messages in their order, with their cursors.
-    public var messages: [(cursor: StreamCursor, message: StoredMessage)]
+        /// A message at a position.
+        public init(cursor: StreamCursor, message: StoredMessage) {
+            self.cursor = cursor
+            self.message = message
+        }
+    }
+
+    /// The messages in their order.
+    public var messages: [Message]
     /// Whether all that was published since is among them.
     public var isComplete: Bool
     /// The cursor up to which this replay covers everything.
     public var upTo: StreamCursor
 
-    /// Compares messages without their cursors.
-    public static func == (one: Replay, other: Replay) -> Bool {
-        one.isComplete == other.isComplete && one.upTo == other.upTo
-            && one.messages.map(\.message) == other.messages.map(\.message)
-    }
-
-    /// Reads several histories from their ends, the newest message first, until nothing more fits.
-    ///
-    /// - Parameters:
-    ///   - room: The bytes that may be used.
-    ///   - overhead: What each message costs beyond its payload, in bytes.
-    /// - Returns: How many messages were examined.
-    mutating func takeNewest(
-        of histories: [Deque<KeptMessage>],
-        since cursor: StreamCursor,
-        room: Int,
-        overhead: Int
-    ) -> Int {
-        var room = room
-        var ends = histories.map(\.count)
-        var looks = 0
-        var newestFirst: [(cursor: StreamCursor, message: StoredMessage)] = []
-        while true {
-            var newest: (history: Int, sequence: UInt64)?
-            for index in histories.indices where ends[index] > 0 {
-                let sequence = histories[index][ends[index] - 1].sequence
-                if sequence > max(newest?.sequence ?? 0, cursor.sequence) { newest = (index, sequence) }
-            }
-            guard let newest else { break }
-            ends[newest.history] -= 1
-            let kept = histories[newest.history][ends[newest.history]]
-            looks += 1
-            let isExcluded = cursor.reader != 0 && kept.excluded == cursor.reader
-            if !isExcluded { room -= kept.message.payload.readableBytes + overhead }
-            guard room >= 0, looks < Self.mostLookedAt else {
-                isComplete = false
-                break
-            }
-            if isExcluded { continue }
-            newestFirst.append((StreamCursor(epoch: upTo.epoch, sequence: kept.sequence), kept.message))
-        }
-        messages = newestFirst.reversed()
-        return looks
+    /// A replay.
+    public init(messages: [Message], isComplete: Bool, upTo: StreamCursor) {
+        self.messages = messages
+        self.isComplete = isComplete
+        self.upTo = upTo
     }
 }

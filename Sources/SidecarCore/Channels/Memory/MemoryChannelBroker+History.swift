@@ -44,9 +44,9 @@ extension MemoryChannelBroker {
         since cursor: StreamCursor?,
         room: Int,
         overhead: Int,
-        _ completion: @Sendable @escaping (Replay) -> Void
+        _ completion: @Sendable @escaping (Result<Replay, ChannelFailure>) -> Void
     ) {
-        completion(collect(names, since: cursor, room: room, overhead: overhead))
+        completion(.success(collect(names, since: cursor, room: room, overhead: overhead)))
     }
 
     private func collect(_ names: [ChannelName], since cursor: StreamCursor?, room: Int, overhead: Int) -> Replay {
@@ -78,7 +78,10 @@ extension MemoryChannelBroker {
         return replay
     }
 
-    /// See ``ChannelBroker``. It stops after a number of messages, so that no lock is contended for long.
+    /// Removes some of the expired messages; called repeatedly. It stops after a number of them, so that no lock is
+    /// contended for long.
+    ///
+    /// - Returns: The time until the next message expires; nil when none does.
     public func removeExpired() -> TimeAmount? {
         let now = clock.monotonic()
         return removeExpired(at: now).map { .nanoseconds(max($0 &- now, 0)) }

@@ -10,18 +10,20 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let session: BridgeSession
-    private let loop: ClientContext
+    let session: BridgeSession
+    let loop: ClientContext
     private var context: ChannelHandlerContext?
-    private let output: ClientOutput
-    private let codec: EventStreamCodec
+    let output: ClientOutput
+    let codec: EventStreamCodec
     private let isEncrypted: Bool
-    private var isEnding = false
+    private(set) var isEnding = false
     private let timer = TimerEntry()
     private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1), hasAnswers: false)
     private var linger = Linger(patience: ServerConfiguration.flushPatience)
     /// The replay has already covered publications up to this position.
-    private var saidUpTo = StreamCursor(epoch: 0, sequence: 0)
+    var replayedUpTo = StreamCursor(epoch: 0, sequence: 0)
+    /// The replay that the broker has not answered with yet.
+    var pending: PendingReplay?
 
     init(session: BridgeSession, isEncrypted: Bool, loop: ClientContext) {
         self.session = session
@@ -71,6 +73,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         loop.timers.cancel(timer)
         loop.state.socketClosed(hasLeft: isEnding)
         isEnding = true
+        for event in pending.take()?.end() ?? [] { drop(event) }
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         loop.registry.streamEnded()
         context.fireChannelInactive()
@@ -85,18 +88,21 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     }
 
     func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
-        if let cursor, cursor.isCovered(by: saidUpTo) { return true }
+        if let cursor, cursor.isCovered(by: replayedUpTo) { return true }
         return send(message.encoded(by: .eventStream), at: cursor, of: message.channel, action)
     }
 
     /// - Parameter cursor: The position of the event; nil when it has none.
-    private func send(
+    func send(
         _ text: ByteBuffer,
         at cursor: StreamCursor?,
         of channel: ChannelName? = nil,
         _ action: SlowClientAction? = nil
     ) -> Bool {
         guard !isEnding else { return false }
+        if let pending {
+            return pending.hold(PendingReplay.Event(text: text, cursor: cursor, channel: channel, action: action))
+        }
         if output.isClear {
             codec.send(text, at: cursor, over: output)
             return true
@@ -108,37 +114,9 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         return true
     }
 
-    /// Sends the replay, and continues from there.
-    ///
-    /// When it exceeds the send buffer, only the newest messages follow a reset: the client has had no time to read
-    /// yet, and must not be closed for that again and again.
-    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {
-        // Room for a reset and for the end of the replay, besides the messages.
-        let ends = SendQueue.messageOverhead * 3
-        let room = loop.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
-        replay(room) { self.resume($0, room: room) }
+    func whenWritten(_ receipt: WriteReceipt) {
+        if let pending { pending.whenWritten(receipt) } else { output.whenWritten(receipt) }
     }
-
-    private func resume(_ missed: Replay, room: Int) {
-        var room = room
-        saidUpTo = missed.upTo
-        var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
-        for (cursor, message) in missed.messages.reversed() {
-            let text = EventStreamCodec.encode(message.format, message.payload, event: message.event)
-            room -= text.readableBytes + SendQueue.messageOverhead
-            if room < 0 { break }
-            texts.append((text, cursor, message))
-        }
-        if !missed.isComplete || texts.count < missed.messages.count { _ = send(EventStreamText.reset, at: nil) }
-        for (text, cursor, message) in texts.reversed() {
-            guard send(text, at: cursor) else { return }
-            session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
-        }
-        // Gives the client the id of its new connection, even if it gets no event before it reconnects.
-        _ = send(EventStreamText.end, at: missed.upTo)
-    }
-
-    func whenWritten(_ receipt: WriteReceipt) { output.whenWritten(receipt) }
 
     // MARK: The end
 
@@ -147,6 +125,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         guard !isEnding else { return }
         isEnding = true
         loop.state.socketLeft()
+        endPending()
         output.finish()
         if code == .serviceRestart || code == .tryAgainLater {
             output.sendAtOnce(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))

@@ -1,0 +1,114 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+
+/// What a returning client has missed.
+extension EventStreamHandler {
+    /// Sends the replay, and continues from there. Until the broker has answered, everything else waits.
+    ///
+    /// When it exceeds the send buffer, only the newest messages follow a reset: the client has had no time to read
+    /// yet, and must not be closed for that again and again.
+    func resume(
+        _ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void
+    ) {
+        // Room for a reset and for the end of the replay, besides the messages.
+        let ends = SendQueue.messageOverhead * 3
+        let room = loop.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
+        let pending = PendingReplay(room: room, buffers: loop.sendBuffers) { self.resume(after: $0) }
+        self.pending = pending
+        replay(room) { pending.complete($0) }
+    }
+
+    private func resume(after answer: Result<Replay, ChannelFailure>) {
+        guard let pending = pending.take() else { return }
+        let events = pending.end()
+        switch answer {
+        case .success(let replay):
+            replayedUpTo = replay.upTo
+            let later = events.reduce(0) { isReplayed($1) ? $0 : $0 + $1.byteCount }
+            send(replay, room: pending.room - later, isComplete: !pending.hasLost(after: replay.upTo))
+        case .failure:
+            reset()
+        }
+        for event in events { resend(event) }
+    }
+
+    private func send(_ replay: Replay, room: Int, isComplete: Bool) {
+        var room = room
+        var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
+        for replayed in replay.messages.reversed() {
+            let message = replayed.message
+            let text = EventStreamCodec.encode(message.format, message.payload, event: message.event)
+            room -= text.readableBytes + SendQueue.messageOverhead
+            if room < 0 { break }
+            texts.append((text, replayed.cursor, message))
+        }
+        if !isComplete || !replay.isComplete || texts.count < replay.messages.count { reset() }
+        for (text, cursor, message) in texts.reversed() {
+            guard send(text, at: cursor) else { return }
+            session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
+        }
+        // Gives the client the id of its new connection, even if it gets no event before it reconnects.
+        _ = send(EventStreamText.end, at: replay.upTo)
+    }
+
+    // MARK: What has waited for it
+
+    private func isReplayed(_ event: PendingReplay.Event) -> Bool {
+        event.cursor?.isCovered(by: replayedUpTo) == true
+    }
+
+    private func resend(_ event: PendingReplay.Event) {
+        guard !isEnding else { return drop(event) }
+        guard isReplayed(event) || send(event.text, at: event.cursor, of: event.channel, event.action) else {
+            return event.settleAsDropped()
+        }
+        settle(event)
+    }
+
+    /// The receipts of an event that was sent last, or is contained in the replay.
+    private func settle(_ event: PendingReplay.Event) {
+        for receipt in event.receipts {
+            output.whenWritten(receipt)
+            receipt.settle(wasWritten: true)
+        }
+    }
+
+    /// Sends what no replay will bring when the client returns.
+    func endPending() {
+        for event in pending.take()?.end() ?? [] {
+            guard event.cursor == nil else {
+                drop(event)
+                continue
+            }
+            sendUnlimited(event.text)
+            settle(event)
+        }
+    }
+
+    /// The client has gone.
+    func drop(_ event: PendingReplay.Event) {
+        event.settleAsDropped()
+        loop.metrics.messagesDropped(1, reason: .clientGone)
+    }
+
+    // MARK: What is missing
+
+    /// Tells the client that messages are missing, when it has got what came before them.
+    func lostMessages() {
+        if let pending { pending.lostMessages() } else { reset() }
+    }
+
+    private func reset() {
+        if !isEnding { sendUnlimited(EventStreamText.reset) }
+    }
+
+    /// Sends an event that no action for slow clients may drop.
+    private func sendUnlimited(_ text: ByteBuffer) {
+        if output.isClear {
+            codec.send(text, at: nil, over: output)
+        } else {
+            output.append(codec.message(text, at: nil))
+        }
+    }
+}

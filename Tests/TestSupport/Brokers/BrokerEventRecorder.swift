@@ -1,0 +1,57 @@
+import NIOCore
+package import SidecarCore
+import Synchronization
+
+/// Writes down what a broker tells its node.
+package final class BrokerEventRecorder: ChannelBrokerEvents {
+    package struct Received: Sendable {
+        package let channel: String
+        package let text: String
+        package let envelope: ChannelEnvelope
+        package let position: ChannelPosition
+    }
+    package struct Occupancy: Sendable, Equatable {
+        package let channel: String
+        package let isOccupied: Bool
+    }
+    private struct State: Sendable {
+        var received: [Received] = []
+        var incomplete = 0
+        var occupancy: [Occupancy] = []
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    /// All messages, in the order in which they came.
+    package var received: [Received] { state.withLock { $0.received } }
+    /// The texts of one channel.
+    package func texts(_ channel: String) -> [String] { received.filter { $0.channel == channel }.map(\.text) }
+    /// Messages that `receiveComplete` has not followed yet.
+    package var incomplete: Int { state.withLock { $0.incomplete } }
+    /// First and last subscribers.
+    package var occupancy: [Occupancy] { state.withLock { $0.occupancy } }
+
+    package func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
+        let received = Received(
+            channel: envelope.publication.channel.text,
+            text: String(buffer: envelope.publication.payload),
+            envelope: envelope,
+            position: position
+        )
+        state.withLock { state in
+            state.received.append(received)
+            state.incomplete += 1
+        }
+    }
+
+    package func receiveComplete() { state.withLock { $0.incomplete = 0 } }
+
+    package func occupancyChanged(_ channel: ChannelName, isOccupied: Bool) {
+        state.withLock { $0.occupancy.append(Occupancy(channel: channel.text, isOccupied: isOccupied)) }
+    }
+
+    package func interrupted() {}
+    package func resumed(_ channel: ChannelName, isComplete: Bool) {}
+}

@@ -120,7 +120,7 @@ final class LoopSubscriptions {
 
     /// Event streams are told that messages are missing; a raw WebSocket has no way to say so.
     private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
-        for session in subscribers[channel] ?? [] where session.carrier == .eventStream && session.isRunning {
+        for session in subscribers[channel] ?? [] where session.transportKind == .eventStream && session.isRunning {
             guard told.insert(ObjectIdentifier(session)).inserted else { continue }
             (session.transport as? any ReplayTransport)?.lostMessages()
         }

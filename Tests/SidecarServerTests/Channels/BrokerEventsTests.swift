@@ -132,7 +132,7 @@ struct BrokerEventsTests {
                 handshake: head,
                 client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
                 slot: try #require(shard.clients.admission.sessions.slots.open(for: client)),
-                carrier: .eventStream,
+                transportKind: .eventStream,
                 context: shard.sessionContext
             )
             shard.channels.replay(to: session, since: nil, room: 1) { _ in isOnLoop.succeed(loop.inEventLoop) }

@@ -55,12 +55,18 @@ class FakeTransport: SessionTransport {
 
 /// The same on which a returning client gets a replay.
 final class FakeReplayTransport: FakeTransport, ReplayTransport {
-    func resume(_ replay: (_ room: Int, _ completion: @escaping (Replay) -> Void) -> Void) {
-        replay(1 << 20) { missed in
-            let texts = missed.messages.map { String(buffer: $0.message.payload) }
-            self.log.append("replay \(texts.joined(separator: ", "))\(missed.isComplete ? "" : ", incomplete")")
+    func resume(_ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void) {
+        replay(1 << 20) { result in
+            switch result {
+            case .success(let replay):
+                let texts = replay.messages.map { String(buffer: $0.message.payload) }
+                self.log.append("replay \(texts.joined(separator: ", "))\(replay.isComplete ? "" : ", incomplete")")
+            case .failure(let failure): self.log.append("replay failed: \(failure)")
+            }
         }
     }
+
+    func lostMessages() { log.append("lost messages") }
 }
 
 /// The client's side of a handshake that records what is decided.

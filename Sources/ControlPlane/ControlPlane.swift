@@ -96,7 +96,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     ///
     /// - Throws: the error of an address that could not be bound; the other addresses are closed then.
     public func run() async throws {
-        defer { self.audit.tellRest() }
+        defer { self.audit.writeSummary() }
         // One that is never shut down: a task of the server may use it after the server has ended.
         let group = MultiThreadedEventLoopGroup.singleton
         try await withThrowingTaskGroup(of: Void.self) { tasks in

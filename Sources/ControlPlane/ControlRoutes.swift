@@ -50,7 +50,7 @@ enum ControlRoutes {
         let v1 = router.group("v1").add(middleware: APIGate(access: access, audit: audit))
         v1.post("drain") { _, context in
             drain()
-            audit.note("drain", "", by: context.peer, .ok)
+            audit.record(.drain, "", by: context.peer, .ok)
             return EditedResponse(status: .accepted, response: DrainResponse(draining: true))
         }
         api?.register(in: v1)

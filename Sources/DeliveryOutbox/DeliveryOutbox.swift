@@ -27,7 +27,7 @@ public final class DeliveryOutbox: Sendable {
         /// Connections of earlier processes that are not finished.
         var recoveredIDs: Set<String>
         var nextKey: Int64
-        /// Those who wait until what is noted now has been written.
+        /// Those who wait until what is recorded now has been written.
         var waiters: [@Sendable () -> Void] = []
         /// True while a batch is on its way to the disk.
         var isWriting = false

@@ -1,12 +1,12 @@
 /// A connection that an earlier process had not finished when it ended.
 ///
-/// The outbox does not look into what was noted. It may be in the form of the last version, whose files are taken over.
+/// The outbox does not look into what was recorded. It may be in the form of the last version, whose files are taken over.
 public struct RecoveredConnection: Sendable, Equatable {
     /// The id it was opened with.
     public var id: String
-    /// What requests about it are made of, as it was noted.
+    /// What requests about it are made of, as it was recorded.
     public var context: [UInt8]
-    /// Who the app said it is, as it was noted last.
+    /// Who the app said it is, as it was recorded last.
     public var identity: [UInt8]
     /// When it was opened, in milliseconds of Unix time.
     public var openedAt: Int64
@@ -68,7 +68,7 @@ public struct RecoveredMessage: Sendable, Equatable {
 public struct RecoveredClose: Sendable, Equatable {
     /// Its sequence in the connection's order of events.
     public var sequence: UInt64
-    /// What the event says, as it was noted.
+    /// What the event says, as it was recorded.
     public var report: [UInt8]
     /// When the connection ended, in milliseconds of Unix time.
     public var at: Int64

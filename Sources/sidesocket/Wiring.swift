@@ -123,10 +123,12 @@ extension Readiness {
 /// Gauges whose value already stands somewhere: read at the scrape, so that nothing is counted twice.
 enum Gauges {
     static func register(_ state: ServerState, in registry: PrometheusRegistry) {
-        registry.gauge("sidesocket_connections", labels: [("transport", "websocket")]) {
+        registry.gauge("sidesocket_connections", labels: [("transport", TransportKind.webSocket.rawValue)]) {
             Double(state.sessions - state.streams)
         }
-        registry.gauge("sidesocket_connections", labels: [("transport", "event_stream")]) { Double(state.streams) }
+        registry.gauge("sidesocket_connections", labels: [("transport", TransportKind.eventStream.rawValue)]) {
+            Double(state.streams)
+        }
         registry.gauge("sidesocket_max_connections", labels: []) { Double(state.maxConnections) }
         registry.gauge("sidesocket_webhook_max_in_flight", labels: []) { Double(state.maxInFlight) }
         registry.gauge("sidesocket_max_total_pending_bytes", labels: []) { Double(state.pendingBytes.limit) }

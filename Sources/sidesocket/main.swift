@@ -116,10 +116,6 @@ Gauges.register(edge.state, in: registry)
 let notifier = ServiceNotifier(settings, edge: edge, logger: logger)
 let drainRequest = DrainRequest(onRequest: { notifier?.stopping() })
 
-let refusalsLimited = Counter(
-    label: "sidesocket_limited_total",
-    dimensions: [("limit", "api_refusals"), ("action", "refused")]
-)
 let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
@@ -130,7 +126,7 @@ let control = ControlPlane(
     maxMessageBytes: { edge.settings.maxReplyBytes },
     publishRate: settings.publishRate,
     audit: { auditLog.write($0) },
-    onRefusalsLimited: { refusalsLimited.increment() },
+    onRefusalsLimited: { edge.apiRefusalLimited() },
     tls: controlTLS?.configuration,
     logger: logger,
     onRunning: { _ in notifier?.controlListens() }

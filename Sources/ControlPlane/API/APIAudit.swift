@@ -3,8 +3,8 @@ internal import NIOPosix
 internal import SidecarCore
 internal import Synchronization
 
-/// Notes what is done through the API: every change, and of the calls that came to nothing a few of each address. The
-/// rest of these is counted, and told in one line a minute: whoever is refused must not be able to fill the disk.
+/// Records what is done through the API: every change, and of the calls that came to nothing a few of each address. The
+/// rest of these is counted, and summed up in one line a minute: whoever is refused must not be able to fill the disk.
 final class APIAudit: Sendable {
     /// How many calls of an address that came to nothing have a line of their own.
     static let rate = Rate(1, per: .seconds(1), burst: 100)
@@ -12,7 +12,7 @@ final class APIAudit: Sendable {
     private static let ipv6PrefixLength = 64
     private static let maxPeers = 1_000
 
-    private struct Untold: Sendable {
+    private struct Unlogged: Sendable {
         var counts: [String: Int] = [:]
         var isScheduled = false
     }
@@ -21,7 +21,7 @@ final class APIAudit: Sendable {
     private let onLimited: @Sendable () -> Void
     private let interval: TimeAmount
     private let limit: RateLimitTable
-    private let untold = Mutex(Untold())
+    private let unlogged = Mutex(Unlogged())
 
     /// - Parameters:
     ///   - interval: The time between two lines about the rest.
@@ -39,13 +39,13 @@ final class APIAudit: Sendable {
         limit = RateLimitTable(GCRA(Self.rate), capacity: 4_096, seed: (random.next(), random.next()))
     }
 
-    /// Notes a change, or why it was not made.
+    /// Records a change, or why it was not made.
     ///
     /// - Parameter peer: The address that the call came from, or `unix:`.
     /// - Returns: For one call too many that came to nothing, how long the address should wait, in nanoseconds.
     @discardableResult
-    func note(
-        _ action: String,
+    func record(
+        _ action: AuditRecord.Action,
         _ target: String,
         by peer: String,
         _ outcome: AuditRecord.Outcome,
@@ -58,21 +58,21 @@ final class APIAudit: Sendable {
         }
         onLimited()
         if count(peer) {
-            MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: interval) { self.tellRest() }
+            MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: interval) { self.writeSummary() }
         }
         return wait
     }
 
-    /// Notes how many calls had no line of their own since the last time.
-    func tellRest() {
-        let rest = untold.withLock { untold in
-            defer { untold = Untold() }
-            return untold.counts
+    /// Records how many calls had no line of their own since the last time.
+    func writeSummary() {
+        let rest = unlogged.withLock { unlogged in
+            defer { unlogged = Unlogged() }
+            return unlogged.counts
         }
         for (peer, count) in rest.sorted(by: { $0.key < $1.key }) {
             write(
                 AuditRecord(
-                    action: "api.refused",
+                    action: .refusedCall,
                     who: "api \(peer)",
                     target: "",
                     outcome: .refused,
@@ -84,11 +84,11 @@ final class APIAudit: Sendable {
 
     /// True when nobody will look yet.
     private func count(_ peer: String) -> Bool {
-        untold.withLock { untold in
-            let isKnown = untold.counts[peer] != nil || untold.counts.count < Self.maxPeers
-            untold.counts[isKnown ? peer : "others", default: 0] += 1
-            defer { untold.isScheduled = true }
-            return !untold.isScheduled
+        unlogged.withLock { unlogged in
+            let isKnown = unlogged.counts[peer] != nil || unlogged.counts.count < Self.maxPeers
+            unlogged.counts[isKnown ? peer : "others", default: 0] += 1
+            defer { unlogged.isScheduled = true }
+            return !unlogged.isScheduled
         }
     }
 

@@ -56,10 +56,10 @@ struct APIGate: RouterMiddleware {
         }
     }
 
-    /// Notes a call that may not be made; whoever makes too many of them learns nothing more.
+    /// Records a call that may not be made; whoever makes too many of them learns nothing more.
     private func refuse(_ request: Request, _ context: Context, _ why: String, _ answer: Problem) throws -> Response {
         let target = "\(request.method.rawValue) \(request.uri.path)"
-        let wait = self.audit.note("api.refused", target, by: context.peer, .refused, why)
+        let wait = self.audit.record(.refusedCall, target, by: context.peer, .refused, why)
         let tooMany = wait.map {
             Problem(
                 .tooManyRequests,

@@ -7,7 +7,7 @@ extension ChannelsAPI {
     func subscribe(_ context: ControlContext) async throws -> HTTPResponse.Status {
         let channel = try Self.channel(context)
         let id = try APIPath.parameter("id", context)
-        try await self.noting("channel.subscribe", "\(id) \(channel)", context) {
+        try await self.audited(.subscribe, "\(id) \(channel)", context) {
             try await self.connections.subscribe(id, to: channel)
         }
         return .noContent
@@ -16,7 +16,7 @@ extension ChannelsAPI {
     func unsubscribe(_ context: ControlContext) async throws -> HTTPResponse.Status {
         let channel = try Self.channel(context)
         let id = try APIPath.parameter("id", context)
-        try await self.noting("channel.unsubscribe", "\(id) \(channel)", context) {
+        try await self.audited(.unsubscribe, "\(id) \(channel)", context) {
             try await self.connections.unsubscribe(id, from: channel)
         }
         return .noContent

@@ -19,14 +19,14 @@ extension ChannelsAPI {
 
     func sendToUser(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
         let user = UserName(try APIPath.parameter("user", context))
-        return try await self.sendDirectly(request, context, "user.message", user.text) { message in
+        return try await self.sendDirectly(request, context, .messageUser, user.text) { message in
             try await self.connections.send(message, toUser: user)
         }
     }
 
     func send(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
         let id = try APIPath.parameter("id", context)
-        return try await self.sendDirectly(request, context, "connection.message", id) { message in
+        return try await self.sendDirectly(request, context, .messageConnection, id) { message in
             try await self.connections.send(message, to: id)
         }
     }
@@ -77,7 +77,7 @@ extension ChannelsAPI {
     private func sendDirectly(
         _ request: Request,
         _ context: ControlContext,
-        _ action: String,
+        _ action: AuditRecord.Action,
         _ target: String,
         _ send: @escaping @Sendable (DirectMessage) async throws -> DeliveryCounts
     ) async throws -> EncodedResponse {
@@ -85,15 +85,15 @@ extension ChannelsAPI {
             let options = try PublishOptions(request)
             let (format, payload) = try await self.message(of: request, context)
             let message = DirectMessage(format, payload, event: options.event, waitsForKernel: options.waits)
-            return try await self.once(options.key, "\(action) \(target)") {
+            return try await self.once(options.key, "\(action.rawValue) \(target)") {
                 try self.rate.take()
                 let counts = try await send(message)
-                self.note(action, target, context, .ok)
+                self.record(action, target, context, .ok)
                 return DeliveryResponse(counts)
             }
         } catch {
             // Also for a repeat of a call in flight, since the repeat is a call of its own.
-            if let fault = APIFault(error) { self.note(action, target, context, fault.outcome) }
+            if let fault = APIFault(error) { self.record(action, target, context, fault.outcome) }
             throw error
         }
     }
@@ -135,12 +135,12 @@ extension ChannelsAPI {
             let publication = Publication(channel: channel, format: format, payload: payload, event: event)
             return .published(try await self.publish(publication, excluding: entry.excluded, waits: waits))
         case .user(let user):
-            let counts = try await self.noting("user.message", user.text, context) {
+            let counts = try await self.audited(.messageUser, user.text, context) {
                 try await self.connections.send(message, toUser: user)
             }
             return .delivered(DeliveryResponse(counts))
         case .connection(let id):
-            let counts = try await self.noting("connection.message", id, context) {
+            let counts = try await self.audited(.messageConnection, id, context) {
                 try await self.connections.send(message, to: id)
             }
             return .delivered(DeliveryResponse(counts))

@@ -30,23 +30,28 @@ struct ChannelsAPI: Sendable {
     }
 
     /// Carries out a change, and records its result.
-    func noting<Answer>(
-        _ action: String,
+    func audited<Answer>(
+        _ action: AuditRecord.Action,
         _ target: String,
         _ context: ControlContext,
         _ change: () async throws -> Answer
     ) async throws -> Answer {
         do {
             let answer = try await change()
-            self.note(action, target, context, .ok)
+            self.record(action, target, context, .ok)
             return answer
         } catch {
-            if let fault = APIFault(error) { self.note(action, target, context, fault.outcome) }
+            if let fault = APIFault(error) { self.record(action, target, context, fault.outcome) }
             throw error
         }
     }
 
-    func note(_ action: String, _ target: String, _ context: ControlContext, _ outcome: AuditRecord.Outcome) {
-        self.audit.note(action, target, by: context.peer, outcome)
+    func record(
+        _ action: AuditRecord.Action,
+        _ target: String,
+        _ context: ControlContext,
+        _ outcome: AuditRecord.Outcome
+    ) {
+        self.audit.record(action, target, by: context.peer, outcome)
     }
 }

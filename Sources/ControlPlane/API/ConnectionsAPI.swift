@@ -51,7 +51,7 @@ struct ConnectionsAPI: Sendable {
 
     private func close(_ request: Request, _ context: ControlContext) async throws -> HTTPResponse.Status {
         let id = try APIPath.parameter("id", context)
-        return try await self.audited("connection.close", id, context) {
+        return try await self.audited(.closeConnection, id, context) {
             let how = try Self.closeRequest(request)
             try await self.connections.close(id, how)
             return (.noContent, "code \(how.code)")
@@ -60,7 +60,7 @@ struct ConnectionsAPI: Sendable {
 
     private func closeUser(_ request: Request, _ context: ControlContext) async throws -> ClosedResponse {
         let user = try APIPath.parameter("user", context)
-        return try await self.audited("user.close", user, context) {
+        return try await self.audited(.closeUser, user, context) {
             let how = try Self.closeRequest(request)
             let count = try await self.connections.closeConnections(ofUser: UserName(user), how)
             return (ClosedResponse(closed: count), "closed \(count) with \(how.code)")
@@ -69,7 +69,7 @@ struct ConnectionsAPI: Sendable {
 
     private func renew(_ request: Request, _ context: ControlContext) async throws -> HTTPResponse.Status {
         let id = try APIPath.parameter("id", context)
-        return try await self.audited("connection.token", id, context) {
+        return try await self.audited(.renewToken, id, context) {
             let body = try await APIPath.body(of: request, context, upTo: Self.maxTokenBytes)
             try await self.connections.renewToken(String(buffer: body).filter { !$0.isWhitespace }, of: id)
             return (.noContent, "")
@@ -83,7 +83,7 @@ struct ConnectionsAPI: Sendable {
     }
 
     private func ban(_ request: Request, _ context: ControlContext) async throws -> EditedResponse<BanResponse> {
-        try await self.audited("ban.add", Self.banTarget(context), context) {
+        try await self.audited(.addBan, Self.banTarget(context), context) {
             let subject = try Self.subject(context)
             let terms = try await self.banTerms(of: request, context)
             let ttl = terms.ttl ?? Self.defaultBan
@@ -102,7 +102,7 @@ struct ConnectionsAPI: Sendable {
     }
 
     private func unban(_ context: ControlContext) async throws -> HTTPResponse.Status {
-        try await self.audited("ban.remove", Self.banTarget(context), context) {
+        try await self.audited(.removeBan, Self.banTarget(context), context) {
             try await self.connections.unban(try Self.subject(context))
             return (.noContent, "")
         }
@@ -129,7 +129,8 @@ struct ConnectionsAPI: Sendable {
     private static func closeRequest(_ request: Request) throws -> CloseRequest {
         let query = request.uri.queryParameters
         let reason = query["reason"].map(String.init) ?? "closed by the operator"
-        guard let code = query["code"].map({ Int($0) }) ?? 1008, let how = CloseRequest(code: code, reason: reason),
+        let standard = Int(SessionCloseCode.policyViolation.rawValue)
+        guard let code = query["code"].map({ Int($0) }) ?? standard, let how = CloseRequest(code: code, reason: reason),
             reason.utf8.count <= CloseRequest.maxReasonBytes
         else {
             throw APIFault.badRequest(
@@ -141,18 +142,18 @@ struct ConnectionsAPI: Sendable {
 
     /// Carries out a change, and records its result.
     private func audited<Answer>(
-        _ action: String,
+        _ action: AuditRecord.Action,
         _ target: String,
         _ context: ControlContext,
         _ change: () async throws -> (Answer, detail: String)
     ) async throws -> Answer {
         do {
             let (answer, detail) = try await change()
-            self.audit.note(action, target, by: context.peer, .ok, detail)
+            self.audit.record(action, target, by: context.peer, .ok, detail)
             return answer
         } catch {
             if let fault = APIFault(error) {
-                self.audit.note(action, target, by: context.peer, fault.outcome, fault.detail)
+                self.audit.record(action, target, by: context.peer, fault.outcome, fault.detail)
             }
             throw error
         }

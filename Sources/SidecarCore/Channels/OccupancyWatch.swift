@@ -12,13 +12,13 @@ public struct OccupancyWatch: Sendable {
     private struct Entry {
         var isOccupied = false
         /// What the app was told last.
-        var isTold = false
+        var isReported = false
         /// When the change will have held for ``pause``; nil when nothing has changed since the last look.
         var dueAt: NIODeadline?
         var isInFlight = false
 
         /// Whether the app knows the state, so that the entry can be removed.
-        var isSettled: Bool { !isOccupied && !isTold && dueAt == nil && !isInFlight }
+        var isSettled: Bool { !isOccupied && !isReported && dueAt == nil && !isInFlight }
     }
 
     private var entries: [ChannelName: Entry] = [:]
@@ -29,14 +29,14 @@ public struct OccupancyWatch: Sendable {
     public init() {}
 
     /// True when the app knows the state of all channels.
-    public var isSettled: Bool { !entries.values.contains(where: isUntold) }
+    public var isSettled: Bool { !entries.values.contains(where: isUnreported) }
     /// Channels whose change the app has yet to be told, or is being told.
-    public var untold: Int {
-        entries.values.count(where: isUntold)
+    public var unreported: Int {
+        entries.values.count(where: isUnreported)
     }
 
-    private func isUntold(_ entry: Entry) -> Bool {
-        entry.isInFlight || entry.isOccupied != entry.isTold && !(isFlushing && entry.isOccupied)
+    private func isUnreported(_ entry: Entry) -> Bool {
+        entry.isInFlight || entry.isOccupied != entry.isReported && !(isFlushing && entry.isOccupied)
     }
 
     /// The first subscriber has come to a channel, or the last one has gone.
@@ -47,15 +47,15 @@ public struct OccupancyWatch: Sendable {
         queue.append((channel, dueAt))
     }
 
-    /// The next event that is due; ``told(_:at:)`` or ``notTold(_:at:)`` has to follow.
+    /// The next event that is due; ``reported(_:at:)`` or ``notReported(_:at:)`` has to follow.
     public mutating func next(at now: NIODeadline) -> OccupancyEvent? {
         while let first = queue.first, isFlushing || first.dueAt <= now {
             queue.removeFirst()
             guard var entry = entries[first.channel], entry.dueAt == first.dueAt else { continue }
             entry.dueAt = nil
-            let isNews = entry.isOccupied != entry.isTold && !entry.isInFlight && !(isFlushing && entry.isOccupied)
+            let isNews = entry.isOccupied != entry.isReported && !entry.isInFlight && !(isFlushing && entry.isOccupied)
             if isNews {
-                entry.isTold = entry.isOccupied
+                entry.isReported = entry.isOccupied
                 entry.isInFlight = true
             }
             entries[first.channel] = entry.isSettled ? nil : entry
@@ -67,15 +67,15 @@ public struct OccupancyWatch: Sendable {
     /// The app could not be told; it is told later, unless the process ends or the change has been undone.
     ///
     /// - Returns: False when it will not be told.
-    public mutating func notTold(_ channel: ChannelName, at now: NIODeadline) -> Bool {
+    public mutating func notReported(_ channel: ChannelName, at now: NIODeadline) -> Bool {
         if isFlushing {
-            told(channel, at: now)
+            reported(channel, at: now)
             return false
         }
         guard var entry = entries[channel] else { return false }
         entry.isInFlight = false
-        entry.isTold.toggle()
-        if entry.dueAt == nil, entry.isOccupied != entry.isTold {
+        entry.isReported.toggle()
+        if entry.dueAt == nil, entry.isOccupied != entry.isReported {
             let dueAt = now + Self.pause
             entry.dueAt = dueAt
             queue.append((channel, dueAt))
@@ -85,10 +85,10 @@ public struct OccupancyWatch: Sendable {
     }
 
     /// The app has been told, or has refused the event.
-    public mutating func told(_ channel: ChannelName, at now: NIODeadline) {
+    public mutating func reported(_ channel: ChannelName, at now: NIODeadline) {
         guard var entry = entries[channel] else { return }
         entry.isInFlight = false
-        if entry.dueAt == nil, entry.isOccupied != entry.isTold {
+        if entry.dueAt == nil, entry.isOccupied != entry.isReported {
             entry.dueAt = now
             queue.prepend((channel, now))
         }

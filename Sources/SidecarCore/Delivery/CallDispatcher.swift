@@ -54,7 +54,7 @@ public struct CallDispatcher<Ticket> {
     public func hasAddress(at now: NIODeadline) -> Bool { choose(at: now) != nil }
 
     /// True when every address is known to fail and none is being probed.
-    public var isHopeless: Bool {
+    public var isEveryAddressFailing: Bool {
         addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }
     }
 
@@ -75,7 +75,7 @@ public struct CallDispatcher<Ticket> {
         orWaitWith ticket: @autoclosure () -> Ticket
     ) -> CallAnswer {
         guard let address = choose(at: now, otherThan: refused) else {
-            if lane == .handshakes, isHopeless { return .unavailable }
+            if lane == .handshakes, isEveryAddressFailing { return .unavailable }
             return permits.enqueue(lane, ticket()) ? .queued : .full
         }
         switch permits.acquire(lane, orWaitWith: ticket()) {

@@ -2,6 +2,24 @@ import NIOCore
 
 /// One change made through the API, or by Sidesocket itself.
 public struct AuditRecord: Sendable, Equatable {
+    /// What was to be done.
+    public enum Action: String, Sendable, Equatable {
+        case addBan = "ban.add"
+        /// A ban that Sidesocket made by itself.
+        case addAutomaticBan = "ban.auto"
+        case removeBan = "ban.remove"
+        case closeConnection = "connection.close"
+        case messageConnection = "connection.message"
+        case renewToken = "connection.token"
+        case subscribe = "channel.subscribe"
+        case unsubscribe = "channel.unsubscribe"
+        case closeUser = "user.close"
+        case messageUser = "user.message"
+        case drain
+        /// A call that may not be made, whatever it was to do.
+        case refusedCall = "api.refused"
+    }
+
     /// The result.
     public enum Outcome: String, Sendable, Equatable {
         case ok
@@ -10,8 +28,8 @@ public struct AuditRecord: Sendable, Equatable {
         case refused
     }
 
-    /// What was to be done, such as `connection.close`.
-    public let action: String
+    /// What was to be done.
+    public let action: Action
     /// Who made it: `api ADDRESS`, or `auto`.
     public let who: String
     /// What it was applied to.
@@ -22,7 +40,7 @@ public struct AuditRecord: Sendable, Equatable {
     public let detail: String
 
     /// Makes a record.
-    public init(action: String, who: String, target: String, outcome: Outcome, detail: String = "") {
+    public init(action: Action, who: String, target: String, outcome: Outcome, detail: String = "") {
         self.action = action
         self.who = who
         self.target = target
@@ -36,7 +54,7 @@ public struct AuditRecord: Sendable, Equatable {
         line.writeStaticString("{\"time\":\"")
         Timestamp.write(unixMilliseconds: unixMilliseconds, into: &line)
         line.writeStaticString("\",\"audit\":")
-        line.writeLogString(action)
+        line.writeLogString(action.rawValue)
         line.writeStaticString(",\"who\":")
         line.writeLogString(who)
         line.writeStaticString(",\"target\":")

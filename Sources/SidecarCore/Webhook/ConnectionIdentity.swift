@@ -29,7 +29,7 @@ public struct ConnectionIdentity: Sendable, Equatable {
     }
 
     /// True when nothing is known of the client.
-    public var isNobody: Bool { user == nil && state == nil && claims.isEmpty }
+    public var isAnonymous: Bool { user == nil && state == nil && claims.isEmpty }
 
     /// The identity after a reply of the app.
     public func marked(by reply: SessionReply) -> ConnectionIdentity {

@@ -12,10 +12,10 @@ final class ChannelEventDelivery: WebhookDelivery {
     init(
         _ event: OccupancyEvent,
         id: String,
-        metrics: ServerMetrics.Webhook,
+        metrics: WebhookMetrics,
         owner: any WebhookDeliveryOwner,
         logFields: @autoclosure () -> Logger.Metadata,
-        sender: WebhookSender
+        webhooks: WebhookContext
     ) {
         self.event = event
         self.id = id
@@ -26,7 +26,7 @@ final class ChannelEventDelivery: WebhookDelivery {
             metrics: metrics,
             owner: owner,
             logFields: logFields(),
-            sender: sender
+            webhooks: webhooks
         )
     }
 

@@ -22,10 +22,10 @@ final class ConnectionEventDelivery: WebhookDelivery {
         at happenedAt: Int64,
         handshake: HTTPRequestHead?,
         of connection: PreparedConnection,
-        metrics: ServerMetrics.Webhook,
+        metrics: WebhookMetrics,
         owner: any WebhookDeliveryOwner,
         logFields: @autoclosure () -> Logger.Metadata,
-        sender: WebhookSender
+        webhooks: WebhookContext
     ) {
         kind = event.event.kind
         sequences = event.sequences
@@ -40,7 +40,7 @@ final class ConnectionEventDelivery: WebhookDelivery {
             metrics: metrics,
             owner: owner,
             logFields: logFields(),
-            sender: sender
+            webhooks: webhooks
         )
     }
 

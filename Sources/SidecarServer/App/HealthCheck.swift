@@ -11,17 +11,17 @@ final class HealthCheck: AppExchange, TimerOwner {
     private let address: Int
     private let path: String
     private let pool: AppPool
-    private let sender: WebhookSender
+    private let webhooks: WebhookContext
     private let timer = TimerEntry()
     private var connection: AppConnection?
     private var status = 0
     private var failures = 0
 
-    init(address: Int, path: String, pool: AppPool, sender: WebhookSender) {
+    init(address: Int, path: String, pool: AppPool, webhooks: WebhookContext) {
         self.address = address
         self.path = path
         self.pool = pool
-        self.sender = sender
+        self.webhooks = webhooks
     }
 
     var isCancelled: Bool { false }
@@ -38,7 +38,7 @@ final class HealthCheck: AppExchange, TimerOwner {
 
     func appReady(_ connection: AppConnection) {
         self.connection = connection
-        connection.expectReply(to: .other, by: .now() + sender.configuration.settings.webhookTimeout)
+        connection.expectReply(to: .other, by: .now() + webhooks.configuration.settings.webhookTimeout)
         connection.sendWhole(
             ByteBuffer(get: path, authority: pool.origin.authority, userAgent: "sidesocket-health")
         )
@@ -64,8 +64,9 @@ final class HealthCheck: AppExchange, TimerOwner {
         connection = nil
         failures = isWell ? 0 : failures + 1
         if isWell || failures >= Self.failuresThatCount {
-            sender.gate.noteHealth(address: address, isDown: !isWell, on: sender.eventLoop)
+            webhooks.gate.noteHealth(address: address, isDown: !isWell, on: webhooks.eventLoop)
         }
-        sender.timers.arm(timer, owner: self, at: sender.eventLoop.now + sender.configuration.settings.appHealthInterval)
+        let interval = webhooks.configuration.settings.appHealthInterval
+        webhooks.timers.arm(timer, owner: self, at: webhooks.eventLoop.now + interval)
     }
 }

@@ -39,6 +39,6 @@ extension WebhookDelivery {
         case .answered(let head): metadata["status"] = .stringConvertible(head.status)
         case .failed(let failure): metadata["why"] = "\(failure.sentence)"
         }
-        sender.logger.debug("event", metadata: metadata)
+        webhooks.logger.debug("event", metadata: metadata)
     }
 }

@@ -73,8 +73,8 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// Attempts that have failed.
     private(set) var failures = 0
 
-    let sender: WebhookSender
-    private let metrics: ServerMetrics.Webhook
+    let webhooks: WebhookContext
+    private let metrics: WebhookMetrics
     private let persistence: Persistence
     private let lane: PermitLane
     /// The number of messages in the event, or 1.
@@ -104,18 +104,18 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         lane: PermitLane,
         count: Int,
         persistence: Persistence,
-        metrics: ServerMetrics.Webhook,
+        metrics: WebhookMetrics,
         owner: any WebhookDeliveryOwner,
         logFields: @autoclosure () -> Logger.Metadata,
-        sender: WebhookSender
+        webhooks: WebhookContext
     ) {
         self.lane = lane
         self.count = count
         self.persistence = persistence
         self.metrics = metrics
         self.owner = owner
-        self.logFields = sender.logsAttempts ? logFields() : [:]
-        self.sender = sender
+        self.logFields = webhooks.logsAttempts ? logFields() : [:]
+        self.webhooks = webhooks
     }
 
     // MARK: For subclasses
@@ -151,7 +151,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     func cancel() {
         owner = nil
         stopTimer()
-        if let ticket { sender.gate.giveUp(ticket) }
+        if let ticket { webhooks.gate.giveUp(ticket) }
         if case .calling = state { return }
         state = .over
     }
@@ -160,7 +160,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     private func askForTurn(at now: NIODeadline) {
         askedAt = now
-        switch sender.gate.acquire(lane, for: self, otherThan: refusedBy, on: sender.eventLoop, at: now) {
+        switch webhooks.gate.acquire(lane, for: self, otherThan: refusedBy, on: webhooks.eventLoop, at: now) {
         case .granted(let address):
             call(address, at: now)
         case .queued(let ticket):
@@ -173,10 +173,10 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     func permitGranted(_ ticket: WebhookTicket, address: Int) {
-        let now = sender.eventLoop.now
+        let now = webhooks.eventLoop.now
         guard case .waiting = state, ticket === self.ticket else {
             // It has given up its turn: the client has gone, or has waited too long.
-            sender.gate.release(lane, address: address, .neutral, on: sender.eventLoop, at: now)
+            webhooks.gate.release(lane, address: address, .neutral, on: webhooks.eventLoop, at: now)
             return
         }
         stopTimer()
@@ -186,7 +186,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// While no address can be called, waiting for a turn uses up the time for retries; but it always waits as long as
     /// one attempt may take.
     private func watchQueue(at now: NIODeadline) {
-        let settings = sender.configuration.settings
+        let settings = webhooks.configuration.settings
         let deadline = dueSince + max(settings.webhookRetryFor, settings.webhookTimeout)
         arm(at: max(deadline, now + .seconds(1)))
     }
@@ -194,8 +194,8 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     private func waitedLong(at now: NIODeadline) {
         guard case .waiting = state, let ticket else { return }
         // Other events come first, or an address is being probed right now.
-        if !sender.gate.isHopeless { return watchQueue(at: now) }
-        sender.gate.giveUp(ticket)
+        if !webhooks.gate.isEveryAddressFailing { return watchQueue(at: now) }
+        webhooks.gate.giveUp(ticket)
         end(.failed(.connect("the circuit breaker is open on every address.")))
     }
 
@@ -211,7 +211,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func run(fresh: Bool) {
-        if !sender.app.call(address, for: self, fresh: fresh) {
+        if !webhooks.app.call(address, for: self, fresh: fresh) {
             attemptFailed(.connect("it has no such address."))
         }
     }
@@ -223,14 +223,14 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     func appReady(_ connection: AppConnection) {
         self.connection = connection
-        let configuration = sender.configuration
+        let configuration = webhooks.configuration
         connection.expectReply(to: .other, by: startedAt + configuration.settings.webhookTimeout)
         let signedAt = configuration.dialect.isSigned ? WallClock.unixMilliseconds() / 1000 : 0
         connection.sendWhole { writeRequest(with: configuration.dialect, signedAt: signedAt, into: &$0) }
     }
 
     func appReplied(_ part: HTTPReplyPart) {
-        switch reply.take(part, limit: sender.configuration.settings.maxReplyBytes) {
+        switch reply.take(part, limit: webhooks.configuration.settings.maxReplyBytes) {
         case .incomplete:
             break
         case .complete(let head, let body):
@@ -242,7 +242,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     func appReplied(_ head: HTTPReplyHead, _ body: ByteBuffer) {
-        if body.readableBytes > sender.configuration.settings.maxReplyBytes {
+        if body.readableBytes > webhooks.configuration.settings.maxReplyBytes {
             attemptFailed(.tooLargeReply)
         } else {
             attemptAnswered(head, body)
@@ -266,7 +266,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     // MARK: The end of an attempt
 
     private func attemptAnswered(_ head: HTTPReplyHead, _ body: ByteBuffer) {
-        let now = connection?.repliedAt ?? sender.eventLoop.now
+        let now = connection?.repliedAt ?? webhooks.eventLoop.now
         guard (200..<300).contains(head.status) else {
             let failure = DeliveryFailure.status(head.status)
             attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
@@ -288,7 +288,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func attemptFailed(_ failure: DeliveryFailure) {
-        let now = sender.eventLoop.now
+        let now = webhooks.eventLoop.now
         attemptIsOver(CircuitBreaker.Outcome(failure), at: now)
         metrics.failed(failure)
         settle(failure, after: .failed(failure), at: now)
@@ -297,13 +297,13 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     /// The permit goes back first, so that waiting events are served before the owner's next event.
     private func attemptIsOver(_ outcome: CircuitBreaker.Outcome, at now: NIODeadline) {
         connection = nil
-        sender.gate.release(lane, address: address, outcome, on: sender.eventLoop, at: now)
+        webhooks.gate.release(lane, address: address, outcome, on: webhooks.eventLoop, at: now)
         metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
     }
 
     private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
         do throws(DeliveryFailure) {
-            return .success(try sender.configuration.dialect.decode(head, body, events: count))
+            return .success(try webhooks.configuration.dialect.decode(head, body, events: count))
         } catch {
             return .failure(error)
         }
@@ -316,17 +316,17 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         switch persistence {
         case .eachAddressOnce:
             // No connection came up, so the app has not seen the event.
-            guard case .connect = failure, failures + 1 < sender.configuration.settings.webhookOrigins.count else {
+            guard case .connect = failure, failures + 1 < webhooks.configuration.settings.webhookOrigins.count else {
                 break
             }
-            if sender.logsAttempts { log(attempt) }
+            if webhooks.logsAttempts { log(attempt) }
             failures += 1
             refusedBy = refusedBy.union([address])
             metrics.retries.increment()
             return askForTurn(at: now)
         case .retries:
             guard failure.isTransient, let pause = pause(after: attempt, at: now) else { break }
-            if sender.logsAttempts { log(attempt) }
+            if webhooks.logsAttempts { log(attempt) }
             failures += 1
             if case .connect = failure { refusedBy = [address] }
             state = .pausing
@@ -336,7 +336,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     }
 
     private func pause(after attempt: Attempt, at now: NIODeadline) -> TimeAmount? {
-        sender.configuration.retryPolicy.delay(
+        webhooks.configuration.retryPolicy.delay(
             afterFailures: failures + 1,
             since: dueSince,
             now: now,
@@ -353,12 +353,12 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         guard let owner else { return ReplyEffects() }
         self.owner = nil
         let effects = owner.deliveryEnded(self, result)
-        if sender.logsAttempts, let attempt { log(attempt, effects) }
+        if webhooks.logsAttempts, let attempt { log(attempt, effects) }
         return effects
     }
 
     /// The duration of the attempt so far.
-    var attemptDuration: TimeAmount { sender.eventLoop.now - startedAt }
+    var attemptDuration: TimeAmount { webhooks.eventLoop.now - startedAt }
 
     // MARK: Deadlines
 
@@ -377,12 +377,12 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     private func arm(at deadline: NIODeadline) {
         let entry = timer ?? TimerEntry()
         timer = entry
-        sender.timers.arm(entry, owner: self, at: deadline)
+        webhooks.timers.arm(entry, owner: self, at: deadline)
     }
 
     private func stopTimer() {
         guard let timer else { return }
-        sender.timers.cancel(timer)
+        webhooks.timers.cancel(timer)
         self.timer = nil
     }
 }

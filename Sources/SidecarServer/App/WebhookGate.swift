@@ -55,7 +55,7 @@ class WebhookGate: @unchecked Sendable {
     var inUse: Int { state.withLock { $0.dispatcher.inUse } }
     var queueDepth: Int { state.withLock { $0.dispatcher.queueDepth } }
     /// True when every address is known to fail and none is being probed.
-    var isHopeless: Bool { state.withLock { $0.dispatcher.isHopeless } }
+    var isEveryAddressFailing: Bool { state.withLock { $0.dispatcher.isEveryAddressFailing } }
     /// True when this address can be called, permits aside.
     func admits(_ address: Int) -> Bool {
         state.withLock { state in

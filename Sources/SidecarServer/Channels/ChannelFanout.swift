@@ -21,10 +21,8 @@ final class ChannelFanout: Sendable {
     private let edges = (0..<64).map { _ in Edges() }
     private let subscriptionCount = Atomic<Int>(0)
     private let duration = Timer(label: "sidesocket_publish_duration_seconds")
-    private let byReply = Counter(label: "sidesocket_publications_total", dimensions: [("source", "reply")])
-    private let byAPI = Counter(label: "sidesocket_publications_total", dimensions: [("source", "api")])
-    private let queued = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "queued")])
-    private let dropped = Counter(label: "sidesocket_deliveries_total", dimensions: [("result", "dropped")])
+    private let publications = LabelledCounters<PublicationSource>("sidesocket_publications_total", "source")
+    private let deliveries = LabelledCounters<DeliveryResult>("sidesocket_deliveries_total", "result")
 
     /// - Parameter makeBroker: The broker calls its argument with what it receives.
     init(settings: Settings, makeBroker: MakeBroker) {
@@ -70,7 +68,7 @@ final class ChannelFanout: Sendable {
     /// Publishes what a reply of the app asks for. With a broker that answers at once, it has been queued on every loop
     /// with subscribers when this returns.
     func publish(_ publication: Publication, excluding id: String?) {
-        byReply.increment()
+        publications[.reply].increment()
         let envelope = ChannelEnvelope(
             publication,
             excluding: id.map(ExcludedConnection.init),
@@ -85,7 +83,7 @@ final class ChannelFanout: Sendable {
         excluding id: String?,
         waitsForKernel: Bool
     ) async -> (Result<ChannelPosition, ChannelFailure>, PublicationTally.Counts) {
-        byAPI.increment()
+        publications[.api].increment()
         let tally = PublicationTally(of: dispatcher.prepare(publication), waitsForKernel: waitsForKernel)
         let envelope = ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init), context: tally)
         broker.publish(envelope, id: nil) { tally.published($0) }
@@ -94,8 +92,8 @@ final class ChannelFanout: Sendable {
 
     /// A loop has delivered a publication.
     func delivered(_ counts: PublicationTally.Counts, since start: NIODeadline) {
-        if counts.queued > 0 { queued.increment(by: counts.queued) }
-        if counts.dropped > 0 { dropped.increment(by: counts.dropped) }
+        if counts.queued > 0 { deliveries[.queued].increment(by: counts.queued) }
+        if counts.dropped > 0 { deliveries[.dropped].increment(by: counts.dropped) }
         duration.recordNanoseconds((NIODeadline.now() - start).nanoseconds)
     }
 }

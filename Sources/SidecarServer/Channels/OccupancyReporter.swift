@@ -80,7 +80,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
             metrics: context.metrics.channel,
             owner: self,
             logFields: ["channel": "\(event.channel.text)"],
-            sender: context.webhooks
+            webhooks: context.webhooks
         )
         self.delivery = delivery
         delivery.start(at: .now())
@@ -90,11 +90,11 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         switch result {
         case .taken(_, .success(let reply)):
             for publication in reply.publications { context.channels.publish(publication, excluding: nil) }
-            occupancy.told(event.channel)
+            occupancy.reported(event.channel)
         case .taken(_, .failure(let failure)):
             // The event counts as delivered, whatever the reply asks for.
             log(failure, level: .warning, "the reply to an event is invalid")
-            occupancy.told(event.channel)
+            occupancy.reported(event.channel)
         case .refused, .failed, .turnedAway:
             if let failure = result.failure { gaveUp(failure) }
         }
@@ -103,10 +103,10 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
     }
 
     private func gaveUp(_ failure: DeliveryFailure) {
-        if failure.isTransient, occupancy.notTold(event.channel) {
+        if failure.isTransient, occupancy.notReported(event.channel) {
             log(failure, level: .warning, "delivery of a channel event failed; will retry")
         } else {
-            if !failure.isTransient { occupancy.told(event.channel) }
+            if !failure.isTransient { occupancy.reported(event.channel) }
             log(failure, level: .error, "delivery of a channel event failed")
             context.metrics.messagesDropped(1, reason: .channelEventUndelivered)
         }

@@ -31,9 +31,9 @@ extension EdgeService {
                 metadata: ["count": .stringConvertible(left)]
             )
         }
-        if let untold = occupancy?.untold, untold > 0 {
-            metrics.messagesDropped(untold, reason: .channelEventUndelivered)
-            logger.error("channel events were not delivered", metadata: ["count": .stringConvertible(untold)])
+        if let unreported = occupancy?.unreported, unreported > 0 {
+            metrics.messagesDropped(unreported, reason: .channelEventUndelivered)
+            logger.error("channel events were not delivered", metadata: ["count": .stringConvertible(unreported)])
         }
         if state.outbox?.close() == false { logger.error("the outbox could not be flushed") }
         logger.notice("drained")

@@ -193,6 +193,9 @@ public final class EdgeService: Service {
         }
     }
 
+    /// An address has made too many calls of the control API that failed.
+    public func apiRefusalLimited() { metrics.limited(.apiRefusals, action: .refused) }
+
     /// Closes the sockets of automatically banned clients, and records the bans.
     private func closeBanned() async {
         for await ban in autoBans {
@@ -200,7 +203,7 @@ public final class EdgeService: Service {
             logger.warning("client banned", metadata: ["address": "\(ban.subject.value)"])
             audit(
                 AuditRecord(
-                    action: "ban.auto",
+                    action: .addAutomaticBan,
                     who: "auto",
                     target: "ip \(ban.subject.value)",
                     outcome: .ok,

@@ -12,7 +12,7 @@ final class FlushQueue {
 
     private let eventLoop: any EventLoop
     private var waiting: [SocketOutput] = []
-    private var underWay: [SocketOutput] = []
+    private var flushing: [SocketOutput] = []
     private var isScheduled = false
     private var isFlushing = false
     private var isHeld = false
@@ -41,9 +41,9 @@ final class FlushQueue {
         guard !isFlushing else { return }  // a write that makes another one: its turn comes below
         isFlushing = true
         while !waiting.isEmpty {
-            swap(&waiting, &underWay)
-            for index in underWay.indices { underWay[index].flushAtEndOfTurn() }
-            underWay.removeAll(keepingCapacity: true)
+            swap(&waiting, &flushing)
+            for index in flushing.indices { flushing[index].flushAtEndOfTurn() }
+            flushing.removeAll(keepingCapacity: true)
         }
         if spares.count > Self.most { spares.removeLast(spares.count - Self.most) }
         isFlushing = false

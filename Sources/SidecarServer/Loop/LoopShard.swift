@@ -21,7 +21,7 @@ final class LoopShard {
     let flushes: FlushQueue
     let channels: LoopSubscriptions
     let app: AppPools
-    let webhooks: WebhookSender
+    let webhooks: WebhookContext
 
     private var healthChecks: [HealthCheck] = []
     private var keySetFetcher: KeySetFetcher?
@@ -65,7 +65,7 @@ final class LoopShard {
             )
         }
         self.app = app
-        webhooks = WebhookSender(
+        webhooks = WebhookContext(
             eventLoop: eventLoop,
             timers: timers,
             gate: state.gate,
@@ -99,7 +99,7 @@ final class LoopShard {
     func watchHealth() {
         guard let path = configuration.settings.appHealthPath else { return }
         healthChecks = app.webhook.indices.map {
-            HealthCheck(address: $0, path: path, pool: app.webhook[$0], sender: webhooks)
+            HealthCheck(address: $0, path: path, pool: app.webhook[$0], webhooks: webhooks)
         }
         for check in healthChecks { check.start() }
     }

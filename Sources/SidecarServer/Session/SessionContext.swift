@@ -6,7 +6,7 @@ import SidecarCore
 final class SessionContext {
     let eventLoop: any EventLoop
     let timers: ShardTimers
-    let webhooks: WebhookSender
+    let webhooks: WebhookContext
     let channels: LoopSubscriptions
     let registry: SessionRegistry
     /// Where sessions wait while the budget over the process is spent.
@@ -25,7 +25,7 @@ final class SessionContext {
     private(set) var admission: SessionAdmission
 
     init(
-        webhooks: WebhookSender,
+        webhooks: WebhookContext,
         channels: LoopSubscriptions,
         registry: SessionRegistry,
         metrics: ServerMetrics,

@@ -81,7 +81,7 @@ private struct DeflateOffer {
         }
     }
 
-    /// Notes a parameter; false when it makes the offer unacceptable.
+    /// Records a parameter; false when it makes the offer unacceptable.
     private mutating func take(_ name: ArraySlice<UInt8>, _ value: ExtensionOffers.Value) -> Bool {
         if name.elementsEqual("server_no_context_takeover".utf8) {
             guard value == .none, !self.serverNoContextTakeover else { return false }

@@ -30,11 +30,11 @@ struct OccupancyWatchTests {
         #expect(watch.next(at: after(5)) == occupied(room))
         #expect(watch.next(at: after(50)) == nil)
         #expect(!watch.isSettled)
-        watch.told(room, at: after(5.1))
+        watch.reported(room, at: after(5.1))
         #expect(watch.isSettled)
         watch.changed(room, isOccupied: false, at: after(60))
         #expect(watch.next(at: after(65)) == vacated(room))
-        watch.told(room, at: after(65))
+        watch.reported(room, at: after(65))
         #expect(watch.next(at: after(100)) == nil)
         #expect(watch.isSettled)
     }
@@ -50,7 +50,7 @@ struct OccupancyWatchTests {
         #expect(watch.next(at: after(20)) == nil)
         watch.changed(room, isOccupied: true, at: after(21))
         #expect(watch.next(at: after(26)) == occupied(room))
-        watch.told(room, at: after(26))
+        watch.reported(room, at: after(26))
         watch.changed(room, isOccupied: false, at: after(30))
         watch.changed(room, isOccupied: true, at: after(34.9))
         #expect(watch.next(at: after(60)) == nil)
@@ -66,11 +66,11 @@ struct OccupancyWatchTests {
         watch.changed(other, isOccupied: true, at: after(6))
         #expect(watch.next(at: after(11)) == occupied(other))
         #expect(watch.next(at: after(30)) == nil)
-        #expect(watch.untold == 2)
-        watch.told(room, at: after(30))
+        #expect(watch.unreported == 2)
+        watch.reported(room, at: after(30))
         #expect(watch.next(at: after(30)) == vacated(room))
-        watch.told(room, at: after(31))
-        watch.told(other, at: after(31))
+        watch.reported(room, at: after(31))
+        watch.reported(other, at: after(31))
         #expect(watch.isSettled)
     }
 
@@ -79,13 +79,13 @@ struct OccupancyWatchTests {
         var watch = OccupancyWatch()
         watch.changed(room, isOccupied: true, at: start)
         #expect(watch.next(at: after(5)) == occupied(room))
-        let isToldLater = watch.notTold(room, at: after(6))
-        #expect(isToldLater && watch.untold == 1)
+        let isToldLater = watch.notReported(room, at: after(6))
+        #expect(isToldLater && watch.unreported == 1)
         #expect(watch.next(at: after(10.9)) == nil)
         #expect(watch.next(at: after(11)) == occupied(room))
         // Who leaves meanwhile was never there for the app.
         watch.changed(room, isOccupied: false, at: after(12))
-        _ = watch.notTold(room, at: after(13))
+        _ = watch.notReported(room, at: after(13))
         #expect(watch.next(at: after(40)) == nil)
         #expect(watch.isSettled)
     }
@@ -96,7 +96,7 @@ struct OccupancyWatchTests {
         watch.changed(room, isOccupied: true, at: start)
         #expect(watch.next(at: after(5)) != nil)
         watch.flush()
-        let isToldLater = watch.notTold(room, at: after(6))
+        let isToldLater = watch.notReported(room, at: after(6))
         #expect(!isToldLater)
         #expect(watch.next(at: after(60)) == nil)
     }
@@ -107,7 +107,7 @@ struct OccupancyWatchTests {
         watch.changed(room, isOccupied: true, at: start)
         #expect(watch.next(at: after(5)) == occupied(room))
         watch.changed(room, isOccupied: false, at: after(6))
-        watch.told(room, at: after(7))
+        watch.reported(room, at: after(7))
         #expect(watch.next(at: after(10.9)) == nil)
         #expect(watch.next(at: after(11)) == vacated(room))
     }
@@ -117,14 +117,14 @@ struct OccupancyWatchTests {
         var watch = OccupancyWatch()
         watch.changed(room, isOccupied: true, at: start)
         #expect(watch.next(at: after(5)) == occupied(room))
-        watch.told(room, at: after(5))
+        watch.reported(room, at: after(5))
         watch.changed(other, isOccupied: true, at: after(6))
         watch.changed(other, isOccupied: false, at: after(6))
         watch.changed(room, isOccupied: false, at: after(6))
         watch.flush()
         #expect(watch.next(at: after(6)) == vacated(room))
         #expect(watch.next(at: after(6)) == nil)
-        watch.told(room, at: after(6))
+        watch.reported(room, at: after(6))
         #expect(watch.isSettled)
     }
 
@@ -136,13 +136,13 @@ struct OccupancyWatchTests {
         #expect(watch.next(at: after(5)) != nil)
         watch.flush()
         #expect(watch.next(at: after(5)) == nil)
-        #expect(watch.untold == 1)
-        watch.told(room, at: after(5))
+        #expect(watch.unreported == 1)
+        watch.reported(room, at: after(5))
         watch.changed(other, isOccupied: false, at: after(6))
         watch.changed(room, isOccupied: false, at: after(6))
         #expect(watch.next(at: after(6)) == vacated(room))
         #expect(watch.next(at: after(6)) == nil)
-        watch.told(room, at: after(6))
+        watch.reported(room, at: after(6))
         #expect(watch.isSettled)
     }
 
@@ -161,7 +161,7 @@ struct OccupancyWatchTests {
                 watch.changed(room, isOccupied: isOccupied, at: now)
             case 1 where isInFlight:
                 isInFlight = false
-                watch.told(room, at: now)
+                watch.reported(room, at: now)
             default:
                 guard let event = watch.next(at: now) else { continue }
                 #expect(event.isOccupied != told)
@@ -170,10 +170,10 @@ struct OccupancyWatchTests {
                 isInFlight = true
             }
         }
-        watch.told(room, at: after(6_000))
+        watch.reported(room, at: after(6_000))
         if let event = watch.next(at: after(6_010)) {
             told = event.isOccupied
-            watch.told(room, at: after(6_010))
+            watch.reported(room, at: after(6_010))
         }
         #expect(told == isOccupied)
         #expect(watch.isSettled)

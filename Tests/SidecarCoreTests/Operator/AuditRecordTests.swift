@@ -13,7 +13,7 @@ struct AuditRecordTests {
     func escapes(scalar: Unicode.Scalar) {
         #expect(UnsafeText.mustEscape(scalar))
         let text = "a\(scalar)b"
-        let record = AuditRecord(action: "x", who: text, target: text, outcome: .ok, detail: text)
+        let record = AuditRecord(action: .drain, who: text, target: text, outcome: .ok, detail: text)
         let line = String(decoding: record.line(unixMilliseconds: 0), as: UTF8.self)
         #expect(!line.dropLast().unicodeScalars.contains(scalar))
         let hex = String(scalar.value, radix: 16)
@@ -24,7 +24,7 @@ struct AuditRecordTests {
     @Test("All other text stands as it is, quotes and backslashes apart")
     func plain() {
         for scalar in "\u{A0}é\u{200D}—\u{202F}\u{2065}😀".unicodeScalars { #expect(!UnsafeText.mustEscape(scalar)) }
-        let record = AuditRecord(action: "x", who: "y", target: "é \"\\ 😀\n", outcome: .refused)
+        let record = AuditRecord(action: .drain, who: "y", target: "é \"\\ 😀\n", outcome: .refused)
         let line = String(decoding: record.line(unixMilliseconds: 1), as: UTF8.self)
         #expect(
             line == """

@@ -193,13 +193,13 @@ struct AppConnectionTests {
         }
         let rig = try AppRig()
         let connections = Connections()
-        let sender = WebhookSender(
+        let webhooks = WebhookContext(
             eventLoop: rig.loop,
             timers: rig.timers,
             gate: rig.gate,
             app: connections,
-            logger: rig.sender.logger,
-            configuration: rig.sender.configuration
+            logger: rig.webhooks.logger,
+            configuration: rig.webhooks.configuration
         )
         let owner = FakeOwner()
         let (old, used) = try rig.connect()
@@ -211,10 +211,10 @@ struct AppConnectionTests {
         let delivery = ChannelEventDelivery(
             OccupancyEvent(channel: try #require(ChannelName("room")), isOccupied: true),
             id: "1",
-            metrics: ServerMetrics.Webhook(event: "test"),
+            metrics: WebhookMetrics(.message),
             owner: owner,
             logFields: [:],
-            sender: sender
+            webhooks: webhooks
         )
         delivery.start(at: rig.loop.now)
         _ = try rig.received(old)
@@ -391,7 +391,7 @@ struct AppConnectionTests {
 @Suite("The health check of an address")
 struct HealthCheckTests {
     private func check(_ rig: AppRig) -> HealthCheck {
-        HealthCheck(address: 0, path: "/healthz", pool: rig.pool, sender: rig.sender)
+        HealthCheck(address: 0, path: "/healthz", pool: rig.pool, webhooks: rig.webhooks)
     }
 
     @Test(

@@ -12,7 +12,7 @@ final class AppRig {
     let timers: ShardTimers
     let gate = FakeGate()
     let pool: AppPool
-    let sender: WebhookSender
+    let webhooks: WebhookContext
     private let flushes: FlushQueue
     private let limits: HTTPLimits
     private var channels: [EmbeddedChannel] = []
@@ -44,7 +44,7 @@ final class AppRig {
                 authenticator: nil
             )
         )
-        sender = WebhookSender(
+        webhooks = WebhookContext(
             eventLoop: loop,
             timers: timers,
             gate: gate,

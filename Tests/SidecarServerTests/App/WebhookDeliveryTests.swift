@@ -12,7 +12,7 @@ private final class Rig {
     let loop = EmbeddedEventLoop()
     let gate: WebhookGate
     let app: FakeApp
-    let sender: WebhookSender
+    let webhooks: WebhookContext
     private let connection: PreparedConnection
 
     init(addresses: Int = 1, capacity: Int = 10, _ environment: [String: String] = [:]) throws {
@@ -34,7 +34,7 @@ private final class Rig {
             logger: logger
         )
         app = FakeApp(addresses: addresses)
-        sender = WebhookSender(
+        webhooks = WebhookContext(
             eventLoop: loop,
             timers: ShardTimers(eventLoop: loop),
             gate: gate,
@@ -53,10 +53,10 @@ private final class Rig {
             at: 0,
             handshake: nil,
             of: connection,
-            metrics: ServerMetrics.Webhook(event: "test"),
+            metrics: WebhookMetrics(.message),
             owner: owner,
             logFields: [:],
-            sender: sender
+            webhooks: webhooks
         )
         delivery.start(at: loop.now)
         return delivery
@@ -275,10 +275,10 @@ struct WebhookDeliveryTests {
             let delivery = ChannelEventDelivery(
                 OccupancyEvent(channel: try #require(ChannelName("a")), isOccupied: true),
                 id: "1",
-                metrics: ServerMetrics.Webhook(event: "test"),
+                metrics: WebhookMetrics(.message),
                 owner: session,
                 logFields: [:],
-                sender: rig.sender
+                webhooks: rig.webhooks
             )
             session.delivery = delivery
             delivery.start(at: rig.loop.now)

@@ -12,7 +12,7 @@ private final class TurnRig {
     let loop = EmbeddedEventLoop()
     let gate: FakeGate
     let app: FakeApp
-    private let sender: WebhookSender
+    private let webhooks: WebhookContext
     private let connection: PreparedConnection
 
     /// - Parameter reachable: How many of the addresses there are.
@@ -30,7 +30,7 @@ private final class TurnRig {
         )
         gate = FakeGate(addresses: addresses)
         app = FakeApp(addresses: reachable ?? addresses)
-        sender = WebhookSender(
+        webhooks = WebhookContext(
             eventLoop: loop,
             timers: ShardTimers(eventLoop: loop),
             gate: gate,
@@ -58,10 +58,10 @@ private final class TurnRig {
             at: 0,
             handshake: nil,
             of: connection,
-            metrics: ServerMetrics.Webhook(event: "test"),
+            metrics: WebhookMetrics(.message),
             owner: owner,
             logFields: [:],
-            sender: sender
+            webhooks: webhooks
         )
     }
 

@@ -178,7 +178,7 @@ struct ClientOutputTests {
         client.stopReading()
         let sent = [a, b, c].map { client.send($0) }
         #expect(sent == [true, true, true])
-        client.output.giveUpUnsent(beyond: 2 * Self.cost + share.beside)
+        client.output.shed(beyond: 2 * Self.cost + share.beside)
         #expect(client.output.unsentBytes == share.left * Self.cost)
         #expect(client.budget.held == share.left * Self.cost)
         #expect(client.records == [.init(kind: .totalSendBuffer, action: nil)])
@@ -197,7 +197,7 @@ struct ClientOutputTests {
         client.output.flush()
         let isQueued = client.send(b)
         #expect(isQueued)
-        client.output.giveUpUnsent(beyond: action == .close ? 100 + Self.cost - 1 : 99)
+        client.output.shed(beyond: action == .close ? 100 + Self.cost - 1 : 99)
         #expect(client.timesTooSlow == 1)
         #expect(!client.channel.isActive && !client.output.isAttached)
         #expect(client.budget.held == 0)
@@ -210,7 +210,7 @@ struct ClientOutputTests {
         let isQueued = client.send(a)
         #expect(isQueued)
         client.output.finish()
-        client.output.giveUpUnsent(beyond: 1_000_000)
+        client.output.shed(beyond: 1_000_000)
         #expect(client.timesTooSlow == 0)
         #expect(!client.output.isAttached)
     }

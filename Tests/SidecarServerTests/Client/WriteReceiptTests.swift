@@ -70,7 +70,7 @@ struct WriteReceiptTests {
             client.stopReading()
             _ = client.send("x")
             ask()
-            client.output.giveUpUnsent(beyond: 0)
+            client.output.shed(beyond: 0)
         }
         #expect(outcome == [0, 1])
     }

@@ -50,7 +50,7 @@ final class SessionRig {
         address = try Samples.client("192.0.2.1")
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         context = SessionContext(
-            webhooks: WebhookSender(
+            webhooks: WebhookContext(
                 eventLoop: loop,
                 timers: ShardTimers(eventLoop: loop),
                 gate: gate,

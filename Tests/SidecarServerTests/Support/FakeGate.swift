@@ -41,7 +41,7 @@ final class FakeGate: WebhookGate, @unchecked Sendable {
 
     override var inUse: Int { held.count }
     override var queueDepth: Int { waiting.count }
-    override var isHopeless: Bool { isWithoutHope }
+    override var isEveryAddressFailing: Bool { isWithoutHope }
     /// True when nobody holds a permit, or waits for one.
     var isQuiet: Bool { held.isEmpty && waiting.isEmpty && called.isEmpty }
 

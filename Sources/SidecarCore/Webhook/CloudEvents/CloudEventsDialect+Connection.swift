@@ -72,7 +72,7 @@ extension CloudEventsDialect {
 
     /// The fields that say who the client is and what state the app has attached to the connection.
     public func prepare(_ identity: ConnectionIdentity) -> PreparedIdentity? {
-        if identity.isNobody { return nil }
+        if identity.isAnonymous { return nil }
         var buffer = ByteBuffer()
         for claim in identity.claims {
             buffer.writeString(claim.name)

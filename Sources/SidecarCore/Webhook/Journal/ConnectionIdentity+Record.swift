@@ -10,7 +10,7 @@ extension ConnectionIdentity {
 
     /// The record for the outbox.
     public var record: [UInt8] {
-        if isNobody { return [] }
+        if isAnonymous { return [] }
         var writer = JournalWriter()
         if let user { writer.write(Tag.user, text: user.text) }
         if let state { writer.write(Tag.state, text: state) }
@@ -40,7 +40,7 @@ extension ConnectionIdentity {
             claims.append(Claim(name: name, value: value))
         }
         try reader.expectEnd()
-        if isNobody { throw .malformed }
+        if isAnonymous { throw .malformed }
     }
 
     /// Whether the names can be written into a request as they are; values are encoded then.

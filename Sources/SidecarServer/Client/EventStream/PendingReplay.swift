@@ -133,7 +133,7 @@ final class PendingReplay: SendBufferHolder {
     /// Nothing leaves it unnoticed.
     func accountUnsent(_ bytes: Int) {}
 
-    func giveUpUnsent(beyond share: Int) {
+    func shed(beyond share: Int) {
         losePublications()
         guard unsentBytes > share else { return }
         buffers.metrics.messagesDropped(events.count, reason: .slowClient)

@@ -106,7 +106,7 @@ extension EdgeHTTPHandler: ClientExchange {
     }
 
     /// A half-sent response cannot be dropped, so the connection is closed.
-    func giveUpUnsent(beyond share: Int) {
+    func shed(beyond share: Int) {
         loop.metrics.slowClient(action: .close)
         if case .proxying(let exchange) = phase { exchange.clientGone() }
         context?.closeAtOnce()

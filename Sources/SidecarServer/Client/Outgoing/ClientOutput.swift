@@ -170,7 +170,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
 
     /// A message that has begun to go out cannot be dropped, so a client that holds more than its share of those is
     /// closed.
-    func giveUpUnsent(beyond share: Int) {
+    func shed(beyond share: Int) {
         owner.noteLimited(by: .totalSendBuffer, nil)
         if !isFinished {
             let action = buffers.limits.action

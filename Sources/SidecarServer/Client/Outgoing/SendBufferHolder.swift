@@ -8,5 +8,5 @@ protocol SendBufferHolder: AnyObject {
     /// Records the waiting bytes.
     func accountUnsent(_ bytes: Int)
     /// The total is exceeded and this connection holds more than its share: it is treated as slow.
-    func giveUpUnsent(beyond share: Int)
+    func shed(beyond share: Int)
 }

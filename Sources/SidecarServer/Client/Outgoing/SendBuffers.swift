@@ -95,11 +95,11 @@ final class SendBuffers {
         let rest = share / 4 * 3
         for (holder, bytes, isStuck) in all where isStuck && bytes > rest {
             guard budget.isTight else { return }
-            holder.giveUpUnsent(beyond: rest)
+            holder.shed(beyond: rest)
         }
         for (holder, bytes, _) in all where bytes > share {
             guard budget.isTight else { return }
-            holder.giveUpUnsent(beyond: share)
+            holder.shed(beyond: share)
         }
     }
 }

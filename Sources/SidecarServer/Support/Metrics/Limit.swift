@@ -19,6 +19,8 @@ enum Limit: String, CaseIterable {
     case messageTooBig = "message_too_big"
     case tooManyFragments = "too_many_fragments"
     case compressionRatio = "compression_ratio"
+    /// Failed calls of the control API.
+    case apiRefusals = "api_refusals"
     // Those of `DRY_RUN`.
     case allowedOrigins = "allowed_origins"
     case maxConnectionsPerIP = "max_connections_per_ip"
@@ -60,7 +62,9 @@ enum Limit: String, CaseIterable {
     /// The actions that can follow.
     var actions: [LimitAction] {
         switch self {
-        case .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable: [.refused]
+        case .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable,
+            .apiRefusals:
+            [.refused]
         case .maxTotalPendingBytes: [.throttled, .refused, .closed]
         case .messageAssemblyTimeout, .clientIdleTimeout, .maxConnectionAge, .tokenExpiry, .messageTooBig,
             .tooManyFragments, .compressionRatio:

@@ -30,7 +30,7 @@ extension BridgeSession: WebhookDeliveryOwner {
             metrics: context.metrics.webhook(for: kind),
             owner: self,
             logFields: logFields,
-            sender: context.webhooks
+            webhooks: context.webhooks
         )
         self.delivery = delivery
         if kind == .open {

@@ -11,7 +11,7 @@ protocol AppCaller: AnyObject {
 }
 
 /// What the deliveries of one event loop share.
-final class WebhookSender {
+final class WebhookContext {
     let eventLoop: any EventLoop
     let timers: ShardTimers
     let gate: WebhookGate

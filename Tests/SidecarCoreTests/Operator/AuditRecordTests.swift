@@ -28,7 +28,7 @@ struct AuditRecordTests {
         let line = String(decoding: record.line(unixMilliseconds: 1), as: UTF8.self)
         #expect(
             line == """
-                {"time":"1970-01-01T00:00:00.001Z","audit":"x","who":"y","target":"é \\"\\\\ 😀\\u000a",\
+                {"time":"1970-01-01T00:00:00.001Z","audit":"drain","who":"y","target":"é \\"\\\\ 😀\\u000a",\
                 "outcome":"refused","detail":""}
 
                 """

@@ -1,5 +1,6 @@
 internal import ListenerSupport
 internal import SidecarCore
+import SidecarServer
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -32,8 +33,7 @@ final class AuditLog: Sendable {
     }
 
     func write(_ record: AuditRecord) {
-        let now = LogTime.now()
-        let line = record.line(unixMilliseconds: Int64(now.secondsSince1970) * 1000 + Int64(now.milliseconds))
+        let line = record.line(unixMilliseconds: WallClock.unixMilliseconds())
         // On stderr rather than not at all.
         guard let path, append(line, to: path) else { return LineLogHandler.writeToStandardError(line) }
     }
@@ -81,7 +81,7 @@ private func size(of descriptor: CInt) -> Int {
     return facts.size
 }
 
-/// True for a file whose last line has no end; nobody can say for one that cannot be read.
+/// True for a file whose last line has no end; false also for a file that cannot be read.
 private func endsWithinLine(_ path: String) -> Bool {
     let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { return false }

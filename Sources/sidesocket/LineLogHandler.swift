@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import SidecarCore
+import SidecarServer
 
 #if canImport(Glibc)
     import Glibc
@@ -27,19 +28,19 @@ struct LineLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
     private let format: Format
-    private let now: @Sendable () -> LogTime
+    private let now: @Sendable () -> Int64
     private let write: @Sendable ([UInt8]) -> Void
 
     /// Creates a handler.
     ///
     /// - Parameters:
-    ///   - now: the time of a record.
+    ///   - now: the time of a record, in milliseconds since 1970.
     ///   - write: takes one complete line, line feed included.
     init(
         level: Logger.Level,
         format: Format = .json,
         metadataProvider: Logger.MetadataProvider? = nil,
-        now: @escaping @Sendable () -> LogTime = { .now() },
+        now: @escaping @Sendable () -> Int64 = { WallClock.unixMilliseconds() },
         write: @escaping @Sendable ([UInt8]) -> Void = { LineLogHandler.writeToStandardError($0) }
     ) {
         self.logLevel = level
@@ -67,14 +68,14 @@ struct LineLogHandler: LogHandler {
             fields.merge(explicit) { $1 }
         }
         var line = LogLine(format: self.format)
-        line.begin(time: self.now(), level: event.level.rawValue, message: event.message.description)
+        line.begin(unixMilliseconds: self.now(), level: event.level.rawValue, message: event.message.description)
         for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
             line.append(key: key, value: value)
         }
         self.write(line.finish())
     }
 
-    /// Writes to descriptor 2; what can't be written is lost, since there is no better place to complain.
+    /// Writes to descriptor 2; what cannot be written is lost.
     static func writeToStandardError(_ bytes: [UInt8]) {
         bytes.withUnsafeBytes { buffer in
             var rest = buffer[...]
@@ -95,32 +96,6 @@ private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -
     write(descriptor, bytes.baseAddress, bytes.count)
 }
 
-/// A moment of the wall clock.
-struct LogTime: Sendable, Equatable {
-    var secondsSince1970: Int
-    var milliseconds: Int
-
-    static func now() -> LogTime {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return LogTime(secondsSince1970: Int(time.tv_sec), milliseconds: Int(time.tv_nsec) / 1_000_000)
-    }
-
-    /// RFC 3339 in UTC with milliseconds: `2026-11-23T10:00:00.123Z`.
-    var text: String {
-        var parts = tm()
-        var seconds = time_t(self.secondsSince1970)
-        gmtime_r(&seconds, &parts)
-        func padded(_ number: Int, _ width: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(width - digits.count, 0)) + digits
-        }
-        let date = "\(padded(Int(parts.tm_year) + 1_900, 4))-\(padded(Int(parts.tm_mon) + 1, 2))"
-        let clock = "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
-        return "\(date)-\(padded(Int(parts.tm_mday), 2))T\(clock).\(padded(self.milliseconds, 3))Z"
-    }
-}
-
 /// One line while it is being written.
 struct LogLine {
     /// Longest key, message or value, in bytes of UTF-8 before escaping.
@@ -136,13 +111,16 @@ struct LogLine {
         self.text.reserveCapacity(256)
     }
 
-    mutating func begin(time: LogTime, level: String, message: String) {
+    mutating func begin(unixMilliseconds: Int64, level: String, message: String) {
         switch self.format {
         case .json:
-            self.text.writeString("{\"time\":\"\(time.text)\",\"level\":\"\(level)\",\"message\":")
+            self.text.writeStaticString("{\"time\":\"")
+            Timestamp.write(unixMilliseconds: unixMilliseconds, into: &self.text)
+            self.text.writeString("\",\"level\":\"\(level)\",\"message\":")
             self.appendQuoted(message)
         case .text:
-            self.text.writeString("\(time.text) \(level) ")
+            Timestamp.write(unixMilliseconds: unixMilliseconds, into: &self.text)
+            self.text.writeString(" \(level) ")
             self.appendEscaped(message, .bareQuotes)
         }
     }

@@ -15,7 +15,7 @@ struct SettingsReloader: Service, CustomStringConvertible {
     let flags: RawSettings
     let controlTLS: ControlTLS?
     let notifier: ServiceNotifier?
-    /// SIGHUP, caught since before anything listens: whoever sees that it does may send one.
+    /// SIGHUP. It is caught before anything listens, so that one sent early does not end the process.
     let hangups: UnixSignalsSequence
     let logger: Logger
 

@@ -11,8 +11,8 @@ import UnixSignals
 /// What SIGTERM and SIGINT do: the first drains, the second ends the process at once.
 ///
 /// A signal that comes when the API has begun the drain asks for what happens already; supervisors send one after their
-/// own request to drain. Signals are watched to the very end of the process, outside of the group of services: what the
-/// group traps it lets go of at some moment of its shutdown.
+/// own request to drain. Signals are watched until the process ends, outside of the service group, because the
+/// group stops catching them during its shutdown.
 enum TerminationSignals {
     static func watch(_ drain: DrainRequest, _ logger: Logger) async {
         var isSpent = false

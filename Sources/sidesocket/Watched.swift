@@ -21,7 +21,7 @@ struct Watched: Service {
     }
 }
 
-/// The fault that ended the process: what ends the other services after it says nothing.
+/// The fault that ended the process. Faults of services that end because of it are ignored.
 final class FirstFault: Sendable {
     private let first = Mutex<(any Error)?>(nil)
 

@@ -7,7 +7,6 @@ import PrometheusMetrics
 import ServiceLifecycle
 import SidecarCore
 import SidecarServer
-import TokenVerifier
 import UnixSignals
 
 #if canImport(Glibc)

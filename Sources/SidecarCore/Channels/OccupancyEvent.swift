@@ -4,4 +4,7 @@ public struct OccupancyEvent: Sendable, Equatable {
     public let channel: ChannelName
     /// Whether it has subscribers now.
     public let isOccupied: Bool
+
+    /// The last part of `ce-type`: `occupied` or `vacated`.
+    public var name: String { isOccupied ? "occupied" : "vacated" }
 }

@@ -98,7 +98,7 @@ struct ConnectionSlots: Sendable {
     /// The refusal of a client whose address has too many connections.
     var rejection: HandshakeRejection {
         HandshakeRejection(
-            refusal: .tooManyConnections(of: "address", limit: limits.perAddress),
+            refusal: .tooManyConnections(of: .address, limit: limits.perAddress),
             result: .connectionLimit
         )
     }

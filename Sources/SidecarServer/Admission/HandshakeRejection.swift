@@ -16,17 +16,23 @@ extension HandshakeRejection {
     }
 }
 
+/// Whose connections are counted together.
+enum ConnectionHolder: String {
+    case user
+    case address
+}
+
 extension Refusal {
     /// Seconds after which a client with too many open connections may try again.
     private static let connectionRetry: Int64 = 10
 
     /// The refusal of a client whose address or user has reached its limit of connections.
-    static func tooManyConnections(of whom: String, limit: Int) -> Refusal {
+    static func tooManyConnections(of holder: ConnectionHolder, limit: Int) -> Refusal {
         Refusal(
             status: 429,
-            sentence: "This \(whom) has too many connections open.",
+            sentence: "This \(holder.rawValue) has too many connections open.",
             reason: .connectionLimit,
-            fields: RateLimitHeaderFields(policy: "connections-per-\(whom)", atOnce: limit)
+            fields: RateLimitHeaderFields(policy: "connections-per-\(holder.rawValue)", atOnce: limit)
                 .refused(retryAfter: connectionRetry * 1_000_000_000)
         )
     }

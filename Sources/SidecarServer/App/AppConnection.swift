@@ -185,7 +185,7 @@ final class AppConnection: ChannelDuplexHandler, TimerOwner {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         exchange?.appReadComplete()
-        read(context: context)  // costs less than being asked whether to
+        read(context: context)  // costs less than asking first whether to read
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

@@ -31,7 +31,7 @@ final class ChannelEventDelivery: WebhookDelivery {
     }
 
     override var eventID: String { id }
-    override var eventName: String { event.isOccupied ? "occupied" : "vacated" }
+    override var eventName: String { event.name }
 
     override var logsEffects: Bool { false }
 

@@ -12,36 +12,6 @@ protocol WebhookDeliveryOwner: AnyObject {
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects
 }
 
-/// What came of a reply.
-struct ReplyEffects {
-    /// Why the reply could not be applied, although it is well-formed.
-    var fault: DeliveryFailure?
-    /// Messages sent because of it, for the log.
-    var sent = 0
-    /// Messages published because of it, for the log.
-    var published = 0
-}
-
-/// How a delivery ended.
-enum WebhookResult {
-    /// The app accepted the event with a 2xx. What its reply asks for may still break the contract.
-    case taken(HTTPReplyHead, Result<SessionReply, DeliveryFailure>)
-    /// The app replied to a handshake with another status.
-    case refused(HTTPReplyHead, ByteBuffer)
-    /// The app did not accept the event, and there will be no further attempt.
-    case failed(DeliveryFailure)
-    /// The app was not asked.
-    case turnedAway(TurnedAway)
-
-    /// Why the app was not asked.
-    enum TurnedAway {
-        /// Too many handshakes wait already.
-        case queueFull
-        /// No address can be called.
-        case unavailable
-    }
-}
-
 /// One event on its way to the app: its turn, its attempts, the pauses between them, and the reply.
 ///
 /// ```

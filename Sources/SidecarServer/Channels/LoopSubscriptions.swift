@@ -26,22 +26,20 @@ final class LoopSubscriptions {
     // MARK: Membership
 
     func join(_ session: BridgeSession, _ channel: ChannelName) {
-        guard session.channels[channel] == nil else { return }
+        guard !session.channels.contains(channel) else { return }
         let index = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
-        session.channels[channel] = index
+        session.channels.set(channel, at: index)
         fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
-        guard let index = session.channels.removeValue(forKey: channel) else { return }
+        guard let index = session.channels.remove(channel) else { return }
         remove(at: index, from: channel)
     }
 
     func leaveAll(_ session: BridgeSession) {
-        let channels = session.channels
-        session.channels = [:]
-        for (channel, index) in channels { remove(at: index, from: channel) }
+        for (channel, index) in session.channels.removeAll() { remove(at: index, from: channel) }
     }
 
     /// The last subscriber moves to the index that becomes free.
@@ -51,7 +49,7 @@ final class LoopSubscriptions {
             subscribers[channel] = nil
         } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(index) == true {
             subscribers[channel]?[index] = moved
-            moved.channels[channel] = index
+            moved.channels.set(channel, at: index)
         }
         fanout.left(channel, onLoop: loop, isLastOfLoop: isLast)
     }
@@ -68,7 +66,7 @@ final class LoopSubscriptions {
     ) {
         let bound = NIOLoopBound(completion, eventLoop: eventLoop)
         fanout.broker.replay(
-            of: Array(session.channels.keys),
+            of: Array(session.channels.names),
             since: cursor,
             room: room,
             overhead: SendQueue.messageOverhead
@@ -120,9 +118,11 @@ final class LoopSubscriptions {
 
     /// Event streams are told that messages are missing; a raw WebSocket has no way to say so.
     private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
-        for session in subscribers[channel] ?? [] where session.transportKind == .eventStream && session.isRunning {
-            guard told.insert(ObjectIdentifier(session)).inserted else { continue }
-            (session.transport as? any ReplayTransport)?.lostMessages()
+        for session in subscribers[channel] ?? [] where session.isRunning {
+            guard let replay = session.transport?.replay, told.insert(ObjectIdentifier(session)).inserted else {
+                continue
+            }
+            replay.lostMessages()
         }
     }
 

@@ -117,7 +117,7 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
             level: level,
             message,
             metadata: [
-                "channel": "\(event.channel.text)", "event": "\(event.isOccupied ? "occupied" : "vacated")",
+                "channel": "\(event.channel.text)", "event": "\(event.name)",
                 "event_id": "\(id)", "why": "\(failure.sentence)",
             ]
         )

@@ -16,14 +16,18 @@ protocol SessionTransport: AnyObject {
     /// Applies other settings: deadlines may have changed, and with `isOfTransport` also socket options.
     func settingsChanged(isOfTransport: Bool)
 
+    /// Itself, if a returning client gets a replay on it.
+    var replay: (any ReplayTransport)? { get }
     /// Whether the client has sent something that has not been processed.
     var hasInputWaiting: Bool { get }
     /// The session accepts messages again.
     func resumeReading()
 }
 
-/// Defaults for transports on which the client sends nothing.
 extension SessionTransport {
+    var replay: (any ReplayTransport)? { nil }
+
+    // Defaults for transports on which the client sends nothing.
     var hasInputWaiting: Bool { false }
     func resumeReading() {}
 }
@@ -36,4 +40,8 @@ protocol ReplayTransport: SessionTransport {
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void)
     /// Tells the client that messages are missing.
     func lostMessages()
+}
+
+extension ReplayTransport {
+    var replay: (any ReplayTransport)? { self }
 }

@@ -1,14 +1,3 @@
-internal import ListenerSupport
-import SidecarCore
-
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// A file of the settings that cannot be used.
 public struct FileFault: Error, Sendable, CustomStringConvertible {
     /// The variable without prefix.

@@ -85,7 +85,7 @@ final class ServerConfiguration: Sendable {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
         tls.applicationProtocols = ["http/1.1"]
-        tls.shutdownTimeout = .milliseconds(500)  // an app that never says goodbye must not hold up ours
+        tls.shutdownTimeout = .milliseconds(500)  // an app that does not end TLS must not delay our close
         if let caFile { tls.trustRoots = .certificates(try ServerTLS.authorities("APP_CA_FILE", caFile)) }
         return try NIOSSLContext(configuration: tls)
     }

@@ -3,7 +3,7 @@ import Logging
 public import SidecarCore
 import Synchronization
 
-/// The numbers that all event loops share; read by health checks and metrics.
+/// What all event loops share.
 public final class ServerState: Sendable {
     /// Bytes received and not yet answered by the app, over the process.
     public let pendingBytes: SharedBudget

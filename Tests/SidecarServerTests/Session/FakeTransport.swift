@@ -28,6 +28,8 @@ class FakeTransport: SessionTransport {
         self.session = session
     }
 
+    var replay: (any ReplayTransport)? { nil }
+
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         onSend?()
         log.append("send \(String(buffer: payload))")
@@ -55,6 +57,8 @@ class FakeTransport: SessionTransport {
 
 /// The same on which a returning client gets a replay.
 final class FakeReplayTransport: FakeTransport, ReplayTransport {
+    override var replay: (any ReplayTransport)? { self }
+
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void) {
         replay(1 << 20) { result in
             switch result {

@@ -121,7 +121,7 @@ struct SessionIdentityTests {
         VerifiedToken(
             user: user,
             expiresAt: Double(WallClock.unixMilliseconds()) / 1000 + seconds,
-            claims: [.init(name: "ce-claimrole", value: "admin")]
+            claims: [.init(name: "claimrole", value: "admin")]
         )
     }
 
@@ -141,7 +141,7 @@ struct SessionIdentityTests {
         try rig.untilGone({ try $0.makeClient() }) { client in
             let isAdopted = client.session.adopt(Self.token("alice"))
             #expect(isAdopted && rig.users.all == ["alice": 1])
-            #expect(client.session.identity.facts.claims == [.init(name: "ce-claimrole", value: "admin")])
+            #expect(client.session.identity.facts.claims == [.init(name: "claimrole", value: "admin")])
             client.session.start(responder: client.responder)
             try rig.app.answer(403)
         }

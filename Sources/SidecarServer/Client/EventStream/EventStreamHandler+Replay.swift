@@ -2,7 +2,7 @@ import CoreMetrics
 import NIOCore
 import SidecarCore
 
-/// What a returning client has missed.
+/// The replay for a returning client.
 extension EventStreamHandler {
     /// Sends the replay, and continues from there. Until the broker has answered, everything else waits.
     ///
@@ -61,7 +61,7 @@ extension EventStreamHandler {
     private func resend(_ event: PendingReplay.Event) {
         guard !isEnding else { return drop(event) }
         guard isReplayed(event) || send(event.text, at: event.cursor, of: event.channel, event.action) else {
-            return event.settleAsDropped()
+            return event.receipts.settleAsDropped()
         }
         settle(event)
     }
@@ -88,7 +88,7 @@ extension EventStreamHandler {
 
     /// The client has gone.
     func drop(_ event: PendingReplay.Event) {
-        event.settleAsDropped()
+        event.receipts.settleAsDropped()
         loop.metrics.messagesDropped(1, reason: .clientGone)
     }
 

@@ -155,9 +155,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         switch heartbeat.deadlineReached(at: now, policy: loop.configuration.heartbeat) {
         case .wait: break
         case .sendPing: sendHeartbeat()
-        case .closeAged:
-            loop.metrics.limited(.maxConnectionAge, action: .closed)
-            session.close(code: .goingAway, reason: "the connection is too old; reconnect", for: .maxAge)
+        case .closeAged: session.closeAsAged()
         case .closeUnresponsive, .closeIdle: break  // a stream has no answers
         }
         return isEnding ? now + ServerConfiguration.linger : heartbeat.nextDeadline(loop.configuration.heartbeat)

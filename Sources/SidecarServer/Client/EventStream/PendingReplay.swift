@@ -19,10 +19,6 @@ final class PendingReplay: SendBufferHolder {
         /// What it counts for, in bytes.
         var byteCount: Int { text.readableBytes + SendQueue.messageOverhead }
 
-        /// Settles the receipts, since it was not written.
-        func settleAsDropped() {
-            for receipt in receipts { receipt.settle(wasWritten: false) }
-        }
     }
 
     /// What the replay and the events after it may count for, in bytes.
@@ -113,7 +109,7 @@ final class PendingReplay: SendBufferHolder {
         var left: [Event] = []
         for event in events {
             if isDropped(event) {
-                event.settleAsDropped()
+                event.receipts.settleAsDropped()
             } else {
                 left.append(event)
             }
@@ -130,7 +126,7 @@ final class PendingReplay: SendBufferHolder {
         buffers.changed(self, from: old, to: new)
     }
 
-    /// Nothing leaves it unnoticed.
+    /// Does nothing: each change is accounted for when it happens.
     func accountUnsent(_ bytes: Int) {}
 
     func shed(beyond share: Int) {

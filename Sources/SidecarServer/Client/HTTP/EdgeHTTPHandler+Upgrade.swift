@@ -50,7 +50,7 @@ extension EdgeHTTPHandler {
         }
         guard loop.state.pendingBytes.isSpent else { return true }
         loop.metrics.limited(.maxTotalPendingBytes, action: .refused)
-        noteRefused(.totalPendingBytes, ["action": "refused"])
+        noteRefused(.totalPendingBytes, .action(.refused))
         refuse(
             Refusal(
                 status: 503,

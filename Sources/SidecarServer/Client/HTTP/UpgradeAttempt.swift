@@ -61,7 +61,7 @@ final class UpgradeAttempt: HandshakeResponder {
             } else {
                 session.leaveUnknown(as: .connectionLimit)
                 let limit = loop.configuration.settings.maxConnectionsPerUser
-                client?.refuse(.tooManyConnections(of: "user", limit: limit))
+                client?.refuse(.tooManyConnections(of: .user, limit: limit))
             }
         case .awaitsMessage:
             session.startAwaitingToken()

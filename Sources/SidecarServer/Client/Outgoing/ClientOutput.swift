@@ -194,13 +194,3 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         buffers.metrics.messagesDropped(count, reason: .slowClient)
     }
 }
-
-extension BridgeSession: ClientOutputOwner {
-    func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?) {
-        noteRefused(kind, action.map { ["action": "\($0.rawValue)"] } ?? [:])
-    }
-
-    func closeAsTooSlow() {
-        close(code: .policyViolation, reason: "the client reads too slowly", for: .slowClient)
-    }
-}

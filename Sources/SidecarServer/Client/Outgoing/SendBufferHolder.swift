@@ -1,6 +1,3 @@
-import NIOSSL
-import SidecarCore
-
 /// A connection for which bytes may wait because its client does not read them.
 protocol SendBufferHolder: AnyObject {
     /// The waiting bytes.

@@ -1,4 +1,3 @@
-import NIOSSL
 import SidecarCore
 
 /// How much may wait for one client, and what is done beyond that.

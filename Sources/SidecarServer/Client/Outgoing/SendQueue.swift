@@ -22,10 +22,6 @@ struct SendQueue {
             return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
         }
 
-        /// Settles the receipts.
-        fileprivate func settleAsDropped() {
-            for receipt in receipts { receipt.settle(wasWritten: false) }
-        }
     }
 
     /// What a waiting message counts for beyond its bytes, in bytes, so that tiny messages are bounded too.
@@ -100,14 +96,14 @@ struct SendQueue {
     private mutating func dropLast() -> Bool {
         guard let message = messages.popLast() else { return false }
         byteCount -= message.byteCount
-        message.settleAsDropped()
+        message.receipts.settleAsDropped()
         return true
     }
 
     /// Drops the oldest message; false when there is none.
     private mutating func dropFirst() -> Bool {
         guard let message = popFirst() else { return false }
-        message.settleAsDropped()
+        message.receipts.settleAsDropped()
         return true
     }
 
@@ -123,7 +119,7 @@ struct SendQueue {
     mutating func removeAll(of channel: ChannelName) -> Int {
         guard messages.contains(where: { $0.channel == channel }) else { return 0 }
         let before = messages.count
-        for message in messages where message.channel == channel { message.settleAsDropped() }
+        for message in messages where message.channel == channel { message.receipts.settleAsDropped() }
         messages.removeAll { $0.channel == channel }
         byteCount = messages.reduce(0) { $0 + $1.byteCount }
         return before - messages.count
@@ -133,7 +129,7 @@ struct SendQueue {
         let dropped = messages
         messages = []
         byteCount = 0
-        for message in dropped { message.settleAsDropped() }
+        for message in dropped { message.receipts.settleAsDropped() }
         return dropped.count
     }
 }

@@ -44,3 +44,10 @@ final class WriteReceipt {
         tally.add(counts)
     }
 }
+
+extension [WriteReceipt] {
+    /// Settles those of a message that was not written.
+    func settleAsDropped() {
+        for receipt in self { receipt.settle(wasWritten: false) }
+    }
+}

@@ -1,5 +1,4 @@
 import NIOCore
-import SidecarCore
 
 /// Input of the client that has not been processed yet.
 struct HeldInput {
@@ -14,15 +13,4 @@ struct HeldInput {
     mutating func hold(_ bytes: ByteBuffer) { self.bytes = bytes }
 
     mutating func take() -> ByteBuffer? { bytes.take() }
-}
-
-/// The bytes that one connection holds of a budget of the process.
-struct BudgetShare {
-    private(set) var bytes = 0
-
-    /// Returns what is to be added to the budget.
-    mutating func change(to bytes: Int) -> Int {
-        defer { self.bytes = bytes }
-        return bytes - self.bytes
-    }
 }

@@ -52,7 +52,7 @@ extension WebSocketHandler {
         guard wait > 0 else { return }
         loop.metrics.limited(Limit(limit), action: isDry ? .dryRun : .throttled)
         guard !isDry else { return }
-        session.noteRefused(.controlRate, ["action": "throttled"])
+        session.noteRefused(.controlRate, .action(.throttled))
         control.pauseEnds = now + .nanoseconds(wait)
         armForOpen()
     }

@@ -44,12 +44,7 @@ extension WebSocketHandler {
             loop.metrics.limited(.clientIdleTimeout, action: .closed)
             session.close(code: .goingAway, reason: "no message for too long", for: .idle)
         case .closeAged:
-            loop.metrics.limited(.maxConnectionAge, action: .closed)
-            session.close(
-                code: .goingAway,
-                reason: "the connection is too old; reconnect",
-                for: .maxAge
-            )
+            session.closeAsAged()
         }
     }
 

@@ -91,7 +91,7 @@ extension WebSocketHandler {
         guard phase == .open else { return }
         if assembly.share.bytes > 0, budget.isSpent {
             loop.metrics.limited(.maxTotalPendingBytes, action: .closed)
-            session.noteRefused(.totalPendingBytes, ["action": "closed"])
+            session.noteRefused(.totalPendingBytes, .action(.closed))
             session.close(
                 code: .tryAgainLater,
                 reason: "too many messages are partly received",

@@ -31,6 +31,12 @@ extension BridgeSession {
         close(code: .forbidden, reason: "access is denied", discarding: true, for: .ban)
     }
 
+    /// Closes a connection that has reached `MAX_CONNECTION_AGE`.
+    func closeAsAged() {
+        context.metrics.limited(.maxConnectionAge, action: .closed)
+        close(code: .goingAway, reason: "the connection is too old; reconnect", for: .maxAge)
+    }
+
     /// Closes a transport whose session the app does not know.
     func closeTransport(code: SessionCloseCode, reason: String) { transport?.close(code: code, reason: reason) }
 

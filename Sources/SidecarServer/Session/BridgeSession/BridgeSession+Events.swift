@@ -25,7 +25,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         let delivery = ConnectionEventDelivery(
             event,
             at: happenedAt,
-            handshake: kind == .open ? handshake : nil,
+            handshake: kind == .open ? handshake?.request : nil,
             of: prepared,
             metrics: context.metrics.webhook(for: kind),
             owner: self,
@@ -64,7 +64,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         // After the end there is no client left to join a channel.
         guard case .taken(_, .success(let reply)) = result, reply.changesChannels, !machine.hasEnded else { return nil }
         let limit = context.settings.maxChannelsPerConnection
-        if reply.channels(after: Set(channels.keys), limit: limit) != nil { return nil }
+        if reply.channels(after: Set(channels.names), limit: limit) != nil { return nil }
         return .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
     }
 
@@ -149,28 +149,5 @@ extension BridgeSession: WebhookDeliveryOwner {
         journal?.finished()
         perform(machine.answered())
         accountBytes()
-    }
-}
-
-extension WebhookResult {
-    /// The same, when the reply could not be applied.
-    func withFault(_ fault: DeliveryFailure) -> WebhookResult {
-        if case .taken(let head, _) = self { .taken(head, .failure(fault)) } else { self }
-    }
-
-    /// Why the delivery was not successful; nil when the app accepted the event and its reply is valid.
-    var failure: DeliveryFailure? {
-        switch self {
-        case .taken(_, .success): nil
-        case .taken(_, .failure(let failure)), .failed(let failure): failure
-        case .refused(let head, _): .status(head.status)
-        case .turnedAway: .connect("the circuit breaker is open on every address.")
-        }
-    }
-
-    /// The reply; throws the reason when there is none.
-    func get() throws(DeliveryFailure) -> SessionReply {
-        if case .taken(_, .success(let reply)) = self { return reply }
-        throw failure ?? .connectionLost
     }
 }

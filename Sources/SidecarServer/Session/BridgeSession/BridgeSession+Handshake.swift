@@ -10,8 +10,8 @@ extension BridgeSession {
         switch result {
         case .taken(let head, let reply):
             let facts = identity.facts
-            journal?.opened(openingRecord, identity: (try? reply.get()).map(facts.marked) ?? facts)
-            openingRecord = []
+            let record = handshake?.record ?? []
+            journal?.opened(record, identity: (try? reply.get()).map(facts.marked) ?? facts)
             afterJournal { self.opened(by: head, reply, at: $0) }
         case .refused(let head, let body):
             logRefused(status: head.status)
@@ -99,7 +99,7 @@ extension BridgeSession {
         if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
             decide(
                 .refuse(
-                    .tooManyConnections(of: "user", limit: context.settings.maxConnectionsPerUser),
+                    .tooManyConnections(of: .user, limit: context.settings.maxConnectionsPerUser),
                     .connectionLimit
                 )
             )

@@ -4,6 +4,8 @@ import SidecarCore
 import TokenVerifier
 
 extension BridgeSession {
+    private static let tooManyConnections = "this user has too many connections open"
+
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
             identity.user = nil
@@ -13,7 +15,7 @@ extension BridgeSession {
                 // The client has gone. Its close event has the user, but a slot would never be given back.
                 identity.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
-                close(code: .policyViolation, reason: "this user has too many connections open", for: .connectionLimit)
+                close(code: .policyViolation, reason: Self.tooManyConnections, for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
                 closeAsBanned()
             }
@@ -79,7 +81,7 @@ extension BridgeSession {
             } else if !adopt(verified) {
                 close(
                     code: .policyViolation,
-                    reason: "this user has too many connections open",
+                    reason: Self.tooManyConnections,
                     discarding: true,
                     for: .connectionLimit
                 )
@@ -104,7 +106,7 @@ extension BridgeSession {
             known.cancelArrival(in: context.timers)
             guard adopt(verified) else {
                 known.stage = .awaitsToken
-                return refuse("this user has too many connections open", code: .policyViolation, as: .connectionLimit)
+                return refuse(Self.tooManyConnections, code: .policyViolation, as: .connectionLimit)
             }
             begin()
         } catch {

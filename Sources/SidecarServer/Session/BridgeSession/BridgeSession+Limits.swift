@@ -19,7 +19,7 @@ extension BridgeSession {
                 return true
             }
             context.metrics.limited(Limit(limit), action: .closed)
-            noteRefused(RefusalKind(limit), ["action": "closed"])
+            noteRefused(RefusalKind(limit), .action(.closed))
             countViolation()
             context.metrics.messagesDropped(1, reason: .rateLimited)
             close(code: .tooManyRequests, reason: limit == .byteRate ? "too many bytes" : "too many messages")
@@ -66,7 +66,7 @@ extension BridgeSession {
         if let limit = backPressure.throttle?.uncounted {
             backPressure.throttle?.uncounted = nil
             context.metrics.limited(Limit(limit), action: .throttled)
-            noteRefused(RefusalKind(limit), ["action": "throttled"])
+            noteRefused(RefusalKind(limit), .action(.throttled))
         }
         if backPressure.isBudgetWaitUncounted {
             backPressure.isBudgetWaitUncounted = false

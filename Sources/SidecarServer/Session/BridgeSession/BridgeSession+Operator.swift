@@ -15,7 +15,7 @@ extension BridgeSession {
             messagesIn: machine.messagesIn,
             messagesOut: machine.messagesOut,
             pendingBytes: machine.pendingBytes,
-            channels: channels.keys.sorted()
+            channels: channels.names.sorted()
         )
     }
 
@@ -40,15 +40,15 @@ extension BridgeSession {
 
     /// Whether this is the excluded connection, or continues its event stream.
     func isOrWas(_ connection: ExcludedConnection) -> Bool {
-        id == connection.id || formerReader == connection.reader
+        id == connection.id || continued?.cursor?.reader == connection.reader
     }
 
     /// Whether it is in a channel.
-    func isIn(_ channel: ChannelName) -> Bool { channels[channel] != nil }
+    func isIn(_ channel: ChannelName) -> Bool { channels.contains(channel) }
 
     /// Joins a channel for an operator; false when it is in too many.
     func joinByOperator(_ channel: ChannelName) -> Bool {
-        if channels[channel] != nil { return true }
+        if channels.contains(channel) { return true }
         guard channels.count < context.settings.maxChannelsPerConnection else { return false }
         join(channel)
         return true

@@ -25,14 +25,10 @@ extension BridgeSession {
         }
         for channel in reply.unsubscribe { context.channels.leave(self, channel) }
         for channel in reply.subscribe { join(channel) }
-        if let lastEventID {
+        if let stream = continued, stream.awaitsReplay {
             // By now it is in all channels of the reply; the replay comes before anything else.
-            self.lastEventID = nil
-            let cursor = StreamCursor(lastEventID)
-            formerReader = cursor?.reader ?? 0
-            (transport as? any ReplayTransport)?.resume {
-                context.channels.replay(to: self, since: cursor, room: $0, $1)
-            }
+            continued?.awaitsReplay = false
+            transport?.replay?.resume { context.channels.replay(to: self, since: stream.cursor, room: $0, $1) }
         }
         for publication in reply.broadcasts { publish(publication, excludesSelf: false) }
         switch reply.output {

@@ -26,10 +26,8 @@ final class BridgeSession: TimerOwner {
     /// Keeps the order of events, and the messages that wait.
     var machine: SessionStateMachine
 
-    /// The request of the handshake, until the app has accepted.
-    var handshake: HTTPRequestHead?
-    /// The connection's record for the outbox, until the app has accepted; empty without an outbox.
-    var openingRecord: [UInt8] = []
+    /// What only the handshake needs, until the app has accepted.
+    var handshake: SessionHandshake?
 
     /// The event in flight.
     var delivery: ConnectionEventDelivery?
@@ -49,12 +47,10 @@ final class BridgeSession: TimerOwner {
     /// What keeps it from taking more.
     var backPressure = SessionBackPressure()
 
-    /// The channels that it is in, each with its index in the list of the channel's subscribers.
-    var channels: [ChannelName: Int] = [:]
-    /// The event stream's `Last-Event-ID`, until it has been replayed.
-    var lastEventID: String?
-    /// The reader of the stream that it continues; 0 for none.
-    var formerReader: UInt64 = 0
+    /// The channels that it is in.
+    var channels = ChannelMemberships()
+    /// The stream that it continues; nil for a new one.
+    var continued: ContinuedStream?
 
     /// True from the app's acceptance to the end.
     var isOpen = false
@@ -73,19 +69,21 @@ final class BridgeSession: TimerOwner {
         context: SessionContext
     ) {
         self.transportKind = transportKind
-        self.lastEventID = lastEventID
+        continued = lastEventID.map(ContinuedStream.init)
         self.id = id
         self.context = context
         allowance = context.admission.allowances.allowance(for: slot)
         slots = SessionSlots(slot)
-        self.handshake = handshake
         identity = SessionIdentity()
         self.machine = SessionStateMachine(maxBatch: context.settings.webhookBatch ?? 1)
         self.clientAddress = client.address
         let dialect = context.configuration.dialect
         let connection = dialect.connection(for: handshake, id: id, client: client, transportKind: transportKind)
         prepared = dialect.prepare(connection)
-        if context.outbox != nil { openingRecord = connection.record }
+        self.handshake = SessionHandshake(
+            request: handshake,
+            record: context.outbox == nil ? [] : connection.record
+        )
     }
 
     /// The session of a client of an earlier process, for which events are owed to the app.
@@ -93,7 +91,7 @@ final class BridgeSession: TimerOwner {
         let recovered = session.row
         id = recovered.id
         self.context = context
-        transportKind = .webSocket
+        transportKind = session.connection.transportKind
         allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
         slots = SessionSlots(nil)
         clientAddress = "recovered"

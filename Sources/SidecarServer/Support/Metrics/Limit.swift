@@ -76,13 +76,3 @@ enum Limit: String, CaseIterable {
         }
     }
 }
-
-/// What a limit did, the `action` label of `limited_total`.
-enum LimitAction: String, CaseIterable {
-    /// Input of the client had to wait.
-    case throttled
-    case refused
-    case closed
-    /// Nothing: it is one of `DRY_RUN`.
-    case dryRun = "dry_run"
-}

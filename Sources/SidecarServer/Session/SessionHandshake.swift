@@ -1,0 +1,8 @@
+import HTTP1
+
+/// What a session keeps of its handshake until the app has accepted it.
+struct SessionHandshake {
+    let request: HTTPRequestHead
+    /// The connection's record for the outbox; empty without an outbox.
+    let record: [UInt8]
+}

@@ -1,7 +1,3 @@
-import FoundationEssentials
-import JWTKit
-import SidecarCore
-
 /// Why a key cannot be used.
 public enum TokenKeyError: Error, Sendable, Equatable {
     /// It is no PEM public key of a supported kind.
@@ -15,7 +11,7 @@ public enum TokenKeyError: Error, Sendable, Equatable {
     /// It is no JSON Web Key Set (RFC 7517 §5).
     case noKeySet
 
-    /// What would do.
+    /// What is accepted, for messages.
     public static let accepted =
         "a PEM public key (RSA, EC or Ed25519), or a shared secret of at least 32 bytes, "
         + "of the kind that JWT_ALGORITHMS names"

@@ -1,6 +1,6 @@
 import FoundationEssentials
 import JWTKit
-import SidecarCore
+public import SidecarCore
 
 /// The keys that tokens are verified with, each for one `kid` and one algorithm.
 ///
@@ -9,14 +9,8 @@ import SidecarCore
 public struct TokenKeys: Sendable {
     private struct Name: Hashable {
         let id: String?
-        let algorithm: String
+        let algorithm: TokenAlgorithm
     }
-
-    /// All algorithms there are.
-    public static let algorithms = [
-        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-        "EdDSA",
-    ]
 
     private var keys: [Name: any JWTAlgorithm] = [:]
 
@@ -33,7 +27,9 @@ public struct TokenKeys: Sendable {
         return merged
     }
 
-    func key(id: String?, algorithm: String) -> (any JWTAlgorithm)? { keys[Name(id: id, algorithm: algorithm)] }
+    func key(id: String?, algorithm: TokenAlgorithm) -> (any JWTAlgorithm)? {
+        keys[Name(id: id, algorithm: algorithm)]
+    }
     func knows(id: String?) -> Bool { keys.keys.contains { $0.id == id } }
 
     // MARK: One key
@@ -44,14 +40,14 @@ public struct TokenKeys: Sendable {
     ///   - id: The `kid` that tokens have to name; nil when they must name none.
     ///   - algorithms: Those that it may be used with.
     ///   - isOnly: Whether all of them have to fit it, since there are no other keys.
-    public init(text: String, id: String?, algorithms: [String], isOnly: Bool) async throws(TokenKeyError) {
+    public init(text: String, id: String?, algorithms: [TokenAlgorithm], isOnly: Bool) async throws(TokenKeyError) {
         let isPEM = text.contains("-----BEGIN")
         let signers = isPEM ? try await Self.publicKey(pem: text) : try await Self.secret(text, algorithms)
         for algorithm in algorithms {
             if let signer = signers[algorithm] {
                 keys[Name(id: id, algorithm: algorithm)] = signer
-            } else if isOnly, isPEM == algorithm.hasPrefix("HS") {
-                throw .mismatch(algorithm)
+            } else if isOnly, isPEM == algorithm.rawValue.hasPrefix("HS") {
+                throw .mismatch(algorithm.rawValue)
             }
         }
         if keys.isEmpty { throw .noAlgorithm }
@@ -59,44 +55,44 @@ public struct TokenKeys: Sendable {
 
     private static func secret(
         _ text: String,
-        _ algorithms: [String]
-    ) async throws(TokenKeyError) -> [String: any JWTAlgorithm] {
+        _ algorithms: [TokenAlgorithm]
+    ) async throws(TokenKeyError) -> [TokenAlgorithm: any JWTAlgorithm] {
         let bytes = text.utf8.count
         // The library would stop the process at a shorter one.
-        let digests: [(name: String, bytes: Int, digest: DigestAlgorithm)] = [
-            ("HS256", 32, .sha256), ("HS384", 48, .sha384), ("HS512", 64, .sha512),
+        let digests: [(algorithm: TokenAlgorithm, bytes: Int, digest: DigestAlgorithm)] = [
+            (.hs256, 32, .sha256), (.hs384, 48, .sha384), (.hs512, 64, .sha512),
         ]
-        if let short = digests.last(where: { algorithms.contains($0.name) && bytes < $0.bytes }) {
+        if let short = digests.last(where: { algorithms.contains($0.algorithm) && bytes < $0.bytes }) {
             throw .shortSecret(short.bytes)
         }
         return await signers { keys, algorithm in
-            guard let use = digests.first(where: { $0.name == algorithm }), bytes >= use.bytes else { return }
+            guard let use = digests.first(where: { $0.algorithm == algorithm }), bytes >= use.bytes else { return }
             await keys.add(hmac: HMACKey(from: text), digestAlgorithm: use.digest)
         }
     }
 
-    private static func publicKey(pem: String) async throws(TokenKeyError) -> [String: any JWTAlgorithm] {
-        let found: [String: any JWTAlgorithm]
+    private static func publicKey(pem: String) async throws(TokenKeyError) -> [TokenAlgorithm: any JWTAlgorithm] {
+        let found: [TokenAlgorithm: any JWTAlgorithm]
         if let key = try? Insecure.RSA.PublicKey(pem: pem) {
             found = await signers { keys, algorithm in
                 switch algorithm {
-                case "RS256": await keys.add(rsa: key, digestAlgorithm: .sha256)
-                case "RS384": await keys.add(rsa: key, digestAlgorithm: .sha384)
-                case "RS512": await keys.add(rsa: key, digestAlgorithm: .sha512)
-                case "PS256": await keys.add(pss: key, digestAlgorithm: .sha256)
-                case "PS384": await keys.add(pss: key, digestAlgorithm: .sha384)
-                case "PS512": await keys.add(pss: key, digestAlgorithm: .sha512)
+                case .rs256: await keys.add(rsa: key, digestAlgorithm: .sha256)
+                case .rs384: await keys.add(rsa: key, digestAlgorithm: .sha384)
+                case .rs512: await keys.add(rsa: key, digestAlgorithm: .sha512)
+                case .ps256: await keys.add(pss: key, digestAlgorithm: .sha256)
+                case .ps384: await keys.add(pss: key, digestAlgorithm: .sha384)
+                case .ps512: await keys.add(pss: key, digestAlgorithm: .sha512)
                 default: break
                 }
             }
         } else if let key = try? ES256PublicKey(pem: pem) {
-            found = await signers { if $1 == "ES256" { await $0.add(ecdsa: key) } }
+            found = await signers { if $1 == .es256 { await $0.add(ecdsa: key) } }
         } else if let key = try? ES384PublicKey(pem: pem) {
-            found = await signers { if $1 == "ES384" { await $0.add(ecdsa: key) } }
+            found = await signers { if $1 == .es384 { await $0.add(ecdsa: key) } }
         } else if let key = try? ES512PublicKey(pem: pem) {
-            found = await signers { if $1 == "ES512" { await $0.add(ecdsa: key) } }
+            found = await signers { if $1 == .es512 { await $0.add(ecdsa: key) } }
         } else if let key = try? EdDSA.PublicKey(pem: pem) {
-            found = await signers { if $1 == "EdDSA" { await $0.add(eddsa: key) } }
+            found = await signers { if $1 == .edDSA { await $0.add(eddsa: key) } }
         } else {
             throw .unreadable
         }
@@ -106,14 +102,14 @@ public struct TokenKeys: Sendable {
 
     /// What each algorithm verifies with, for the kinds that `add` knows.
     private static func signers(
-        _ add: (_ keys: JWTKeyCollection, _ algorithm: String) async -> Void
-    ) async -> [String: any JWTAlgorithm] {
-        var found: [String: any JWTAlgorithm] = [:]
-        for algorithm in algorithms {
+        _ add: (_ keys: JWTKeyCollection, _ algorithm: TokenAlgorithm) async -> Void
+    ) async -> [TokenAlgorithm: any JWTAlgorithm] {
+        var found: [TokenAlgorithm: any JWTAlgorithm] = [:]
+        for algorithm in TokenAlgorithm.allCases {
             // One collection each: asked for a key that it has not, it would give another one.
             let keys = JWTKeyCollection()
             await add(keys, algorithm)
-            if let key = try? await keys.getKey(), key.name == algorithm { found[algorithm] = key }
+            if let key = try? await keys.getKey(), key.name == algorithm.rawValue { found[algorithm] = key }
         }
         return found
     }
@@ -123,17 +119,17 @@ public struct TokenKeys: Sendable {
     /// The usable keys of a JSON Web Key Set: for signatures, with a `kid`, of a kind that an allowed algorithm needs.
     ///
     /// Whatever else stands in it is passed over (RFC 7517 §5).
-    public init(keySet bytes: [UInt8], algorithms: [String]) async throws(TokenKeyError) {
+    public init(keySet bytes: [UInt8], algorithms: [TokenAlgorithm]) async throws(TokenKeyError) {
         guard let entries = JSONValue(bytes)?.object?["keys"]?.array else { throw .noKeySet }
         for case .object(let entry) in entries {
             guard entry["use"] == nil || entry["use"]?.string == "sig", let key = Self.publicKey(of: entry),
                 let id = key.keyIdentifier?.string
             else { continue }
-            for algorithm in algorithms where key.algorithm == nil || key.algorithm?.rawValue == algorithm {
+            for algorithm in algorithms where key.algorithm == nil || key.algorithm?.rawValue == algorithm.rawValue {
                 let keys = JWTKeyCollection()
                 guard (try? await keys.add(jwk: key)) != nil,
-                    let signer = try? await keys.getKey(for: JWKIdentifier(string: id), alg: algorithm),
-                    signer.name == algorithm
+                    let signer = try? await keys.getKey(for: JWKIdentifier(string: id), alg: algorithm.rawValue),
+                    signer.name == algorithm.rawValue
                 else { continue }
                 self.keys[Name(id: id, algorithm: algorithm)] = signer
             }

@@ -1,5 +1,4 @@
-import FoundationEssentials
-import SidecarCore
+public import SidecarCore
 
 /// What a token has to be like.
 public struct TokenPolicy: Sendable, Equatable {
@@ -7,7 +6,7 @@ public struct TokenPolicy: Sendable, Equatable {
     public struct ForwardedClaim: Sendable, Equatable {
         /// The claim's name in the token.
         public let claim: String
-        /// What is told about it is called so.
+        /// The name by which the app gets it.
         public let name: String
 
         /// Makes one.
@@ -17,8 +16,8 @@ public struct TokenPolicy: Sendable, Equatable {
         }
     }
 
-    /// The algorithms that are accepted, by their names in RFC 7518.
-    public var algorithms: [String]
+    /// The algorithms that are accepted.
+    public var algorithms: [TokenAlgorithm]
     /// Who may have issued it; empty for everybody.
     public var issuers: [String]
     /// Whom it may be meant for; empty for everybody.
@@ -32,7 +31,7 @@ public struct TokenPolicy: Sendable, Equatable {
 
     /// Makes a policy.
     public init(
-        algorithms: [String],
+        algorithms: [TokenAlgorithm],
         issuers: [String] = [],
         audiences: [String] = [],
         userClaim: String = "sub",

@@ -36,9 +36,9 @@ public struct TokenVerifier: Sendable {
     /// Of the header only `alg`, `kid` and `crit` count: keys that a token brings along, or points to, are no keys.
     private func key(for header: [String: JSONValue]) throws(TokenRefusal) -> any JWTAlgorithm {
         guard header["crit"] == nil else { throw .critical }
-        guard case .string(let algorithm)? = header["alg"], policy.algorithms.contains(algorithm) else {
-            throw .algorithm
-        }
+        guard case .string(let name)? = header["alg"], let algorithm = TokenAlgorithm(rawValue: name),
+            policy.algorithms.contains(algorithm)
+        else { throw .algorithm }
         let id: String?
         switch header["kid"] {
         case nil: id = nil

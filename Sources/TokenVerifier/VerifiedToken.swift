@@ -1,4 +1,3 @@
-import FoundationEssentials
 public import SidecarCore
 
 /// What a good token says.

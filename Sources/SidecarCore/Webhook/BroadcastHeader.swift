@@ -10,10 +10,10 @@ public struct BroadcastHeader: Sendable, Equatable {
     /// The longest field, in bytes.
     public static let maxBytes = 8 << 10
 
-    /// Why a field is not published; the raw value is the `result` label.
-    public enum Fault: String, Error, Sendable, CaseIterable {
+    /// Why a field is not published.
+    public enum Fault: Error, Sendable {
         /// It is longer than ``BroadcastHeader/maxBytes``.
-        case tooLong = "too_long"
+        case tooLong
         /// It is not `CHANNEL TEXT`.
         case malformed
 

@@ -2,7 +2,7 @@
 public struct ConnectionIdentity: Sendable, Equatable {
     /// One claim of a verified token.
     public struct Claim: Sendable, Equatable {
-        /// The header field in which the app is told it: `ce-claim` and the letters and digits of the claim's name.
+        /// The attribute of events in which the app gets it: `claim` and the letters and digits of the claim's name.
         public var name: String
         /// A string as it is, any other value as JSON.
         public var value: String

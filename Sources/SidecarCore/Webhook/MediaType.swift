@@ -1,5 +1,4 @@
 import HTTP1
-import NIOCore
 
 /// The three kinds of body that a reply may have.
 enum MediaType {
@@ -27,16 +26,5 @@ enum MediaType {
         let start = type.count - suffix.utf8CodeUnitCount
         guard start > 0 else { return false }
         return HTTPField.equals(UnsafeRawBufferPointer(rebasing: type[start...]), suffix)
-    }
-}
-
-extension ByteBuffer {
-    /// True when the readable bytes are well-formed UTF-8 (RFC 3629).
-    var isValidUTF8: Bool {
-        if readableBytes == 0 { return true }
-        return withUnsafeReadableBytes { bytes in
-            let typed = bytes.assumingMemoryBound(to: UInt8.self)
-            return (try? UTF8Span(validating: typed.span)) != nil
-        }
     }
 }

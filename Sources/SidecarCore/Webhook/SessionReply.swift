@@ -105,14 +105,3 @@ public struct SessionReply: Sendable, Equatable {
         return commands.contains { if case .subscribe = $0 { true } else { false } }
     }
 }
-
-/// A value that is copied as one reference, for what is large and rare.
-final class Shared<Value: Sendable & Equatable>: Sendable, Equatable {
-    let value: Value
-
-    init(_ value: Value) {
-        self.value = value
-    }
-
-    static func == (one: Shared, other: Shared) -> Bool { one.value == other.value }
-}

@@ -28,7 +28,6 @@ public protocol WebhookDialect: AnyObject, Sendable {
     /// Writes the request of the `open` event, whole.
     ///
     /// - Parameters:
-    ///   - id: The connection's id.
     ///   - identity: Who the client is, if known before the app is asked.
     ///   - unixMilliseconds: When it happened; the same on every attempt.
     ///   - signedAt: The time of this attempt, in seconds since 1970.
@@ -67,11 +66,4 @@ public protocol WebhookDialect: AnyObject, Sendable {
     ///
     /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for a reply that breaks the contract.
     func decode(_ head: HTTPReplyHead, _ body: ByteBuffer, events count: Int) throws(DeliveryFailure) -> SessionReply
-}
-
-extension WebhookDialect {
-    /// Reads the app's reply to one event.
-    public func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) throws(DeliveryFailure) -> SessionReply {
-        try decode(head, body, events: 1)
-    }
 }

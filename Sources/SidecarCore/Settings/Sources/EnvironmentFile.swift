@@ -1,3 +1,5 @@
+import HTTP1
+
 /// Reads a file of environment variables as systemd does (`EnvironmentFile=` in systemd.exec(5)).
 ///
 /// `NAME=value` lines; empty lines and those that begin with `#` or `;` are ignored. A value may be in single or
@@ -160,8 +162,8 @@ public struct EnvironmentFile: Sendable, Equatable {
     }
 
     private static func isName(_ name: ArraySlice<UInt8>) -> Bool {
-        guard let first = name.first, !HostSyntax.isDigit(first) else { return false }
-        return name.allSatisfy { HostSyntax.isLetter($0) || HostSyntax.isDigit($0) || $0 == UInt8(ascii: "_") }
+        guard let first = name.first, !HTTPField.isDigit(first) else { return false }
+        return name.allSatisfy { HTTPField.isLetter($0) || HTTPField.isDigit($0) || $0 == UInt8(ascii: "_") }
     }
 }
 

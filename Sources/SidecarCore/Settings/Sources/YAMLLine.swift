@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The rest of one line of a YAML file, read from left to right.
 struct YAMLLine {
     private var rest: ArraySlice<UInt8>
@@ -41,7 +43,7 @@ struct YAMLLine {
             key = try quoted()
         } else {
             let bytes = rest.prefix { byte in
-                HostSyntax.isDigit(byte) || HostSyntax.isLetter(byte) || byte == 0x5F || byte == 0x2D || byte == 0x2E
+                HTTPField.isDigit(byte) || HTTPField.isLetter(byte) || byte == 0x5F || byte == 0x2D || byte == 0x2E
             }
             rest = rest[bytes.endIndex...]
             key = String(decoding: bytes, as: UTF8.self)
@@ -164,7 +166,7 @@ struct YAMLLine {
     private mutating func code(digits count: Int) throws(YAMLProblem) -> Unicode.Scalar {
         let digits = rest.prefix(count)
         rest = rest.dropFirst(count)
-        guard digits.count == count, digits.allSatisfy(HostSyntax.isHexDigit),
+        guard digits.count == count, digits.allSatisfy({ HTTPField.hexValue($0) != nil }),
             let code = UInt32(String(decoding: digits, as: UTF8.self), radix: 16), let scalar = Unicode.Scalar(code)
         else {
             throw YAMLProblem("has an escape that is not a character")

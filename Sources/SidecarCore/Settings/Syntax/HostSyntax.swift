@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The text forms of hosts, ports and socket paths.
 enum HostSyntax {
     /// The longest path that fits in a Linux `sockaddr_un` with its closing zero byte.
@@ -71,66 +73,31 @@ enum HostSyntax {
         let labels = text.split(separator: ".", omittingEmptySubsequences: false)
         guard text.utf8.count <= 253, let last = labels.last else { return false }
         // Resolvers take a name that ends in a number for an address, so it has to be a valid one.
-        if last.utf8.allSatisfy(isDigit) { return isIPv4(text) }
+        if last.utf8.allSatisfy(HTTPField.isDigit) { return isIPv4(text) }
         return labels.allSatisfy { label in
             (1...63).contains(label.utf8.count) && !label.hasPrefix("-") && !label.hasSuffix("-")
-                && label.utf8.allSatisfy { isDigit($0) || isLetter($0) || $0 == 0x2D || $0 == 0x5F }
+                && label.utf8.allSatisfy {
+                    HTTPField.isDigit($0) || HTTPField.isLetter($0) || $0 == 0x2D || $0 == 0x5F
+                }
         }
     }
 
     /// Whether `text` is four decimal numbers to 255 without leading zeros.
     static func isIPv4(_ text: some StringProtocol) -> Bool {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4
-            && parts.allSatisfy { part in
-                guard part.utf8.count <= 3, let number = WholeNumber.read(Substring(part)) else { return false }
-                return number <= 255 && (part.utf8.count == 1 || !part.hasPrefix("0"))
-            }
+        !text.utf8.contains(UInt8(ascii: ":")) && IPAddress(text) != nil
     }
 
     /// Whether `text` is an IPv6 address (RFC 4291 §2.2), without zone.
     static func isIPv6(_ text: some StringProtocol) -> Bool {
-        guard text.utf8.count <= 45 else { return false }
-        var groups = Substring(text).split(separator: ":", omittingEmptySubsequences: false)
-        guard groups.count >= 3 else { return false }
-        var needed = 8
-        if let last = groups.last, last.contains(".") {
-            guard isIPv4(last) else { return false }
-            groups.removeLast()
-            needed = 6
-        }
-        // `::` appears as an empty group; at either end of the address as two of them.
-        var hasGap = false
-        var count = 0
-        for (index, group) in groups.enumerated() {
-            if group.isEmpty {
-                let isFirst = index == 0
-                let isLast = index == groups.count - 1 && needed == 8
-                let neighbour = isFirst ? index + 1 : index - 1
-                if isFirst || isLast {
-                    guard groups.indices.contains(neighbour), groups[neighbour].isEmpty else { return false }
-                    continue
-                }
-                guard !hasGap else { return false }
-                hasGap = true
-            } else {
-                guard group.utf8.count <= 4, group.utf8.allSatisfy(isHexDigit) else { return false }
-                count += 1
-            }
-        }
-        return hasGap ? count < needed : count == needed
+        text.utf8.contains(UInt8(ascii: ":")) && !text.utf8.contains(UInt8(ascii: "%")) && IPAddress(text) != nil
     }
-
-    static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
-    static func isLetter(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte | 0x20) }
-    static func isHexDigit(_ byte: UInt8) -> Bool { isDigit(byte) || (0x61...0x66).contains(byte | 0x20) }
 }
 
 /// Whole decimal numbers, digits only: no sign, no separators.
 enum WholeNumber {
     /// The number that `text` writes; nil when it is none or does not fit.
     static func read(_ text: Substring) -> Int? {
-        guard !text.isEmpty, text.utf8.allSatisfy(HostSyntax.isDigit) else { return nil }
+        guard !text.isEmpty, text.utf8.allSatisfy(HTTPField.isDigit) else { return nil }
         return Int(text)
     }
 }

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// The text forms of http and https URLs and of request targets.
 enum TargetSyntax {
     /// An http or https URL, taken apart.
@@ -47,7 +49,7 @@ enum TargetSyntax {
             UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: "/"):
             true
         default:
-            HostSyntax.isDigit(byte) || HostSyntax.isLetter(byte)
+            HTTPField.isDigit(byte) || HTTPField.isLetter(byte)
         }
     }
 }

@@ -1,3 +1,5 @@
+import HTTP1
+
 extension ValueSyntax where Value == [ListenAddress] {
     static let listenAddresses = ValueSyntax(
         accepted: "HOST:PORT, [::]:PORT or unix:/path; comma-separated",
@@ -122,7 +124,7 @@ extension ValueSyntax where Value == [String] {
             var names: [String] = []
             for item in text.isEmpty ? [] : try listItems(text) {
                 let name = item.lowercased()
-                guard name.utf8.allSatisfy(isTokenByte) else {
+                guard HTTPField.isToken(name) else {
                     throw ValueProblem("in \(FaultText.quoted(String(item))): is not a header name")
                 }
                 guard !isOurs(name) else {
@@ -146,11 +148,6 @@ extension ValueSyntax where Value == [String] {
             "sec-websocket-version", "sec-websocket-extensions",
         ]
         return names.contains(name) || prefixes.contains { name.hasPrefix($0) }
-    }
-
-    /// RFC 9110 §5.6.2.
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        HostSyntax.isDigit(byte) || HostSyntax.isLetter(byte) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 }
 
@@ -181,8 +178,7 @@ extension ValueSyntax where Value == String {
         read: { text throws(ValueProblem) in
             guard text.utf8.count <= 128 else { throw ValueProblem("is longer than 128 bytes") }
             guard
-                text.utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || ".-_~:@".utf8.contains($0) }
-                )
+                text.utf8.allSatisfy({ HTTPField.isDigit($0) || HTTPField.isLetter($0) || ".-_~:@".utf8.contains($0) })
             else {
                 throw ValueProblem("has a character that is not allowed")
             }

@@ -1,3 +1,4 @@
+import HTTP1
 import NIOCore
 
 extension ValueSyntax where Value == [TokenAlgorithm] {
@@ -43,7 +44,7 @@ extension ValueSyntax where Value == [TokenSource] {
         }
         let parts = item.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2, !parts[1].isEmpty,
-            parts[1].utf8.allSatisfy({ HostSyntax.isDigit($0) || HostSyntax.isLetter($0) || "-._".utf8.contains($0) })
+            parts[1].utf8.allSatisfy({ HTTPField.isDigit($0) || HTTPField.isLetter($0) || "-._".utf8.contains($0) })
         else { throw ValueProblem("names an unknown source") }
         switch parts[0] {
         case "cookie": return .cookie(parts[1])
@@ -62,17 +63,17 @@ extension ValueSyntax where Value == [String] {
         show: { $0.joined(separator: ",") }
     )
 
-    /// Names of claims that the app is told; their header names have to be different.
+    /// Names of claims that the app gets; the names of their attributes have to be different.
     static let claimNames = ValueSyntax(
         accepted: "names of claims with a letter or digit in each; comma-separated",
         takesList: true,
         read: { text throws(ValueProblem) in
             let names = try listItems(text).map(String.init)
-            let headers = names.map(Settings.claimHeader)
-            guard headers.allSatisfy({ $0 != Settings.claimHeader("") }) else {
+            let attributes = names.map(Settings.claimAttribute)
+            guard attributes.allSatisfy({ $0 != Settings.claimAttribute("") }) else {
                 throw ValueProblem("has a name without a letter or digit")
             }
-            guard Set(headers).count == headers.count else {
+            guard Set(attributes).count == attributes.count else {
                 throw ValueProblem("has two names that become the same header")
             }
             return names
@@ -127,9 +128,9 @@ extension ValueSyntax where Value == AutoBan? {
 }
 
 extension Settings {
-    /// The header in which the app is told a claim: `ce-claim` and the letters and digits of its name in lower case,
-    /// since a CloudEvents attribute name may have no others.
-    public static func claimHeader(_ claim: String) -> String {
-        "ce-claim" + claim.lowercased().filter { $0.isASCII && ($0.isLetter || $0.isNumber) }
+    /// The attribute in which the app gets a claim: `claim` and the letters and digits of its name in lower case,
+    /// since the name of a CloudEvents attribute may have no others.
+    public static func claimAttribute(_ claim: String) -> String {
+        "claim" + claim.lowercased().filter { $0.isASCII && ($0.isLetter || $0.isNumber) }
     }
 }

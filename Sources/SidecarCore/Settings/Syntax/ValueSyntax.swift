@@ -1,3 +1,4 @@
+import HTTP1
 internal import NIOCore
 
 /// The syntax of one kind of value: how it is read and shown.
@@ -34,7 +35,7 @@ extension ValueSyntax where Value == Int {
             accepted: "a whole number from \(range.lowerBound) to \(range.upperBound)\(off ? ", or off" : "")",
             read: { text throws(ValueProblem) in
                 if off, text.lowercased() == "off" { return Settings.unlimited }
-                guard text.utf8.allSatisfy(HostSyntax.isDigit) else { throw ValueProblem("is not a whole number") }
+                guard text.utf8.allSatisfy(HTTPField.isDigit) else { throw ValueProblem("is not a whole number") }
                 return try within(range, WholeNumber.read(Substring(text)), show: { "\($0)" })
             },
             show: { $0 == Settings.unlimited ? "off" : "\($0)" }
@@ -125,7 +126,7 @@ private let durationUnits: [(name: Substring, nanoseconds: Int)] = [
 
 /// Splits `64KiB`; the number is nil when it does not fit.
 private func numberAndUnit(_ text: String) throws(ValueProblem) -> (number: Int?, unit: Substring) {
-    let digits = Substring(text.utf8.prefix(while: HostSyntax.isDigit))
+    let digits = Substring(text.utf8.prefix(while: HTTPField.isDigit))
     guard !digits.isEmpty else { throw ValueProblem("does not begin with a number") }
     return (Int(digits), text[digits.endIndex...])
 }

@@ -75,6 +75,7 @@ extension CloudEventsDialect {
         if identity.isAnonymous { return nil }
         var buffer = ByteBuffer()
         for claim in identity.claims {
+            buffer.writeStaticString("ce-")
             buffer.writeString(claim.name)
             buffer.writeStaticString(": ")
             buffer.writePercentEncoded(claim.value)

@@ -114,7 +114,7 @@ public final class CloudEventsDialect: WebhookDialect {
         buffer.writeStaticString("\r\nce-channel: ")
         buffer.writePercentEncoded(event.channel.text)
         buffer.writeStaticString("\r\n")
-        buffer.writeField("ce-type", event.isOccupied ? "sidesocket.channel.occupied" : "sidesocket.channel.vacated")
+        buffer.writeField("ce-type", "sidesocket.channel.\(event.name)")
         buffer.writeField("ce-id", id)
         buffer.writeStaticString("ce-time: ")
         Timestamp.write(unixMilliseconds: unixMilliseconds, into: &buffer)

@@ -77,8 +77,7 @@ enum EventBatch {
         write("subject", connection.subject)
         write("connectionid", connection.id)
         if let transport = connection.transportKind.attribute { write("transport", transport) }
-        // Attribute names have no `ce-`, unlike their header fields.
-        for claim in identity?.claims ?? [] { write(String(claim.name.dropFirst(3)), claim.value) }
+        for claim in identity?.claims ?? [] { write(claim.name, claim.value) }
         if let user = identity?.user { write("userid", user.text) }
         if let state = identity?.state { write("connectionstate", state) }
         return members

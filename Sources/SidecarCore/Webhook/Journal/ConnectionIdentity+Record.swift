@@ -46,6 +46,6 @@ extension ConnectionIdentity {
     /// Whether the names can be written into a request as they are; values are encoded then.
     private var isFitForRequests: Bool {
         (user?.text.utf8.count ?? 0) <= UserName.maxBytes && (state?.utf8.count ?? 0) <= SessionReply.maxStateBytes
-            && claims.allSatisfy { HTTPField.isToken($0.name) && $0.name.utf8.starts(with: "ce-claim".utf8) }
+            && claims.allSatisfy { HTTPField.isToken($0.name) && $0.name.utf8.starts(with: "claim".utf8) }
     }
 }

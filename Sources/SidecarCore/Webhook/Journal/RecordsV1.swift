@@ -56,7 +56,8 @@ extension ConnectionIdentity {
             } else if name.elementsEqual("ce-connectionstate".utf8), state == nil {
                 state = text
             } else {
-                claims.append(Claim(name: try LinesV1.text(name), value: text))
+                guard name.starts(with: "ce-".utf8) else { throw .malformed }
+                claims.append(Claim(name: try LinesV1.text(name.dropFirst(3)), value: text))
             }
         }
     }

@@ -16,12 +16,12 @@ public final class Authenticator: Sendable {
     private let keyOfSettings: TokenKeys
     private let state: Mutex<State>
     private let missesKey = Atomic<Bool>(false)
-    let algorithms: [String]
+    let algorithms: [TokenAlgorithm]
 
     /// Reads the key in the settings; nil when `AUTH` is off.
     public static func make(_ settings: Settings) async throws -> Authenticator? {
         guard settings.auth != .off else { return nil }
-        let algorithms = (settings.jwtAlgorithms ?? []).map(\.rawValue)
+        let algorithms = settings.jwtAlgorithms ?? []
         var keys = TokenKeys()
         if let key = settings.jwtKey {
             keys = try await TokenKeys(
@@ -34,7 +34,7 @@ public final class Authenticator: Sendable {
         return Authenticator(settings, algorithms: algorithms, keys: keys)
     }
 
-    private init(_ settings: Settings, algorithms: [String], keys: TokenKeys) {
+    private init(_ settings: Settings, algorithms: [TokenAlgorithm], keys: TokenKeys) {
         isRequired = settings.auth == .required
         finder = TokenFinder(settings.jwtSources)
         self.algorithms = algorithms
@@ -46,7 +46,7 @@ public final class Authenticator: Sendable {
             userClaim: settings.jwtUserClaim,
             leeway: Double(settings.jwtLeeway.nanoseconds) / 1e9,
             forwardedClaims: (settings.jwtForwardClaims ?? []).map {
-                TokenPolicy.ForwardedClaim(claim: $0, name: Settings.claimHeader($0))
+                TokenPolicy.ForwardedClaim(claim: $0, name: Settings.claimAttribute($0))
             }
         )
         state = Mutex(State(verifier: TokenVerifier(policy: policy, keys: keys), hasKeys: settings.jwtKey != nil))

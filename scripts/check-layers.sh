@@ -2,7 +2,7 @@
 # Checks the rules between the targets, which the compiler alone cannot keep.
 #
 #   scripts/check-layers.sh              check Sources/
-#   scripts/check-layers.sh --self-test  check that each rule catches a breach
+#   scripts/check-layers.sh --self-test  check that each rule catches a violation
 #
 # Why: WebSocketProtocol, HTTP1 and SidecarCore are values. Bytes and events go in, actions come out, and
 # time and randomness are arguments. Only so can their tests run without sockets and without sleeps.

@@ -42,7 +42,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
     /// The same while the listener shuts down.
     var exchangeLimitInShutdown = TimeAmount.seconds(1)
 
-    /// The library that runs services logs them; the token is nobody's business.
+    /// The service library logs its services by this text, so it must not contain the token.
     public var description: String { "ControlPlane" }
 
     /// Creates a listener that starts to listen in ``run()``.
@@ -123,7 +123,7 @@ public struct ControlPlane: Service, CustomStringConvertible {
         let limitInShutdown = self.exchangeLimitInShutdown
         let onRunning = self.onRunning
         let logger = self.logger
-        // What the framework has to say of its own parts is nothing for an operator: we say what matters ourselves.
+        // The framework's own log lines are of no use to an operator.
         var quiet = logger
         quiet.logLevel = .critical
         let limiter = ConnectionLimiter(capacity: Self.maxConnections)

@@ -231,9 +231,11 @@ public final class DeliveryOutbox: Sendable {
         record { _, _ in }  // a write is on its way then
     }
 
-    /// Waits until all records so far are on disk; false if they cannot be written now, and are kept for later.
+    /// Waits until all records so far are on disk; for tests.
+    ///
+    /// - Returns: False if they cannot be written now, and are kept for later.
     @discardableResult
-    public func flush() -> Bool {
+    func flush() -> Bool {
         write(isLast: false) == 0
     }
 
@@ -250,11 +252,11 @@ public final class DeliveryOutbox: Sendable {
         journal.withLock { $0.batch.messages.bytes + $0.bytesBeingWritten }
     }
 
-    /// Everything that went wrong: files moved aside, rows skipped or refused, writes that failed.
-    public var faults: Int { faultCount.load(ordering: .relaxed) }
+    /// Everything that went wrong: files moved aside, rows skipped or refused, writes that failed; for tests.
+    var faults: Int { faultCount.load(ordering: .relaxed) }
 
-    /// Records that were not kept: the oldest messages beyond 64 MiB, and what is too large.
-    public var droppedRecords: Int {
+    /// Records that were not kept: the oldest messages beyond 64 MiB, and what is too large; for tests.
+    var droppedRecords: Int {
         journal.withLock { $0.dropped }
     }
 

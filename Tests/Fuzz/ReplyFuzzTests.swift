@@ -65,7 +65,7 @@ private struct ReplyVerdict: Equatable {
     init(_ bytes: [UInt8]) {
         guard let (head, body) = Self.read(bytes) else { return }
         do throws(DeliveryFailure) {
-            let reply = try Self.dialect.decode(head, body)
+            let reply = try Self.dialect.decode(head, body, events: 1)
             isAccepted = true
             text = "\(reply)"
             check(reply, head)

@@ -1,7 +1,8 @@
 import FoundationEssentials
 import NIOCore
 import Testing
-import WebSocketProtocol
+
+@testable import WebSocketProtocol
 
 /// Feeds the frame reader with seeds and mutations of them.
 ///

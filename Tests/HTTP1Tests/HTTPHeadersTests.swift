@@ -25,9 +25,12 @@ struct HTTPHeadersTests {
         #expect(headers.first("x-b") == "")
         #expect(headers.first("x") == nil)
         #expect(headers.contains("host") && !headers.contains("hos"))
-        #expect(headers.count(of: "x-a") == 2 && headers.count(of: "x-c") == 0)
-        #expect(headers.name(at: 1) == "X-A" && headers.value(at: 3) == "2")
-        #expect(headers.name(at: 4) == "" && headers.value(at: -1) == "")
+        #expect(headers.values(of: "x-c") == [])
+        var lines: [String] = []
+        headers.forEach { name, value in
+            lines.append("\(String(decoding: name, as: UTF8.self)):\(String(decoding: value, as: UTF8.self))")
+        }
+        #expect(lines == ["Host:a", "X-A:1", "x-b:", "X-a:2"])
     }
 
     @Test("A letter matches its other case, a symbol does not match the letter 32 above it")
@@ -43,9 +46,7 @@ struct HTTPHeadersTests {
         #expect(headers.hasToken("upgrade", in: "connection") && headers.hasToken("KEEP-ALIVE", in: "connection"))
         #expect(!headers.hasToken("keep", in: "connection") && !headers.hasToken("", in: "connection"))
         #expect(!headers.hasToken("upgrade", in: "upgrade"))
-        let named: Bool = httpBytes("x-a").withUnsafeBytes { headers.hasToken($0, in: "connection") }
-        let other: Bool = httpBytes("x-b").withUnsafeBytes { headers.hasToken($0, in: "connection") }
-        #expect(named && !other)
+        #expect(headers.hasToken("x-a", in: "connection") && !headers.hasToken("x-b", in: "connection"))
     }
 
     @Test("Values keep their bytes, also those that are no UTF-8")

@@ -49,7 +49,7 @@ func replies(_ count: Int) throws {
         reader.append(&bytes)
         guard case .head(let head) = try reader.next(), case .body(let body) = try reader.next(),
             case .end = try reader.next(),
-            case .message(.text, payload) = try dialect.decode(head, body).output
+            case .message(.text, payload) = try dialect.decode(head, body, events: 1).output
         else { throw Wrong() }
     }
 }

@@ -1,6 +1,3 @@
-internal import Hummingbird
-internal import SidecarCore
-
 /// Who may use the API of a listener.
 enum APIAccess: Sendable {
     /// Whoever has this bearer token.

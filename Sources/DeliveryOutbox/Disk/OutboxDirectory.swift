@@ -90,7 +90,7 @@ final class OutboxDirectory: Sendable {
         }
         guard number(header, at: 68) == applicationID else { return .foreign("is a database of another program") }
         guard versions.contains(number(header, at: 60)) else { return .foreign("has an unknown version") }
-        // Its messages are nobody else's business, also after somebody has restored it from a copy.
+        // Only this user may read the messages, even in a file that was restored from a copy.
         _ = fchmod(descriptor, 0o600)
         return .usable
     }

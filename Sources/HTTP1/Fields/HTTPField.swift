@@ -22,12 +22,6 @@ public enum HTTPField {
         bytes.allSatisfy(isValueByte)
     }
 
-    /// Says whether the text is a sane `host[:port]` (RFC 3986 §3.2.2), without user part and not empty.
-    public static func isValidHost(_ text: some StringProtocol) -> Bool {
-        var copy = String(text)
-        return copy.withUTF8 { HTTPHost.isValid($0.span, 0..<$0.count) }
-    }
-
     /// Says whether the bytes are this name, regardless of case: for `HTTPHeaders.forEach`.
     @inline(__always)
     public static func equals(_ bytes: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {

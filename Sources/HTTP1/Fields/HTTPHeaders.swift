@@ -52,14 +52,6 @@ public struct HTTPHeaders: Sendable {
         return false
     }
 
-    /// How many fields of this name there are.
-    public func count(of name: StaticString) -> Int {
-        let span = bytes.readableBytesUInt8Span
-        var count = 0
-        for field in fields where span.matches(field.name, name) { count += 1 }
-        return count
-    }
-
     /// Says whether the token stands in the comma list of any field of this name, regardless of case.
     public func hasToken(_ token: StaticString, in name: StaticString) -> Bool {
         let span = bytes.readableBytesUInt8Span
@@ -67,21 +59,6 @@ public struct HTTPHeaders: Sendable {
             if span.listHasToken(field.value, token) { return true }
         }
         return false
-    }
-
-    /// Says whether these bytes stand as a token in the comma list of any field of this name, regardless of case:
-    /// for asking whether `Connection` names a field that `forEach` has just shown.
-    public func hasToken(_ token: UnsafeRawBufferPointer, in name: StaticString) -> Bool {
-        let span = bytes.readableBytesUInt8Span
-        var found = false
-        for field in fields where !found && span.matches(field.name, name) {
-            span.forEachListElement(field.value) { element in
-                guard element.count == token.count else { return true }
-                found = zip(element, token).allSatisfy { HTTPField.equalFolded(span[$0], $1) }
-                return !found
-            }
-        }
-        return found
     }
 
     /// Calls `body` with the bytes of each name and trimmed value; the pointers are valid only during the call.
@@ -96,18 +73,6 @@ public struct HTTPHeaders: Sendable {
                 )
             }
         }
-    }
-
-    /// The name of the field at this index as it was sent, or an empty string beyond the last.
-    public func name(at index: Int) -> String {
-        guard fields.indices.contains(index) else { return "" }
-        return bytes.readableBytesUInt8Span.text(fields[index].name)
-    }
-
-    /// The trimmed value of the field at this index, or an empty string beyond the last.
-    public func value(at index: Int) -> String {
-        guard fields.indices.contains(index) else { return "" }
-        return bytes.readableBytesUInt8Span.text(fields[index].value)
     }
 
     /// The text of a range of the head that is no field: the reason of a status line.

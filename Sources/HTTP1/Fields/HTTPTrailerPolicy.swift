@@ -8,7 +8,7 @@ enum HTTPTrailerPolicy {
         case keep
         /// It means something only in a head.
         case leaveOut
-        /// An app could take its name for one of those, as it could in a head (``HeaderRules/imitatesReserved(_:)``).
+        /// An app could take its name for one of those, as it could in a head (`HeaderRules.imitatesReserved(_:)`).
         case imitation
     }
 

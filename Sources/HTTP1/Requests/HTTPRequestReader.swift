@@ -35,8 +35,8 @@ public struct HTTPRequestReader: Sendable {
     /// How many bytes wait to be read.
     public var bufferedBytes: Int { buffer.readableBytes }
 
-    /// Says whether the connection rests between two requests with nothing buffered.
-    public var isIdle: Bool { failure == nil && phase == .head && !hasStartedRequest }
+    /// Says whether the connection rests between two requests with nothing buffered; for tests.
+    var isIdle: Bool { failure == nil && phase == .head && !hasStartedRequest }
 
     /// Says whether the connection is inside a request: any byte of its request line has come, and not all of it has
     /// been handed out. Empty lines before a request line don't count.

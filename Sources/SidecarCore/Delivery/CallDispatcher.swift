@@ -50,9 +50,6 @@ public struct CallDispatcher<Ticket> {
     /// Tickets that are waiting.
     public var queueDepth: Int { permits.queueDepth }
 
-    /// True when an address could be called, permits aside.
-    public func hasAddress(at now: NIODeadline) -> Bool { choose(at: now) != nil }
-
     /// True when every address is known to fail and none is being probed.
     public var isEveryAddressFailing: Bool {
         addresses.allSatisfy { $0.isDown || $0.breaker.state == .open }

@@ -73,8 +73,8 @@ public struct FairPermits<Ticket> {
     public var isSpent: Bool { available == 0 }
     /// Tickets that are waiting.
     public var queueDepth: Int { events.live + handshakes.live + closes.live }
-    /// Tickets that are waiting on a lane.
-    public func waiting(_ lane: PermitLane) -> Int { self[lane].live }
+    /// Tickets that are waiting on a lane; for tests.
+    func waiting(_ lane: PermitLane) -> Int { self[lane].live }
 
     private subscript(lane: PermitLane) -> Queue {
         get {

@@ -1,4 +1,4 @@
-public import NIOCore
+import NIOCore
 
 /// The fields that tell a client of a rate limit: `RateLimit-Policy`, `RateLimit` and `Retry-After`.
 ///
@@ -9,7 +9,6 @@ public struct RateLimitHeaderFields: Sendable {
     public let policy: String
 
     private let name: String
-    private let quota: Int64
 
     /// Prepares the fields of one limit.
     ///
@@ -21,36 +20,18 @@ public struct RateLimitHeaderFields: Sendable {
     ///   - rate: The rate of the limit.
     public init(policy name: String, rate: Rate) {
         let window = Self.seconds(rate.period.nanoseconds)
-        let quota = Int128(rate.count) * Int128(window) * 1_000_000_000 / Int128(max(rate.period.nanoseconds, 1))
-        self.name = Self.quoted(name)
-        self.quota = Int64(min(quota, Int128(Self.largestInteger)))
+        let allowed = Int128(rate.count) * Int128(window) * 1_000_000_000 / Int128(max(rate.period.nanoseconds, 1))
+        let quota = min(allowed, Int128(Self.largestInteger))
         let unit = rate.unit == .bytes ? ";qu=\"content-bytes\"" : ""
-        self.policy = "\(self.name);q=\(self.quota)\(unit);w=\(window)"
+        self.name = Self.quoted(name)
+        self.policy = "\(self.name);q=\(quota)\(unit);w=\(window)"
     }
 
     /// Prepares the fields of a limit on how many may exist at once, which has no window.
     public init(policy name: String, atOnce count: Int) {
+        let quota = min(Int64(clamping: max(count, 0)), Self.largestInteger)
         self.name = Self.quoted(name)
-        self.quota = min(Int64(clamping: max(count, 0)), Self.largestInteger)
-        self.policy = "\(self.name);q=\(self.quota)"
-    }
-
-    /// The value of `RateLimit`, such as `"connect";r=12;t=1`.
-    ///
-    /// The remaining tokens are capped at the quota, though a burst may allow more: the draft lets a server announce
-    /// less than it grants.
-    ///
-    /// - Parameters:
-    ///   - remaining: Tokens left.
-    ///   - resetAfter: Nanoseconds until all are back.
-    public func limit(remaining: Int64, resetAfter: Int64) -> String {
-        "\(name);r=\(min(max(remaining, 0), quota));t=\(Self.seconds(resetAfter))"
-    }
-
-    /// Writes the lines `RateLimit-Policy` and `RateLimit`.
-    public func write(remaining: Int64, resetAfter: Int64, into buffer: inout ByteBuffer) {
-        buffer.writeField("RateLimit-Policy", policy)
-        buffer.writeField("RateLimit", limit(remaining: remaining, resetAfter: resetAfter))
+        self.policy = "\(self.name);q=\(quota)"
     }
 
     /// `RateLimit-Policy`, `RateLimit` and `Retry-After` for a request that was refused.

@@ -61,11 +61,11 @@ public final class RateLimitTable: Sendable {
         self.stripes = (0..<(1 << stripeBits)).map { _ in Stripe(entries: entries) }
     }
 
-    /// Bytes of all entries.
-    public var stateBytes: Int { capacity * MemoryLayout<Entry>.stride }
+    /// Bytes of all entries; for tests.
+    var stateBytes: Int { capacity * MemoryLayout<Entry>.stride }
 
-    /// How many entries were dropped before their bucket was full again, because their set was full.
-    public var evictions: Int {
+    /// How many entries were dropped before their bucket was full again, because their set was full; for tests.
+    var evictions: Int {
         stripes.reduce(0) { sum, stripe in sum + stripe.part.withLock { $0.evictions } }
     }
 
@@ -104,10 +104,10 @@ public final class RateLimitTable: Sendable {
         }
     }
 
-    /// What the address has left at `now` in nanoseconds, for the header fields; takes nothing.
+    /// What the address has left at `now` in nanoseconds, takes nothing; for tests.
     ///
     /// - Returns: Tokens that remain, and nanoseconds until the bucket is full.
-    public func standing(of key: AddressKey, now: Int64) -> (remaining: Int64, resetAfter: Int64) {
+    func standing(of key: AddressKey, now: Int64) -> (remaining: Int64, resetAfter: Int64) {
         let (stripe, first) = set(of: key)
         let tat = stripe.part.withLock { part in
             for index in first..<first + Self.ways where part.entries[index].key == key {

@@ -5,9 +5,7 @@ public import NIOCore
 public enum PassThroughHeads {
     /// Writes the request head that goes to the app.
     ///
-    /// - Parameters:
-    ///   - target: The target in origin form.
-    ///   - host: The `Host` to send.
+    /// - Parameter target: The target in origin form.
     public static func writeRequest(
         _ head: HTTPRequestHead,
         target: String,

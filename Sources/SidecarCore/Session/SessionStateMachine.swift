@@ -58,7 +58,7 @@ public struct SessionStateMachine: Sendable {
     ///
     /// - Parameters:
     ///   - sequence: The last event that need not be delivered any more; `open` is 1.
-    ///   - messagesIn: Data messages received, without those that now follow by ``received(_:_:)``.
+    ///   - messagesIn: Data messages received, without those that now follow by ``received(_:_:at:since:)``.
     public init(resumingAfter sequence: UInt64, messagesIn: Int, at now: NIODeadline) {
         maxBatch = 1
         phase = .running
@@ -83,8 +83,8 @@ public struct SessionStateMachine: Sendable {
         return eventInFlight ? .wait : next()
     }
 
-    /// Messages that wait behind the one in flight.
-    public var queuedMessages: Int { queue.count }
+    /// Messages that wait behind the one in flight; for tests.
+    var queuedMessages: Int { queue.count }
     /// True between the accepted handshake and the end of the connection.
     public var isRunning: Bool { phase == .running }
     /// True when the connection has ended, whether or not its close event was delivered.

@@ -143,8 +143,6 @@ final class LoopShard {
     /// True when no session and no request is left.
     var isQuiet: Bool { isWithoutSessions && !clients.registry.hasRequests }
 
-    // MARK: The end
-
     /// From now on other settings hold; what the connections that are open agreed on stays.
     func reload(_ configuration: ServerConfiguration, _ admission: AdmissionGuard) {
         let old = self.configuration
@@ -157,6 +155,8 @@ final class LoopShard {
         sessionContext.reload(configuration, admission.sessions)
         for session in sessions.all { session.settingsChanged(isOfTransport: isOfTransport) }
     }
+
+    // MARK: The end
 
     /// Ends what is left, without waiting.
     ///

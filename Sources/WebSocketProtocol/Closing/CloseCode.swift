@@ -37,8 +37,6 @@ public struct CloseCode: RawRepresentable, Hashable, Sendable {
     public static let goingAway = CloseCode(rawValue: 1001)
     /// 1002: the peer broke the framing rules.
     public static let protocolError = CloseCode(rawValue: 1002)
-    /// 1003: a kind of data that this end can't take.
-    public static let unsupportedData = CloseCode(rawValue: 1003)
     /// 1005: a Close frame came without a code; only for reports, never sent.
     public static let noStatus = CloseCode(rawValue: 1005)
     /// 1006: the connection ended without a Close frame; only for reports, never sent.
@@ -49,8 +47,6 @@ public struct CloseCode: RawRepresentable, Hashable, Sendable {
     public static let policyViolation = CloseCode(rawValue: 1008)
     /// 1009: the message is too big or has too many fragments.
     public static let tooBig = CloseCode(rawValue: 1009)
-    /// 1010: the client wanted an extension that the server did not grant.
-    public static let mandatoryExtension = CloseCode(rawValue: 1010)
     /// 1011: the server met something unexpected.
     public static let internalError = CloseCode(rawValue: 1011)
     /// 1012: the service restarts.

@@ -44,8 +44,8 @@ public final class DeflateCodecs {
         self.deflaters.deallocate()
     }
 
-    /// The memory of zlib that is held for the next messages, in bytes; what is lent out is not in it.
-    public var idleBytes: Int {
+    /// The memory of zlib that is held for the next messages, in bytes; what is lent out is not in it. For tests.
+    var idleBytes: Int {
         var bytes = 0
         for index in 0..<self.idleCount {
             bytes += self.idle[index].memoryBytes

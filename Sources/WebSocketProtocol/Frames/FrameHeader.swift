@@ -1,7 +1,5 @@
 /// The parsed first 6 to 14 bytes of a frame from a client (RFC 6455 §5.2).
 struct FrameHeader: Equatable {
-    /// The most bytes that a masked header takes.
-    static let maxLength = 14
     /// RSV1 in the first byte.
     private static let compressedBit: UInt8 = 0x40
 

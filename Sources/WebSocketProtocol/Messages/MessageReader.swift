@@ -49,11 +49,11 @@ public struct MessageReader: ~Copyable {
     /// True from the first byte of a data message until it is whole: the span of the assembly timeout.
     public var isAssembling: Bool { self.assembler.isInsideMessage || self.hasDataHeaderBegun }
 
-    /// The frames of the open message so far, 0 between messages.
-    public var fragmentsReceived: Int { self.assembler.fragmentsReceived }
+    /// The frames of the open message so far, 0 between messages; for tests.
+    var fragmentsReceived: Int { self.assembler.fragmentsReceived }
 
-    /// The payload bytes of the open message so far, inflated if it is compressed.
-    public var bytesAssembled: Int { self.assembler.bytesAssembled }
+    /// The payload bytes of the open message so far, inflated if it is compressed; for tests.
+    var bytesAssembled: Int { self.assembler.bytesAssembled }
 
     /// The memory set aside for the open message, in bytes; never decided by a claimed length alone.
     public var bytesReserved: Int { self.assembler.bytesReserved }

@@ -1,7 +1,6 @@
 /// Each way in which a peer can break RFC 6455 or RFC 7692, or a limit of ours, with the close code that answers it.
 ///
-/// It is an expected value and not a fault of ours: the connection is closed with ``closeCode`` and ``reason``, and
-/// ``name`` goes into the log.
+/// It is an expected value and not a fault of ours: the connection is closed with ``closeCode`` and ``reason``.
 public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
     /// A reserved bit is set that no extension gave a meaning (§5.2).
     case reservedBitSet
@@ -70,29 +69,6 @@ public enum ProtocolViolation: Error, Equatable, Sendable, CaseIterable {
         case .tooManyFragments: "The message has too many fragments."
         case .invalidCompressedData: "The compressed message is corrupt."
         case .compressionRatio: "The message's compression ratio is too high."
-        }
-    }
-
-    /// The name of the case for logs, in snake_case.
-    public var name: String {
-        switch self {
-        case .reservedBitSet: "reserved_bit_set"
-        case .reservedOpcode: "reserved_opcode"
-        case .unmaskedFrame: "unmasked_frame"
-        case .nonMinimalLength: "non_minimal_length"
-        case .negativeLength: "negative_length"
-        case .controlFrameTooLong: "control_frame_too_long"
-        case .fragmentedControlFrame: "fragmented_control_frame"
-        case .unexpectedContinuation: "unexpected_continuation"
-        case .messageInterrupted: "message_interrupted"
-        case .closeBodyTooShort: "close_body_too_short"
-        case .invalidCloseCode: "invalid_close_code"
-        case .invalidCloseReason: "invalid_close_reason"
-        case .invalidText: "invalid_text"
-        case .messageTooBig: "message_too_big"
-        case .tooManyFragments: "too_many_fragments"
-        case .invalidCompressedData: "invalid_compressed_data"
-        case .compressionRatio: "compression_ratio"
         }
     }
 }

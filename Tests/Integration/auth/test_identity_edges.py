@@ -90,7 +90,7 @@ def test_renewals_count_against_the_rate(app, sidesocket):
     socket.expect_close(4429)
 
 
-def test_a_close_that_the_app_or_the_operator_chose_is_no_breach(app, sidesocket):
+def test_a_close_that_the_app_or_the_operator_chose_is_no_violation(app, sidesocket):
     edge = sidesocket(app, AUTO_BAN="2/1m,ttl=1h")
     app.on(Reply(204, headers={"Sidesocket-Close": "1009 enough"}), event="message")
     for _ in range(5):
@@ -110,7 +110,7 @@ def test_who_leaves_without_a_word_is_counted_as_not_let_in(app, sidesocket):
     assert app.events("open") == []
 
 
-def test_a_breach_before_the_token_counts(app, sidesocket):
+def test_a_violation_before_the_token_counts(app, sidesocket):
     edge = sidesocket(app, **MESSAGE, AUTO_BAN="2/1m,ttl=1h")
     for _ in range(3):
         socket = edge.websocket()

@@ -123,11 +123,15 @@ def test_an_app_that_is_down_is_not_hammered(app, edge, how):
     eventually(lambda: state(edge) == OPEN, "it opens")
     eventually(lambda: edge.metric("webhook_in_flight") == 0, "what was under way is over")
     before, since = calls(), time.monotonic()
+    # Time itself is tested: probes after 0.5, 1, 2 and 4 s; the first of them may be under way already.
     time.sleep(4)
-    # Probes after 0.5, 1, 2 and 4 s; the first of them may be under way already.
-    assert time.monotonic() - since > 6 or calls() - before <= 4, calls() - before
-    assert calls() > before, "nobody looks whether the app is back"
+    made = calls() - before
+    took = time.monotonic() - since
+    assert made > 0, "nobody looks whether the app is back"
     assert edge.metric("connections") == 50
+    if took > 6:
+        pytest.skip(f"this machine stood still for {took - 4:.1f} s")
+    assert made <= 4, made
 
 
 def test_one_probe_at_a_time(app, sidesocket):

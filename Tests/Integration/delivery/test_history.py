@@ -38,7 +38,7 @@ def prepared(make_app, history, answer=echo):
     return app
 
 
-def crowd(history, edge, **how):
+def start_clients(history, edge, **how):
     """Starts the clients."""
     pace = max(0.05, CLIENTS / 300)
     clients = [HistoryClient(history, edge.port, f"c{i}", pace=pace, **how) for i in range(CLIENTS)]
@@ -74,7 +74,7 @@ def test_the_app_is_killed_and_restarted_every_few_seconds(make_app, sidesocket)
     history = History()
     app = prepared(make_app, history)
     edge = sidesocket(app, WEBHOOK_RETRY_FOR="60s")
-    clients = crowd(history, edge)
+    clients = start_clients(history, edge)
     chance = random.Random(5)
     until = time.monotonic() + SECONDS
     restarts = 0
@@ -99,7 +99,7 @@ def test_an_app_restarts_under_work_that_it_has_done_but_not_answered(make_app, 
 
     app.on(history.recording(slow), event="message")
     edge = sidesocket(app, WEBHOOK_RETRY_FOR="60s", WEBHOOK_MAX_IN_FLIGHT=16)
-    clients = crowd(history, edge)
+    clients = start_clients(history, edge)
     for _ in range(4):
         eventually(lambda: app.in_flight >= 2, "the app works", RECOVERY)
         app.stop()
@@ -155,7 +155,7 @@ def test_an_app_that_fails_in_every_way(make_app, sidesocket, share):
     app.on(answer, event="message")
     app.on(answer, event="close")
     edge = sidesocket(app, WEBHOOK_RETRY_FOR="120s", WEBHOOK_TIMEOUT="500ms", WEBHOOK_FAILURE="keep")
-    clients = crowd(history, edge, hopeless=0.05)
+    clients = start_clients(history, edge, hopeless=0.05)
     time.sleep(SECONDS)
     # The rest of the test waits for what is due, in an app that is well.
     well = history.recording(lambda r: Reply(204) if r.text.endswith(HOPELESS) else echo(r))
@@ -182,7 +182,7 @@ def test_an_app_that_answers_500_503_and_429_in_turns(make_app, sidesocket):
 
     app.on(history.recording(answer), event="message")
     edge = sidesocket(app, WEBHOOK_RETRY_FOR="60s", WEBHOOK_FAILURE="keep")
-    clients = crowd(history, edge, hopeless=0.1)
+    clients = start_clients(history, edge, hopeless=0.1)
     time.sleep(SECONDS)
     settle(history, edge, clients)
     assert history.retries > 10
@@ -200,7 +200,7 @@ def test_an_app_that_closes_keep_alive_connections_under_us(make_app, sidesocket
 
     app = prepared(make_app, history, answer)
     edge = sidesocket(app)
-    clients = crowd(history, edge)
+    clients = start_clients(history, edge)
     time.sleep(SECONDS)
     settle(history, edge, clients)
 
@@ -211,7 +211,7 @@ def test_a_network_that_stops_and_cuts(make_app, sidesocket):
     relay = Relay(app.port)
     try:
         edge = sidesocket(APP_URL=relay.url, WEBHOOK_RETRY_FOR="60s", WEBHOOK_TIMEOUT="700ms")
-        clients = crowd(history, edge)
+        clients = start_clients(history, edge)
         chance = random.Random(9)
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
@@ -238,7 +238,7 @@ def test_two_apps_that_are_restarted_in_turn(make_app, sidesocket):
     history = History()
     apps = [prepared(make_app, history) for _ in range(2)]
     edge = sidesocket(APP_URL=",".join(app.url for app in apps), WEBHOOK_RETRY_FOR="60s")
-    clients = crowd(history, edge)
+    clients = start_clients(history, edge)
     until = time.monotonic() + SECONDS
     for turn in range(1000):
         app = apps[turn % 2]

@@ -86,7 +86,7 @@ def test_half_received_compressed_messages_are_counted_with_the_memory_of_their_
 
 
 @pytest.fixture
-def crowded(app, sidesocket):
+def full_house(app, sidesocket):
     """`(edge, socket, clients)`: a WebSocket that echoes, and 300 silent clients for whom descriptors are lacking."""
     edge = sidesocket(app, max_files=128, HANDSHAKE_TIMEOUT="1m")
     app.echo()
@@ -112,8 +112,8 @@ def for_a_second(look):
     return found
 
 
-def test_without_file_descriptors_it_idles_and_recovers(crowded):
-    edge, socket, clients = crowded
+def test_without_file_descriptors_it_idles_and_recovers(full_house):
+    edge, socket, clients = full_house
     cpu = edge.cpu_seconds
     for_a_second(edge.check_alive)
     assert edge.cpu_seconds - cpu < 0.5
@@ -129,15 +129,15 @@ def test_without_file_descriptors_it_idles_and_recovers(crowded):
         one.close()
 
 
-def test_file_descriptors_never_run_out_altogether(crowded):
+def test_file_descriptors_never_run_out_altogether(full_house):
     # The process itself needs some; without any it may not survive.
-    edge, _, _ = crowded
+    edge, _, _ = full_house
     assert max(for_a_second(lambda: edge.open_files)) < 128
     assert "too many open files" not in edge.output
 
 
-def test_a_crowd_of_silent_clients_leaves_descriptors_for_the_app(crowded, app):
-    _, socket, _ = crowded
+def test_many_silent_clients_leave_descriptors_for_the_app(full_house, app):
+    _, socket, _ = full_house
     for i in range(10):
         # Each message needs a new connection to the app.
         app.drop_connections()
@@ -146,8 +146,8 @@ def test_a_crowd_of_silent_clients_leaves_descriptors_for_the_app(crowded, app):
         assert socket.message() == f"{i}"
 
 
-def test_the_lack_of_descriptors_is_logged_once(crowded):
-    edge, _, clients = crowded
+def test_the_lack_of_descriptors_is_logged_once(full_house):
+    edge, _, clients = full_house
     # Some leave and others take their place: still the same trouble.
     for_a_second(lambda: clients.pop(0).sock.close())
     assert len(clients) > 200

@@ -73,6 +73,7 @@ def test_a_pause_counts_only_when_something_waits_for_it(app, sidesocket):
     guest = enter(edge)
     guest.text("alone")
     app.wait_events(1, "message")
+    # Time itself is tested: the rate allows the next message after a second.
     time.sleep(1.2)
     assert throttled() == 0
     guest.text("alone")
@@ -86,6 +87,7 @@ def test_a_pause_counts_only_when_something_waits_for_it(app, sidesocket):
     guest.send(frame(TEXT, "one") + frame(TEXT, "two"))
     eventually(lambda: throttled() == before + 1, "two came at once")
     app.wait_events(4, "message")
+    # Time itself is tested, as above.
     time.sleep(1.1)
     guest.text("three")
     app.wait_events(5, "message")
@@ -337,7 +339,7 @@ def test_nothing_is_held_of_clients_that_are_reset_while_the_app_closes_them(app
     app.wait_events(len(app.events("open")), "close")
 
 
-def test_a_user_who_is_named_after_the_client_has_gone_takes_no_seat(app, sidesocket):
+def test_a_user_who_is_named_after_the_client_has_gone_is_not_counted(app, sidesocket):
     edge = sidesocket(app, MAX_CONNECTIONS_PER_USER="2")
     held = gate()
     app.on(

@@ -302,16 +302,16 @@ def test_an_idle_connection_owns_no_memory_of_zlib(pair):
     app, process = fresh(pair)
     app.echo()
 
-    def crowd(count):
+    def enter_clients(count):
         guests = [enter_deflate(process) for _ in range(count)]
         for guest in guests:
             guest.compressed(LONG)
             assert guest.message() == LONG
         return guests
 
-    crowd(20)
+    enter_clients(20)
     before = process.rss
-    guests = crowd(200)
+    guests = enter_clients(200)
     each = (stable(lambda: process.rss) - before) / len(guests)
     # A decompressor and a compressor would be about 77 KiB.
     assert each < 48 << 10, f"{each / 1024:.0f} KiB a connection"

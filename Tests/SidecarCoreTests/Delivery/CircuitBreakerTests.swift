@@ -202,7 +202,7 @@ struct CallDispatcherTests {
             #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 0) == .granted(address: 1))
             _ = dispatcher.ended(.events, address: 1, .failure, at: at(0))
         }
-        #expect(!dispatcher.hasAddress(at: at(0)))
+        #expect(dispatcher.isEveryAddressFailing)
         #expect(dispatcher.acquire(.handshakes, at: at(0), orWaitWith: 1) == .unavailable)
         #expect(dispatcher.acquire(.events, at: at(0), orWaitWith: 2) == .queued)
         #expect(dispatcher.wakeAt(after: at(0)) == at(500))

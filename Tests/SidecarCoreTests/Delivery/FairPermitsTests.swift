@@ -1,6 +1,7 @@
-import SidecarCore
 import TestSupport
 import Testing
+
+@testable import SidecarCore
 
 extension FairPermits {
     /// Gives a permit back and hands it on.

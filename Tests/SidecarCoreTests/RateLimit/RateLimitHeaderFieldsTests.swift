@@ -18,22 +18,6 @@ struct RateLimitHeaderFieldsTests {
         )
     }
 
-    @Test("an answer that is none may name what remains, the quota at most")
-    func remaining() {
-        var buffer = ByteBuffer()
-        fields.write(remaining: 12, resetAfter: 1_400_000_000, into: &buffer)
-        #expect(
-            String(buffer: buffer)
-                == "RateLimit-Policy: \"connect\";q=20;w=1\r\nRateLimit: \"connect\";r=12;t=2\r\n"
-        )
-        #expect(fields.limit(remaining: 19, resetAfter: 0) == "\"connect\";r=19;t=0")
-        #expect(fields.limit(remaining: 20, resetAfter: 0) == "\"connect\";r=20;t=0")
-        #expect(fields.limit(remaining: 21, resetAfter: 0) == "\"connect\";r=20;t=0")
-        #expect(fields.limit(remaining: -1, resetAfter: -1) == "\"connect\";r=0;t=0")
-        #expect(fields.limit(remaining: .min, resetAfter: .min) == "\"connect\";r=0;t=0")
-        #expect(fields.limit(remaining: .max, resetAfter: .max) == "\"connect\";r=20;t=9223372037")
-    }
-
     @Test(
         "seconds to wait are rounded up and at least one",
         arguments: [

@@ -1,7 +1,8 @@
 import NIOCore
-import SidecarCore
 import TestSupport
 import Testing
+
+@testable import SidecarCore
 
 /// Plays random events, sensible or not, and keeps the books that the machine must agree with.
 private struct SessionLedger {

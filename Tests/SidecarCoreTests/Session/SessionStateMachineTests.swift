@@ -1,6 +1,7 @@
 import NIOCore
-import SidecarCore
 import Testing
+
+@testable import SidecarCore
 
 @Suite("Session state machine")
 struct SessionStateMachineTests {

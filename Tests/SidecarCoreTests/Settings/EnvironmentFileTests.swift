@@ -6,6 +6,10 @@ import Testing
 struct EnvironmentFileTests {
     private func read(_ text: String) -> EnvironmentFile { EnvironmentFile(Array(text.utf8)) }
 
+    private func isName(_ text: String) -> Bool {
+        text.first?.isNumber == false && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+    }
+
     @Test(
         "A value is what systemd takes it for",
         arguments: [
@@ -46,7 +50,7 @@ struct EnvironmentFileTests {
         #expect(file.faults.allSatisfy { !$0.problem.contains("THREADS") })
     }
 
-    @Test("Any bytes are read to their end")
+    @Test("Of any bytes come variables with a name and a text, and faults of lines that there are")
     func anyBytes() {
         var state: UInt32 = 7
         let alphabet = Array("A='\"\\\n#; SIDESOCKET_".utf8) + [0, 0xFF]
@@ -55,7 +59,10 @@ struct EnvironmentFileTests {
                 state = state &* 1_664_525 &+ 1_013_904_223
                 return alphabet[Int(state >> 16) % alphabet.count]
             }
-            _ = EnvironmentFile(bytes)
+            let file = EnvironmentFile(bytes)
+            let lines = bytes.count(where: { $0 == UInt8(ascii: "\n") }) + 1
+            #expect(file.variables.allSatisfy { isName($0.key) && !$0.value.utf8.contains(0) }, "\(bytes)")
+            #expect(file.faults.allSatisfy { (1...lines).contains($0.line) }, "\(bytes)")
         }
     }
 

@@ -13,7 +13,7 @@ struct BroadcastHeaderTests {
         switch field {
         case .success(let header):
             return "\(header.publication.channel): \(String(buffer: header.publication.payload))"
-        case .failure(let fault): return fault.rawValue
+        case .failure(let fault): return "\(fault)"
         }
     }
 
@@ -52,7 +52,7 @@ struct BroadcastHeaderTests {
             try read("a " + String(repeating: "x", count: BroadcastHeader.maxBytes - 2)).utf8.count == BroadcastHeader
                 .maxBytes + 1
         )
-        #expect(try read("a " + String(repeating: "x", count: BroadcastHeader.maxBytes - 1)) == "too_long")
+        #expect(try read("a " + String(repeating: "x", count: BroadcastHeader.maxBytes - 1)) == "tooLong")
         let bytes: [UInt8] = [0x61, 0x20, 0xFF]
         let fault = bytes.withUnsafeBytes { bytes -> BroadcastHeader.Fault? in
             do throws(BroadcastHeader.Fault) {

@@ -14,11 +14,11 @@ struct SessionReplyTests {
     )
 
     private func read(_ lines: String..., body: [UInt8]) throws -> SessionReply {
-        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(bytes: body))
+        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(bytes: body), events: 1)
     }
 
     private func read(_ lines: String..., text: String = "") throws -> SessionReply {
-        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(string: text))
+        try dialect.decode(try Heads.reply(lines: lines), ByteBuffer(string: text), events: 1)
     }
 
     /// True for a final failure that says what the app did wrong.

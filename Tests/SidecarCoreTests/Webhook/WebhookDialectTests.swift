@@ -90,7 +90,7 @@ struct WebhookDialectTests {
     func sameAfterRestart(kind: TransportKind) throws {
         for dialect in Self.dialects {
             let connection = try connection(dialect, kind)
-            let identity = ConnectionIdentity(user: "é", state: "s\n", claims: [.init(name: "ce-claima", value: "1 2")])
+            let identity = ConnectionIdentity(user: "é", state: "s\n", claims: [.init(name: "claima", value: "1 2")])
             let kept = try WebhookConnection(record: connection.record, id: "c1")
             let keptIdentity = try ConnectionIdentity(record: identity.record)
             let other = CloudEventsDialect(
@@ -110,15 +110,15 @@ struct WebhookDialectTests {
         }
     }
 
-    @Test("A reply to one event is the default, and a status other than 2xx is a failure")
+    @Test("A message answers one event and no batch, and a status other than 2xx is a failure")
     func decodes() throws {
         for dialect in Self.dialects {
             let good = try Heads.reply("HTTP/1.1 200 OK", "Content-Type: text/plain", "Sidesocket-User: 7")
-            let reply = try dialect.decode(good, ByteBuffer(string: "hi"))
+            let reply = try dialect.decode(good, ByteBuffer(string: "hi"), events: 1)
             #expect(reply.output == .message(.text, ByteBuffer(string: "hi")) && reply.user == "7")
             #expect(throws: DeliveryFailure.self) { try dialect.decode(good, ByteBuffer(string: "hi"), events: 2) }
             let bad = try Heads.reply("HTTP/1.1 503 no")
-            #expect(throws: DeliveryFailure.status(503)) { try dialect.decode(bad, ByteBuffer()) }
+            #expect(throws: DeliveryFailure.status(503)) { try dialect.decode(bad, ByteBuffer(), events: 1) }
         }
     }
 
@@ -128,8 +128,8 @@ struct WebhookDialectTests {
         let commands = "application/vnd.sidesocket+json"
         let head = try Heads.reply("HTTP/1.1 200 OK", "Content-Type: \(commands)", "Sidesocket-State: s1")
         let body = ByteBuffer(string: #"[{"user":"a"},{"user":""},{"state":"s2"}]"#)
-        let reply = try dialect.decode(head, body)
-        let claims = [ConnectionIdentity.Claim(name: "ce-claima", value: "1")]
+        let reply = try dialect.decode(head, body, events: 1)
+        let claims = [ConnectionIdentity.Claim(name: "claima", value: "1")]
         let marked = ConnectionIdentity(user: "b", claims: claims).marked(by: reply)
         #expect(marked == ConnectionIdentity(user: nil, state: "s2", claims: claims))
     }

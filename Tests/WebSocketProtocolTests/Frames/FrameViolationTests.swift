@@ -1,6 +1,7 @@
 import NIOCore
 import Testing
-import WebSocketProtocol
+
+@testable import WebSocketProtocol
 
 /// Client bytes that break a rule, and the number of them that suffice to know.
 struct ViolationSample: Sendable, CustomTestStringConvertible {

@@ -1,6 +1,7 @@
 import NIOCore
 import Testing
-import WebSocketProtocol
+
+@testable import WebSocketProtocol
 
 @Suite struct MessageLimitsTests {
     @Test(

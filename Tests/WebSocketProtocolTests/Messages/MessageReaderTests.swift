@@ -1,6 +1,7 @@
 import NIOCore
 import Testing
-import WebSocketProtocol
+
+@testable import WebSocketProtocol
 
 /// Legal client bytes and all that must be heard of them.
 struct Talk: Sendable, CustomTestStringConvertible {

@@ -173,7 +173,7 @@ def too_much_waits(app, start):
 
 
 @shows((503, "Too many clients are connecting; try again later."))
-def crowd(app, start):
+def full_house(app, start):
     edge = start(HANDSHAKE_TIMEOUT="300ms", WEBHOOK_MAX_IN_FLIGHT=1)
     gate = threading.Event()
     app.on(Reply(204, gate=gate), event="open")

@@ -307,7 +307,7 @@ struct CloudEventsDialectTests {
         let facts = dialect.connection(for: handshake, id: id, client: client, transportKind: .eventStream)
         let identity = ConnectionIdentity(
             user: "u",
-            claims: [ConnectionIdentity.Claim(name: "ce-claimrole", value: "é\"1")]
+            claims: [ConnectionIdentity.Claim(name: "claimrole", value: "é\"1")]
         )
         var buffer = ByteBuffer()
         dialect.encode(

@@ -26,7 +26,7 @@ struct JournalRecordTests {
     private let identity = ConnectionIdentity(
         user: "a b%",
         state: "s\u{1}é",
-        claims: [.init(name: "ce-claimrole", value: "x\r\n"), .init(name: "ce-claimb", value: "")]
+        claims: [.init(name: "claimrole", value: "x\r\n"), .init(name: "claimb", value: "")]
     )
     private let report = CloseReport(
         code: SessionCloseCode(rawValue: 4000),
@@ -197,7 +197,7 @@ struct JournalRecordTests {
         let record = connection.record
         #expect(throws: JournalFault.malformed) { try WebhookConnection(record: record, id: "") }
         #expect(throws: JournalFault.malformed) { try WebhookConnection(record: record, id: "a\r\nb") }
-        for name in ["", "ce-type", "ce-userid", "ce-claim\r\n", "x"] {
+        for name in ["", "type", "userid", "ce-claimx", "claim\r\n", "x"] {
             let claim = ConnectionIdentity(claims: [.init(name: name, value: "1")])
             #expect(throws: JournalFault.malformed, "\(name)") { try ConnectionIdentity(record: claim.record) }
         }

@@ -92,7 +92,7 @@ struct RecordsV1Tests {
                 == ConnectionIdentity(
                     user: "4 2\r\n",
                     state: "é%",
-                    claims: [.init(name: "ce-claimrole", value: "a b"), .init(name: "ce-claimx", value: "")]
+                    claims: [.init(name: "claimrole", value: "a b"), .init(name: "claimx", value: "")]
                 )
         )
         #expect(dialect.prepare(identity)?.bytes == bytes(lines))

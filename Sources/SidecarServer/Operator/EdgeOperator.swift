@@ -7,8 +7,9 @@ struct EdgeOperator: ConnectionOperator {
     let edge: EdgeService
 
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
+    private var banStore: any BanStore { admission.sessions.bans }
     private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
-    private var directory: LoopDirectory? { shards.map { LoopDirectory(shards: $0) } }
+    private var directory: (any ConnectionDirectory)? { shards.map { LoopDirectory(shards: $0) } }
 
     func connections(
         _ filter: ConnectionFilter,
@@ -141,8 +142,10 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int {
-        let loops = Set(await directory?.connections(of: user).map(\.loop) ?? [])
-        return await closeConnections(request, for: .kick, on: loops) { $0.user == user }
+        let locations = try await stored { () async throws(StoreFailure) in
+            try await directory?.connections(of: user) ?? []
+        }
+        return await closeConnections(request, for: .kick, on: Set(locations.map(\.loop))) { $0.user == user }
     }
 
     func renewToken(_ token: String, of id: String) async throws(OperatorFailure) {
@@ -154,8 +157,8 @@ struct EdgeOperator: ConnectionOperator {
     }
 
     func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async throws(OperatorFailure) -> BanReceipt {
-        let (addition, ban) = try await bans { bans throws(StoreFailure) in
-            try await bans.add(subject, for: ttl, reason: reason)
+        let (addition, ban) = try await stored { () async throws(StoreFailure) in
+            try await banStore.add(subject, for: ttl, reason: reason)
         }
         guard addition != .full else { throw .bansFull }
         await closeConnections(coveredBy: subject)
@@ -164,25 +167,26 @@ struct EdgeOperator: ConnectionOperator {
 
     func unban(_ subject: BanSubject) async throws(OperatorFailure) {
         admission.sessions.violations.forgive(subject)
-        let isRemoved = try await bans { bans throws(StoreFailure) in try await bans.remove(subject) }
+        let isRemoved = try await stored { () async throws(StoreFailure) in try await banStore.remove(subject) }
         guard isRemoved else { throw .noBan }
     }
 
     func ban(of subject: BanSubject) async throws(OperatorFailure) -> BanInfo {
-        let ban = try await bans { bans throws(StoreFailure) in try await bans.info(of: subject) }
+        let ban = try await stored { () async throws(StoreFailure) in try await banStore.info(of: subject) }
         guard let ban else { throw .noBan }
         return ban
     }
 
     func bans() async throws(OperatorFailure) -> [BanInfo] {
-        try await bans { bans throws(StoreFailure) in try await bans.list() }
+        try await stored { () async throws(StoreFailure) in try await banStore.list() }
     }
 
-    private func bans<Answer: Sendable>(
-        _ body: (any BanStore) async throws(StoreFailure) -> Answer
+    /// Asks a store; when that fails, so does the operation.
+    private func stored<Answer: Sendable>(
+        _ body: () async throws(StoreFailure) -> Answer
     ) async throws(OperatorFailure) -> Answer {
         do throws(StoreFailure) {
-            return try await body(admission.sessions.bans)
+            return try await body()
         } catch {
             throw OperatorFailure(error)
         }
@@ -221,7 +225,8 @@ struct EdgeOperator: ConnectionOperator {
         _ id: String,
         _ body: @escaping @Sendable (BridgeSession) -> Answer?
     ) async throws(OperatorFailure) -> Answer {
-        guard let location = await directory?.connection(id) else { throw .noConnection }
+        let location = try await stored { () async throws(StoreFailure) in try await directory?.connection(id) }
+        guard let location else { throw .noConnection }
         let answers = await shards?.collect(on: [location.loop]) { $0.sessions[id].flatMap(body) }
         guard let answer = answers?.compactMap({ $0 }).first else { throw .noConnection }
         return answer

@@ -14,7 +14,7 @@ extension EventStreamHandler {
         // Room for a reset and for the end of the replay, besides the messages.
         let ends = SendQueue.messageOverhead * 3
         let room = loop.configuration.settings.maxSendBufferBytes - output.unsentBytes - ends
-        let pending = PendingReplay(room: room, buffers: loop.sendBuffers) { self.resume(after: $0) }
+        let pending = PendingReplay(room: room, buffers: loop.sendBuffers) { [weak self] in self?.resume(after: $0) }
         self.pending = pending
         replay(room) { pending.complete($0) }
     }

@@ -40,10 +40,13 @@ public protocol WebhookDialect: AnyObject, Sendable {
         into buffer: inout ByteBuffer
     )
 
-    /// Writes the request of an event after `open`, or of a batch of messages, whole; the parameters are those of
+    /// Writes the request of an event after `open`, or of a batch of messages, whole; the other parameters are those of
     /// `open`.
+    ///
+    /// - Parameter sequence: The number of the event; for a batch, that of its first message.
     func encode(
-        _ delivery: Delivery,
+        _ event: SessionEvent,
+        sequence: UInt64,
         of connection: PreparedConnection,
         identity: PreparedIdentity?,
         unixMilliseconds: Int64,

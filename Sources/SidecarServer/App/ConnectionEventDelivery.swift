@@ -65,7 +65,8 @@ final class ConnectionEventDelivery: WebhookDelivery {
             )
         } else {
             dialect.encode(
-                event,
+                event.event,
+                sequence: event.sequence,
                 of: connection,
                 identity: identity,
                 unixMilliseconds: happenedAt,

@@ -22,7 +22,6 @@ extension WebhookDelivery {
     }
 
     /// One line for each attempt, at debug. Bodies are never in it.
-    ///
     func log(_ attempt: Attempt, _ effects: ReplyEffects = ReplyEffects()) {
         var metadata = logFields
         metadata["event"] = "\(eventName)"

@@ -248,13 +248,17 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
             return settle(failure, after: .answered(head), at: now)
         }
         attemptIsOver(.success, at: now)
-        let reply = decode(head, body)
-        let effects = end(.taken(head, reply), after: .answered(head))
-        switch reply {
-        case .success where effects.fault == nil: metrics.answered.increment()
-        case .success: if let fault = effects.fault { metrics.failed(fault) }
-        case .failure(let failure): metrics.failed(failure)
+        let effects: ReplyEffects
+        do throws(DeliveryFailure) {
+            effects = end(
+                .taken(head, .success(try webhooks.configuration.dialect.decode(head, body, events: count))),
+                after: .answered(head)
+            )
+        } catch {
+            end(.taken(head, .failure(error)), after: .answered(head))
+            return metrics.failed(error)
         }
+        if let fault = effects.fault { metrics.failed(fault) } else { metrics.answered.increment() }
     }
 
     private func attemptFailed(_ failure: DeliveryFailure) {
@@ -269,14 +273,6 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         connection = nil
         webhooks.gate.release(lane, address: address, outcome, on: webhooks.eventLoop, at: now)
         metrics.duration.recordNanoseconds((now - startedAt).nanoseconds)
-    }
-
-    private func decode(_ head: HTTPReplyHead, _ body: ByteBuffer) -> Result<SessionReply, DeliveryFailure> {
-        do throws(DeliveryFailure) {
-            return .success(try webhooks.configuration.dialect.decode(head, body, events: count))
-        } catch {
-            return .failure(error)
-        }
     }
 
     /// Retries the event if that may help, now or later; otherwise ends the delivery.
@@ -317,13 +313,13 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
 
     /// - Parameter attempt: The last one; nil when the app was not asked.
     @discardableResult
-    private func end(_ result: WebhookResult, after attempt: Attempt? = nil) -> ReplyEffects {
+    private func end(_ result: WebhookResult, after attempt: @autoclosure () -> Attempt? = nil) -> ReplyEffects {
         stopTimer()
         state = .over
         guard let owner else { return ReplyEffects() }
         self.owner = nil
         let effects = owner.deliveryEnded(self, result)
-        if webhooks.logsAttempts, let attempt { log(attempt, effects) }
+        if webhooks.logsAttempts, let attempt = attempt() { log(attempt, effects) }
         return effects
     }
 

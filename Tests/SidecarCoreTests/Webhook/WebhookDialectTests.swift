@@ -53,7 +53,8 @@ struct WebhookDialectTests {
     ) -> ByteBuffer {
         var buffer = ByteBuffer()
         dialect.encode(
-            delivery,
+            delivery.event,
+            sequence: delivery.sequence,
             of: dialect.prepare(connection),
             identity: dialect.prepare(identity),
             unixMilliseconds: 7,

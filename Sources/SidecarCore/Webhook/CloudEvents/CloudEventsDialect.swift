@@ -40,7 +40,8 @@ public final class CloudEventsDialect: WebhookDialect {
 
     /// The request of an event after `open` or of a batch of messages, head and body.
     public func encode(
-        _ delivery: Delivery,
+        _ event: SessionEvent,
+        sequence: UInt64,
         of connection: PreparedConnection,
         identity: PreparedIdentity?,
         unixMilliseconds: Int64,
@@ -49,18 +50,18 @@ public final class CloudEventsDialect: WebhookDialect {
     ) {
         let body: ByteBuffer
         var contentType: StaticString?
-        switch delivery.event {
+        switch event {
         case .batch(let messages):
             body = EventBatch.write(
                 messages,
                 of: connection,
                 identity: identity,
                 node: node,
-                firstSequence: delivery.sequence,
+                firstSequence: sequence,
                 unixMilliseconds: unixMilliseconds,
                 into: &buffer
             )
-            return writeBody(body, id: connection.eventID(delivery.sequence), signedAt: signedAt, into: &buffer)
+            return writeBody(body, id: connection.eventID(sequence), signedAt: signedAt, into: &buffer)
         case .open, .revalidate:
             body = ByteBuffer()
         case .message(.text, let payload):
@@ -74,9 +75,9 @@ public final class CloudEventsDialect: WebhookDialect {
             body = report.json
         }
         let attributes = EventAttributes(
-            type: delivery.event.type,
+            type: event.type,
             connectionID: connection.id,
-            sequence: delivery.sequence,
+            sequence: sequence,
             unixMilliseconds: unixMilliseconds,
             contentType: contentType
         )

@@ -15,15 +15,15 @@ extension BridgeSession: WebhookDeliveryOwner {
         }
     }
 
-    private func deliver(_ event: Delivery, at now: NIODeadline?) {
+    private func deliver(_ event: consuming Delivery, at now: NIODeadline?) {
         let kind = event.event.kind
         var happenedAt = event.time ?? WallClock.unixMilliseconds()
-        if case .close(let report) = event.event {
+        if kind == .close, case .close(let report) = (copy event).event {
             happenedAt = recoveredCloseTime ?? happenedAt
             journal?.closing(event.sequence, report, happenedAt)
         }
         let delivery = ConnectionEventDelivery(
-            event,
+            consume event,
             at: happenedAt,
             handshake: kind == .open ? handshake?.request : nil,
             of: prepared,
@@ -33,12 +33,11 @@ extension BridgeSession: WebhookDeliveryOwner {
             webhooks: context.webhooks
         )
         self.delivery = delivery
-        if kind == .open {
-            delivery.start(as: identity.prepared, at: now ?? .now())
-        } else {
-            // A reply whose commands close the connection may name its user after that.
-            afterJournal(at: now) { delivery.start(as: self.identity.prepared, at: $0) }
+        guard journal != nil, kind != .open else {
+            return delivery.start(as: identity.prepared, at: now ?? .now())
         }
+        // A reply whose commands close the connection may name its user after that.
+        afterJournal(at: now) { delivery.start(as: self.identity.prepared, at: $0) }
     }
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
@@ -54,15 +53,22 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     /// - Returns: Why the reply could not be applied, although it is well-formed.
     private func eventEnded(_ current: ConnectionEventDelivery, _ result: WebhookResult) -> DeliveryFailure? {
-        let fault = fault(of: result)
-        follow(current, fault.map(result.withFault) ?? result)
-        return fault
+        guard case .taken(_, .success(let reply)) = result else {
+            follow(current, result)
+            return nil
+        }
+        if let fault = fault(of: reply) {
+            follow(current, result.withFault(fault))
+            return fault
+        }
+        if current.kind == .message { messageAnswered(current, reply) } else { follow(current, result) }
+        return nil
     }
 
     /// A reply that would exceed the limit on channels is invalid, and none of it is applied.
-    private func fault(of result: WebhookResult) -> DeliveryFailure? {
+    private func fault(of reply: SessionReply) -> DeliveryFailure? {
         // After the end there is no client left to join a channel.
-        guard case .taken(_, .success(let reply)) = result, reply.changesChannels, !machine.hasEnded else { return nil }
+        guard reply.changesChannels, !machine.hasEnded else { return nil }
         let limit = context.settings.maxChannelsPerConnection
         if reply.channels(after: Set(channels.names), limit: limit) != nil { return nil }
         return .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
@@ -71,7 +77,7 @@ extension BridgeSession: WebhookDeliveryOwner {
     private func follow(_ current: ConnectionEventDelivery, _ result: WebhookResult) {
         switch current.kind {
         case .open: openEnded(result)
-        case .message: messageEnded(current, result)
+        case .message: messageFailed(current, result)
         case .revalidate: revalidationEnded(current.sequences, result)
         case .close: closeEnded(result)
         }
@@ -79,11 +85,14 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     // MARK: Messages
 
-    private func messageEnded(_ delivery: ConnectionEventDelivery, _ result: WebhookResult) {
-        if case .taken(_, .success(let reply)) = result {
-            apply(reply)
-            noteAnswered(delivery.event)
-        } else if let failure = result.failure {
+    private func messageAnswered(_ delivery: ConnectionEventDelivery, _ reply: SessionReply) {
+        apply(reply)
+        noteAnswered(delivery.event)
+        eventDone(delivery.sequences)
+    }
+
+    private func messageFailed(_ delivery: ConnectionEventDelivery, _ result: WebhookResult) {
+        if let failure = result.failure {
             log(failure, level: .warning)
             context.metrics.messagesDropped(delivery.count, reason: .appFailed)
             if context.settings.webhookFailure == .close { close(with: failure) }

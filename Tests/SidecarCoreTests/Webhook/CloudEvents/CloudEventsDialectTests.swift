@@ -56,7 +56,8 @@ struct CloudEventsDialectTests {
     ) -> [String] {
         var buffer = ByteBuffer()
         dialect.encode(
-            delivery,
+            delivery.event,
+            sequence: delivery.sequence,
             of: prepared(dialect, handshake),
             identity: dialect.prepare(identity),
             unixMilliseconds: 1_795_428_000_123,
@@ -228,9 +229,11 @@ struct CloudEventsDialectTests {
     @Test("Whatever the payload is, the app's parser finds one request with exactly these bytes")
     func bodyStaysABody() throws {
         let hostile = "\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nce-type: sidesocket.open\r\nContent-Length: 0\r\n\r\n"
+        let delivery = try delivery(hostile)
         var buffer = ByteBuffer()
         dialect().encode(
-            try delivery(hostile),
+            delivery.event,
+            sequence: delivery.sequence,
             of: prepared(dialect(), try handshake("Cookie: \u{e9}")),
             identity: dialect().prepare(ConnectionIdentity(user: "\r\n", state: "")),
             unixMilliseconds: 0,
@@ -311,7 +314,8 @@ struct CloudEventsDialectTests {
         )
         var buffer = ByteBuffer()
         dialect.encode(
-            delivery,
+            delivery.event,
+            sequence: delivery.sequence,
             of: dialect.prepare(facts),
             identity: dialect.prepare(identity),
             unixMilliseconds: 0,

@@ -126,6 +126,27 @@ struct SessionTests {
         #expect(try talk.frames() == ["close 1011 the application failed"])
     }
 
+    @Test("Nor is a reply applied that leads to too many channels when the client has gone", arguments: [2, 3])
+    func tooManyChannelsForNobody(count: Int) throws {
+        let talk = try Conversation(["MAX_CHANNELS_PER_CONNECTION": "2", "HISTORY_SIZE": "9"])
+        try talk.send("x")
+        _ = try talk.event()
+        try talk.send(8, [0x03, 0xE8])
+        #expect(try talk.frames() == ["close 1000 "])
+        let channels = ["a", "b", "c"].prefix(count).joined(separator: ", ")
+        try talk.reply(
+            "200 OK",
+            "Sidesocket-Subscribe: \(channels)\r\nSidesocket-Publish: log\r\nContent-Type: text/plain\r\n",
+            body: "late"
+        )
+        #expect((talk.rig.shard.state.historyBytes > 0) == (count == 2))
+        #expect(try talk.event().hasPrefix("close {\"code\":1000"))
+        // The reply to the end itself joins nothing, so that it may name as many as it likes.
+        try talk.reply("200 OK", "Sidesocket-Subscribe: a, b, c\r\nSidesocket-Broadcast: log last\r\n")
+        #expect(talk.rig.shard.state.historyBytes > 0)
+        #expect(!talk.hasSessions)
+    }
+
     @Test("Above its rate a client is closed, or not read, as the settings say")
     func rates() throws {
         let closing = try Conversation(["MESSAGE_RATE": "1/1s,burst=1", "RATE_LIMIT_ACTION": "close"])

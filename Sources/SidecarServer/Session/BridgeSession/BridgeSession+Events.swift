@@ -57,7 +57,8 @@ extension BridgeSession: WebhookDeliveryOwner {
             follow(current, result)
             return nil
         }
-        if let fault = fault(of: reply) {
+        // There is no client for the reply to a close event, so it joins no channels.
+        if current.kind != .close, let fault = fault(of: reply) {
             follow(current, result.withFault(fault))
             return fault
         }
@@ -65,10 +66,10 @@ extension BridgeSession: WebhookDeliveryOwner {
         return nil
     }
 
-    /// A reply that would exceed the limit on channels is invalid, and none of it is applied.
+    /// A reply that would exceed the limit on channels is invalid, and none of it is applied, also when the client has
+    /// gone.
     private func fault(of reply: SessionReply) -> DeliveryFailure? {
-        // After the end there is no client left to join a channel.
-        guard reply.changesChannels, !machine.hasEnded else { return nil }
+        guard reply.changesChannels else { return nil }
         let limit = context.settings.maxChannelsPerConnection
         if reply.channels(after: Set(channels.names), limit: limit) != nil { return nil }
         return .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")

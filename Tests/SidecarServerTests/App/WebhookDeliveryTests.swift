@@ -7,62 +7,30 @@ import Testing
 @testable import SidecarCore
 @testable import SidecarServer
 
-/// A loop whose time the test moves, a gate and an app.
-private final class Rig {
-    let loop = EmbeddedEventLoop()
-    let gate: WebhookGate
-    let app: FakeApp
-    let webhooks: WebhookContext
-    private let connection: PreparedConnection
+private typealias Rig = DeliveryRig<WebhookGate>
 
-    init(addresses: Int = 1, capacity: Int = 10, _ environment: [String: String] = [:]) throws {
-        let urls = (0..<addresses).map { "http://127.0.0.1:\($0 + 9)" }.joined(separator: ",")
-        let configuration = try TestSettings.configuration(environment.merging(["APP_URL": urls]) { $1 })
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let dialect = configuration.dialect
-        connection = dialect.prepare(
-            dialect.connection(
-                for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
-                id: "c",
-                client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                transportKind: .webSocket
-            )
-        )
-        gate = WebhookGate(
+extension DeliveryRig where Gate == WebhookGate {
+    fileprivate convenience init(
+        addresses: Int = 1,
+        capacity: Int = 10,
+        _ environment: [String: String] = [:]
+    ) throws {
+        let gate = WebhookGate(
             addresses: (0..<addresses).map { "address \($0)" },
             capacity: capacity,
-            logger: logger
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         )
-        app = FakeApp(addresses: addresses)
-        webhooks = WebhookContext(
-            eventLoop: loop,
-            timers: ShardTimers(eventLoop: loop),
-            gate: gate,
-            app: app,
-            logger: logger,
-            configuration: configuration
-        )
+        try self.init(gate, addresses: addresses, environment)
     }
 
     /// Begins to deliver a message, or a handshake.
-    func deliver(_ kind: SessionEvent = .message(.text, ByteBuffer(string: "hi")), to owner: FakeOwner)
-        -> WebhookDelivery
-    {
-        let delivery = ConnectionEventDelivery(
-            Delivery(sequence: 2, event: kind),
-            at: 0,
-            handshake: nil,
-            of: connection,
-            metrics: WebhookMetrics(.message),
-            owner: owner,
-            logFields: [:],
-            webhooks: webhooks
-        )
+    fileprivate func deliver(_ event: SessionEvent = .sample, to owner: FakeOwner) -> WebhookDelivery {
+        let delivery = make(event, for: owner)
         delivery.start(at: loop.now)
         return delivery
     }
 
-    func advance(_ time: TimeAmount) { loop.advanceTime(by: time) }
+    fileprivate func advance(_ time: TimeAmount) { loop.advanceTime(by: time) }
 }
 
 @Suite("The delivery of an event")

@@ -7,67 +7,31 @@ import Testing
 @testable import SidecarCore
 @testable import SidecarServer
 
-/// A loop whose time the test moves, with a gate and an app that are not there.
-private final class TurnRig {
-    let loop = EmbeddedEventLoop()
-    let gate: FakeGate
-    let app: FakeApp
-    private let webhooks: WebhookContext
-    private let connection: PreparedConnection
-
-    /// - Parameter reachable: How many of the addresses there are.
-    init(addresses: Int = 1, reachable: Int? = nil, _ environment: [String: String] = [:]) throws {
-        let urls = (0..<addresses).map { "http://127.0.0.1:\($0 + 9)" }.joined(separator: ",")
-        let configuration = try TestSettings.configuration(environment.merging(["APP_URL": urls]) { $1 })
-        let dialect = configuration.dialect
-        connection = dialect.prepare(
-            dialect.connection(
-                for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
-                id: "c",
-                client: ClientIdentity(address: "192.0.2.1", scheme: "http"),
-                transportKind: .webSocket
-            )
-        )
-        gate = FakeGate(addresses: addresses)
-        app = FakeApp(addresses: reachable ?? addresses)
-        webhooks = WebhookContext(
-            eventLoop: loop,
-            timers: ShardTimers(eventLoop: loop),
-            gate: gate,
-            app: app,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            configuration: configuration
-        )
-    }
-
-    static let message = SessionEvent.message(.text, ByteBuffer(string: "hi"))
-    static let close = SessionEvent.close(
-        CloseReport(
-            code: .normal,
-            reason: "",
-            initiator: .client,
-            messagesIn: 0,
-            messagesOut: 0,
-            durationMilliseconds: 0
-        )
+private let closeEvent = SessionEvent.close(
+    CloseReport(
+        code: .normal,
+        reason: "",
+        initiator: .client,
+        messagesIn: 0,
+        messagesOut: 0,
+        durationMilliseconds: 0
     )
+)
 
-    func make(_ event: SessionEvent = TurnRig.message, for owner: FakeOwner) -> WebhookDelivery {
-        ConnectionEventDelivery(
-            Delivery(sequence: 2, event: event),
-            at: 0,
-            handshake: nil,
-            of: connection,
-            metrics: WebhookMetrics(.message),
-            owner: owner,
-            logFields: [:],
-            webhooks: webhooks
-        )
+private typealias TurnRig = DeliveryRig<FakeGate>
+
+extension DeliveryRig where Gate == FakeGate {
+    fileprivate convenience init(
+        addresses: Int = 1,
+        reachable: Int? = nil,
+        _ environment: [String: String] = [:]
+    ) throws {
+        try self.init(FakeGate(addresses: addresses), addresses: addresses, reachable: reachable, environment)
     }
 
     /// Begins with a delivery, lets `play` go on, and checks that nothing is left of it.
-    func deliver(
-        _ event: SessionEvent = TurnRig.message,
+    fileprivate func deliver(
+        _ event: SessionEvent = .sample,
         to owner: FakeOwner,
         sourceLocation: SourceLocation = #_sourceLocation,
         _ play: (WebhookDelivery) throws -> Void
@@ -93,7 +57,7 @@ struct WebhookDeliveryTurnTests {
     @Test("Each kind of event waits on its lane")
     func lanes() throws {
         let rig = try TurnRig()
-        for event in [SessionEvent.open, TurnRig.message, .revalidate, TurnRig.close] {
+        for event in [SessionEvent.open, .sample, .revalidate, closeEvent] {
             try rig.deliver(event, to: FakeOwner()) { _ in try rig.app.answer(204) }
         }
         #expect(rig.gate.asked == [.handshakes, .events, .events, .closes])

@@ -7,8 +7,6 @@ import Synchronization
 final class ChannelInbox: Sendable {
     enum Item: Sendable {
         case publication(ChannelDelivery)
-        /// Nothing is received for now.
-        case interrupted
         /// Messages of a channel are received again.
         case resumed(ChannelName, isComplete: Bool)
     }

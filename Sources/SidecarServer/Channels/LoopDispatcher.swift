@@ -112,10 +112,8 @@ final class LoopDispatcher: ChannelBrokerEvents {
         occupancy?.changed(channel, isOccupied: isOccupied)
     }
 
-    func interrupted() {
-        // It may come before all loops are there.
-        for inbox in added.withLock({ $0 }) where inbox.append(.interrupted) { inbox.wake() }
-    }
+    /// Nothing follows before it is known what was lost.
+    func interrupted() {}
 
     func resumed(_ channel: ChannelName, isComplete: Bool) {
         let loops = stripe(of: channel).table.withLock { $0.loops(of: channel) }

@@ -111,7 +111,6 @@ final class LoopSubscriptions {
     private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
         switch item {
         case .publication(let delivery): deliver(delivery)
-        case .interrupted: break  // clients notice nothing until it is known what was lost
         case .resumed(let channel, let isComplete): if !isComplete { tellOfLoss(in: channel, &told) }
         }
     }

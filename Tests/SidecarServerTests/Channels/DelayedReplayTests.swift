@@ -86,6 +86,20 @@ struct DelayedReplayTests {
         #expect(stream.rig.client.isActive && stream.heldBytes == 0)
     }
 
+    @Test("What had no room is counted, unless the replay contains it", arguments: [nil, 2, 8, 9] as [UInt64?])
+    func counted(replayedUpTo: UInt64?) throws {
+        let stream = try StreamFixture()
+        let pending = PendingReplay(room: 2_048, buffers: stream.rig.shard.clients.sendBuffers) { _ in }
+        let text = ByteBuffer(string: large)
+        for sequence in UInt64(3)...9 {
+            let cursor = StreamCursor(epoch: 1, sequence: sequence)
+            _ = pending.hold(PendingReplay.Event(text: text, cursor: cursor, channel: nil, action: nil))
+        }
+        let lost = pending.lostPublications(after: replayedUpTo.map { StreamCursor(epoch: 1, sequence: $0) })
+        #expect(lost == ((replayedUpTo ?? 0) < 8 ? 6 : 0))
+        #expect(pending.end().map(\.cursor?.sequence) == [9])
+    }
+
     @Test("What had no room but is in the replay is not lost")
     func overflowReplayed() throws {
         let stream = try fullStream()

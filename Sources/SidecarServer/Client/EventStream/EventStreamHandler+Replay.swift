@@ -20,8 +20,8 @@ extension EventStreamHandler {
     }
 
     private func resume(after answer: Result<Replay, ChannelFailure>) {
-        guard let pending = pending.take() else { return }
-        let events = pending.end()
+        guard let pending else { return }
+        let events = takePending(replayedUpTo: (try? answer.get())?.upTo)
         switch answer {
         case .success(let replay):
             replayedUpTo = replay.upTo
@@ -76,7 +76,7 @@ extension EventStreamHandler {
 
     /// Sends what no replay will bring when the client returns.
     func endPending() {
-        for event in pending.take()?.end() ?? [] {
+        for event in takePending() {
             guard event.cursor == nil else {
                 drop(event)
                 continue
@@ -84,6 +84,16 @@ extension EventStreamHandler {
             sendUnlimited(event.text)
             settle(event)
         }
+    }
+
+    /// Ends the wait for the replay, and counts what is lost.
+    ///
+    /// - Parameter position: Nil without a replay.
+    /// - Returns: What was held back.
+    func takePending(replayedUpTo position: StreamCursor? = nil) -> [PendingReplay.Event] {
+        guard let pending = pending.take() else { return [] }
+        loop.metrics.messagesDropped(pending.lostPublications(after: position), reason: .slowClient)
+        return pending.end()
     }
 
     /// The client has gone.

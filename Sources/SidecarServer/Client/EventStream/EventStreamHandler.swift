@@ -73,7 +73,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         loop.timers.cancel(timer)
         loop.state.socketClosed(hasLeft: isEnding)
         isEnding = true
-        for event in pending.take()?.end() ?? [] { drop(event) }
+        for event in takePending() { drop(event) }
         session.transportEnded(code: .abnormal, reason: "", initiator: .network)
         loop.registry.streamEnded()
         context.fireChannelInactive()

@@ -18,7 +18,6 @@ final class PendingReplay: SendBufferHolder {
 
         /// What it counts for, in bytes.
         var byteCount: Int { text.readableBytes + SendQueue.messageOverhead }
-
     }
 
     /// What the replay and the events after it may count for, in bytes.
@@ -28,6 +27,8 @@ final class PendingReplay: SendBufferHolder {
     private var events: [Event] = []
     private(set) var unsentBytes = 0
     private var lostUpTo: StreamCursor?
+    /// Publications that had no room; a replay may contain the first of them.
+    private var lostCount = 0
     private var brokerHasLost = false
 
     /// - Parameter completion: Called with the answer, unless the stream has ended.
@@ -86,12 +87,20 @@ final class PendingReplay: SendBufferHolder {
     /// The broker has lost messages.
     func lostMessages() { brokerHasLost = true }
 
-    /// Whether publications are lost that a replay up to this position does not contain.
-    func hasLost(after position: StreamCursor) -> Bool {
-        brokerHasLost || lostUpTo.map { !$0.isCovered(by: position) } ?? false
+    /// Whether messages are lost that a replay up to this position does not contain.
+    func hasLost(after position: StreamCursor) -> Bool { brokerHasLost || lostPublications(after: position) > 0 }
+
+    /// How many publications had no room, if a replay up to this position does not contain them all.
+    ///
+    /// - Parameter position: Nil without a replay.
+    func lostPublications(after position: StreamCursor?) -> Int {
+        guard let lostUpTo else { return 0 }
+        if let position, lostUpTo.isCovered(by: position) { return 0 }
+        return lostCount
     }
 
     private func lose(_ cursor: StreamCursor) {
+        lostCount += 1
         if let lostUpTo, cursor.isCovered(by: lostUpTo) { return }
         lostUpTo = cursor
     }

@@ -92,6 +92,33 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Redis on NIO: RESP3, Sentinel and Cluster.
+        .target(
+            name: "RedisClient",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        // Several nodes over Redis.
+        .target(
+            name: "RedisCluster",
+            dependencies: [
+                "RedisClient", "SidecarCore",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
+            swiftSettings: settings
+        ),
         .target(
             name: "ControlPlane",
             dependencies: [
@@ -118,7 +145,7 @@ let package = Package(
             dependencies: [
                 "SidecarServer", "SidecarCore", "ControlPlane", "ListenerSupport", "PrometheusMetrics",
                 "DeliveryOutbox",
-                "TokenVerifier",
+                "TokenVerifier", "RedisClient", "RedisCluster",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -201,6 +228,28 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "RedisClientTests",
+            dependencies: [
+                "RedisClient",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RedisClusterTests",
+            dependencies: [
+                "RedisCluster", "RedisClient", "SidecarCore", "TestSupport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "DeliveryOutboxTests",
             dependencies: ["DeliveryOutbox", "CSQLite", "TestSupport"],
             swiftSettings: settings
@@ -208,7 +257,7 @@ let package = Package(
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "WebSocketProtocol", "HTTP1", "SidecarCore", "TestSupport",
+                "WebSocketProtocol", "HTTP1", "SidecarCore", "RedisClient", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Tests/Fuzz",

@@ -23,8 +23,10 @@ PrometheusMetrics:
 ListenerSupport:
 ControlPlane: SidecarCore ListenerSupport
 TokenVerifier: SidecarCore
+RedisClient:
+RedisCluster: RedisClient SidecarCore
 SidecarServer: WebSocketProtocol HTTP1 SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
-sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier
+sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier RedisClient RedisCluster
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
 impure='\b(Channel|ChannelHandler|ChannelHandlerContext|ChannelPipeline|ChannelInboundHandler|ChannelDuplexHandler'

@@ -15,7 +15,7 @@ enum ControlRoutes {
         ("/v1/users/{user}/connections", [.delete]), ("/v1/users/{user}/messages", [.post]),
         ("/v1/messages", [.post]), ("/v1/channels", read), ("/v1/channels/{channel}", read),
         ("/v1/channels/{channel}/messages", [.get, .head, .post]),
-        ("/v1/channels/{channel}/connections/{id}", [.put, .delete]), ("/v1/bans", read),
+        ("/v1/channels/{channel}/connections/{id}", [.put, .delete]), ("/v1/bans", read), ("/v1/nodes", read),
         ("/v1/bans/{kind}/{value}", [.get, .head, .put, .delete]),
     ]
 

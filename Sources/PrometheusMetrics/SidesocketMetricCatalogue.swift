@@ -15,7 +15,7 @@ public enum SidesocketMetricCatalogue {
 
     /// All of them; labels are named in docs/metrics.md.
     public static let descriptions: [MetricDescription] =
-        connections + messages + webhook + channels + requests + process + ProcessMetrics.descriptions
+        connections + messages + webhook + channels + cluster + requests + process + ProcessMetrics.descriptions
 
     /// A registry that knows all of them, with those that it can fill by itself already there.
     public static func makeRegistry(version: String) -> PrometheusRegistry {
@@ -85,6 +85,18 @@ public enum SidesocketMetricCatalogue {
             requestBuckets
         ),
         .gauge("history_bytes", "Bytes in the histories of all channels."),
+    ]
+
+    private static let cluster: [MetricDescription] = [
+        .gauge("cluster_up", "1 while the engine between the nodes is there, else 0."),
+        .gauge("cluster_nodes", "Nodes that are alive."),
+        .counter("cluster_lost_nodes_total", "Nodes that this one has found lost."),
+        .histogram("cluster_probe_seconds", "The round trip of a probe of the engine.", roundTripBuckets),
+        .histogram("cluster_lag_seconds", "From publishing on another node to receiving here.", roundTripBuckets),
+        .counter("cluster_resyncs_total", "Channels that were compared with the engine, by cause and result."),
+        .counter("cluster_reconnects_total", "Attempts to connect to the engine again."),
+        .counter("gaps_total", "Channels of which messages were lost, by cause."),
+        .counter("publish_failures_total", "Publications that were not stored by the engine, by reason."),
     ]
 
     private static let requests: [MetricDescription] = [

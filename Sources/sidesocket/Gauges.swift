@@ -33,6 +33,10 @@ enum Gauges {
         registry.gauge("sidesocket_channels", labels: []) { Double(state.channelCount) }
         registry.gauge("sidesocket_subscriptions", labels: []) { Double(state.subscriptions) }
         registry.gauge("sidesocket_history_bytes", labels: []) { Double(state.historyBytes) }
+        if state.cluster != nil {
+            registry.gauge("sidesocket_cluster_nodes", labels: []) { Double(state.cluster?.nodes ?? 0) }
+            registry.gauge("sidesocket_cluster_up", labels: []) { state.cluster?.isUp == true ? 1 : 0 }
+        }
         registry.gauge("sidesocket_draining", labels: []) { state.isDraining ? 1 : 0 }
     }
 }

@@ -4,7 +4,7 @@ import SidecarServer
 
 extension Readiness {
     /// What `/readyz` tells, read off the public side.
-    init(_ state: ServerState, needsApp: Bool) {
+    init(_ state: ServerState, needsApp: Bool, needsCluster: Bool) {
         self.init(
             listening: state.isListening,
             draining: state.isDraining,
@@ -13,6 +13,7 @@ extension Readiness {
                 App(address: $0.name, breaker: $0.breaker.word, isDown: $0.isDown, inFlight: $0.inFlight)
             },
             outboxWritable: state.outboxIsWritable,
+            clusterIsUp: state.cluster?.isUp,
             connections: state.sockets,
             maxConnections: state.maxConnections,
             inFlight: state.inFlight,
@@ -21,5 +22,6 @@ extension Readiness {
             maxPendingBytes: state.pendingBytes.limit
         )
         self.needsApp = needsApp
+        self.needsCluster = needsCluster
     }
 }

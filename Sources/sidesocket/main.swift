@@ -4,6 +4,8 @@ import DeliveryOutbox
 import Logging
 import NIOCore
 import PrometheusMetrics
+import RedisClient
+import RedisCluster
 import ServiceLifecycle
 import SidecarCore
 import SidecarServer
@@ -94,14 +96,30 @@ guard descriptors >= SystemLimits.fewestDescriptors else {
     complain("The limit on open files (ulimit -n) is too low: \(missing) more are needed at least.")
     exit(configurationFault)
 }
+let engine: (any ClusterEngine)?
+do {
+    engine = try settings.clusterURL.map { url in
+        RedisEngine(
+            try RedisConfiguration(url, timeout: settings.clusterTimeout),
+            settings: ClusterNodeSettings(settings, nodeName: settings.nodeName ?? SystemLimits.hostName()),
+            rules: ChannelRules(settings),
+            unixMilliseconds: WallClock.unixMilliseconds,
+            logger: logger
+        )
+    }
+} catch {
+    refuseToStart(error)
+}
 let edge: EdgeService
 do {
     edge = try EdgeService(
         settings: settings,
         nodeName: settings.nodeName ?? SystemLimits.hostName(),
+        version: version,
         maxConnections: min(settings.maxConnections ?? .max, SystemLimits.connectionsThatFit(in: descriptors)),
         maxDescriptors: descriptors,
         authenticator: authenticator,
+        engine: engine,
         audit: { auditLog.write($0) },
         logger: logger
     )
@@ -118,7 +136,9 @@ let drainRequest = DrainRequest(onRequest: { notifier?.stopping() })
 let control = ControlPlane(
     addresses: settings.controlListen.map(ControlAddress.init),
     metrics: { registry.render($0 ? .openMetrics : .text004) },
-    readiness: { Readiness(edge.state, needsApp: settings.readyNeedsApp) },
+    readiness: {
+        Readiness(edge.state, needsApp: settings.readyNeedsApp, needsCluster: settings.readyNeedsCluster)
+    },
     token: settings.controlToken,
     drain: { drainRequest.make() },
     connections: edge.connections,

@@ -10,7 +10,7 @@ struct FakeOperator: ConnectionOperator {
     static let position = ChannelPosition(
         offset: .max,
         epoch: ChannelEpoch(UInt64("k3f9x2", radix: 36) ?? 0),
-        cursor: StreamCursor(epoch: 0, sequence: 0)
+        mark: .process(epoch: 0, sequence: 0)
     )
 
     var failure: OperatorFailure?
@@ -64,9 +64,28 @@ struct FakeOperator: ConnectionOperator {
     func publish(
         _ publication: Publication,
         excluding id: String?,
-        waitsForKernel: Bool
+        waitsForKernel: Bool,
+        idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt {
         try answer(PublicationReceipt(position: Self.position, counts: Self.counts))
+    }
+
+    func nodes() async throws(OperatorFailure) -> ClusterInfo {
+        try answer(
+            ClusterInfo(
+                engine: ClusterStatus(kind: "memory", isUp: true),
+                nodes: [
+                    NodeInfo(
+                        name: "web-1",
+                        version: "1.0",
+                        startedAt: Self.time,
+                        connections: 3,
+                        channels: 2,
+                        leaseMilliseconds: 10_000
+                    )
+                ]
+            )
+        )
     }
 
     func subscribe(_ id: String, to channel: ChannelName) async throws(OperatorFailure) { try answer(()) }

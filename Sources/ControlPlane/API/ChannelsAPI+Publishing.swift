@@ -13,7 +13,12 @@ extension ChannelsAPI {
         return try await self.once(options.key, "channel \(channel)") {
             try self.rate.take()
             let publication = Publication(channel: channel, format: format, payload: payload, event: options.event)
-            return try await self.publish(publication, excluding: options.excluded, waits: options.waits)
+            return try await self.publish(
+                publication,
+                excluding: options.excluded,
+                waits: options.waits,
+                key: options.key
+            )
         }
     }
 
@@ -67,9 +72,15 @@ extension ChannelsAPI {
     private func publish(
         _ publication: Publication,
         excluding id: String?,
-        waits: Bool
+        waits: Bool,
+        key: String? = nil
     ) async throws -> PublicationResponse {
-        let receipt = try await self.connections.publish(publication, excluding: id, waitsForKernel: waits)
+        let receipt = try await self.connections.publish(
+            publication,
+            excluding: id,
+            waitsForKernel: waits,
+            idempotencyKey: key
+        )
         return PublicationResponse(receipt, of: publication.channel)
     }
 

@@ -18,6 +18,7 @@ struct ConnectionsAPI: Sendable {
         v1.delete("connections/:id") { request, context in try await self.close(request, context) }
         v1.post("connections/:id/token") { request, context in try await self.renew(request, context) }
         v1.delete("users/:user/connections") { request, context in try await self.closeUser(request, context) }
+        v1.get("nodes") { _, _ in NodesResponse(try await self.connections.nodes()) }
         v1.get("bans") { _, _ in BanListResponse(try await self.connections.bans()) }
         v1.get("bans/:kind/:value") { _, context in try await self.showBan(context) }
         v1.put("bans/:kind/:value") { request, context in try await self.ban(request, context) }

@@ -14,6 +14,11 @@ public struct Readiness: Sendable, Equatable {
     /// Whether what is owed to the app can be written to disk; nil when it is not to be. It doesn't decide readiness
     /// either: clients are served all the same.
     public var outboxWritable: Bool?
+    /// Whether the engine between the nodes is there; nil without one. It decides readiness only with
+    /// ``needsCluster``: everything but channels works without it.
+    public var clusterIsUp: Bool?
+    /// Whether the engine decides readiness too (`READY_NEEDS_CLUSTER`).
+    public var needsCluster = false
     /// Client connections of every kind that are open now.
     public var connections: Int
     /// Client connections that it takes at most.
@@ -54,6 +59,7 @@ public struct Readiness: Sendable, Equatable {
         appReachable: Bool?,
         apps: [App] = [],
         outboxWritable: Bool? = nil,
+        clusterIsUp: Bool? = nil,
         connections: Int,
         maxConnections: Int,
         inFlight: Int,
@@ -66,6 +72,7 @@ public struct Readiness: Sendable, Equatable {
         self.appReachable = appReachable
         self.apps = apps
         self.outboxWritable = outboxWritable
+        self.clusterIsUp = clusterIsUp
         self.connections = connections
         self.maxConnections = maxConnections
         self.inFlight = inFlight
@@ -78,12 +85,14 @@ public struct Readiness: Sendable, Equatable {
     enum Status: String, Encodable {
         case ready, starting, draining
         case appDown = "app down"
+        case clusterDown = "cluster down"
     }
 
     var status: Status {
         if self.draining { return .draining }
         if !self.listening { return .starting }
-        return self.lacksApp ? .appDown : .ready
+        if self.lacksApp { return .appDown }
+        return self.needsCluster && self.clusterIsUp == false ? .clusterDown : .ready
     }
 
     /// True when new connections are welcome.

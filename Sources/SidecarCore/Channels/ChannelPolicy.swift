@@ -10,6 +10,8 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     public let historySize: Int?
     /// How long they are kept; nil: as `HISTORY_TTL` says.
     public let historyTTL: TimeAmount?
+    /// Whether a raw WebSocket, which cannot be told, is closed with 4410 when messages of the channel were lost.
+    public let closesOnGap: Bool
 
     /// Whether the policy applies to a channel.
     public func matches(_ channel: ChannelName) -> Bool {
@@ -20,6 +22,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         let items = [
             action?.rawValue, historySize.map { "history=\($0)" }, historyTTL.map { "ttl=\(showDuration($0))" },
+            closesOnGap ? "gap=close" : nil,
         ]
         return pattern + "=" + items.compactMap { $0 }.joined(separator: ",")
     }
@@ -28,7 +31,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
 extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
         accepted:
-            "PATTERN=ACTION,history=COUNT,ttl=DURATION such as ticker:*=latest;chat:*=close,history=100; ACTION is "
+            "PATTERN=ACTION,history=COUNT,ttl=DURATION,gap=close such as ticker:*=latest;chat:*=close,history=100; ACTION is "
             + SlowClientAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []
@@ -50,6 +53,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
         var action: SlowClientAction?
         var size: Int?
         var ttl: TimeAmount?
+        var closesOnGap = false
         for item in try listItems(String(entry[entry.index(after: equals)...])) {
             if let word = SlowClientAction(rawValue: String(item)), action == nil {
                 action = word
@@ -57,11 +61,19 @@ extension ValueSyntax where Value == [ChannelPolicy] {
                 size = try ValueSyntax<Int>.count(Settings.historySizes).read(String(item.dropFirst(8)))
             } else if item.hasPrefix("ttl="), ttl == nil {
                 ttl = try ValueSyntax<TimeAmount>.duration(Settings.historyTTLs).read(String(item.dropFirst(4)))
+            } else if item == "gap=close", !closesOnGap {
+                closesOnGap = true
             } else {
                 throw ValueProblem("has an item that is unknown or appears twice")
             }
         }
-        return ChannelPolicy(pattern: String(pattern), action: action, historySize: size, historyTTL: ttl)
+        return ChannelPolicy(
+            pattern: String(pattern),
+            action: action,
+            historySize: size,
+            historyTTL: ttl,
+            closesOnGap: closesOnGap
+        )
     }
 }
 
@@ -80,6 +92,12 @@ public struct ChannelRules: Sendable, Equatable {
 
     /// The first policy that matches a channel.
     public func policy(for channel: ChannelName) -> ChannelPolicy? { policies.first { $0.matches(channel) } }
+
+    /// How many messages of a channel are kept.
+    public func historyCount(of channel: ChannelName) -> Int { policy(for: channel)?.historySize ?? historySize }
+
+    /// How long messages of a channel are kept.
+    public func historyTTL(of channel: ChannelName) -> TimeAmount { policy(for: channel)?.historyTTL ?? historyTTL }
 
     /// How many messages of a channel are kept, and for how long in nanoseconds.
     func history(of channel: ChannelName) -> (size: Int, ttl: Int64) {

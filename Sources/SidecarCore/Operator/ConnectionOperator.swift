@@ -28,10 +28,14 @@ public protocol ConnectionOperator: Sendable {
     func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts
 
     /// Sends a message to a channel; the excluded connection does not get it.
+    ///
+    /// - Parameter key: Repeats with the same key publish nothing, on any node of a cluster. Without a cluster the caller
+    ///   ensures that.
     func publish(
         _ publication: Publication,
         excluding id: String?,
-        waitsForKernel: Bool
+        waitsForKernel: Bool,
+        idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt
 
     /// Adds a connection to a channel.
@@ -61,6 +65,9 @@ public protocol ConnectionOperator: Sendable {
         epoch: String?,
         limit: Int
     ) async throws(OperatorFailure) -> ChannelHistory
+
+    /// The nodes of the cluster, or this one alone.
+    func nodes() async throws(OperatorFailure) -> ClusterInfo
 
     /// Closes a connection.
     ///

@@ -30,6 +30,8 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case rateLimited = "rate_limited"
     /// The client did not read fast enough.
     case slowClient = "slow_client"
+    /// Messages of a channel are lost (`gap=close` in `CHANNEL_POLICIES`).
+    case gap
     /// A ping was not answered.
     case pongTimeout = "pong_timeout"
     /// No message came for too long (`CLIENT_IDLE_TIMEOUT`).

@@ -44,6 +44,8 @@ public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
     public static let unauthorized = SessionCloseCode(rawValue: 4401)
     /// 4403: the client is known and not allowed to connect.
     public static let forbidden = SessionCloseCode(rawValue: 4403)
+    /// 4410: messages of a channel are lost.
+    public static let gap = SessionCloseCode(rawValue: 4410)
     /// 4429: the client sends too much.
     public static let tooManyRequests = SessionCloseCode(rawValue: 4429)
 }

@@ -17,12 +17,13 @@ extension Settings {
                 let value = raw.effective(definition.name)
                 // The missing value may be in the file that could not be read.
                 if value == nil, raw.lacksFile { continue }
+                let hidesProblems = definition.isSecret && definition.showRedacted == nil
                 faults.append(
                     SettingFault(
                         name: value?.location ?? definition.environmentName,
                         value: value?.text,
                         isSecret: definition.isSecret,
-                        problem: definition.isSecret ? "has the wrong format" : error.message,
+                        problem: hidesProblems ? "has the wrong format" : error.message,
                         accepted: definition.accepted
                     )
                 )
@@ -63,7 +64,8 @@ extension Settings {
             let value = definition.show(self)
             let isDefault = value == definition.show(SettingsRegistry.defaults) && !definition.isRequired
             let shown = value.map { definition.isSecret ? FaultText.redacted : FaultText.withoutQuery($0) }
-            return (definition.environmentName, shown ?? definition.defaultText, isDefault)
+            let part = definition.isSecret ? definition.showRedacted?(self) : nil
+            return (definition.environmentName, part ?? shown ?? definition.defaultText, isDefault)
         }
     }
 }

@@ -99,6 +99,23 @@ public struct Settings: Sendable, Equatable {
     public var broadcastHeader = true
     /// Publications through the API (`PUBLISH_RATE`); nil when off.
     public var publishRate: Rate?
+    /// The streams that publications are read from (`INGEST_URL`); nil: none.
+    public var ingestURLs: [IngestURL]?
+
+    /// The engine through which several nodes act as one (`CLUSTER_URL`); nil: this node is alone.
+    public var clusterURL: EngineURL?
+    /// What begins every key in the engine (`CLUSTER_PREFIX`).
+    public var clusterPrefix = "sidesocket"
+    /// What nodes authenticate and encrypt with among each other (`CLUSTER_SECRET`); nil: nothing.
+    public var clusterSecrets: ClusterSecrets?
+    /// The longest wait for the engine or another node (`CLUSTER_TIMEOUT`).
+    public var clusterTimeout = TimeAmount.seconds(1)
+    /// How long a node may be silent before it is taken for lost (`CLUSTER_LEASE`).
+    public var clusterLease = TimeAmount.seconds(10)
+    /// Replicas of the engine that must have a publication (`CLUSTER_MIN_REPLICAS`).
+    public var clusterMinReplicas = 0
+    /// Whether `/readyz` is 503 while the engine is away (`READY_NEEDS_CLUSTER`).
+    public var readyNeedsCluster = false
 
     /// What may be set for the length of a history.
     static let historySizes = 0...1_000_000

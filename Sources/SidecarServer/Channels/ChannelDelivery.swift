@@ -5,7 +5,8 @@ import SidecarCore
 struct ChannelDelivery: Sendable {
     let message: PreparedMessage
     let channel: ChannelName
-    let cursor: StreamCursor?
+    /// Its position, for event streams; nil without any.
+    let mark: StreamMark?
     let excluded: ExcludedConnection?
     let tally: PublicationTally?
     let queuedAt: NIODeadline

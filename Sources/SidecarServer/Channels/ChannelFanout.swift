@@ -42,6 +42,9 @@ final class ChannelFanout: Sendable {
     /// How many connections have subscribed to a channel.
     func connections(in channel: ChannelName) -> Int { dispatcher.connections(in: channel) }
 
+    /// Whether WebSockets in a channel are closed when messages of it are lost.
+    func closesOnGap(_ channel: ChannelName) -> Bool { dispatcher.closesOnGap(channel) }
+
     /// A connection has joined a channel.
     func joined(_ channel: ChannelName, onLoop loop: Int, isFirstOfLoop: Bool) {
         subscriptionCount.wrappingAdd(1, ordering: .relaxed)
@@ -81,12 +84,13 @@ final class ChannelFanout: Sendable {
     func publish(
         _ publication: Publication,
         excluding id: String?,
-        waitsForKernel: Bool
+        waitsForKernel: Bool,
+        idempotencyKey key: String? = nil
     ) async -> (Result<ChannelPosition, ChannelFailure>, PublicationTally.Counts) {
         publications[.api].increment()
         let tally = PublicationTally(of: dispatcher.prepare(publication), waitsForKernel: waitsForKernel)
         let envelope = ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init), context: tally)
-        broker.publish(envelope, id: nil) { tally.published($0) }
+        broker.publish(envelope, id: key) { tally.published($0) }
         return await tally.result()
     }
 

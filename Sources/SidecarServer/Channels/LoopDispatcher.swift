@@ -54,6 +54,8 @@ final class LoopDispatcher: ChannelBrokerEvents {
         )
     }
 
+    func closesOnGap(_ channel: ChannelName) -> Bool { rules.policy(for: channel)?.closesOnGap ?? false }
+
     // MARK: Subscriptions
 
     /// - Returns: Whether it is the first one on the node.
@@ -87,7 +89,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
             ChannelDelivery(
                 message: tally?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
                 channel: publication.channel,
-                cursor: servesStreams ? position.cursor : nil,
+                mark: servesStreams ? position.mark : nil,
                 excluded: envelope.excluded,
                 tally: tally,
                 queuedAt: .now()

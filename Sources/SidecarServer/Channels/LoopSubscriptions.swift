@@ -31,10 +31,22 @@ final class LoopSubscriptions {
         subscribers[channel, default: []].append(session)
         session.channels.set(channel, at: index)
         fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
+        if fanout.broker.ordersEachChannel, let stream = session.transport?.replay { begin(stream, in: channel) }
+    }
+
+    /// Tells a stream where it begins in a channel, now or later.
+    private func begin(_ stream: any ReplayTransport, in channel: ChannelName) {
+        stream.begins(in: channel, at: nil)
+        let tell = NIOLoopBound({ [weak stream] in stream?.begins(in: channel, at: $0) }, eventLoop: eventLoop)
+        fanout.broker.subscribe(channel, after: nil, reader: 0) { [eventLoop] answer in
+            guard case .success(let replay) = answer else { return }
+            eventLoop.execute { tell.value(replay.upTo.mark) }
+        }
     }
 
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
         guard let index = session.channels.remove(channel) else { return }
+        session.transport?.replay?.ends(in: channel)
         remove(at: index, from: channel)
     }
 
@@ -115,20 +127,23 @@ final class LoopSubscriptions {
         }
     }
 
-    /// Event streams are told that messages are missing; a raw WebSocket has no way to say so.
+    /// Event streams are told that messages are missing. A raw WebSocket has no way to say so, but for its close.
     private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
+        let closes = fanout.closesOnGap(channel)
         for session in subscribers[channel] ?? [] where session.isRunning {
-            guard let replay = session.transport?.replay, told.insert(ObjectIdentifier(session)).inserted else {
-                continue
+            guard let transport = session.transport, told.insert(ObjectIdentifier(session)).inserted else { continue }
+            if let replay = transport.replay {
+                replay.lostMessages()
+            } else if closes {
+                session.close(code: .gap, reason: "messages are lost", for: .gap)
             }
-            replay.lostMessages()
         }
     }
 
     private func deliver(_ delivery: ChannelDelivery) {
         let (counts, receipt) = send(to: subscribers[delivery.channel] ?? [], delivery.tally) { session in
             if let excluded = delivery.excluded, session.isOrWas(excluded) { return nil }
-            return session.deliver(delivery.message, at: delivery.cursor, delivery.message.action)
+            return session.deliver(delivery.message, at: delivery.mark, delivery.message.action)
         }
         fanout.delivered(counts, since: delivery.queuedAt)
         report(counts, receipt, to: delivery.tally)

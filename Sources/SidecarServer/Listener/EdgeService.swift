@@ -16,6 +16,8 @@ public final class EdgeService: Service {
     let audit: @Sendable (AuditRecord) -> Void
     private let maxConnections: Int
     private let nodeName: String
+    private let version: String
+    private let startedAt = WallClock.unixMilliseconds()
     private let autoBans: AsyncStream<AutoBanned>
 
     /// The numbers for health checks and metrics.
@@ -29,18 +31,22 @@ public final class EdgeService: Service {
     /// - Parameters:
     ///   - settings: The checked settings.
     ///   - nodeName: This process's name in `ce-source`.
+    ///   - version: The version of Sidesocket.
     ///   - maxConnections: The most open client connections.
     ///   - maxDescriptors: File descriptors for clients and for connections to the app, in total.
     ///   - authenticator: Verifies tokens; nil when `AUTH` is off.
+    ///   - engine: What connects this node with others; nil for none.
     ///   - audit: Called for each change that no operator made.
     ///   - logger: Where log lines go.
     /// - Throws: A ``FileFault`` when a file cannot be used, an `OutboxError` for `OUTBOX_DIR`.
     public init(
         settings: Settings,
         nodeName: String,
+        version: String = "",
         maxConnections: Int,
         maxDescriptors: Int,
         authenticator: Authenticator? = nil,
+        engine: (any ClusterEngine)? = nil,
         audit: @escaping @Sendable (AuditRecord) -> Void = { _ in },
         logger: Logger
     ) throws {
@@ -51,6 +57,7 @@ public final class EdgeService: Service {
         )
         self.maxConnections = maxConnections
         self.nodeName = nodeName
+        self.version = version
         state = ServerState(
             settings: settings,
             maxConnections: maxConnections,
@@ -61,7 +68,8 @@ public final class EdgeService: Service {
                     logger.error("outbox failure", metadata: ["directory": "\(directory)", "fault": "\(fault)"])
                 }
             },
-            authenticator: authenticator
+            authenticator: authenticator,
+            engine: engine
         )
         self.logger = logger
         self.audit = audit
@@ -99,6 +107,7 @@ public final class EdgeService: Service {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let shards = try await makeShards(on: group)
         live.withLock { $0.shards = shards }
+        state.engine?.start { self.info }
         let listeners = try await bind(settings, on: group, shards: shards)
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.written ?? "?")"])
@@ -115,8 +124,21 @@ public final class EdgeService: Service {
         state.beginListening()
         try? await gracefulShutdown()
         await drain(shards, listeners)
+        await state.engine?.stop()
         try await group.shutdownGracefully()
         withExtendedLifetime(shards) {}  // channels that close last still report to them
+    }
+
+    /// What is known of this node.
+    var info: NodeInfo {
+        NodeInfo(
+            name: nodeName,
+            version: version,
+            startedAt: startedAt,
+            connections: state.sessions,
+            channels: state.channelCount,
+            leaseMilliseconds: settings.clusterLease.nanoseconds / 1_000_000
+        )
     }
 
     /// Returns when every event loop has completed a turn.

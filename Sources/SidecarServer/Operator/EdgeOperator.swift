@@ -75,12 +75,19 @@ struct EdgeOperator: ConnectionOperator {
     func publish(
         _ publication: Publication,
         excluding id: String?,
-        waitsForKernel: Bool
+        waitsForKernel: Bool,
+        idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt {
-        let (result, counts) = await fanout.publish(publication, excluding: id, waitsForKernel: waitsForKernel)
+        let (result, counts) = await fanout.publish(
+            publication,
+            excluding: id,
+            waitsForKernel: waitsForKernel,
+            idempotencyKey: key
+        )
         return PublicationReceipt(
             position: try result.mapError(OperatorFailure.init).get(),
-            counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
+            counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped),
+            scope: edge.state.engine == nil ? nil : .node
         )
     }
 
@@ -130,6 +137,15 @@ struct EdgeOperator: ConnectionOperator {
         } catch {
             throw OperatorFailure(error)
         }
+    }
+
+    // MARK: Nodes
+
+    func nodes() async throws(OperatorFailure) -> ClusterInfo {
+        guard let engine = edge.state.engine else {
+            return ClusterInfo(engine: ClusterStatus(kind: "memory", isUp: true), nodes: [edge.info])
+        }
+        return ClusterInfo(engine: engine.status, nodes: await engine.nodes())
     }
 
     // MARK: Closing and bans

@@ -7,8 +7,8 @@ protocol SessionTransport: AnyObject {
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
     /// Sends a message shared with other clients; false when there was no room for it.
     ///
-    /// - Parameter cursor: Its position, for event streams.
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool
+    /// - Parameter mark: Its position, for event streams.
+    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
     /// Closes with this code; the session has ended already.
@@ -40,6 +40,11 @@ protocol ReplayTransport: SessionTransport {
     func resume(_ replay: (_ room: Int, _ completion: @escaping (Result<Replay, ChannelFailure>) -> Void) -> Void)
     /// Tells the client that messages are missing.
     func lostMessages()
+    /// The client is in a channel from this position on; nil while it is not known. Only with a broker that orders each
+    /// channel by itself.
+    func begins(in channel: ChannelName, at mark: StreamMark?)
+    /// The client has left a channel.
+    func ends(in channel: ChannelName)
 }
 
 extension ReplayTransport {

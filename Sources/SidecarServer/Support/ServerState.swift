@@ -29,6 +29,8 @@ public final class ServerState: Sendable {
     let outbox: DeliveryOutbox?
     /// Publications on their way to subscribers.
     let channels: ChannelFanout
+    /// What connects this node with others; nil without `CLUSTER_URL`.
+    let engine: (any ClusterEngine)?
     /// Housekeeping of the broker in memory; nil with another one.
     let historyExpiry: HistoryExpiry?
     /// Verifies tokens; nil when `AUTH` is off.
@@ -39,7 +41,9 @@ public final class ServerState: Sendable {
     /// The most calls to the app.
     public let maxInFlight: Int
 
-    /// - Parameter makeBroker: Makes the broker; nil for the one in memory.
+    /// - Parameters:
+    ///   - engine: What connects this node with others; nil for none.
+    ///   - makeBroker: Makes the broker; nil for the engine's, or the one in memory.
     init(
         settings: Settings,
         maxConnections: Int,
@@ -47,13 +51,15 @@ public final class ServerState: Sendable {
         logger: Logger,
         outbox: DeliveryOutbox?,
         authenticator: Authenticator?,
+        engine: (any ClusterEngine)? = nil,
         makeBroker: ChannelFanout.MakeBroker? = nil
     ) {
         self.authenticator = authenticator
+        self.engine = engine
         var historyExpiry: HistoryExpiry?
         channels = ChannelFanout(
             settings: settings,
-            makeBroker: makeBroker ?? { events in
+            makeBroker: makeBroker ?? engine?.makeBroker ?? { events in
                 let broker = MemoryChannelBroker(settings: settings, events: events)
                 historyExpiry = HistoryExpiry(of: broker)
                 return broker
@@ -93,6 +99,8 @@ public final class ServerState: Sendable {
     public var subscriptions: Int { channels.subscriptions }
     /// What histories hold, in bytes.
     public var historyBytes: Int { channels.broker.statistics.historyBytes }
+    /// The engine between the nodes; nil without `CLUSTER_URL`.
+    public var cluster: ClusterStatus? { engine?.status }
     /// Events that wait for their turn.
     public var queueDepth: Int { gate.queueDepth }
     /// The addresses that events go to, with their breakers.

@@ -82,7 +82,9 @@ struct EventStreamTests {
             answer.set($0)
         }
         let result = try #require(answer.value)
-        return try result.get().cursor
+        var cursor = StreamCursor(.channels([]))
+        cursor.advance(by: try result.get().mark)
+        return cursor
     }
 
     private func replay(

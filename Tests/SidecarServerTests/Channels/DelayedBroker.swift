@@ -39,7 +39,7 @@ final class DelayedBroker: ChannelBroker {
         context: (any AnyObject & Sendable)? = nil
     ) {
         let publication = Publication(channel: channel, format: .text, payload: ByteBuffer(string: text))
-        let position = ChannelPosition(offset: sequence, epoch: ChannelEpoch(1), cursor: Self.cursor(sequence))
+        let position = ChannelPosition(offset: sequence, epoch: ChannelEpoch(1), mark: Self.mark(sequence))
         events.received(ChannelEnvelope(publication, context: context), at: position)
         events.receiveComplete()
     }
@@ -55,13 +55,13 @@ final class DelayedBroker: ChannelBroker {
         let messages = sequences.map { sequence in
             let text = String(repeating: "x", count: max(bytes, 1))
             let stored = StoredMessage(offset: sequence, time: 0, format: .text, payload: ByteBuffer(string: text))
-            return Replay.Message(cursor: Self.cursor(sequence), message: stored)
+            return Replay.Message(mark: Self.mark(sequence), message: stored)
         }
-        let end = Self.cursor(sequences.upperBound)
+        let end = StreamCursor(epoch: Self.epoch, sequence: sequences.upperBound)
         answer(.success(Replay(messages: messages, isComplete: isComplete, upTo: end)))
     }
 
-    private static func cursor(_ sequence: UInt64) -> StreamCursor { StreamCursor(epoch: epoch, sequence: sequence) }
+    private static func mark(_ sequence: UInt64) -> StreamMark { .process(epoch: epoch, sequence: sequence) }
 
     private func note(_ call: String) { state.withLock { $0.calls.append(call) } }
 
@@ -90,7 +90,7 @@ final class DelayedBroker: ChannelBroker {
         _ completion: @Sendable @escaping (ReplayAnswer) -> Void
     ) {
         let names = channels.map(\.text).sorted().joined(separator: ",")
-        note("replay \(names) since \(cursor.map { "\($0.sequence)" } ?? "?")")
+        note("replay \(names) since \(cursor?.sequence(in: Self.epoch).map { "\($0)" } ?? "?")")
         state.withLock { $0.replays.append(completion) }
     }
 
@@ -107,5 +107,6 @@ final class DelayedBroker: ChannelBroker {
         throw .unavailable("a test")
     }
 
+    var ordersEachChannel: Bool { false }
     var statistics: ChannelBrokerStatistics { ChannelBrokerStatistics(channels: 0, historyBytes: 0) }
 }

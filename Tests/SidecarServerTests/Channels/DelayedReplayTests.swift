@@ -92,12 +92,12 @@ struct DelayedReplayTests {
         let pending = PendingReplay(room: 2_048, buffers: stream.rig.shard.clients.sendBuffers) { _ in }
         let text = ByteBuffer(string: large)
         for sequence in UInt64(3)...9 {
-            let cursor = StreamCursor(epoch: 1, sequence: sequence)
-            _ = pending.hold(PendingReplay.Event(text: text, cursor: cursor, channel: nil, action: nil))
+            let mark = StreamMark.process(epoch: 1, sequence: sequence)
+            _ = pending.hold(PendingReplay.Event(text: text, mark: mark, channel: nil, action: nil))
         }
         let lost = pending.lostPublications(after: replayedUpTo.map { StreamCursor(epoch: 1, sequence: $0) })
         #expect(lost == ((replayedUpTo ?? 0) < 8 ? 6 : 0))
-        #expect(pending.end().map(\.cursor?.sequence) == [9])
+        #expect(pending.end().map(\.mark) == [.process(epoch: 1, sequence: 9)])
     }
 
     @Test("What had no room but is in the replay is not lost")

@@ -98,15 +98,14 @@ struct MessageCodecTests {
 
     @Test("An event with a position has its own id before what all get")
     func position() {
-        let codec = EventStreamCodec(connectionID: "x")
         let text = EventStreamCodec.encode(.text, ByteBuffer(string: "1"))
-        let cursor = StreamCursor(epoch: 1, sequence: 2)
-        let message = codec.message(text, at: cursor)
+        let cursor = StreamCursor(epoch: 1, sequence: 2, reader: StreamCursor.reader("x"))
+        let message = EventStreamCodec.message(text, at: cursor)
         var id = ByteBuffer()
-        EventStreamText.writeID(cursor.read(by: StreamCursor.reader("x")), into: &id)
+        EventStreamText.writeID(cursor, into: &id)
         #expect(message.header == id)
         #expect(message.payload == text)
-        let without = codec.message(text, at: nil)
+        let without = EventStreamCodec.message(text, at: nil)
         #expect(without.header == text)
         #expect(without.payload == nil)
     }

@@ -35,7 +35,7 @@ class FakeTransport: SessionTransport {
         log.append("send \(String(buffer: payload))")
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
+    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
         guard hasRoom else { return false }
         log.append("publish \(String(buffer: message.payload))")
         return true
@@ -71,6 +71,8 @@ final class FakeReplayTransport: FakeTransport, ReplayTransport {
     }
 
     func lostMessages() { log.append("lost messages") }
+    func begins(in channel: ChannelName, at mark: StreamMark?) { log.append("begins in \(channel)") }
+    func ends(in channel: ChannelName) {}
 }
 
 /// The client's side of a handshake that records what is decided.

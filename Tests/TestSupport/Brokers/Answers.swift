@@ -1,12 +1,12 @@
 import Synchronization
 
 /// Nothing came of it in time.
-struct NoAnswer: Error {}
+package struct NoAnswer: Error {}
 
 private let patience = Duration.seconds(10)
 
 /// What a call tells its completion, now or later; an error when that takes too long.
-func answer<Value: Sendable>(_ call: (@escaping @Sendable (Value) -> Void) -> Void) async throws -> Value {
+package func answer<Value: Sendable>(_ call: (@escaping @Sendable (Value) -> Void) -> Void) async throws -> Value {
     let (values, continuation) = AsyncStream.makeStream(of: Value.self)
     call { continuation.yield($0) }
     // Ends the wait, not the test: it is cancelled by the answer.
@@ -20,7 +20,7 @@ func answer<Value: Sendable>(_ call: (@escaping @Sendable (Value) -> Void) -> Vo
 }
 
 /// Waits until something has become true; false when that takes too long.
-func eventually(_ isTrue: () -> Bool) async -> Bool {
+package func eventually(_ isTrue: () -> Bool) async -> Bool {
     let deadline = ContinuousClock.now + patience
     while !isTrue() {
         guard ContinuousClock.now < deadline else { return false }

@@ -14,10 +14,15 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
         package let channel: String
         package let isOccupied: Bool
     }
+    package struct Resumption: Sendable, Equatable {
+        package let channel: String
+        package let isComplete: Bool
+    }
     private struct State: Sendable {
         var received: [Received] = []
         var incomplete = 0
         var occupancy: [Occupancy] = []
+        var resumptions: [Resumption] = []
     }
 
     private let state = Mutex(State())
@@ -32,6 +37,13 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
     package var incomplete: Int { state.withLock { $0.incomplete } }
     /// First and last subscribers.
     package var occupancy: [Occupancy] { state.withLock { $0.occupancy } }
+
+    /// What was told about messages that are received again.
+    package var resumptions: [Resumption] { state.withLock { $0.resumptions } }
+    /// How often messages of a channel were told as lost.
+    package func losses(_ channel: String) -> Int {
+        resumptions.count { $0.channel == channel && !$0.isComplete }
+    }
 
     package func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
         let received = Received(
@@ -53,5 +65,7 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
     }
 
     package func interrupted() {}
-    package func resumed(_ channel: ChannelName, isComplete: Bool) {}
+    package func resumed(_ channel: ChannelName, isComplete: Bool) {
+        state.withLock { $0.resumptions.append(Resumption(channel: channel.text, isComplete: isComplete)) }
+    }
 }

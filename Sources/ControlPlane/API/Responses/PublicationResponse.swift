@@ -6,9 +6,12 @@ struct PublicationResponse: ResponseEncodable {
     let channel: String
     let offset: UInt64
     let epoch: String
+    /// Left out without a cluster, as is `scope`.
+    let id: String?
     let matched: Int
     let queued: Int
     let dropped: Int
+    let scope: String?
 
     init(_ receipt: PublicationReceipt, of channel: ChannelName) {
         self.channel = channel.text
@@ -17,6 +20,12 @@ struct PublicationResponse: ResponseEncodable {
         matched = receipt.counts.matched
         queued = receipt.counts.queued
         dropped = receipt.counts.dropped
+        id = receipt.scope.map { _ in receipt.position.id.description }
+        scope = receipt.scope.map {
+            switch $0 {
+            case .node: "node"
+            }
+        }
     }
 }
 

@@ -17,6 +17,10 @@ struct ReadinessResponse: ResponseEncodable {
         @Nullable var writable: Bool?
     }
 
+    struct Cluster: Encodable {
+        let up: Bool
+    }
+
     struct Capacity: Encodable {
         let connections: Int
         let maxConnections: Int
@@ -30,6 +34,8 @@ struct ReadinessResponse: ResponseEncodable {
     let app: Reachability
     let apps: [Address]
     let outbox: Outbox
+    /// Left out on a node without a cluster.
+    let cluster: Cluster?
     let capacity: Capacity
 
     init(_ readiness: Readiness) {
@@ -39,6 +45,7 @@ struct ReadinessResponse: ResponseEncodable {
             Address(address: $0.address, breaker: $0.breaker, down: $0.isDown, inFlight: $0.inFlight)
         }
         outbox = Outbox(writable: readiness.outboxWritable)
+        cluster = readiness.clusterIsUp.map(Cluster.init)
         capacity = Capacity(
             connections: readiness.connections,
             maxConnections: readiness.maxConnections,

@@ -72,6 +72,10 @@ public protocol ChannelBroker: Sendable {
     /// The channels whose names have this prefix and sort after `after`, by name.
     func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelHead]
 
+    /// Whether it orders each channel by itself, so that event streams have a position in each of theirs
+    /// (``StreamMark/channel(_:)``), and not one order over all of them.
+    var ordersEachChannel: Bool { get }
+
     /// The broker's totals in this process.
     var statistics: ChannelBrokerStatistics { get }
 }

@@ -2,14 +2,14 @@
 public struct Replay: Sendable, Equatable {
     /// A message with its position.
     public struct Message: Sendable, Equatable {
-        /// Its position among the messages of all channels.
-        public let cursor: StreamCursor
+        /// Its position.
+        public let mark: StreamMark
         /// The message.
         public let message: StoredMessage
 
         /// A message at a position.
-        public init(cursor: StreamCursor, message: StoredMessage) {
-            self.cursor = cursor
+        public init(mark: StreamMark, message: StoredMessage) {
+            self.mark = mark
             self.message = message
         }
     }

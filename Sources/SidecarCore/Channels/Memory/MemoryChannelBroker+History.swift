@@ -56,24 +56,33 @@ extension MemoryChannelBroker {
         table.forEachStripe { channels in
             let last = table.lastSequence
             replay.upTo = StreamCursor(epoch: streamEpoch, sequence: last)
-            guard let cursor, cursor.epoch == streamEpoch, cursor.sequence <= last else {
+            guard let cursor, let known = cursor.sequence(in: streamEpoch), known <= last else {
                 replay.isComplete = false
                 return
             }
             var histories: [Deque<KeptMessage>] = []
-            let hasVanished = table.vanishedUpTo > cursor.sequence
+            let hasVanished = table.vanishedUpTo > known
             for name in names {
                 table.update(name, in: &channels) { budget.expire(&$0, now) }
                 guard let channel = channels[name] else {
-                    if hasVanished || table.vanishedUpTo > cursor.sequence { replay.isComplete = false }
+                    if hasVanished || table.vanishedUpTo > known { replay.isComplete = false }
                     continue
                 }
-                if channel.lostUpTo > cursor.sequence || hasVanished && channel.createdAt > cursor.sequence {
+                if channel.lostUpTo > known || hasVanished && channel.createdAt > known {
                     replay.isComplete = false
                 }
-                if let last = channel.kept.last, last.sequence > cursor.sequence { histories.append(channel.kept) }
+                if let last = channel.kept.last, last.sequence > known { histories.append(channel.kept) }
             }
-            noteVisits(replay.takeNewest(of: histories, since: cursor, room: room, overhead: overhead))
+            noteVisits(
+                replay.takeNewest(
+                    of: histories,
+                    since: known,
+                    by: cursor.reader,
+                    room: room,
+                    overhead: overhead,
+                    epoch: streamEpoch
+                )
+            )
         }
         return replay
     }

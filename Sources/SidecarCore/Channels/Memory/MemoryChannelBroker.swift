@@ -45,10 +45,11 @@ public final class MemoryChannelBroker: ChannelBroker {
         let (now, time) = isKept ? (clock.monotonic(), clock.unixMilliseconds()) : (0, 0)
         let (position, isReceived) = table.change(publication.channel) { channel in
             channel.offset += 1
+            let sequence = table.nextSequence()
             let position = ChannelPosition(
                 offset: channel.offset,
                 epoch: channel.epoch,
-                cursor: StreamCursor(epoch: streamEpoch, sequence: table.nextSequence())
+                mark: .process(epoch: streamEpoch, sequence: sequence)
             )
             if isKept {
                 let kept = KeptMessage(
@@ -60,13 +61,13 @@ public final class MemoryChannelBroker: ChannelBroker {
                         event: publication.event
                     ),
                     expiresAt: now &+ limits.ttl,
-                    sequence: position.cursor.sequence,
+                    sequence: sequence,
                     excluded: envelope.excluded?.reader ?? 0
                 )
                 budget.expire(&channel, now)
                 budget.keep(kept, in: &channel, publication.channel, limits)
             } else {
-                channel.lostUpTo = position.cursor.sequence
+                channel.lostUpTo = sequence
             }
             if channel.isSubscribed { events.received(envelope, at: position) }
             return (position, channel.isSubscribed)
@@ -131,6 +132,9 @@ public final class MemoryChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
+    public var ordersEachChannel: Bool { false }
+
+    /// See ``ChannelBroker``.
     public var statistics: ChannelBrokerStatistics {
         ChannelBrokerStatistics(channels: table.count, historyBytes: budget.bytes)
     }
@@ -140,7 +144,7 @@ public final class MemoryChannelBroker: ChannelBroker {
         ChannelPosition(
             offset: channel.offset,
             epoch: channel.epoch,
-            cursor: StreamCursor(epoch: streamEpoch, sequence: channel.last)
+            mark: .process(epoch: streamEpoch, sequence: channel.last)
         )
     }
 

@@ -14,9 +14,11 @@ extension Replay {
     /// - Returns: How many messages were examined.
     mutating func takeNewest(
         of histories: [Deque<KeptMessage>],
-        since cursor: StreamCursor,
+        since known: UInt64,
+        by reader: UInt64,
         room: Int,
-        overhead: Int
+        overhead: Int,
+        epoch: UInt64
     ) -> Int {
         var room = room
         var ends = histories.map(\.count)
@@ -26,21 +28,22 @@ extension Replay {
             var newest: (history: Int, sequence: UInt64)?
             for index in histories.indices where ends[index] > 0 {
                 let sequence = histories[index][ends[index] - 1].sequence
-                if sequence > max(newest?.sequence ?? 0, cursor.sequence) { newest = (index, sequence) }
+                if sequence > max(newest?.sequence ?? 0, known) { newest = (index, sequence) }
             }
             guard let newest else { break }
             ends[newest.history] -= 1
             let kept = histories[newest.history][ends[newest.history]]
             looks += 1
-            let isExcluded = cursor.reader != 0 && kept.excluded == cursor.reader
+            let isExcluded = reader != 0 && kept.excluded == reader
             if !isExcluded { room -= kept.message.payload.readableBytes + overhead }
             guard room >= 0, looks < Self.mostLookedAt else {
                 isComplete = false
                 break
             }
             if isExcluded { continue }
-            let position = StreamCursor(epoch: upTo.epoch, sequence: kept.sequence)
-            newestFirst.append(Message(cursor: position, message: kept.message))
+            newestFirst.append(
+                Message(mark: .process(epoch: epoch, sequence: kept.sequence), message: kept.message)
+            )
         }
         messages = newestFirst.reversed()
         return looks

@@ -4,9 +4,18 @@ public struct PublicationReceipt: Sendable, Equatable {
     public let position: ChannelPosition
     /// How many got it.
     public let counts: DeliveryCounts
+    /// Which nodes they are on; nil without a cluster.
+    public let scope: Scope?
+
+    /// Which nodes were counted.
+    public enum Scope: Sendable, Equatable {
+        /// The one that was asked.
+        case node
+    }
 
     /// A result.
-    public init(position: ChannelPosition, counts: DeliveryCounts) {
+    public init(position: ChannelPosition, counts: DeliveryCounts, scope: Scope? = nil) {
+        self.scope = scope
         self.position = position
         self.counts = counts
     }

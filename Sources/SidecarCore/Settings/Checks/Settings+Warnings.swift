@@ -2,7 +2,7 @@ extension Settings {
     /// Settings that are allowed but probably not intended, one sentence each without its full stop; for `check` and
     /// the log at the start.
     public var warnings: [String] {
-        [anyPage, anyProxy, namelessProxy, unsignedWebhook].compactMap(\.self)
+        [anyPage, anyProxy, namelessProxy, unsignedWebhook].compactMap(\.self) + clusterWarnings
     }
 
     private var anyPage: String? {

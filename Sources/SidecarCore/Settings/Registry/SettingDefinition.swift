@@ -10,7 +10,8 @@ public struct SettingDefinition: Sendable {
     public let accepted: String
     /// The default as a user would write it, or words such as `number of cores`.
     public let defaultText: String
-    /// Whether its value is never shown, and can also be read from the file that `NAME_FILE` names.
+    /// Whether its value is never shown, or only without what is secret in it, and can also be read from the file that
+    /// `NAME_FILE` names.
     public let isSecret: Bool
     /// Whether it must be set.
     public let isRequired: Bool
@@ -22,6 +23,9 @@ public struct SettingDefinition: Sendable {
     let copy: @Sendable (Settings, inout Settings) -> Void
     /// The value in `settings` as a user would write it; nil when unset.
     let show: @Sendable (Settings) -> String?
+    /// The value of a secret without what is secret in it; nil when unset. There is no such function where neither a
+    /// part of the value nor the problem of a faulty one may be shown.
+    let showRedacted: (@Sendable (Settings) -> String?)?
 
     /// The environment variable, `SIDESOCKET_MAX_MESSAGE_BYTES`.
     public var environmentName: String { SettingsRegistry.prefix + name }
@@ -43,6 +47,8 @@ public struct SettingDefinition: Sendable {
         isSecret: Bool = false,
         _ meaning: String
     ) {
+        var showRedacted: (@Sendable (Settings) -> String?)?
+        if let redacted = syntax.redacted { showRedacted = { redacted($0[keyPath: property]) } }
         self.init(
             name: name,
             group: group,
@@ -55,7 +61,8 @@ public struct SettingDefinition: Sendable {
             takesEmpty: syntax.takesEmpty,
             read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
             copy: { $1[keyPath: property] = $0[keyPath: property] },
-            show: { syntax.show($0[keyPath: property]) }
+            show: { syntax.show($0[keyPath: property]) },
+            showRedacted: showRedacted
         )
     }
 
@@ -69,6 +76,8 @@ public struct SettingDefinition: Sendable {
         isSecret: Bool = false,
         _ meaning: String
     ) {
+        var showRedacted: (@Sendable (Settings) -> String?)?
+        if let redacted = syntax.redacted { showRedacted = { $0[keyPath: property].map(redacted) } }
         self.init(
             name: name,
             group: group,
@@ -81,7 +90,8 @@ public struct SettingDefinition: Sendable {
             takesEmpty: syntax.takesEmpty,
             read: { text, settings throws(ValueProblem) in settings[keyPath: property] = try syntax.read(text) },
             copy: { $1[keyPath: property] = $0[keyPath: property] },
-            show: { $0[keyPath: property].map(syntax.show) }
+            show: { $0[keyPath: property].map(syntax.show) },
+            showRedacted: showRedacted
         )
     }
 
@@ -97,7 +107,8 @@ public struct SettingDefinition: Sendable {
         takesEmpty: Bool,
         read: @escaping @Sendable (String, inout Settings) throws(ValueProblem) -> Void,
         copy: @escaping @Sendable (Settings, inout Settings) -> Void,
-        show: @escaping @Sendable (Settings) -> String?
+        show: @escaping @Sendable (Settings) -> String?,
+        showRedacted: (@Sendable (Settings) -> String?)?
     ) {
         self.name = name
         self.group = group
@@ -111,6 +122,7 @@ public struct SettingDefinition: Sendable {
         self.read = read
         self.copy = copy
         self.show = show
+        self.showRedacted = showRedacted
     }
 }
 
@@ -124,4 +136,5 @@ public enum SettingGroup: String, Sendable, CaseIterable {
     case life = "Heartbeats and shutdown"
     case webhook = "Calls to the app"
     case channels = "Channels"
+    case cluster = "Several nodes"
 }

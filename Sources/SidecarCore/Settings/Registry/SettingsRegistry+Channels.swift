@@ -24,7 +24,7 @@ extension SettingsRegistry {
             \.channelPolicies,
             .channelPolicies,
             unset: "none",
-            "Policies for channels whose names match a pattern: slow subscribers and history."
+            "Policies for channels whose names match a pattern: slow subscribers, history and gaps."
         ),
         SettingDefinition(
             "HISTORY_SIZE",

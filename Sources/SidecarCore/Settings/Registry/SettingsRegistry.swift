@@ -51,7 +51,9 @@ public struct SettingsRegistry: Sendable {
     static let defaults = Settings(app: .tcp(host: "localhost", port: 80, tls: false))
 
     /// The variables of this version.
-    public static let standard = SettingsRegistry(general + identity + admission + limits + life + webhook + channels)
+    public static let standard = SettingsRegistry(
+        general + identity + admission + limits + life + webhook + channels + ingest + cluster
+    )
 
     private static let general = [
         SettingDefinition(

@@ -12,6 +12,9 @@ struct ValueSyntax<Value: Sendable>: Sendable {
     let read: @Sendable (String) throws(ValueProblem) -> Value
     /// The value in its shortest written form, which ``read`` takes back.
     let show: @Sendable (Value) -> String
+    /// For secrets that are shown in part: the value without what is secret in it. The problems that ``read`` throws
+    /// are shown too, so they must not quote what was written.
+    var redacted: (@Sendable (Value) -> String)?
 }
 
 extension ValueSyntax where Value == Bool {

@@ -35,32 +35,32 @@ extension EventStreamHandler {
 
     private func send(_ replay: Replay, room: Int, isComplete: Bool) {
         var room = room
-        var texts: [(ByteBuffer, StreamCursor, StoredMessage)] = []
+        var texts: [(ByteBuffer, StreamMark, StoredMessage)] = []
         for replayed in replay.messages.reversed() {
             let message = replayed.message
             let text = EventStreamCodec.encode(message.format, message.payload, event: message.event)
             room -= text.readableBytes + SendQueue.messageOverhead
             if room < 0 { break }
-            texts.append((text, replayed.cursor, message))
+            texts.append((text, replayed.mark, message))
         }
         if !isComplete || !replay.isComplete || texts.count < replay.messages.count { reset() }
-        for (text, cursor, message) in texts.reversed() {
-            guard send(text, at: cursor) else { return }
+        for (text, mark, message) in texts.reversed() {
+            guard send(text, at: mark) else { return }
             session.noteSent(message.format, payloadBytes: message.payload.readableBytes)
         }
         // Gives the client the id of its new connection, even if it gets no event before it reconnects.
-        _ = send(EventStreamText.end, at: replay.upTo)
+        sendPosition(after: replay)
     }
 
     // MARK: What has waited for it
 
     private func isReplayed(_ event: PendingReplay.Event) -> Bool {
-        event.cursor?.isCovered(by: replayedUpTo) == true
+        event.mark?.isCovered(by: replayedUpTo) == true
     }
 
     private func resend(_ event: PendingReplay.Event) {
         guard !isEnding else { return drop(event) }
-        guard isReplayed(event) || send(event.text, at: event.cursor, of: event.channel, event.action) else {
+        guard isReplayed(event) || send(event.text, at: event.mark, of: event.channel, event.action) else {
             return event.receipts.settleAsDropped()
         }
         settle(event)
@@ -77,7 +77,7 @@ extension EventStreamHandler {
     /// Sends what no replay will bring when the client returns.
     func endPending() {
         for event in takePending() {
-            guard event.cursor == nil else {
+            guard event.mark == nil else {
                 drop(event)
                 continue
             }
@@ -116,9 +116,9 @@ extension EventStreamHandler {
     /// Sends an event that no action for slow clients may drop.
     private func sendUnlimited(_ text: ByteBuffer) {
         if output.isClear {
-            codec.send(text, at: nil, over: output)
+            EventStreamCodec.send(text, at: nil, over: output)
         } else {
-            output.append(codec.message(text, at: nil))
+            output.append(EventStreamCodec.message(text, at: nil))
         }
     }
 }

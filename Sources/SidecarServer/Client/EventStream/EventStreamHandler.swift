@@ -14,14 +14,15 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     let loop: ClientContext
     private var context: ChannelHandlerContext?
     let output: ClientOutput
-    let codec: EventStreamCodec
     private let isEncrypted: Bool
     private(set) var isEnding = false
     private let timer = TimerEntry()
     private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1), hasAnswers: false)
     private var linger = Linger(patience: ServerConfiguration.flushPatience)
+    /// What the client has got, as its ids say.
+    private var position: StreamCursor
     /// The replay has already covered publications up to this position.
-    var replayedUpTo = StreamCursor(epoch: 0, sequence: 0)
+    var replayedUpTo = StreamCursor(.channels([]))
     /// The replay that the broker has not answered with yet.
     var pending: PendingReplay?
 
@@ -29,7 +30,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         self.session = session
         self.loop = loop
         self.isEncrypted = isEncrypted
-        codec = EventStreamCodec(connectionID: session.id)
+        position = StreamCursor(.channels([]), reader: StreamCursor.reader(session.id))
         output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
     }
 
@@ -87,32 +88,62 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         _ = send(EventStreamCodec.encode(format, payload), at: nil)
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
-        if let cursor, cursor.isCovered(by: replayedUpTo) { return true }
-        return send(message.encoded(by: .eventStream), at: cursor, of: message.channel, action)
+    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
+        if let mark, mark.isCovered(by: replayedUpTo) { return true }
+        return send(message.encoded(by: .eventStream), at: mark, of: message.channel, action)
     }
 
-    /// - Parameter cursor: The position of the event; nil when it has none.
+    /// - Parameter mark: The position of the event; nil when it has none.
     func send(
         _ text: ByteBuffer,
-        at cursor: StreamCursor?,
+        at mark: StreamMark?,
         of channel: ChannelName? = nil,
         _ action: SlowClientAction? = nil
     ) -> Bool {
         guard !isEnding else { return false }
         if let pending {
-            return pending.hold(PendingReplay.Event(text: text, cursor: cursor, channel: channel, action: action))
+            return pending.hold(PendingReplay.Event(text: text, mark: mark, channel: channel, action: action))
         }
         if output.isClear {
-            codec.send(text, at: cursor, over: output)
+            EventStreamCodec.send(text, at: advance(by: mark), over: output)
             return true
         }
         guard output.makeRoom(for: text.readableBytes, of: channel, action) else { return false }
-        var message = codec.message(text, at: cursor)
+        var message = EventStreamCodec.message(text, at: advance(by: mark))
         message.channel = channel
         output.append(message)
         return true
     }
+
+    /// The client gets an event at this position; returns the position of the stream after it.
+    private func advance(by mark: StreamMark?) -> StreamCursor? {
+        guard let mark else { return nil }
+        position.advance(by: mark)
+        return position
+    }
+
+    /// Sends the position after a replay, without an event.
+    func sendPosition(after replay: Replay) {
+        position.advance(by: replay.upTo)
+        guard !isEnding else { return }
+        if output.isClear {
+            EventStreamCodec.send(EventStreamText.end, at: position, over: output)
+        } else if output.makeRoom(for: EventStreamText.end.readableBytes, of: nil, nil) {
+            output.append(EventStreamCodec.message(EventStreamText.end, at: position))
+        }
+    }
+
+    func begins(in channel: ChannelName, at mark: StreamMark?) {
+        if let mark {
+            // An event of the channel may have come first.
+            guard position.mark(of: channel)?.offset == nil else { return }
+            position.advance(by: mark)
+        } else {
+            position.advance(by: .channel(ChannelMark(unknownIn: channel)))
+        }
+    }
+
+    func ends(in channel: ChannelName) { position.leave(channel) }
 
     func whenWritten(_ receipt: WriteReceipt) {
         if let pending { pending.whenWritten(receipt) } else { output.whenWritten(receipt) }

@@ -10,7 +10,7 @@ final class PendingReplay: SendBufferHolder {
     struct Event {
         let text: ByteBuffer
         /// Its position; nil when it is no publication.
-        let cursor: StreamCursor?
+        let mark: StreamMark?
         let channel: ChannelName?
         let action: SlowClientAction?
         /// Receipts that wait for it to be written.
@@ -26,6 +26,7 @@ final class PendingReplay: SendBufferHolder {
     private var completion: ((Result<Replay, ChannelFailure>) -> Void)?
     private var events: [Event] = []
     private(set) var unsentBytes = 0
+    /// The last of those publications.
     private var lostUpTo: StreamCursor?
     /// Publications that had no room; a replay may contain the first of them.
     private var lostCount = 0
@@ -58,8 +59,8 @@ final class PendingReplay: SendBufferHolder {
     func hold(_ event: Event) -> Bool {
         if !fits(event) { losePublications() }
         guard fits(event) else {
-            if let cursor = event.cursor {
-                lose(cursor)
+            if let mark = event.mark {
+                lose(mark)
             } else {
                 buffers.metrics.messagesDropped(1, reason: .slowClient)
             }
@@ -99,17 +100,17 @@ final class PendingReplay: SendBufferHolder {
         return lostCount
     }
 
-    private func lose(_ cursor: StreamCursor) {
+    private func lose(_ mark: StreamMark) {
         lostCount += 1
-        if let lostUpTo, cursor.isCovered(by: lostUpTo) { return }
-        lostUpTo = cursor
+        if lostUpTo == nil { lostUpTo = StreamCursor(.channels([])) }
+        lostUpTo?.advance(by: mark)
     }
 
     /// All at once, since the client will reload everything anyway.
     private func losePublications() {
         drop { event in
-            if let cursor = event.cursor { lose(cursor) }
-            return event.cursor != nil
+            if let mark = event.mark { lose(mark) }
+            return event.mark != nil
         }
     }
 

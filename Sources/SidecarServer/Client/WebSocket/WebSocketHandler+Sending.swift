@@ -22,7 +22,7 @@ extension WebSocketHandler {
         }
     }
 
-    func send(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
+    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
         guard phase == .open else { return false }
         progress.hasSent = true
         if output.isClear {

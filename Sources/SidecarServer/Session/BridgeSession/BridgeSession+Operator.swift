@@ -29,8 +29,8 @@ extension BridgeSession {
     }
 
     /// Sends a published message; false when it was dropped.
-    func deliver(_ message: PreparedMessage, at cursor: StreamCursor?, _ action: SlowClientAction?) -> Bool {
-        guard machine.isRunning, let transport, transport.send(message, at: cursor, action) else { return false }
+    func deliver(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
+        guard machine.isRunning, let transport, transport.send(message, at: mark, action) else { return false }
         noteSent(message.format, payloadBytes: message.payload.readableBytes)
         return true
     }

@@ -1,0 +1,36 @@
+internal import Hummingbird
+internal import SidecarCore
+
+/// `GET /v1/nodes`.
+struct NodesResponse: ResponseEncodable {
+    struct Engine: Encodable {
+        let kind: String
+        let up: Bool
+    }
+
+    struct Node: Encodable {
+        let name: String
+        let version: String
+        let startedAt: String
+        let connections: Int
+        let channels: Int
+        let leaseMs: Int64
+    }
+
+    let engine: Engine
+    let nodes: [Node]
+
+    init(_ cluster: ClusterInfo) {
+        engine = Engine(kind: cluster.engine.kind, up: cluster.engine.isUp)
+        nodes = cluster.nodes.map {
+            Node(
+                name: $0.name,
+                version: $0.version,
+                startedAt: Timestamp.text(unixMilliseconds: $0.startedAt),
+                connections: $0.connections,
+                channels: $0.channels,
+                leaseMs: $0.leaseMilliseconds
+            )
+        }
+    }
+}

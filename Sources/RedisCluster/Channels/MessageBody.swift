@@ -1,0 +1,83 @@
+import NIOCore
+import SidecarCore
+
+/// What a publisher writes into a message: the payload, and what its subscribers need to know about it.
+///
+/// One byte for the format, then origin, excluded connection and event type, each as one byte of length and its text, then
+/// the payload.
+struct MessageBody: Sendable, Equatable {
+    private static let text: UInt8 = 0
+    private static let binary: UInt8 = 1
+
+    let format: MessageFormat
+    /// The incarnation of the node that published it.
+    let origin: String
+    let excluded: String?
+    let event: String?
+    let payload: ByteBuffer
+
+    /// Writes a publication.
+    static func write(_ envelope: ChannelEnvelope, origin: String) -> ByteBuffer {
+        let publication = envelope.publication
+        let (excluded, event) = (envelope.excluded?.id ?? "", publication.event ?? "")
+        var buffer = ByteBuffer()
+        buffer.reserveCapacity(
+            4 + origin.utf8.count + excluded.utf8.count + event.utf8.count + publication.payload.readableBytes
+        )
+        buffer.writeInteger(publication.format == .text ? text : binary)
+        for field in [origin, excluded, event] {
+            // Ids and event types are checked to be far shorter.
+            buffer.writeInteger(UInt8(clamping: field.utf8.count))
+            buffer.writeBytes(field.utf8.prefix(Int(UInt8.max)))
+        }
+        buffer.writeImmutableBuffer(publication.payload)
+        return buffer
+    }
+
+    /// Reads what ``write(_:origin:)`` wrote.
+    init(_ bytes: ByteBuffer) throws(FrameFault) {
+        var bytes = bytes
+        switch bytes.readInteger(as: UInt8.self) {
+        case Self.text: format = .text
+        case Self.binary: format = .binary
+        default: throw .badBody
+        }
+        guard let origin = Self.readField(&bytes), let excluded = Self.readField(&bytes),
+            let event = Self.readField(&bytes)
+        else { throw .badBody }
+        self.origin = origin
+        self.excluded = excluded.isEmpty ? nil : excluded
+        guard event.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { throw .badBody }
+        self.event = event.isEmpty ? nil : event
+        payload = bytes
+    }
+
+    private static func readField(_ bytes: inout ByteBuffer) -> String? {
+        guard let length = bytes.readInteger(as: UInt8.self), let view = bytes.readSlice(length: Int(length)) else {
+            return nil
+        }
+        return String(buffer: view)
+    }
+}
+
+extension MessageFrame {
+    /// The message as the node passes it to its subscribers.
+    func envelope(in channel: ChannelName) -> ChannelEnvelope {
+        ChannelEnvelope(
+            Publication(channel: channel, format: body.format, payload: body.payload, event: body.event),
+            excluding: body.excluded.map(ExcludedConnection.init),
+            origin: body.origin
+        )
+    }
+
+    /// The message as it is kept.
+    var stored: StoredMessage {
+        StoredMessage(offset: point.offset, time: time, format: body.format, payload: body.payload, event: body.event)
+    }
+
+    /// Whether a reader is excluded (``StreamCursor/reader``); 0 for none.
+    func excludes(_ reader: UInt64) -> Bool {
+        guard reader != 0, let excluded = body.excluded else { return false }
+        return StreamCursor.reader(excluded) == reader
+    }
+}

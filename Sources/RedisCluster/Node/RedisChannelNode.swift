@@ -1,0 +1,123 @@
+import CoreMetrics
+import Logging
+import NIOCore
+import RedisClient
+import SidecarCore
+
+/// What a node does on the event loop of its engine: it passes on what the client tells, and watches for losses.
+final class RedisChannelNode: RedisClientDelegate {
+    /// How many heads are refreshed each time.
+    private static let refreshedAtOnce = 500
+
+    let context: NodeContext
+    let subscriptions: NodeSubscriptions
+    let publisher: Publisher
+    let reader: HistoryReader
+    let registry: NodeRegistry
+    private let status: ClusterStatusBox
+    private var counters: [Int: TagCounter] = [:]
+    private var shards: [RedisShardID] = []
+
+    init(_ context: NodeContext, status: ClusterStatusBox, describe: @escaping NodeRegistry.Describe) {
+        self.context = context
+        self.status = status
+        subscriptions = NodeSubscriptions(context)
+        publisher = Publisher(context, subscriptions)
+        reader = HistoryReader(context, subscriptions)
+        registry = NodeRegistry(context, subscriptions, describe: describe)
+        subscriptions.publisher = publisher
+        subscriptions.reader = reader
+    }
+
+    func start() {
+        context.client.start()
+        if context.publishingClient !== context.client { context.publishingClient.start() }
+        registry.start()
+        countLater()
+    }
+
+    /// Leaves the cluster, within the time of a few commands.
+    func stop(_ completion: @escaping () -> Void) {
+        publisher.stop()
+        registry.stop { [self] in
+            close()
+            completion()
+        }
+    }
+
+    /// Ends the connections without a word.
+    func abandon() { close() }
+
+    private func close() {
+        context.client.close()
+        if context.publishingClient !== context.client { context.publishingClient.close() }
+    }
+
+    // MARK: RedisClientDelegate
+
+    func redisConnected(_ shard: RedisShardID, server: RedisServerInfo) { publisher.connected() }
+    func redisDisconnected(_ shard: RedisShardID, _ why: String) {}
+    func redisIsUpChanged(_ isUp: Bool, _ why: String) {
+        status.changed(isUp: isUp, why)
+        registry.interrupted()
+    }
+
+    func redisIdentityChanged(_ shard: RedisShardID) {
+        subscriptions.suspect { context.client.shard(ofKey: context.keys.head($0)) == shard }
+    }
+
+    func redisSubscribed(_ channel: RedisChannel) { subscriptions.subscribed(channel.name) }
+    func redisInterrupted(_ channels: [RedisChannel]) { subscriptions.interrupted(channels.map(\.name)) }
+    func redisReceived(_ channel: RedisChannel, _ payload: ByteBuffer) { subscriptions.received(channel.name, payload) }
+    func redisReceiveComplete() { subscriptions.receiveComplete() }
+    func redisProbed(_ seconds: TimeAmount) { context.metrics.probe.recordNanoseconds(seconds.nanoseconds) }
+    func redisReconnecting(_ shard: RedisShardID?) { context.metrics.reconnects.increment() }
+
+    // MARK: Losses that nothing else shows
+
+    private func countLater() {
+        context.eventLoop.assumeIsolated().scheduleTask(in: context.settings.countInterval) { [weak self] in
+            self?.count()
+            self?.countLater()
+        }
+    }
+
+    /// Compares the counters of the tags, in as few commands as the topology allows.
+    private func count() {
+        subscriptions.refresh(Self.refreshedAtOnce)
+        subscriptions.leaveDeparted()
+        let tags = Array(0..<ClusterKeys.tags)
+        let groups = context.isSharded ? tags.map { [$0] } : [tags]
+        for group in groups {
+            let command = RedisCommand.run(
+                ClusterScripts.count,
+                keys: group.map(context.keys.counter),
+                arguments: []
+            )
+            context.client.send(command) { [weak self] result in
+                guard let items = (try? result.get())?.items, items.count == 2 * group.count else { return }
+                for (index, tag) in group.enumerated() {
+                    guard let epoch = items[2 * index].text, let number = items[2 * index + 1].integer else { continue }
+                    self?.counted(tag, TagCounter(epoch: epoch, number: number))
+                }
+            }
+        }
+    }
+
+    private func counted(_ tag: Int, _ counter: TagCounter) {
+        defer { counters[tag] = counter }
+        guard let before = counters[tag], before.isLost(by: counter) else { return }
+        subscriptions.suspect { ClusterKeys.tag(of: $0) == tag }
+    }
+}
+
+/// What the engine counts of one tag.
+struct TagCounter: Equatable {
+    /// Random; empty before the first publication.
+    let epoch: String
+    /// The number of publications.
+    let number: Int64
+
+    /// Whether publications that were counted are missing in a later count.
+    func isLost(by later: TagCounter) -> Bool { number > 0 && (epoch != later.epoch || number > later.number) }
+}

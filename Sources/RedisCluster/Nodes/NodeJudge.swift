@@ -1,0 +1,64 @@
+import NIOCore
+import SidecarCore
+
+/// Finds out which other nodes are lost: their counters have stood still for the lease, while this node's own link to the
+/// engine was up all that time.
+struct NodeJudge {
+    /// What is to be done after a look at the nodes.
+    struct Verdict: Equatable {
+        /// Nodes that are lost, by incarnation.
+        var lost: [String] = []
+        /// Nodes that keep this node's name, by incarnation; told once for each.
+        var namesakes: [String] = []
+    }
+
+    private struct Sight {
+        var counter: UInt64
+        /// Since when the counter has stood still.
+        var stillSince: NIODeadline
+        let seenSince: NIODeadline
+        var isToldAsNamesake = false
+    }
+
+    private let lease: TimeAmount
+    private let own: String
+    private let name: String
+    private var sights: [String: Sight] = [:]
+
+    /// - Parameters:
+    ///   - own: The incarnation of this node.
+    ///   - name: Its name.
+    init(lease: TimeAmount, own: String, name: String) {
+        self.lease = lease
+        self.own = own
+        self.name = name
+    }
+
+    /// The link to the engine was down: what was seen before says nothing about the others.
+    mutating func interrupted() { sights = [:] }
+
+    /// The nodes have been looked at.
+    mutating func saw(_ records: [String: NodeRecord], at now: NIODeadline) -> Verdict {
+        var verdict = Verdict()
+        sights = sights.filter { records[$0.key] != nil }
+        for (incarnation, record) in records where incarnation != own {
+            guard var sight = sights[incarnation] else {
+                sights[incarnation] = Sight(counter: record.counter, stillSince: now, seenSince: now)
+                continue
+            }
+            if sight.counter != record.counter {
+                sight.counter = record.counter
+                sight.stillSince = now
+                if record.info.name == name, !sight.isToldAsNamesake, now - sight.seenSince >= lease * 2 {
+                    sight.isToldAsNamesake = true
+                    verdict.namesakes.append(incarnation)
+                }
+            } else if now - sight.stillSince >= max(lease, .milliseconds(record.info.leaseMilliseconds)) {
+                verdict.lost.append(incarnation)
+            }
+            sights[incarnation] = sight
+        }
+        verdict.lost.sort()
+        return verdict
+    }
+}

@@ -1,0 +1,44 @@
+import SidecarCore
+
+/// What a node writes of itself: `KEY=VALUE`, separated by tabs. Keys that are not known are left to later versions.
+struct NodeRecord: Equatable {
+    var info: NodeInfo
+    /// Grows with each renewal.
+    var counter: UInt64
+
+    /// Its text.
+    var text: String {
+        [
+            "counter=\(counter)", "name=\(Self.clean(info.name))", "version=\(Self.clean(info.version))",
+            "started=\(info.startedAt)", "connections=\(info.connections)", "channels=\(info.channels)",
+            "lease=\(info.leaseMilliseconds)",
+        ].joined(separator: "\t")
+    }
+
+    init(info: NodeInfo, counter: UInt64) {
+        self.info = info
+        self.counter = counter
+    }
+
+    /// Reads a record; nil without a counter.
+    init?(_ text: String) {
+        var values: [Substring: Substring] = [:]
+        for part in text.split(separator: "\t") {
+            guard let equals = part.firstIndex(of: "=") else { continue }
+            values[part[..<equals]] = part[part.index(after: equals)...]
+        }
+        func number(_ key: Substring) -> Int64 { values[key].flatMap { Int64($0) } ?? 0 }
+        guard let counter = values["counter"].flatMap({ UInt64($0) }) else { return nil }
+        self.counter = counter
+        info = NodeInfo(
+            name: String(values["name"] ?? "?"),
+            version: String(values["version"] ?? "?"),
+            startedAt: number("started"),
+            connections: Int(clamping: number("connections")),
+            channels: Int(clamping: number("channels")),
+            leaseMilliseconds: number("lease")
+        )
+    }
+
+    private static func clean(_ text: String) -> String { String(text.map { $0 == "\t" || $0.isNewline ? " " : $0 }) }
+}

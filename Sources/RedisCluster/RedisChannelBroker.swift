@@ -1,0 +1,224 @@
+import DequeModule
+public import Logging
+public import NIOCore
+public import RedisClient
+public import SidecarCore
+import Synchronization
+
+/// Channels that several nodes share over Redis.
+///
+/// Everything happens on one event loop of its own; calls from other threads are queued for it.
+public final class RedisChannelBroker: ChannelBroker {
+    private enum Call: Sendable {
+        case publish(ChannelEnvelope, id: String?, PublishCompletion?)
+        case subscribe(
+            ChannelName,
+            KnownPoint?,
+            reader: UInt64,
+            (@Sendable (Result<ChannelReplay, ChannelFailure>) -> Void)?
+        )
+        case unsubscribe(ChannelName)
+    }
+
+    private struct Calls: Sendable {
+        var queue: Deque<Call> = []
+        var isAwake = false
+    }
+
+    private let eventLoop: any EventLoop
+    /// Made on the event loop before anything else runs there.
+    private let node: NIOLoopBoundBox<RedisChannelNode?>
+    private let calls = Mutex(Calls())
+    private let status: ClusterStatusBox
+    private let channelCount = Atomic<Int>(0)
+    private let nodeTotal = NodeTotal()
+
+    /// Makes a broker, which ``start()`` connects.
+    ///
+    /// - Parameters:
+    ///   - events: Gets what other nodes, and this one, publish.
+    ///   - unixMilliseconds: The wall clock.
+    ///   - describe: What the others are told of this node.
+    ///   - eventLoop: Where all of it happens; a loop of its own, so that it delays no client.
+    public init(
+        _ configuration: RedisConfiguration,
+        settings: ClusterNodeSettings,
+        rules: ChannelRules,
+        events: any ChannelBrokerEvents,
+        unixMilliseconds: @escaping @Sendable () -> Int64,
+        describe: @escaping @Sendable () -> NodeInfo,
+        on eventLoop: any EventLoop,
+        logger: Logger
+    ) {
+        self.eventLoop = eventLoop
+        let status = ClusterStatusBox(logger)
+        self.status = status
+        let box = NIOLoopBoundBox.makeEmptyBox(valueType: RedisChannelNode.self, eventLoop: eventLoop)
+        node = box
+        let nodeTotal = nodeTotal
+        eventLoop.execute {
+            let client = RedisClient(configuration, eventLoop: eventLoop, logger: logger)
+            let isSharded = if case .cluster = configuration.topology { true } else { false }
+            let context = NodeContext(
+                eventLoop: eventLoop,
+                client: client,
+                publishingClient: settings.minReplicas > 0
+                    ? RedisClient(configuration, eventLoop: eventLoop, logger: logger) : client,
+                settings: settings,
+                rules: rules,
+                events: events,
+                metrics: ClusterMetrics(),
+                clock: EngineClock(unixMilliseconds: unixMilliseconds),
+                incarnation: MessageID(.random(in: 1 ... .max)).description,
+                isSharded: isSharded,
+                logger: logger
+            )
+            let node = RedisChannelNode(context, status: status, describe: describe)
+            node.registry.total = nodeTotal
+            client.delegate = node
+            box.value = node
+        }
+    }
+
+    /// Connects to the engine, now or as soon as it is there.
+    public func start() { perform { $0.start() } }
+
+    /// Leaves the cluster and ends the connections; what has not been published is given up.
+    public func stop() async {
+        await withCheckedContinuation { continuation in
+            eventLoop.execute { [node] in
+                guard let node = node.value else { return continuation.resume() }
+                node.stop { continuation.resume() }
+            }
+        }
+    }
+
+    /// Ends the connections as a crash would.
+    func abandon() { perform { $0.abandon() } }
+
+    /// The nodes that were alive at the last renewal, by name.
+    public func nodes() async -> [NodeInfo] {
+        await withCheckedContinuation { continuation in
+            eventLoop.execute { [node] in continuation.resume(returning: node.value?.registry.nodes ?? []) }
+        }
+    }
+
+    /// How many nodes were alive at the last renewal.
+    public var nodeCount: Int { nodeTotal.value }
+
+    /// Whether the engine is there.
+    public var isUp: Bool { status.isUp }
+    /// Why it is not, in words.
+    public var reasonForOutage: String { status.why }
+
+    private func perform(_ body: @escaping @Sendable (RedisChannelNode) -> Void) {
+        eventLoop.execute { [node] in if let node = node.value { body(node) } }
+    }
+
+    // MARK: Calls in their order
+
+    private func enqueue(_ call: Call) {
+        let wakes = calls.withLock { calls in
+            calls.queue.append(call)
+            defer { calls.isAwake = true }
+            return !calls.isAwake
+        }
+        if wakes { eventLoop.execute { self.drain() } }
+    }
+
+    private func drain() {
+        guard let node = node.value else { return }
+        let queue = calls.withLock { calls in
+            defer { calls = Calls() }
+            return calls.queue
+        }
+        for call in queue {
+            switch call {
+            case .publish(let envelope, let id, let completion):
+                node.publisher.publish(envelope, idempotencyKey: id, completion)
+            case .subscribe(let channel, let known, let reader, let completion):
+                let subscription = node.subscriptions.subscribe(channel)
+                guard let completion else { continue }
+                node.reader.answer(subscription, after: known, reader: reader, completion)
+            case .unsubscribe(let channel): node.subscriptions.unsubscribe(channel)
+            }
+        }
+        channelCount.store(node.subscriptions.all.count, ordering: .relaxed)
+    }
+
+    // MARK: ChannelBroker
+
+    /// See ``ChannelBroker``.
+    public func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?) {
+        enqueue(.publish(envelope, id: id, completion))
+    }
+
+    /// See ``ChannelBroker``.
+    public func subscribe(
+        _ channel: ChannelName,
+        after position: ChannelPosition?,
+        reader: UInt64,
+        _ completion: (@Sendable (Result<ChannelReplay, ChannelFailure>) -> Void)?
+    ) {
+        enqueue(.subscribe(channel, position.map(KnownPoint.init), reader: reader, completion))
+    }
+
+    /// See ``ChannelBroker``.
+    public func unsubscribe(_ channel: ChannelName) { enqueue(.unsubscribe(channel)) }
+
+    /// See ``ChannelBroker``.
+    public func replay(
+        of channels: [ChannelName],
+        since cursor: StreamCursor?,
+        room: Int,
+        overhead: Int,
+        _ completion: @Sendable @escaping (Result<Replay, ChannelFailure>) -> Void
+    ) {
+        perform {
+            $0.reader.replay(of: channels, since: cursor, room: room, overhead: overhead, completion)
+        }
+    }
+
+    /// See ``ChannelBroker``.
+    public func history(
+        of channel: ChannelName,
+        _ part: HistoryPart,
+        epoch: String?,
+        limit: Int
+    ) async throws(ChannelFailure) -> ChannelHistory {
+        try await ask { $0.reader.history(of: channel, part, epoch: epoch, limit: limit, $1) }
+    }
+
+    /// See ``ChannelBroker``.
+    public func head(of channel: ChannelName) async throws(ChannelFailure) -> ChannelHead {
+        let point: ChannelPoint = try await ask { $0.reader.look(channel, $1) }
+        return ChannelHead(channel: channel, position: point.position(in: channel))
+    }
+
+    /// See ``ChannelBroker``.
+    public func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelHead] {
+        try await ask { $0.reader.channels(prefix: prefix, after: after, limit: limit, $1) }
+    }
+
+    private func ask<Answer: Sendable>(
+        _ body: @escaping @Sendable (RedisChannelNode, @escaping (Result<Answer, ChannelFailure>) -> Void) -> Void
+    ) async throws(ChannelFailure) -> Answer {
+        let answer: Result<Answer, ChannelFailure> = await withCheckedContinuation { continuation in
+            eventLoop.execute { [node] in
+                guard let node = node.value else {
+                    return continuation.resume(returning: .failure(.unavailable("The cluster is not ready.")))
+                }
+                body(node) { continuation.resume(returning: $0) }
+            }
+        }
+        return try answer.get()
+    }
+
+    /// See ``ChannelBroker``.
+    public var ordersEachChannel: Bool { true }
+
+    /// The channels that are subscribed here; histories are at the engine.
+    public var statistics: ChannelBrokerStatistics {
+        ChannelBrokerStatistics(channels: channelCount.load(ordering: .relaxed), historyBytes: 0)
+    }
+}

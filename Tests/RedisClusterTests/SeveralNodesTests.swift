@@ -1,0 +1,236 @@
+import NIOCore
+import SidecarCore
+import TestSupport
+import Testing
+
+@testable import RedisCluster
+
+@Suite("Several nodes over Redis", .serialized, .timeLimit(.minutes(2)), .enabled(if: RedisProcess.isInstalled))
+struct SeveralNodesTests {
+    private static let server = Task { try await RedisProcess() }
+    private let prefix = "nodes-\(UInt64.random(in: 0 ... .max))"
+
+    private func channel(_ name: String) throws -> ChannelName { try #require(ChannelName(name)) }
+
+    private func pair(
+        history: Int = 0,
+        countInterval: TimeAmount = .seconds(10),
+        lease: TimeAmount = .seconds(10)
+    ) async throws -> (TestNode, TestNode, RedisShell) {
+        let server = try await Self.server.value
+        func make() async throws -> TestNode {
+            try await TestNode(server, prefix: prefix, history: history, countInterval: countInterval, lease: lease)
+        }
+        return (try await make(), try await make(), RedisShell(port: server.port))
+    }
+
+    @Test("What one node publishes all receive, in the same order")
+    func order() async throws {
+        let (one, other, _) = try await pair()
+        let room = try channel("room")
+        for node in [one, other] { try await node.subscribe(room) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (name, node) in [("a", one), ("b", other)] {
+                group.addTask { for number in 0..<100 { _ = try await node.publish("\(name)\(number)", to: room) } }
+            }
+            try await group.waitForAll()
+        }
+        let isComplete = await eventually { one.texts(room).count == 200 && other.texts(room).count == 200 }
+        #expect(isComplete && one.texts(room) == other.texts(room))
+        #expect(one.texts(room).filter { $0.hasPrefix("a") } == (0..<100).map { "a\($0)" })
+        #expect(one.events.losses("room") == 0 && other.events.losses("room") == 0)
+    }
+
+    @Test("Two prefixes never see each other, and names with special characters are names like others")
+    func names() async throws {
+        let (one, _, _) = try await pair()
+        let stranger = try await TestNode(try await Self.server.value, prefix: prefix + "-2")
+        let names = try ["{a}", "}:m:x", "*", "[a-z]?", "a{07}b:c", "\\", ":::", String(repeating: "x", count: 200)]
+            .map { try channel($0) }
+        for name in names {
+            try await one.subscribe(name)
+            try await stranger.subscribe(name)
+        }
+        for name in names { _ = try await one.publish(name.text, to: name) }
+        let isReceived = await eventually { names.allSatisfy { one.texts($0) == [$0.text] } }
+        #expect(isReceived && stranger.events.received.isEmpty)
+        let listed = try await one.broker.channels(prefix: "", after: nil, limit: 100)
+        #expect(listed.map(\.channel) == names.sorted())
+        #expect(try await stranger.broker.channels(prefix: "{", after: nil, limit: 100).count == 1)
+    }
+
+    @Test("A lost subscription is made up for from the history, without a repeat")
+    func killed() async throws {
+        let (one, other, shell) = try await pair(history: 1_000)
+        let room = try channel("room")
+        try await other.subscribe(room)
+        for number in 0..<300 {
+            if number % 50 == 25 { try shell.run("CLIENT", "KILL", "TYPE", "pubsub") }
+            _ = try await one.publish("\(number)", to: room)
+        }
+        let isComplete = await eventually { other.texts(room).count >= 300 }
+        #expect(isComplete && other.texts(room) == (0..<300).map(String.init))
+        #expect(other.events.losses("room") == 0)
+    }
+
+    @Test("Without a history, what a lost subscription has missed is told")
+    func killedWithoutHistory() async throws {
+        let (one, other, shell) = try await pair()
+        let room = try channel("room")
+        try await other.subscribe(room)
+        var number = 0
+        while other.events.losses("room") == 0, number < 10_000 {
+            if number % 100 == 50 { try shell.run("CLIENT", "KILL", "TYPE", "pubsub") }
+            _ = try await one.publish("\(number)", to: room)
+            number += 1
+        }
+        #expect(other.events.losses("room") > 0)
+        let last = try await one.publish("last", to: room)
+        let isReceived = await eventually { other.texts(room).last == "last" }
+        let offsets = other.events.received.map(\.position.offset)
+        #expect(isReceived && offsets.last == last.offset)
+        #expect(zip(offsets, offsets.dropFirst()).allSatisfy { $0 < $1 })
+    }
+
+    @Test("An emptied engine is noticed, also where nothing is published")
+    func emptied() async throws {
+        let (one, other, shell) = try await pair(history: 10, countInterval: .milliseconds(100))
+        let room = try channel("room")
+        for node in [one, other] { try await node.subscribe(room) }
+        let before = try await one.publish("before", to: room)
+        // The counters have to be known before they can be missed.
+        try await Task.sleep(for: .milliseconds(300))
+        try shell.run("FLUSHALL")
+        let isTold = await eventually { one.events.losses("room") == 1 && other.events.losses("room") == 1 }
+        #expect(isTold)
+        let after = try await other.publish("after", to: room)
+        let isReceived = await eventually { one.texts(room) == ["before", "after"] }
+        #expect(isReceived && after.epoch != before.epoch)
+        await #expect(throws: ChannelFailure.gone) {
+            try await one.broker.history(of: room, .after(before.offset), epoch: before.epoch.description, limit: 10)
+        }
+        let result: Result<ChannelReplay, ChannelFailure> = try await answer { completion in
+            one.broker.subscribe(room, after: before, reader: 0) { completion($0) }
+        }
+        #expect(try !result.get().isComplete)
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(one.events.losses("room") == 1 && other.events.losses("room") == 1)
+    }
+
+    @Test("An offset that has come to mean another message is not continued")
+    func lostTail() async throws {
+        let (one, other, shell) = try await pair(history: 10)
+        let room = try channel("room")
+        try await one.subscribe(room)
+        let kept = try await one.publish("kept", to: room)
+        let lost = try await one.publish("lost", to: room)
+        // As after a failover to a replica that had not got the last message.
+        let head = ClusterKeys(prefix: prefix).head(room)
+        try shell.run("SET", head, "\(kept.epoch) \(kept.offset) \(kept.id)")
+        try shell.run("XDEL", ClusterKeys(prefix: prefix).history(room), "\(lost.offset)-0")
+        try shell.run("XSETID", ClusterKeys(prefix: prefix).history(room), "\(kept.offset)-0")
+        let new = try await other.publish("new", to: room)
+        #expect(new.offset == lost.offset && new.id != lost.id)
+        let isTold = await eventually { one.events.losses("room") == 1 }
+        #expect(isTold)
+        // The node that noticed has begun a new epoch, so that nobody can take the one message for the other.
+        for known in [kept, lost] {
+            let fresh = try await TestNode(try await Self.server.value, prefix: prefix, history: 10)
+            let result: Result<ChannelReplay, ChannelFailure> = try await answer { completion in
+                fresh.broker.subscribe(room, after: known, reader: 0) { completion($0) }
+            }
+            #expect(try !result.get().isComplete)
+        }
+        let next = try await other.publish("next", to: room)
+        #expect(next.epoch != kept.epoch && next.offset > new.offset)
+        let isReceived = await eventually { one.texts(room).last == "next" }
+        #expect(isReceived && one.events.losses("room") == 1)
+    }
+
+    @Test("An idempotency key holds on all nodes")
+    func idempotency() async throws {
+        let (one, other, _) = try await pair()
+        let room = try channel("room")
+        try await other.subscribe(room)
+        let first = try await one.publish("x", to: room, id: "key")
+        let again = try await other.publish("y", to: room, id: "key")
+        #expect(first.offset == again.offset && first.id == again.id)
+        _ = try await one.publish("z", to: room)
+        let isReceived = await eventually { other.texts(room) == ["x", "z"] }
+        #expect(isReceived)
+    }
+
+    @Test("Occupancy is that of the cluster")
+    func occupancy() async throws {
+        let (one, other, _) = try await pair()
+        let room = try channel("room")
+        try await one.subscribe(room)
+        try await other.subscribe(room)
+        one.broker.unsubscribe(room)
+        _ = try await one.publish("x", to: room)
+        other.broker.unsubscribe(room)
+        let isTold = await eventually { other.events.occupancy.map(\.isOccupied) == [false] }
+        #expect(isTold && one.events.occupancy.map(\.isOccupied) == [true])
+    }
+
+    @Test("A node that dies is taken out of its channels; one that stops takes itself out")
+    func lostNode() async throws {
+        let server = try await Self.server.value
+        let survivor = try await TestNode(server, prefix: prefix, lease: .milliseconds(500))
+        let room = try channel("room")
+        try await survivor.subscribe(try channel("other"))
+        for isOrderly in [false, true] {
+            let node = try await TestNode(server, prefix: prefix, lease: .milliseconds(500))
+            try await node.subscribe(room)
+            let areBoth = await eventually { survivor.broker.nodeCount == 2 }
+            #expect(areBoth)
+            #expect(try await survivor.broker.head(of: room).channel == room)
+            if isOrderly { await node.broker.stop() } else { node.broker.abandon() }
+            let isAlone = await eventually { survivor.broker.nodeCount == 1 }
+            #expect(isAlone)
+            let teller = isOrderly ? node : survivor
+            let isVacated = await eventually {
+                teller.events.occupancy.last { $0.channel == "room" }?.isOccupied == false
+            }
+            #expect(isVacated)
+            await #expect(throws: ChannelFailure.unknownChannel) { try await survivor.broker.head(of: room) }
+        }
+    }
+
+    @Test("A node that was only taken for lost registers again, with its channels")
+    func takenForLost() async throws {
+        let (one, other, shell) = try await pair(lease: .milliseconds(500))
+        let room = try channel("room")
+        try await one.subscribe(room)
+        let keys = ClusterKeys(prefix: prefix)
+        for key in [keys.nodeList, keys.nodes(room)] { try shell.run("DEL", key) }
+        await #expect(throws: ChannelFailure.unknownChannel) { try await other.broker.head(of: room) }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while (try? await other.broker.head(of: room)) == nil, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(try await other.broker.head(of: room).channel == room)
+    }
+
+    @Test("While the engine is stopped publications fail in time; then everything is live again")
+    func stopped() async throws {
+        let server = try await RedisProcess()
+        let (one, other) = (
+            try await TestNode(server, prefix: prefix, history: 100),
+            try await TestNode(server, prefix: prefix, history: 100)
+        )
+        let room = try channel("room")
+        for node in [one, other] { try await node.subscribe(room) }
+        _ = try await one.publish("before", to: room)
+        server.signal(19)  // SIGSTOP
+        let began = ContinuousClock.now
+        await #expect(throws: ChannelFailure.self) { _ = try await one.publish("lost?", to: room) }
+        #expect(ContinuousClock.now - began < .milliseconds(1_500))
+        let publication = Publication(channel: room, format: .text, payload: ByteBuffer(string: "waits"))
+        one.broker.publish(ChannelEnvelope(publication), id: nil, nil)
+        server.signal(18)  // SIGCONT
+        let isReceived = await eventually { other.texts(room).contains("waits") }
+        #expect(isReceived && other.texts(room).count { $0 == "waits" } == 1)
+        #expect(one.events.losses("room") == 0 && other.events.losses("room") == 0)
+    }
+}

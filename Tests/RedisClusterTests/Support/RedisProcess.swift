@@ -1,0 +1,134 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// A `redis-server` of the tests.
+final class RedisProcess: Sendable {
+    struct CannotStart: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    let port: Int
+    private let pid: pid_t
+
+    static let program: String? = firstReadable(["/usr/bin/redis-server", "/usr/local/bin/redis-server"])
+
+    private static func firstReadable(_ paths: [String]) -> String? { paths.first { path in access(path, R_OK) == 0 } }
+
+    static var isInstalled: Bool { program != nil }
+
+    /// Starts a server on a free port, and waits until it listens.
+    init(arguments: [String] = []) async throws {
+        guard let program = Self.program else { throw CannotStart(description: "redis-server is not installed") }
+        let port = try Self.freePort()
+        self.port = port
+        let directory = "/tmp/sidesocket-redis-\(getpid())-\(port)"
+        mkdir(directory, 0o700)
+        let fixed = [
+            program, "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--dir", directory, "--logfile",
+            directory + "/log",
+        ]
+        pid = try Self.spawn(program, fixed + arguments)
+        let deadline = ContinuousClock.now + .seconds(20)
+        while !Self.listens(port) {
+            guard ContinuousClock.now < deadline else {
+                kill(pid, SIGKILL)
+                throw CannotStart(description: "redis-server does not listen; see \(directory)/log")
+            }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+
+    deinit { kill(pid, SIGKILL) }
+
+    func signal(_ signal: Int32) { kill(pid, signal) }
+
+    /// Lets time pass for all keys with a prefix: what expires expires so much earlier, and messages are so much older.
+    func pass(milliseconds: Int64, prefix: String) throws {
+        let script = """
+            for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+              local left = redis.call('PTTL', key)
+              if redis.call('TYPE', key).ok == 'stream' then
+                local entries = redis.call('XRANGE', key, '-', '+')
+                redis.call('DEL', key)
+                for _, entry in ipairs(entries) do
+                  local head, time, body = string.match(entry[2][2], '^(1 %w+ %d+ %x+ %x+ )(%d+)(\\n.*)$')
+                  local frame = head .. string.format('%d', time - ARGV[2]) .. body
+                  redis.call('XADD', key, entry[1], entry[2][1], frame)
+                end
+              end
+              if left >= 0 then redis.call('PEXPIRE', key, math.max(0, left - ARGV[2])) end
+            end
+            """
+        try RedisShell(port: port).run("EVAL", script, "0", prefix, "\(milliseconds)")
+    }
+
+    private static func spawn(_ program: String, _ arguments: [String]) throws -> pid_t {
+        var pid: pid_t = 0
+        let argv = arguments.map { strdup($0) } + [nil]
+        defer { for text in argv { free(text) } }
+        let result = posix_spawn(&pid, program, nil, nil, argv, nil)
+        guard result == 0 else { throw CannotStart(description: String(cString: strerror(result))) }
+        return pid
+    }
+
+    /// Runs a program to its end, and returns what it prints.
+    static func output(of arguments: [String]) throws -> String {
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0 else { throw CannotStart(description: "no pipe") }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+        posix_spawn_file_actions_addclose(&actions, ends[0])
+        var pid: pid_t = 0
+        let argv = arguments.map { strdup($0) } + [nil]
+        defer { for text in argv { free(text) } }
+        let result = posix_spawn(&pid, arguments[0], &actions, nil, argv, nil)
+        close(ends[1])
+        defer { close(ends[0]) }
+        guard result == 0 else { throw CannotStart(description: String(cString: strerror(result))) }
+        var output: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(ends[0], &chunk, chunk.count)
+            guard count > 0 else { break }
+            output += chunk[..<count]
+        }
+        waitpid(pid, nil, 0)
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    /// A port below those that the system hands out, which nobody listens on.
+    static func freePort() throws -> Int {
+        for _ in 0..<200 {
+            let port = Int.random(in: 12_000..<32_000)
+            let socket = makeSocket()
+            defer { close(socket) }
+            if withAddress(port, { bind(socket, $0, $1) }) == 0 { return port }
+        }
+        throw CannotStart(description: "there is no free port")
+    }
+
+    private static func listens(_ port: Int) -> Bool {
+        let socket = makeSocket()
+        defer { close(socket) }
+        return withAddress(port) { connect(socket, $0, $1) } == 0
+    }
+
+    private static func makeSocket() -> Int32 { socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+
+    private static func withAddress(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+}

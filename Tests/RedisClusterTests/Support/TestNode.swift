@@ -1,0 +1,82 @@
+import NIOCore
+import NIOPosix
+import RedisClient
+import SidecarCore
+import TestSupport
+import Testing
+
+@testable import RedisCluster
+
+/// A node of a cluster, and what it has received.
+final class TestNode: Sendable {
+    let broker: RedisChannelBroker
+    let events = BrokerEventRecorder()
+
+    /// A node that has connected.
+    init(
+        _ server: RedisProcess,
+        prefix: String,
+        history: Int = 0,
+        countInterval: TimeAmount = .seconds(10),
+        lease: TimeAmount = .seconds(10)
+    ) async throws {
+        var settings = ClusterNodeSettings.test
+        settings.prefix = prefix
+        settings.countInterval = countInterval
+        settings.lease = lease
+        var rules = Settings(app: .tcp(host: "127.0.0.1", port: 9, tls: false))
+        rules.historySize = history
+        var configuration = RedisConfiguration(
+            topology: .standalone(RedisAddress(host: "127.0.0.1", port: server.port))
+        )
+        configuration.backoff = .milliseconds(10) ... .milliseconds(100)
+        broker = RedisChannelBroker(
+            configuration,
+            settings: settings,
+            rules: ChannelRules(rules),
+            events: events,
+            unixMilliseconds: TestClock.unixMilliseconds,
+            describe: { .test("node") },
+            on: MultiThreadedEventLoopGroup.singleton.any(),
+            logger: .silent
+        )
+        broker.start()
+        let isUp = await eventually { broker.isUp }
+        try #require(isUp)
+    }
+
+    deinit { broker.abandon() }
+
+    func publish(_ text: String, to channel: ChannelName, id: String? = nil) async throws -> ChannelPosition {
+        let publication = Publication(channel: channel, format: .text, payload: ByteBuffer(string: text))
+        let result: Result<ChannelPosition, ChannelFailure> = try await answer { completion in
+            broker.publish(ChannelEnvelope(publication), id: id) { completion($0) }
+        }
+        return try result.get()
+    }
+
+    /// Subscribes, and waits until it holds.
+    @discardableResult
+    func subscribe(_ channel: ChannelName) async throws -> ChannelReplay {
+        while true {
+            let result: Result<ChannelReplay, ChannelFailure> = try await answer { completion in
+                broker.subscribe(channel, after: nil, reader: 0) { completion($0) }
+            }
+            if case .success(let replay) = result { return replay }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+
+    func texts(_ channel: ChannelName) -> [String] { events.texts(channel.text) }
+}
+
+/// Talks to the server as an operator would.
+struct RedisShell {
+    let port: Int
+
+    /// Runs `redis-cli` with these arguments.
+    @discardableResult
+    func run(_ arguments: String...) throws -> String {
+        try RedisProcess.output(of: ["/usr/bin/redis-cli", "-p", "\(port)"] + arguments)
+    }
+}

@@ -3,10 +3,12 @@
 DEBUG := .build/debug/sidesocket
 RELEASE := .build/release/sidesocket
 PYTHON := .venv/bin/python
+# Tests that start engines and wait for them; beside the others, which use both cores, they would take long.
+WITH_ENGINES := ^(RedisClientTests|RedisClusterTests|RedisIngestTests)\.
 FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests Benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test build release conformance bench instructions format lint size clean need-swift
+.PHONY: help setup run run-cluster test build release conformance bench instructions format lint size clean need-swift
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -22,6 +24,11 @@ run: setup need-swift ## build, start an example app behind Sidesocket, print th
 	swift build -c debug --product sidesocket
 	@BINARY=$(DEBUG) scripts/run-example.sh
 
+run-cluster: need-swift ## build, start two nodes with Redis and nginx before an example app
+	@scripts/setup.sh cluster
+	swift build -c debug --product sidesocket
+	@BINARY=$(DEBUG) scripts/run-cluster.sh
+
 build: setup need-swift ## debug build
 	swift build
 
@@ -29,7 +36,8 @@ test: need-swift ## all tests: unit tests, fuzz seeds, integration tests
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory .venv/.installed
 	swift build
-	swift test
+	swift test --skip '$(WITH_ENGINES)'
+	swift test --filter '$(WITH_ENGINES)'
 	SIDESOCKET_BINARY="$(CURDIR)/$(DEBUG)" PYTHON=$(PYTHON) scripts/integration.sh
 
 .venv/.installed: Tests/requirements.txt

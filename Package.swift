@@ -119,6 +119,19 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Publications from Redis streams.
+        .target(
+            name: "RedisIngest",
+            dependencies: [
+                "RedisClient", "SidecarCore",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
+            swiftSettings: settings
+        ),
         .target(
             name: "ControlPlane",
             dependencies: [
@@ -145,7 +158,7 @@ let package = Package(
             dependencies: [
                 "SidecarServer", "SidecarCore", "ControlPlane", "ListenerSupport", "PrometheusMetrics",
                 "DeliveryOutbox",
-                "TokenVerifier", "RedisClient", "RedisCluster",
+                "TokenVerifier", "RedisClient", "RedisCluster", "RedisIngest",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -243,6 +256,16 @@ let package = Package(
             name: "RedisClusterTests",
             dependencies: [
                 "RedisCluster", "RedisClient", "SidecarCore", "TestSupport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "RedisIngestTests",
+            dependencies: [
+                "RedisIngest", "RedisClient", "SidecarCore", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

@@ -25,8 +25,9 @@ ControlPlane: SidecarCore ListenerSupport
 TokenVerifier: SidecarCore
 RedisClient:
 RedisCluster: RedisClient SidecarCore
+RedisIngest: RedisClient SidecarCore
 SidecarServer: WebSocketProtocol HTTP1 SidecarCore ListenerSupport DeliveryOutbox TokenVerifier
-sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier RedisClient RedisCluster
+sidesocket: SidecarServer SidecarCore ControlPlane ListenerSupport PrometheusMetrics DeliveryOutbox TokenVerifier RedisClient RedisCluster RedisIngest
 "
 # What does I/O, reads a clock or draws a random number; looked for outside of comments.
 impure='\b(Channel|ChannelHandler|ChannelHandlerContext|ChannelPipeline|ChannelInboundHandler|ChannelDuplexHandler'

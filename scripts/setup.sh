@@ -2,6 +2,7 @@
 # Installs the Debian packages that are missing, and nothing else.
 #
 #   scripts/setup.sh run        what building and `make run` need (the default)
+#   scripts/setup.sh cluster    that, and what `make run-cluster` needs
 #   scripts/setup.sh test       that, and what the tests talk to
 #   scripts/setup.sh browser    Chromium, for the test that opens the page in a browser
 #   scripts/setup.sh instructions  valgrind, for `make instructions`
@@ -33,8 +34,13 @@ need() { # SCOPE
         need_command git git
         need_command python3 python3
         ;;
-    test)
+    cluster)
         need run
+        need_command redis-server redis-server
+        need_command nginx nginx
+        ;;
+    test)
+        need cluster
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
         need_command php php-cli
         need_command node nodejs
@@ -42,7 +48,6 @@ need() { # SCOPE
         need_command openssl openssl
         need_command curl curl
         # The proxies that the tests put in front.
-        need_command nginx nginx
         need_package libnginx-mod-stream
         need_command haproxy haproxy
         need_command caddy caddy
@@ -55,6 +60,9 @@ need() { # SCOPE
         need_command puma puma
         need_package ruby-rails
         need_package node-express
+        # More engines of a cluster, and their faults.
+        need_command redis-sentinel redis-sentinel
+        need_command redis-cli redis-tools
         # WebSocket clients.
         need_package node-ws
         need_command go golang-go
@@ -78,7 +86,7 @@ need() { # SCOPE
         need_package libnginx-mod-nchan
         ;;
     *)
-        echo "setup: unknown scope '$1' (run, test, browser, instructions, peers)" >&2
+        echo "setup: unknown scope '$1' (run, cluster, test, browser, instructions, peers)" >&2
         exit 2
         ;;
     esac
@@ -111,7 +119,9 @@ policy=/usr/sbin/policy-rc.d
 daemons=()
 for package in "${missing[@]}"; do
     case $package in
-    prometheus | nginx | haproxy | caddy | apache2 | lighttpd | php-fpm) daemons+=("$package") ;;
+    prometheus | nginx | haproxy | caddy | apache2 | lighttpd | php-fpm | redis-server | redis-sentinel)
+        daemons+=("$package")
+        ;;
     esac
 done
 placed_policy=no

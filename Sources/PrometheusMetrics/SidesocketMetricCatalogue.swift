@@ -96,6 +96,8 @@ public enum SidesocketMetricCatalogue {
         .counter("cluster_resyncs_total", "Channels that were compared with the engine, by cause and result."),
         .counter("cluster_reconnects_total", "Attempts to connect to the engine again."),
         .counter("gaps_total", "Channels of which messages were lost, by cause."),
+        .counter("ingest_total", "Entries of streams, by source and result."),
+        .histogram("ingest_lag_seconds", "From adding an entry to a stream to storing its message.", roundTripBuckets),
         .counter("publish_failures_total", "Publications that were not stored by the engine, by reason."),
     ]
 

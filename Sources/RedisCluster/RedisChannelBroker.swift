@@ -51,7 +51,7 @@ public final class RedisChannelBroker: ChannelBroker {
         logger: Logger
     ) {
         self.eventLoop = eventLoop
-        let status = ClusterStatusBox(logger)
+        let status = ClusterStatusBox()
         self.status = status
         let box = NIOLoopBoundBox.makeEmptyBox(valueType: RedisChannelNode.self, eventLoop: eventLoop)
         node = box

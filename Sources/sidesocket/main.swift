@@ -129,6 +129,12 @@ do {
 } catch {
     refuseToStart(error)
 }
+let ingest: IngestService?
+do {
+    ingest = try settings.ingestURLs.map { try IngestService($0, edge: edge, settings: settings, logger: logger) }
+} catch {
+    refuseToStart(error)
+}
 Gauges.register(edge.state, in: registry)
 let notifier = ServiceNotifier(settings, edge: edge, logger: logger)
 let drainRequest = DrainRequest(onRequest: { notifier?.stopping() })
@@ -187,7 +193,7 @@ let services = ServiceGroup(
                 successTerminationBehavior: .gracefullyShutdownGroup,
                 failureTerminationBehavior: .cancelGroup
             ),
-        ],
+        ] + [ingest.map { .init(service: $0, successTerminationBehavior: .ignore) }].compactMap { $0 },
         logger: lifecycleLogger
     )
 )

@@ -49,8 +49,11 @@ extension ChannelsAPI {
             let patience = ContinuousClock.now + .seconds(10)
             var answers: [BatchEntryResponse] = []
             answers.reserveCapacity(entries.count)
-            for entry in entries {
-                answers.append(await self.answer(to: entry, waits: options.waits && .now < patience, context))
+            for (number, entry) in entries.enumerated() {
+                // Another node that gets the list again publishes none of its entries again.
+                let key = options.key.map { "list \(number) \($0)" }
+                let waits = options.waits && .now < patience
+                answers.append(await self.answer(to: entry, waits: waits, key: key, context))
             }
             return answers
         }
@@ -118,9 +121,14 @@ extension ChannelsAPI {
     }
 
     /// What came of an entry: one that fails does not concern the others.
-    private func answer(to entry: BatchEntry, waits: Bool, _ context: ControlContext) async -> BatchEntryResponse {
+    private func answer(
+        to entry: BatchEntry,
+        waits: Bool,
+        key: String?,
+        _ context: ControlContext
+    ) async -> BatchEntryResponse {
         do {
-            return try await self.carryOut(try entry.get(), waits: waits, context)
+            return try await self.carryOut(try entry.get(), waits: waits, key: key, context)
         } catch {
             let fault = APIFault(error)
             return .failed(
@@ -135,6 +143,7 @@ extension ChannelsAPI {
     private func carryOut(
         _ entry: BatchPublication,
         waits: Bool,
+        key: String?,
         _ context: ControlContext
     ) async throws -> BatchEntryResponse {
         guard entry.payload.readableBytes <= self.maxMessageBytes() else { throw APIFault.tooLarge }
@@ -144,7 +153,9 @@ extension ChannelsAPI {
         switch entry.target {
         case .channel(let channel):
             let publication = Publication(channel: channel, format: format, payload: payload, event: event)
-            return .published(try await self.publish(publication, excluding: entry.excluded, waits: waits))
+            return .published(
+                try await self.publish(publication, excluding: entry.excluded, waits: waits, key: key)
+            )
         case .user(let user):
             let counts = try await self.audited(.messageUser, user.text, context) {
                 try await self.connections.send(message, toUser: user)

@@ -126,6 +126,10 @@ public final class RedisClient {
     private func postpone(_ request: RedisRequest, _ why: String?) {
         var request = request
         request.obstacle = why ?? request.obstacle
+        if !isClosed, !request.command.followsRedirects {
+            let why = request.obstacle ?? "There is no connection."
+            return context.later { request.fail(.notSent(.unavailable(why))) }
+        }
         if isClosed || patience?.add(request) != true {
             let reason = isClosed ? RedisFailure.NotSentReason.closed : .full
             context.later { request.fail(.notSent(reason)) }
@@ -161,12 +165,6 @@ public final class RedisClient {
         topology?.shard(forKey: isCluster ? channel.name : nil)
     }
 
-    /// Says whether a wanted channel is confirmed now. Right after ``subscribe(_:)`` it is, where an ended subscription
-    /// had not been told to the server yet; then no ``RedisClientDelegate/redisSubscribed(_:)`` follows.
-    public func isSubscribed(_ channel: RedisChannel) -> Bool {
-        topology?.shard(forKey: isCluster ? channel.name : nil)?.subscriptions.isSubscribed(channel) ?? false
-    }
-
     // MARK: State
 
     /// True when the masters are known and each has its command connection.
@@ -175,6 +173,9 @@ public final class RedisClient {
         let shards = topology.shards.filter { !$0.isTemporary }
         return !shards.isEmpty && topology.obstacle == nil && shards.allSatisfy(\.isUp)
     }
+
+    /// True when the master of a key has its command connection.
+    public func isUp(forKey key: String) -> Bool { !isClosed && topology?.shard(forKey: key)?.isUp == true }
 
     /// The shard that a key belongs to; nil when the owner of its slot is not known.
     public func shard(ofKey key: String) -> RedisShardID? {
@@ -190,6 +191,9 @@ public final class RedisClient {
 }
 
 extension RedisClient: RedisShardOwner {
+    /// A command follows so many redirects without a pause.
+    private static var maxImmediateRedirects: Int { 5 }
+
     func shardChanged(_ shard: RedisShard, _ why: String) { tellIfUpChanged(why) }
 
     func shardFailed(_ shard: RedisShard, _ fault: ConnectionFault) { topology?.shardFailed(shard, fault) }
@@ -209,6 +213,9 @@ extension RedisClient: RedisShardOwner {
         topology?.learn(redirect)
         guard var request else { return }
         request.asks = false
+        request.redirects += 1
+        // Servers that disagree could send it back and forth without end.
+        if request.redirects > Self.maxImmediateRedirects { return postpone(request, reply.sentence) }
         switch redirect {
         case .moved: route(request)
         case .ask(let address):

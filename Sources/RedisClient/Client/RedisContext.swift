@@ -7,6 +7,8 @@ final class RedisContext {
     let eventLoop: any EventLoop
     let logger: Logger
     weak var delegate: (any RedisClientDelegate)?
+    /// It was said that the ACL forbids `INFO`; once is enough.
+    var toldOfMissingInfo = false
     private var generator = SystemRandomNumberGenerator()
 
     init(

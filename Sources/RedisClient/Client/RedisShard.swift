@@ -139,6 +139,10 @@ final class RedisShard: RedisLinkOwner {
             case .closed: break
             }
         }
+        guard request.command.followsRedirects else {
+            let why = lastFault?.sentence ?? "There is no connection."
+            return context.later { request.fail(.notSent(.unavailable(why))) }
+        }
         guard waiting.liveCount < RedisConfiguration.maxWaitingCommands,
             waiting.bytes + request.size <= context.configuration.maxPendingBytes
         else { return context.later { request.fail(.notSent(.full)) } }
@@ -184,7 +188,8 @@ final class RedisShard: RedisLinkOwner {
         owner?.shardSaw(server.version, of: self)
         if link === commands {
             if !isTemporary {
-                if server.replicationID == nil {
+                if server.replicationID == nil, !context.toldOfMissingInfo {
+                    context.toldOfMissingInfo = true
                     context.logger.warning(
                         "The ACL of Redis forbids INFO, so lost data after a restart or failover is noticed later; allow +info to the user of CLUSTER_URL."
                     )
@@ -195,6 +200,8 @@ final class RedisShard: RedisLinkOwner {
         } else if link === subscriber {
             subscriptions.connectionUp(connection, isSharded: owner?.usesShardedPubSub ?? false)
         }
+        // The server is there, so the other connection need not wait for its next attempt either.
+        (link === commands ? subscriber : commands)?.connectNow()
         if isUp, isTemporary || subscriber?.ready != nil {
             lastFault = nil
             if !isTemporary { outage.ended(at: context.eventLoop.now) }

@@ -8,6 +8,8 @@ struct RedisRequest {
     let deadline: NIODeadline
     /// The server has refused the script's name, so that the script itself has to be sent.
     var needsSource = false
+    /// How often a server has named another one for it.
+    var redirects = 0
     /// The server wants `ASKING` before it.
     var asks = false
     /// It is bound to the connection that it is sent on.

@@ -34,9 +34,6 @@ final class ShardSubscriptions {
 
     // MARK: Wishes
 
-    /// Says whether the channel is wanted here, and confirmed.
-    func isSubscribed(_ channel: RedisChannel) -> Bool { book.isSubscribed(channel) }
-
     /// The channel is wanted here.
     func want(_ channel: RedisChannel, slot: Int) {
         if book.want(channel, group: slot) { keptNow.insert(channel) }

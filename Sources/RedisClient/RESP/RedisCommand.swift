@@ -15,7 +15,7 @@ public struct RedisCommand: Sendable {
     ///
     /// Without, a reply `MOVED`, `ASK`, `READONLY`, `LOADING`, `CLUSTERDOWN`, `TRYAGAIN` or `MASTERDOWN` still makes the
     /// client learn what has changed, but the command fails with ``RedisFailure/redirected``, so that the caller can
-    /// keep an order of its own.
+    /// keep an order of its own. For the same reason it does not wait for a connection.
     public var followsRedirects = true
     /// How long it may take; nil for the configuration's ``RedisConfiguration/commandTimeout``.
     public var timeout: TimeAmount?

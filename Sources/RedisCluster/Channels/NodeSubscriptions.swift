@@ -42,9 +42,7 @@ final class NodeSubscriptions {
         if let subscription = all[channel] { return subscription }
         let subscription = ChannelSubscription(channel, isDelayed: !context.client.isUp)
         all[channel] = subscription
-        let topic = RedisChannel(name: context.keys.topic(channel))
-        context.client.subscribe([topic])
-        if context.client.isSubscribed(topic) { subscribed(topic.name) }
+        context.client.subscribe([RedisChannel(name: context.keys.topic(channel))])
         return subscription
     }
 

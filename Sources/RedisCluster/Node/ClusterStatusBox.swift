@@ -1,5 +1,3 @@
-import Logging
-import NIOCore
 import Synchronization
 
 /// Whether the engine is there, for health checks and metrics; any thread may ask.
@@ -10,20 +8,11 @@ final class ClusterStatusBox: Sendable {
     }
 
     private let state = Mutex(State())
-    private let logger: Logger
-
-    init(_ logger: Logger) { self.logger = logger }
 
     var isUp: Bool { state.withLock { $0.isUp } }
     /// Why it is not.
     var why: String { state.withLock { $0.why } }
 
-    func changed(isUp: Bool, _ why: String) {
-        state.withLock { $0 = State(isUp: isUp, why: why) }
-        if isUp {
-            logger.notice("the cluster's engine is up")
-        } else {
-            logger.error("the cluster's engine is away", metadata: ["why": "\(why)"])
-        }
-    }
+    /// It has come or gone. The client logs that.
+    func changed(isUp: Bool, _ why: String) { state.withLock { $0 = State(isUp: isUp, why: why) } }
 }

@@ -27,6 +27,8 @@ final class Publisher {
     /// Channels with publications that wait for a subscription.
     private var parkedChannels: Set<ChannelName> = []
     private var retryingTags: Set<Int> = []
+    /// When a line was written for each reason.
+    private var loggedAt: [ClusterMetrics.PublishFailure: NIODeadline] = [:]
 
     init(_ context: NodeContext, _ subscriptions: NodeSubscriptions) {
         self.context = context
@@ -81,6 +83,10 @@ final class Publisher {
     // MARK: To the engine
 
     private func send(_ tag: Int) {
+        guard context.publishingClient.isUp(forKey: context.keys.counter(tag)) else {
+            if !lanes[tag].waiting.isEmpty { startTicking() }
+            return
+        }
         var sent: [PendingPublication] = []
         while let publication = lanes[tag].next() {
             send(publication, tag)
@@ -243,15 +249,27 @@ final class Publisher {
 
     private func fail(_ publication: PendingPublication, _ reason: ClusterMetrics.PublishFailure, _ why: String) {
         context.metrics.publishFailed(reason)
-        // That the engine is away has its own line in the log.
-        if reason != .engineAway {
-            context.warn(
-                "a publication failed",
-                ["channel": "\(publication.channel.text)", "reason": "\(reason.rawValue)", "why": "\(why)"]
-            )
-        }
+        log(publication, reason, why)
         if pending.removeValue(forKey: publication.id) != nil { bytes -= publication.bytes }
-        publication.completion?(.failure(.unavailable(why)))
+        let failure: ChannelFailure =
+            switch reason {
+            case .unknown: .unknown(why)
+            case .tooFewReplicas: .tooFewReplicas
+            case .engineAway, .refused, .full: .unavailable(why)
+            }
+        publication.completion?(.failure(failure))
+    }
+
+    /// A line a minute for each reason. Who waits for a publication hears by the answer that the engine is away.
+    private func log(_ publication: PendingPublication, _ reason: ClusterMetrics.PublishFailure, _ why: String) {
+        if publication.completion != nil, reason == .engineAway || reason == .unknown { return }
+        let now = NIODeadline.now()
+        if let last = loggedAt[reason], now - last < .minutes(1) { return }
+        loggedAt[reason] = now
+        context.warn(
+            "publications fail",
+            ["channel": "\(publication.channel.text)", "reason": "\(reason.rawValue)", "why": "\(why)"]
+        )
     }
 
     private func expire(_ publication: PendingPublication, _ why: String) {
@@ -271,6 +289,7 @@ final class Publisher {
         let now = NIODeadline.now()
         for tag in lanes.indices {
             for publication in lanes[tag].takeExpired(now) { expire(publication, "Redis was away for too long.") }
+            send(tag)
         }
         for channel in parkedChannels {
             guard let subscription = subscriptions.all[channel], !subscription.parked.isEmpty else {

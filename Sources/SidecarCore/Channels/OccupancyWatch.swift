@@ -17,16 +17,26 @@ public struct OccupancyWatch: Sendable {
         var dueAt: NIODeadline?
         var isInFlight = false
 
-        /// Whether the app knows the state, so that the entry can be removed.
-        var isSettled: Bool { !isOccupied && !isReported && dueAt == nil && !isInFlight }
+        /// Whether nothing is left to tell.
+        var isQuiet: Bool { isOccupied == isReported && dueAt == nil && !isInFlight }
     }
 
     private var entries: [ChannelName: Entry] = [:]
     private var queue: Deque<(channel: ChannelName, dueAt: NIODeadline)> = []
     private var isFlushing = false
+    /// Whether other nodes tell the app of channels, too.
+    private let isShared: Bool
 
     /// A watch of channels without subscribers.
-    public init() {}
+    ///
+    /// - Parameter isShared: Whether the changes are those of several nodes, which come to one of them each: then what
+    ///   this node has told last says nothing about what the app knows, and each change is one.
+    public init(isShared: Bool = false) {
+        self.isShared = isShared
+    }
+
+    /// Whether an entry can be removed: with one node, when the app knows that the channel is vacated.
+    private func isSettled(_ entry: Entry) -> Bool { entry.isQuiet && (isShared || !entry.isOccupied) }
 
     /// True when the app knows the state of all channels.
     public var isSettled: Bool { !entries.values.contains(where: isUnreported) }
@@ -42,7 +52,7 @@ public struct OccupancyWatch: Sendable {
     /// The first subscriber has come to a channel, or the last one has gone.
     public mutating func changed(_ channel: ChannelName, isOccupied: Bool, at now: NIODeadline) {
         let dueAt = isFlushing ? now : now + Self.pause
-        entries[channel, default: Entry()].isOccupied = isOccupied
+        entries[channel, default: Entry(isReported: isShared && !isOccupied)].isOccupied = isOccupied
         entries[channel]?.dueAt = dueAt
         queue.append((channel, dueAt))
     }
@@ -58,7 +68,7 @@ public struct OccupancyWatch: Sendable {
                 entry.isReported = entry.isOccupied
                 entry.isInFlight = true
             }
-            entries[first.channel] = entry.isSettled ? nil : entry
+            entries[first.channel] = isSettled(entry) ? nil : entry
             if isNews { return OccupancyEvent(channel: first.channel, isOccupied: entry.isOccupied) }
         }
         return nil
@@ -80,7 +90,7 @@ public struct OccupancyWatch: Sendable {
             entry.dueAt = dueAt
             queue.append((channel, dueAt))
         }
-        entries[channel] = entry.isSettled ? nil : entry
+        entries[channel] = isSettled(entry) ? nil : entry
         return true
     }
 
@@ -92,7 +102,7 @@ public struct OccupancyWatch: Sendable {
             entry.dueAt = now
             queue.prepend((channel, now))
         }
-        entries[channel] = entry.isSettled ? nil : entry
+        entries[channel] = isSettled(entry) ? nil : entry
     }
 
     /// The process ends: from now on the app is told at once of channels that lose their last subscriber, and of

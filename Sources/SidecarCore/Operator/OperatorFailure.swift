@@ -27,6 +27,15 @@ extension OperatorFailure {
         case .gone: self = .historyGone
         // Details of the broker's connection are for the log only.
         case .unavailable: self = .unavailable("Channels cannot be reached.")
+        case .tooFewReplicas:
+            self = .unavailable(
+                "Fewer replicas than CLUSTER_MIN_REPLICAS have the message; it may be delivered all the same."
+            )
+        case .unknown:
+            self = .unavailable(
+                "Channels could not be reached in time. The message may have been published; with the same Idempotency-Key "
+                    + "it can be sent again."
+            )
         }
     }
 }

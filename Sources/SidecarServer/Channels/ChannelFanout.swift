@@ -26,7 +26,7 @@ final class ChannelFanout: Sendable {
 
     /// - Parameter makeBroker: The broker calls its argument with what it receives.
     init(settings: Settings, makeBroker: MakeBroker) {
-        occupancy = settings.channelEvents ? Occupancy() : nil
+        occupancy = settings.channelEvents ? Occupancy(isShared: settings.clusterURL != nil) : nil
         dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
         broker = makeBroker(dispatcher)
     }
@@ -44,6 +44,21 @@ final class ChannelFanout: Sendable {
 
     /// Whether WebSockets in a channel are closed when messages of it are lost.
     func closesOnGap(_ channel: ChannelName) -> Bool { dispatcher.closesOnGap(channel) }
+
+    /// Subscribes to a channel before a connection joins it; ``release(_:)`` has to follow when it has, or has not.
+    ///
+    /// - Parameter completion: Called on any thread, when what is published from then on is received, or when that will
+    ///   take longer.
+    func hold(_ channel: ChannelName, _ completion: @escaping @Sendable () -> Void) {
+        change(channel, isEdge: true) { broker.subscribe(channel, after: nil, reader: 0) { _ in completion() } }
+    }
+
+    /// Ends the subscription of ``hold(_:_:)``, unless there are connections in the channel.
+    func release(_ channel: ChannelName) {
+        change(channel, isEdge: true) {
+            if dispatcher.connections(in: channel) == 0 { broker.unsubscribe(channel) }
+        }
+    }
 
     /// A connection has joined a channel.
     func joined(_ channel: ChannelName, onLoop loop: Int, isFirstOfLoop: Bool) {
@@ -80,14 +95,15 @@ final class ChannelFanout: Sendable {
         broker.publish(envelope, id: nil, nil)
     }
 
-    /// Publishes what came by the API; returns its position and who got it.
+    /// Publishes what came by the API, or from elsewhere; returns its position and who got it.
     func publish(
         _ publication: Publication,
         excluding id: String?,
         waitsForKernel: Bool,
-        idempotencyKey key: String? = nil
+        idempotencyKey key: String? = nil,
+        from source: PublicationSource = .api
     ) async -> (Result<ChannelPosition, ChannelFailure>, PublicationTally.Counts) {
-        publications[.api].increment()
+        publications[source].increment()
         let tally = PublicationTally(of: dispatcher.prepare(publication), waitsForKernel: waitsForKernel)
         let envelope = ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init), context: tally)
         broker.publish(envelope, id: key) { tally.published($0) }

@@ -34,6 +34,26 @@ final class LoopSubscriptions {
         if fanout.broker.ordersEachChannel, let stream = session.transport?.replay { begin(stream, in: channel) }
     }
 
+    /// Calls when what is published to some channels is received here, so that a client that joins them then misses
+    /// nothing of what is published after it is told. With a broker that answers at once, and without channels, that is
+    /// now; while the engine is away, it is soon.
+    func whenHeld(_ names: @autoclosure () -> Set<ChannelName>, _ body: @escaping () -> Void) {
+        guard fanout.broker.ordersEachChannel else { return body() }
+        let channels = names()
+        guard !channels.isEmpty else { return body() }
+        var left = channels.count
+        let held = NIOLoopBound(
+            { [fanout] in
+                left -= 1
+                guard left == 0 else { return }
+                body()
+                for channel in channels { fanout.release(channel) }
+            },
+            eventLoop: eventLoop
+        )
+        for channel in channels { fanout.hold(channel) { [eventLoop] in eventLoop.execute { held.value() } } }
+    }
+
     /// Tells a stream where it begins in a channel, now or later.
     private func begin(_ stream: any ReplayTransport, in channel: ChannelName) {
         stream.begins(in: channel, at: nil)

@@ -4,7 +4,12 @@ import Synchronization
 
 /// An ``OccupancyWatch`` for all event loops (`CHANNEL_EVENTS`).
 final class Occupancy: Sendable {
-    private let watch = Mutex(OccupancyWatch())
+    private let watch: Mutex<OccupancyWatch>
+
+    /// - Parameter isShared: Whether other nodes tell the app of channels, too.
+    init(isShared: Bool) {
+        watch = Mutex(OccupancyWatch(isShared: isShared))
+    }
 
     var isSettled: Bool { watch.withLock { $0.isSettled } }
     var unreported: Int { watch.withLock { $0.unreported } }

@@ -129,6 +129,22 @@ public final class EdgeService: Service {
         withExtendedLifetime(shards) {}  // channels that close last still report to them
     }
 
+    /// Publishes what came from a stream (`INGEST_URL`); ends when it is stored.
+    public func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        idempotencyKey: String
+    ) async -> Result<Void, ChannelFailure> {
+        let (result, _) = await state.channels.publish(
+            publication,
+            excluding: id,
+            waitsForKernel: false,
+            idempotencyKey: idempotencyKey,
+            from: .ingest
+        )
+        return result.map { _ in }
+    }
+
     /// What is known of this node.
     var info: NodeInfo {
         NodeInfo(

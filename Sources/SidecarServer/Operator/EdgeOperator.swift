@@ -94,6 +94,13 @@ struct EdgeOperator: ConnectionOperator {
     func subscribe(_ id: String, to channel: ChannelName) async throws(OperatorFailure) {
         let isIn = try await ask(id) { $0.isRunning ? $0.joinByOperator(channel) : nil }
         guard isIn else { throw .tooManyChannels }
+        // What is published after the answer is received; while the engine is away, the subscription is pending.
+        let fanout = fanout
+        guard fanout.broker.ordersEachChannel else { return }
+        await withCheckedContinuation { continuation in
+            fanout.hold(channel) { continuation.resume() }
+        }
+        fanout.release(channel)
     }
 
     func unsubscribe(_ id: String, from channel: ChannelName) async throws(OperatorFailure) {

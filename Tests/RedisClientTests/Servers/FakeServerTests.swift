@@ -15,7 +15,10 @@ private final class Counter: Sendable {
 @Suite("Servers that misbehave", .serialized)
 struct FakeServerTests {
     private func configuration(_ server: FakeServer) -> RedisConfiguration {
-        RedisConfiguration(topology: .standalone(server.address))
+        var configuration = RedisConfiguration(topology: .standalone(server.address))
+        // The machine may be busy with other tests.
+        configuration.commandTimeout = .seconds(5)
+        return configuration
     }
 
     @Test("Replies byte by byte are read")
@@ -41,7 +44,7 @@ struct FakeServerTests {
     func garbage(text: String) async throws {
         let server = try await FakeServer { _, _ in text == "close" ? .close : .bytes(text) }
         var configuration = configuration(server)
-        configuration.commandTimeout = .milliseconds(300)
+        configuration.commandTimeout = .seconds(1)
         configuration.backoff = .milliseconds(50) ... .milliseconds(200)
         try await ClientRig.run(configuration, waits: false) { rig in
             let result = try await rig.send(RedisCommand("GET", ["k"], slotKey: "k"))
@@ -78,26 +81,20 @@ struct FakeServerTests {
         await server.close()
     }
 
-    @Test("A server that falls silent is given up within four seconds; its command is unknown after one")
+    @Test("A server that falls silent in the midst of the greeting is given up")
     func silence() async throws {
-        let server = try await FakeServer { text, connection in
-            // The greeting of the first two connections only, and no probe.
-            if connection <= 2, text.contains("HELLO") { return .bytes(FakeServer.hello) }
-            if connection <= 2, text.contains("INFO"), !text.contains("GET") { return .bytes(FakeServer.info) }
-            return .nothing
-        }
         let silent = try await FakeServer(
             { text, _ in text.contains("HELLO") ? .bytes(FakeServer.hello) : .nothing }
         )
         try await ClientRig.run(configuration(silent), waits: false) { rig in
             let start = NIODeadline.now()
-            try await rig.until("it is given up", within: .seconds(5)) { rig in
+            try await rig.until("it is given up", within: .seconds(10)) { rig in
                 rig.log.notable.contains { $0.contains("silent") }
             }
-            #expect(NIODeadline.now() - start < .seconds(4))
+            // Exactly three seconds are tested with a clock of their own.
+            #expect(NIODeadline.now() - start < .seconds(6))
         }
         await silent.close()
-        await server.close()
     }
 
     @Test("A command on a silent connection fails as unknown in its time")
@@ -149,7 +146,7 @@ struct FakeServerTests {
             #expect(result == .failure(.redirected) && refusals.value == 1)
             refusals.reset(to: -1_000)
             command.followsRedirects = true
-            command.timeout = .milliseconds(300)
+            command.timeout = .seconds(1)
             guard case .failure(.notSent(.unavailable(let why))) = try await rig.send(command) else {
                 throw ServerError("another failure")
             }
@@ -188,7 +185,7 @@ struct FakeServerTests {
     func waiting() async throws {
         let port = try FreePort.find()
         var configuration = RedisConfiguration(topology: .standalone(RedisAddress(host: "127.0.0.1", port: port)))
-        configuration.commandTimeout = .milliseconds(400)
+        configuration.commandTimeout = .seconds(1)
         try await ClientRig.run(configuration, waits: false) { rig in
             let promise = rig.loop.makePromise(of: [Result<RESPValue, RedisFailure>].self)
             let count = RedisConfiguration.maxWaitingCommands + 5

@@ -63,7 +63,7 @@ extension RealServers {
                     (master.address, "mymaster", "no Sentinel"),
                 ] {
                     var configuration = RedisConfiguration(topology: .sentinel([address], service: service))
-                    configuration.commandTimeout = .milliseconds(400)
+                    configuration.commandTimeout = .seconds(1)
                     try await ClientRig.run(configuration, waits: false) { rig in
                         try await rig.until("the log says \(part)") { rig in
                             rig.log.notable.contains { $0.contains(part) }

@@ -179,3 +179,50 @@ struct OccupancyWatchTests {
         #expect(watch.isSettled)
     }
 }
+
+@Suite("When several nodes tell the app of channels")
+struct SharedOccupancyTests {
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    private func event(_ isOccupied: Bool) throws -> OccupancyEvent {
+        OccupancyEvent(channel: try #require(ChannelName("c")), isOccupied: isOccupied)
+    }
+
+    @Test("Each change is told, whatever this node has told before", arguments: [true, false])
+    func each(isOccupied: Bool) throws {
+        let channel = try #require(ChannelName("c"))
+        var watch = OccupancyWatch(isShared: true)
+        for round in Int64(0)..<2 {
+            let now = start + .seconds(round * 60)
+            watch.changed(channel, isOccupied: isOccupied, at: now)
+            #expect(watch.next(at: now + .seconds(4)) == nil)
+            #expect(try watch.next(at: now + .seconds(5)) == event(isOccupied))
+            watch.reported(channel, at: now + .seconds(6))
+            #expect(watch.isSettled && watch.next(at: now + .seconds(59)) == nil)
+        }
+    }
+
+    @Test("Changes that undo each other before they are told produce no event")
+    func undone() throws {
+        let channel = try #require(ChannelName("c"))
+        var watch = OccupancyWatch(isShared: true)
+        watch.changed(channel, isOccupied: false, at: start)
+        watch.changed(channel, isOccupied: true, at: start + .seconds(1))
+        #expect(watch.next(at: start + .seconds(60)) == nil && watch.isSettled)
+        watch.changed(channel, isOccupied: true, at: start + .seconds(61))
+        #expect(try watch.next(at: start + .seconds(66)) == event(true))
+    }
+
+    @Test("What could not be told is told later")
+    func later() throws {
+        let channel = try #require(ChannelName("c"))
+        var watch = OccupancyWatch(isShared: true)
+        watch.changed(channel, isOccupied: true, at: start)
+        #expect(try watch.next(at: start + .seconds(5)) == event(true))
+        let isRetried = watch.notReported(channel, at: start + .seconds(6))
+        #expect(isRetried)
+        #expect(try watch.next(at: start + .seconds(11)) == event(true))
+        watch.reported(channel, at: start + .seconds(12))
+        #expect(watch.isSettled)
+    }
+}

@@ -7,4 +7,8 @@ public enum ChannelFailure: Error, Sendable, Equatable {
     case gone
     /// The broker cannot be reached.
     case unavailable(String)
+    /// Fewer replicas than asked for have what was published; it may be delivered all the same.
+    case tooFewReplicas
+    /// What was published may have been carried out or not; the sentence says why it is not known.
+    case unknown(String)
 }

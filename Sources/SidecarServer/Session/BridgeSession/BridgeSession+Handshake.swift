@@ -12,7 +12,11 @@ extension BridgeSession {
             let facts = identity.facts
             let record = handshake?.record ?? []
             journal?.opened(record, identity: (try? reply.get()).map(facts.marked) ?? facts)
-            afterJournal { self.opened(by: head, reply, at: $0) }
+            afterJournal { now in
+                self.context.channels.whenHeld((try? reply.get())?.channels(after: [], limit: .max) ?? []) {
+                    self.opened(by: head, reply, at: now)
+                }
+            }
         case .refused(let head, let body):
             logRefused(status: head.status)
             decideAgainst(.relay(head, body))

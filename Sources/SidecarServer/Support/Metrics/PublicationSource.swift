@@ -3,4 +3,6 @@ enum PublicationSource: String, CaseIterable {
     /// A reply of the app.
     case reply
     case api
+    /// A stream (`INGEST_URL`).
+    case ingest
 }

@@ -1,6 +1,5 @@
 import Logging
 import RedisClient
-import RedisCluster
 import RedisIngest
 import ServiceLifecycle
 import SidecarCore
@@ -13,13 +12,13 @@ struct IngestService: Service, CustomStringConvertible {
     /// The library that runs services logs them; URLs hold secrets.
     var description: String { "IngestService" }
 
-    /// - Throws: An `EngineURLFault` when a file of a URL cannot be used.
-    init(_ urls: [IngestURL], edge: EdgeService, settings: Settings, logger: Logger) throws {
-        sources = try urls.map { url in
+    /// - Parameter prefix: `CLUSTER_PREFIX`.
+    init(_ streams: [(RedisConfiguration, stream: String)], edge: EdgeService, prefix: String, logger: Logger) {
+        sources = streams.map { configuration, stream in
             RedisIngest(
-                try RedisConfiguration(url.engine, variable: "INGEST_URL", timeout: settings.clusterTimeout),
-                stream: url.stream,
-                prefix: settings.clusterPrefix,
+                configuration,
+                stream: stream,
+                prefix: prefix,
                 target: EdgeTarget(edge: edge),
                 maxMessageBytes: { edge.settings.maxReplyBytes },
                 logger: logger

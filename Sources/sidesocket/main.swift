@@ -63,6 +63,21 @@ do {
     refuseToStart(error)
 }
 
+// With the files that their URLs name.
+let engineConfiguration: RedisConfiguration?
+let ingestSources: [(RedisConfiguration, stream: String)]
+do {
+    engineConfiguration = try settings.clusterURL.map { try RedisConfiguration($0, timeout: settings.clusterTimeout) }
+    ingestSources = try (settings.ingestURLs ?? []).map { url in
+        (
+            try RedisConfiguration(url.engine, variable: "INGEST_URL", timeout: settings.clusterTimeout),
+            stream: url.stream
+        )
+    }
+} catch {
+    refuseToStart(error)
+}
+
 if invocation.command == .check {
     print(Invocation.checkText(settings), terminator: "")
     exit(0)
@@ -96,19 +111,14 @@ guard descriptors >= SystemLimits.fewestDescriptors else {
     complain("The limit on open files (ulimit -n) is too low: \(missing) more are needed at least.")
     exit(configurationFault)
 }
-let engine: (any ClusterEngine)?
-do {
-    engine = try settings.clusterURL.map { url in
-        RedisEngine(
-            try RedisConfiguration(url, timeout: settings.clusterTimeout),
-            settings: ClusterNodeSettings(settings, nodeName: settings.nodeName ?? SystemLimits.hostName()),
-            rules: ChannelRules(settings),
-            unixMilliseconds: WallClock.unixMilliseconds,
-            logger: logger
-        )
-    }
-} catch {
-    refuseToStart(error)
+let engine = engineConfiguration.map { configuration in
+    RedisEngine(
+        configuration,
+        settings: ClusterNodeSettings(settings, nodeName: settings.nodeName ?? SystemLimits.hostName()),
+        rules: ChannelRules(settings),
+        unixMilliseconds: WallClock.unixMilliseconds,
+        logger: logger
+    )
 }
 let edge: EdgeService
 do {
@@ -129,12 +139,9 @@ do {
 } catch {
     refuseToStart(error)
 }
-let ingest: IngestService?
-do {
-    ingest = try settings.ingestURLs.map { try IngestService($0, edge: edge, settings: settings, logger: logger) }
-} catch {
-    refuseToStart(error)
-}
+let ingest =
+    ingestSources.isEmpty
+    ? nil : IngestService(ingestSources, edge: edge, prefix: settings.clusterPrefix, logger: logger)
 Gauges.register(edge.state, in: registry)
 let notifier = ServiceNotifier(settings, edge: edge, logger: logger)
 let drainRequest = DrainRequest(onRequest: { notifier?.stopping() })

@@ -46,11 +46,14 @@ struct PublicationStamp: Sendable, Equatable {
     let predecessor: MessageID
     let time: Int64
 
+    /// Until the year 9999, which can be written.
+    private static let times: ClosedRange<Int64> = 0...253_402_300_799_999
+
     /// Reads `EPOCH OFFSET ID PREDECESSOR TIME`; nil for anything else.
     init?(_ text: some StringProtocol) {
         let parts = text.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count == 5, let point = ChannelPoint(parts[0], parts[1], parts[2]),
-            let predecessor = MessageID(parts[3]), let time = Int64(parts[4])
+            let predecessor = MessageID(parts[3]), let time = Int64(parts[4]), Self.times.contains(time)
         else { return nil }
         self.point = point
         self.predecessor = predecessor

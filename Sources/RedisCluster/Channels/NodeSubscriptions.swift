@@ -12,6 +12,8 @@ final class NodeSubscriptions {
     /// The most messages, and their bytes, of one answer.
     private static let mostMessages: Int64 = 500
     private static let mostBytes: Int64 = 4 << 20
+    /// The longest delay that is measured, in milliseconds.
+    private static let longestLag: Int64 = 86_400_000
     /// The pause before a question that has failed is asked again.
     private static let retryPause = TimeAmount.milliseconds(200)
 
@@ -156,7 +158,7 @@ final class NodeSubscriptions {
         let isOwn = frame.body.origin == context.incarnation
         let own = isOwn ? publisher?.received(frame.point.id) : nil
         if !isOwn, let age = context.clock.age(of: frame.time) {
-            context.metrics.lag.recordNanoseconds(age * 1_000_000)
+            context.metrics.lag.recordNanoseconds(min(age, Self.longestLag) * 1_000_000)
         }
         context.events.received(own ?? frame.envelope(in: channel), at: frame.point.position(in: channel))
         if isOwn { publisher?.passedOn(frame.point.id) }

@@ -36,7 +36,7 @@ final class EngineClock: Sendable {
         let offset = time &+ milliseconds / 2 &- unixMilliseconds()
         state.withLock { state in
             // A better answer counts, and one that shows that a clock was set.
-            let isFar = abs(offset &- state.offset) > milliseconds &+ 20
+            let isFar = (offset &- state.offset).magnitude > (milliseconds &+ 20).magnitude
             guard !state.isKnown || milliseconds <= state.roundTrip || isFar else { return }
             state = State(offset: offset, roundTrip: milliseconds, isKnown: true)
         }

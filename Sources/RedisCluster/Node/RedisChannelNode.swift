@@ -94,10 +94,14 @@ final class RedisChannelNode: RedisClientDelegate {
                 keys: group.map(context.keys.counter),
                 arguments: []
             )
+            let sentAt = NIODeadline.now()
             context.client.send(command) { [weak self] result in
-                guard let items = (try? result.get())?.items, items.count == 2 * group.count else { return }
+                guard let items = (try? result.get())?.items, items.count == 1 + 2 * group.count else { return }
+                if let time = items[0].integer { self?.context.clock.learned(time, roundTrip: .now() - sentAt) }
                 for (index, tag) in group.enumerated() {
-                    guard let epoch = items[2 * index].text, let number = items[2 * index + 1].integer else { continue }
+                    guard let epoch = items[1 + 2 * index].text, let number = items[2 + 2 * index].integer else {
+                        continue
+                    }
                     self?.counted(tag, TagCounter(epoch: epoch, number: number))
                 }
             }

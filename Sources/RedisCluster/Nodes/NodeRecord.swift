@@ -6,6 +6,11 @@ struct NodeRecord: Equatable {
     /// Grows with each renewal.
     var counter: UInt64
 
+    /// The end of the year 9999, in milliseconds since 1970.
+    private static let latest: Int64 = 253_402_300_799_999
+    /// An hour, in milliseconds.
+    private static let longestLease: Int64 = 3_600_000
+
     /// Its text.
     var text: String {
         [
@@ -27,16 +32,18 @@ struct NodeRecord: Equatable {
             guard let equals = part.firstIndex(of: "=") else { continue }
             values[part[..<equals]] = part[part.index(after: equals)...]
         }
-        func number(_ key: Substring) -> Int64 { values[key].flatMap { Int64($0) } ?? 0 }
+        func number(_ key: Substring, upTo most: Int64) -> Int64 {
+            min(max(0, values[key].flatMap { Int64($0) } ?? 0), most)
+        }
         guard let counter = values["counter"].flatMap({ UInt64($0) }) else { return nil }
         self.counter = counter
         info = NodeInfo(
             name: String(values["name"] ?? "?"),
             version: String(values["version"] ?? "?"),
-            startedAt: number("started"),
-            connections: Int(clamping: number("connections")),
-            channels: Int(clamping: number("channels")),
-            leaseMilliseconds: number("lease")
+            startedAt: number("started", upTo: Self.latest),
+            connections: Int(clamping: number("connections", upTo: .max)),
+            channels: Int(clamping: number("channels", upTo: .max)),
+            leaseMilliseconds: number("lease", upTo: Self.longestLease)
         )
     }
 

@@ -285,10 +285,11 @@ enum ClusterScripts {
     /// Reads the counters of some tags.
     ///
     /// - Keys: counters.
-    /// - Returns: for each its epoch and number, empty where there is none.
+    /// - Returns: the engine's time in ms; for each counter its epoch and number, empty where there is none.
     static let count = RedisScript(
         """
-        local found = {}
+        local time = redis.call('TIME')
+        local found = {string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))}
         for index, key in ipairs(KEYS) do
           local counter = redis.call('HMGET', key, 'e', 'n')
           found[#found + 1] = counter[1] or ''

@@ -89,6 +89,8 @@ struct NodeJudgeTests {
         #expect(read?.counter == .max && read?.info.name == "a b=c " && read?.info.connections == 6)
         #expect(read?.info.startedAt == 5 && read?.info.channels == 7 && read?.info.leaseMilliseconds == 8)
         for text in ["", "name=x", "counter=", "counter=-1", "counter=x", "\u{0}"] { #expect(NodeRecord(text) == nil) }
+        #expect(NodeRecord("counter=1\tlease=9223372036854775807")?.info.leaseMilliseconds == 3_600_000)
+        #expect(NodeRecord("counter=1\tstarted=-5")?.info.startedAt == 0)
         #expect(NodeRecord("counter=1\tconnections=99999999999999999999")?.info.connections == 0)
     }
 }

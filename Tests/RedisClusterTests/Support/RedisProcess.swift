@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -31,6 +33,8 @@ final class RedisProcess: Sendable {
             directory + "/log",
         ]
         pid = try Self.spawn(program, fixed + arguments)
+        Self.running.withLock { [pid] in $0.append((pid, directory)) }
+        _ = Self.endsWithTests
         let deadline = ContinuousClock.now + .seconds(20)
         while !Self.listens(port) {
             guard ContinuousClock.now < deadline else {
@@ -42,6 +46,18 @@ final class RedisProcess: Sendable {
     }
 
     deinit { kill(pid, SIGKILL) }
+
+    /// The servers that were started, and that they end with the tests: one that all tests of a suite use has no deinit.
+    private static let running = Mutex<[(pid: pid_t, directory: String)]>([])
+    private static let endsWithTests: Void = {
+        atexit {
+            for (pid, directory) in RedisProcess.running.withLock({ $0 }) {
+                kill(pid, SIGKILL)
+                unlink(directory + "/log")
+                rmdir(directory)
+            }
+        }
+    }()
 
     func signal(_ signal: Int32) { kill(pid, signal) }
 

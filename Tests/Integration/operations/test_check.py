@@ -79,7 +79,8 @@ def test_check_says_which_environment_file_it_cannot_read(tmp_path, how):
     path = str(tmp_path if how == "a folder" else tmp_path / "none.env")
     done = run("check", "--env-file", *([] if how == "no name" else [path]), APP_URL=URL)
     assert done.returncode == EX_CONFIG, said(done)
-    assert "--env-file" in done.stderr and (how == "no name" or path in done.stderr), done.stderr
+    # The message has the beginning of a long path.
+    assert "--env-file" in done.stderr and (how == "no name" or path[:60] in done.stderr), done.stderr
 
 
 def test_flags_win_over_the_environment_file(tmp_path):

@@ -23,7 +23,11 @@ public final class RedisChannelBroker: ChannelBroker {
     private struct Calls: Sendable {
         var queue: Deque<Call> = []
         var isAwake = false
+        /// The loop will run no more; what is asked for fails at once.
+        var isStopped = false
     }
+
+    private static let stopped = ChannelFailure.unavailable("Sidesocket is stopping.")
 
     private let eventLoop: any EventLoop
     /// Made on the event loop before anything else runs there.
@@ -31,7 +35,6 @@ public final class RedisChannelBroker: ChannelBroker {
     private let calls = Mutex(Calls())
     private let status: ClusterStatusBox
     private let channelCount = Atomic<Int>(0)
-    private let nodeTotal = NodeTotal()
 
     /// Makes a broker, which ``start()`` connects.
     ///
@@ -55,7 +58,6 @@ public final class RedisChannelBroker: ChannelBroker {
         self.status = status
         let box = NIOLoopBoundBox.makeEmptyBox(valueType: RedisChannelNode.self, eventLoop: eventLoop)
         node = box
-        let nodeTotal = nodeTotal
         eventLoop.execute {
             let client = RedisClient(configuration, eventLoop: eventLoop, logger: logger)
             let isSharded = if case .cluster = configuration.topology { true } else { false }
@@ -74,7 +76,6 @@ public final class RedisChannelBroker: ChannelBroker {
                 logger: logger
             )
             let node = RedisChannelNode(context, status: status, describe: describe)
-            node.registry.total = nodeTotal
             client.delegate = node
             box.value = node
         }
@@ -85,6 +86,7 @@ public final class RedisChannelBroker: ChannelBroker {
 
     /// Leaves the cluster and ends the connections; what has not been published is given up.
     public func stop() async {
+        calls.withLock { $0.isStopped = true }
         await withCheckedContinuation { continuation in
             eventLoop.execute { [node] in
                 guard let node = node.value else { return continuation.resume() }
@@ -93,23 +95,29 @@ public final class RedisChannelBroker: ChannelBroker {
         }
     }
 
+    /// How many counters have been compared, for tests.
+    func comparisons() async -> Int {
+        await withCheckedContinuation { continuation in
+            eventLoop.execute { [node] in continuation.resume(returning: node.value?.comparisons ?? 0) }
+        }
+    }
+
     /// Ends the connections as a crash would.
     func abandon() { perform { $0.abandon() } }
 
     /// The nodes that were alive at the last renewal, by name.
     public func nodes() async -> [NodeInfo] {
-        await withCheckedContinuation { continuation in
+        guard !isStopped else { return [] }
+        return await withCheckedContinuation { continuation in
             eventLoop.execute { [node] in continuation.resume(returning: node.value?.registry.nodes ?? []) }
         }
     }
 
     /// How many nodes were alive at the last renewal.
-    public var nodeCount: Int { nodeTotal.value }
+    public var nodeCount: Int { status.nodes }
 
     /// Whether the engine is there.
     public var isUp: Bool { status.isUp }
-    /// Why it is not, in words.
-    public var reasonForOutage: String { status.why }
 
     private func perform(_ body: @escaping @Sendable (RedisChannelNode) -> Void) {
         eventLoop.execute { [node] in if let node = node.value { body(node) } }
@@ -118,18 +126,30 @@ public final class RedisChannelBroker: ChannelBroker {
     // MARK: Calls in their order
 
     private func enqueue(_ call: Call) {
-        let wakes = calls.withLock { calls in
+        let (isTaken, wakes) = calls.withLock { calls in
+            guard !calls.isStopped else { return (false, false) }
             calls.queue.append(call)
             defer { calls.isAwake = true }
-            return !calls.isAwake
+            return (true, !calls.isAwake)
         }
         if wakes { eventLoop.execute { self.drain() } }
+        guard !isTaken else { return }
+        switch call {
+        case .publish(_, _, let completion): completion?(.failure(Self.stopped))
+        case .subscribe(_, _, _, let completion): completion?(.failure(Self.stopped))
+        case .unsubscribe: break
+        }
     }
+
+    private var isStopped: Bool { calls.withLock { $0.isStopped } }
 
     private func drain() {
         guard let node = node.value else { return }
         let queue = calls.withLock { calls in
-            defer { calls = Calls() }
+            defer {
+                calls.queue = []
+                calls.isAwake = false
+            }
             return calls.queue
         }
         for call in queue {
@@ -174,6 +194,7 @@ public final class RedisChannelBroker: ChannelBroker {
         overhead: Int,
         _ completion: @Sendable @escaping (Result<Replay, ChannelFailure>) -> Void
     ) {
+        guard !isStopped else { return completion(.failure(Self.stopped)) }
         perform {
             $0.reader.replay(of: channels, since: cursor, room: room, overhead: overhead, completion)
         }
@@ -203,6 +224,7 @@ public final class RedisChannelBroker: ChannelBroker {
     private func ask<Answer: Sendable>(
         _ body: @escaping @Sendable (RedisChannelNode, @escaping (Result<Answer, ChannelFailure>) -> Void) -> Void
     ) async throws(ChannelFailure) -> Answer {
+        guard !isStopped else { throw Self.stopped }
         let answer: Result<Answer, ChannelFailure> = await withCheckedContinuation { continuation in
             eventLoop.execute { [node] in
                 guard let node = node.value else {

@@ -99,7 +99,7 @@ struct SeveralNodesTests {
         for node in [one, other] { try await node.subscribe(room) }
         let before = try await one.publish("before", to: room)
         // The counters have to be known before they can be missed.
-        try await Task.sleep(for: .milliseconds(300))
+        for node in [one, other] { try await node.compareCounters() }
         try shell.run("FLUSHALL")
         let isTold = await eventually { one.events.losses("room") == 1 && other.events.losses("room") == 1 }
         #expect(isTold)
@@ -113,7 +113,7 @@ struct SeveralNodesTests {
             one.broker.subscribe(room, after: before, reader: 0) { completion($0) }
         }
         #expect(try !result.get().isComplete)
-        try await Task.sleep(for: .milliseconds(300))
+        for node in [one, other] { try await node.compareCounters() }
         #expect(one.events.losses("room") == 1 && other.events.losses("room") == 1)
     }
 
@@ -210,6 +210,24 @@ struct SeveralNodesTests {
             try await Task.sleep(for: .milliseconds(20))
         }
         #expect(try await other.broker.head(of: room).channel == room)
+    }
+
+    @Test("What is asked after the stop fails at once")
+    func afterStop() async throws {
+        let (one, _, _) = try await pair(history: 10)
+        let room = try channel("room")
+        await one.broker.stop()
+        await #expect(throws: ChannelFailure.self) { _ = try await one.publish("x", to: room) }
+        await #expect(throws: ChannelFailure.self) { _ = try await one.broker.head(of: room) }
+        let subscribed: Result<ChannelReplay, ChannelFailure> = try await answer { completion in
+            one.broker.subscribe(room, after: nil, reader: 0) { completion($0) }
+        }
+        let replayed: Result<Replay, ChannelFailure> = try await answer { completion in
+            one.broker.replay(of: [room], since: nil, room: 1, overhead: 1) { completion($0) }
+        }
+        #expect(throws: ChannelFailure.self) { try subscribed.get() }
+        #expect(throws: ChannelFailure.self) { try replayed.get() }
+        #expect(await one.broker.nodes().isEmpty)
     }
 
     @Test("While the engine is stopped publications fail in time; then everything is live again")

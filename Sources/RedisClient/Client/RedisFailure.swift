@@ -72,7 +72,7 @@ extension RedisErrorReply {
         case "MASTERDOWN": "This Redis is a replica without its master; look at the master."
         case "CLUSTERDOWN": "The Redis Cluster is down or lacks slots; look at its CLUSTER INFO."
         case "BUSY": "Redis is busy with a script that runs for too long."
-        case "ERR" where text.utf8.count < 4_096 && text.contains("user executing the script can't run"):
+        case "ERR" where text.contains("user executing the script can't run"):
             "The ACL of Redis forbids a command of a script; allow it to the user of CLUSTER_URL."
         case "NOPROTO": "Redis does not speak RESP3; version 6.2 or later is needed."
         default: nil

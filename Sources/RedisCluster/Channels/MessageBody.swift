@@ -49,6 +49,8 @@ struct MessageBody: Sendable, Equatable {
         self.excluded = excluded.isEmpty ? nil : excluded
         guard event.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { throw .badBody }
         self.event = event.isEmpty ? nil : event
+        // A client would have to close for text that is none.
+        guard format == .binary || OperatorSyntax.isText(bytes) else { throw .badBody }
         payload = bytes
     }
 

@@ -34,9 +34,6 @@ final class NodeSubscriptions {
         self.context = context
     }
 
-    /// What is kept of recent messages, in bytes.
-    var bytes: Int { recentBytes }
-
     // MARK: Subscribers
 
     /// Subscribes, if it has not yet.
@@ -261,6 +258,8 @@ final class NodeSubscriptions {
         }
         for frame in outcome.messages { deliver(frame, of: subscription) }
         if let known = outcome.asksAgain { return send(subscription, known) }
+        // Interrupted since the question was asked: another one follows.
+        guard subscription.follower.point != nil else { return }
         if outcome.lost == nil, outcome.hasResumed { context.events.resumed(channel, isComplete: true) }
         publisher?.unpark(subscription)
         reader?.answerWaiters(of: subscription)

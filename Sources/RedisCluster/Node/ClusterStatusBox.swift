@@ -1,18 +1,19 @@
 import Synchronization
 
-/// Whether the engine is there, for health checks and metrics; any thread may ask.
+/// The state of the cluster for health checks and metrics, on any thread.
 final class ClusterStatusBox: Sendable {
-    private struct State {
-        var isUp = false
-        var why = "not connected yet"
+    private let up = Atomic<Bool>(false)
+    private let count = Atomic<Int>(0)
+
+    /// Whether the engine is there.
+    var isUp: Bool {
+        get { up.load(ordering: .relaxed) }
+        set { up.store(newValue, ordering: .relaxed) }
     }
 
-    private let state = Mutex(State())
-
-    var isUp: Bool { state.withLock { $0.isUp } }
-    /// Why it is not.
-    var why: String { state.withLock { $0.why } }
-
-    /// It has come or gone. The client logs that.
-    func changed(isUp: Bool, _ why: String) { state.withLock { $0 = State(isUp: isUp, why: why) } }
+    /// How many nodes were alive at the last renewal.
+    var nodes: Int {
+        get { count.load(ordering: .relaxed) }
+        set { count.store(newValue, ordering: .relaxed) }
+    }
 }

@@ -16,7 +16,8 @@ final class RedisChannelNode: RedisClientDelegate {
     let registry: NodeRegistry
     private let status: ClusterStatusBox
     private var counters: [Int: TagCounter] = [:]
-    private var shards: [RedisShardID] = []
+    /// How many answers have been compared.
+    private(set) var comparisons = 0
 
     init(_ context: NodeContext, status: ClusterStatusBox, describe: @escaping NodeRegistry.Describe) {
         self.context = context
@@ -24,7 +25,7 @@ final class RedisChannelNode: RedisClientDelegate {
         subscriptions = NodeSubscriptions(context)
         publisher = Publisher(context, subscriptions)
         reader = HistoryReader(context, subscriptions)
-        registry = NodeRegistry(context, subscriptions, describe: describe)
+        registry = NodeRegistry(context, subscriptions, status, describe: describe)
         subscriptions.publisher = publisher
         subscriptions.reader = reader
     }
@@ -39,6 +40,7 @@ final class RedisChannelNode: RedisClientDelegate {
     /// Leaves the cluster, within the time of a few commands.
     func stop(_ completion: @escaping () -> Void) {
         publisher.stop()
+        reader.stop()
         registry.stop { [self] in
             close()
             completion()
@@ -58,7 +60,7 @@ final class RedisChannelNode: RedisClientDelegate {
     func redisConnected(_ shard: RedisShardID, server: RedisServerInfo) { publisher.connected() }
     func redisDisconnected(_ shard: RedisShardID, _ why: String) {}
     func redisIsUpChanged(_ isUp: Bool, _ why: String) {
-        status.changed(isUp: isUp, why)
+        status.isUp = isUp
         registry.interrupted()
     }
 
@@ -109,6 +111,7 @@ final class RedisChannelNode: RedisClientDelegate {
     }
 
     private func counted(_ tag: Int, _ counter: TagCounter) {
+        comparisons += 1
         defer { counters[tag] = counter }
         guard let before = counters[tag], before.isLost(by: counter) else { return }
         subscriptions.suspect { ClusterKeys.tag(of: $0) == tag }

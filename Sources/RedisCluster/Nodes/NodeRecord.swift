@@ -8,6 +8,8 @@ struct NodeRecord: Equatable {
 
     /// The end of the year 9999, in milliseconds since 1970.
     private static let latest: Int64 = 253_402_300_799_999
+    /// The longest name and version, in characters.
+    private static let longestName = 256
     /// An hour, in milliseconds.
     private static let longestLease: Int64 = 3_600_000
 
@@ -38,8 +40,8 @@ struct NodeRecord: Equatable {
         guard let counter = values["counter"].flatMap({ UInt64($0) }) else { return nil }
         self.counter = counter
         info = NodeInfo(
-            name: String(values["name"] ?? "?"),
-            version: String(values["version"] ?? "?"),
+            name: String((values["name"] ?? "?").prefix(Self.longestName)),
+            version: String((values["version"] ?? "?").prefix(Self.longestName)),
             startedAt: number("started", upTo: Self.latest),
             connections: Int(clamping: number("connections", upTo: .max)),
             channels: Int(clamping: number("channels", upTo: .max)),

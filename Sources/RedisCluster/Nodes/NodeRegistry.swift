@@ -19,14 +19,20 @@ final class NodeRegistry {
     private var counter: UInt64 = 0
     private var isRegistered = false
     private(set) var nodes: [NodeInfo] = []
-    /// Where their number is read from other threads.
-    var total: NodeTotal?
+    /// Where other threads read their number.
+    private let status: ClusterStatusBox
     /// Lost nodes that are being cleared up after, here or by another node.
     private var clearing: [String: NIODeadline] = [:]
     private var isStopping = false
 
-    init(_ context: NodeContext, _ subscriptions: NodeSubscriptions, describe: @escaping Describe) {
+    init(
+        _ context: NodeContext,
+        _ subscriptions: NodeSubscriptions,
+        _ status: ClusterStatusBox,
+        describe: @escaping Describe
+    ) {
         self.context = context
+        self.status = status
         self.subscriptions = subscriptions
         self.describe = describe
         judge = NodeJudge(
@@ -85,7 +91,7 @@ final class NodeRegistry {
             index += 2
         }
         nodes = records.values.map(\.info).sorted { $0.name < $1.name }
-        total?.set(nodes.count)
+        status.nodes = nodes.count
         let verdict = judge.saw(records, at: .now())
         for incarnation in verdict.namesakes {
             context.warn(

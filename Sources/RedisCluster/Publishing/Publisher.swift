@@ -241,16 +241,23 @@ final class Publisher {
     }
 
     private func finish(_ publication: PendingPublication, _ result: Result<ChannelPosition, ChannelFailure>) {
-        guard pending.removeValue(forKey: publication.id) != nil else { return }
+        guard forget(publication) else { return }
+        publication.completion?(result)
+    }
+
+    /// Nobody waits for a publication any more; false when that is known already.
+    @discardableResult
+    private func forget(_ publication: PendingPublication) -> Bool {
+        guard pending.removeValue(forKey: publication.id) != nil else { return false }
         returning[publication.id] = nil
         bytes -= publication.bytes
-        publication.completion?(result)
+        return true
     }
 
     private func fail(_ publication: PendingPublication, _ reason: ClusterMetrics.PublishFailure, _ why: String) {
         context.metrics.publishFailed(reason)
         log(publication, reason, why)
-        if pending.removeValue(forKey: publication.id) != nil { bytes -= publication.bytes }
+        forget(publication)
         let failure: ChannelFailure =
             switch reason {
             case .unknown: .unknown(why)
@@ -309,10 +316,17 @@ final class Publisher {
         }
     }
 
-    /// Gives up what was not sent, since the process ends.
+    /// Gives up what was not sent, since the process ends. What was sent has its answer when the client is closed.
     func stop() {
-        for tag in lanes.indices {
-            for publication in lanes[tag].takeAll() { expire(publication, "Sidesocket is stopping.") }
+        let why = "Sidesocket is stopping."
+        for tag in lanes.indices { for publication in lanes[tag].takeAll() { expire(publication, why) } }
+        for channel in parkedChannels {
+            guard let subscription = subscriptions.all[channel] else { continue }
+            for publication in subscription.parked { expire(publication, why) }
+            subscription.parked = []
+        }
+        for publication in returning.values {
+            if let position = publication.position { finish(publication, .success(position)) }
         }
     }
 }

@@ -57,6 +57,9 @@ final class HistoryReader {
         for waiter in waiters { waiter.completion(.failure(.unavailable("The subscription has ended."))) }
     }
 
+    /// The process ends.
+    func stop() { for channel in waiting { if let one = subscriptions.all[channel] { failWaiters(of: one) } } }
+
     private func answer(_ waiter: ChannelSubscription.Waiter, of subscription: ChannelSubscription) {
         guard let point = subscription.follower.point else {
             return waiter.completion(.failure(.unavailable("The subscription does not hold.")))

@@ -74,6 +74,20 @@ struct MessageFrameTests {
         #expect(throws: FrameFault.self) { try MessageFrame(ByteBuffer(string: text)) }
     }
 
+    @Test("Text that is not UTF-8 is refused, and binary of the same bytes is not")
+    func encoding() throws {
+        for format in [MessageFormat.text, .binary] {
+            var text = ByteBuffer(string: "1 zz 7 00000000000000ff 00000000000000fe 12\n")
+            var body = MessageBody.write(try envelope(format, [0xC3, 0x28]), origin: "node")
+            text.writeBuffer(&body)
+            if format == .binary {
+                #expect(try MessageFrame(text).body.payload.readableBytes == 2)
+            } else {
+                #expect(throws: FrameFault.badBody) { try MessageFrame(text) }
+            }
+        }
+    }
+
     @Test("An answer of another shape is refused")
     func answers() throws {
         let good: [RESPValue] = [

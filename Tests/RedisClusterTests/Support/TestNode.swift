@@ -67,6 +67,16 @@ final class TestNode: Sendable {
         }
     }
 
+    /// Waits until all counters have been compared twice more, so that what they can show has been shown.
+    func compareCounters() async throws {
+        let enough = await broker.comparisons() + 3 * ClusterKeys.tags
+        let deadline = ContinuousClock.now + .seconds(10)
+        while await broker.comparisons() < enough {
+            guard ContinuousClock.now < deadline else { throw NoAnswer() }
+            await Task.yield()
+        }
+    }
+
     func texts(_ channel: ChannelName) -> [String] { events.texts(channel.text) }
 }
 

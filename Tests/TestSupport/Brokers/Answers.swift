@@ -1,7 +1,9 @@
 import Synchronization
 
 /// Nothing came of it in time.
-package struct NoAnswer: Error {}
+package struct NoAnswer: Error {
+    package init() {}
+}
 
 private let patience = Duration.seconds(10)
 

@@ -5,12 +5,8 @@ public struct RedisErrorReply: Error, Sendable, Hashable {
     /// What follows the code.
     public let message: String
 
-    /// The longest text that is kept, in characters; it goes into logs.
-    static let longestText = 512
-
     /// Splits an error's text into code and message.
     public init(_ text: String) {
-        let text = String(text.prefix(Self.longestText))
         let first = text.prefix { $0 != " " }
         let isCode = !first.isEmpty && first.utf8.allSatisfy { ($0 >= 0x41 && $0 <= 0x5A) || $0 == 0x5F }
         code = isCode ? String(first) : ""

@@ -1,4 +1,5 @@
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import RedisClient
@@ -49,7 +50,7 @@ struct PendingQueueTests {
 
     @Test("Any mixture of deadlines behaves like a plain list", arguments: [true, false])
     func model(keepsPlaces: Bool) {
-        var dice = Dice(seed: keepsPlaces ? 1 : 2)
+        var dice = SeededRandom(seed: keepsPlaces ? 1 : 2)
         var queue = PendingQueue<Int>(keepsPlaces: keepsPlaces)
         var model: [(element: Int, deadline: NIODeadline?)] = []
         var now: Int64 = 0
@@ -107,7 +108,7 @@ struct PendingQueueTests {
 struct BackoffTests {
     @Test("Pauses are random, within bounds that double up to the last")
     func pauses() {
-        var dice = Dice(seed: 3)
+        var dice = SeededRandom(seed: 3)
         var longest: [Int64] = Array(repeating: 0, count: 10)
         for _ in 0..<2_000 {
             var backoff = Backoff(.milliseconds(50) ... .seconds(5))
@@ -122,7 +123,7 @@ struct BackoffTests {
 
     @Test("It begins anew after a success, and nonsense bounds do no harm")
     func reset() {
-        var dice = Dice(seed: 4)
+        var dice = SeededRandom(seed: 4)
         var backoff = Backoff(.milliseconds(1) ... .seconds(5))
         for _ in 0..<100 { _ = backoff.next(using: &dice) }
         backoff.reset()

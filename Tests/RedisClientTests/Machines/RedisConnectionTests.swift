@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import TestSupport
 import Testing
 
 @testable import RedisClient
@@ -319,7 +320,7 @@ struct RedisConnectionTests {
             ">3\r\n+unsubscribe\r\n+a\r\n:1\r\n",
             "$25\r\nrole:slave\r\nmaster_repl\r\n", "-MOVED 1 a:1\r\n", "+OK\r\n", "+OK\r\n", "-NOSCRIPT x\r\n",
         ]
-        var dice = Dice(seed: 6)
+        var dice = SeededRandom(seed: 6)
         let script = RedisScript("return 1")
         for _ in 0..<400 {
             let bench = try Bench()

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import RedisClient
@@ -154,7 +155,7 @@ struct SubscriptionBookTests {
 
     @Test("Whatever happens, the server ends up with exactly what is wanted")
     func model() {
-        var dice = Dice(seed: 5)
+        var dice = SeededRandom(seed: 5)
         var book = SubscriptionBook()
         var server: Set<RedisChannel> = []
         var wanted: Set<RedisChannel> = []

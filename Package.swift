@@ -110,6 +110,7 @@ let package = Package(
             name: "RedisCluster",
             dependencies: [
                 "RedisClient", "SidecarCore",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),

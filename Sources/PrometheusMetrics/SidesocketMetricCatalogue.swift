@@ -90,6 +90,8 @@ public enum SidesocketMetricCatalogue {
     private static let cluster: [MetricDescription] = [
         .gauge("cluster_up", "1 while the engine between the nodes is there, else 0."),
         .gauge("cluster_nodes", "Nodes that are alive."),
+        .counter("cluster_unregistered_total", "Connections that were opened before the engine had them."),
+        .counter("cluster_messages_refused_total", "Messages from other nodes that were not taken, by reason."),
         .counter("cluster_lost_nodes_total", "Nodes that this one has found lost."),
         .histogram("cluster_probe_seconds", "The round trip of a probe of the engine.", roundTripBuckets),
         .histogram("cluster_lag_seconds", "From publishing on another node to receiving here.", roundTripBuckets),

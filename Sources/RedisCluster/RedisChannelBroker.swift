@@ -1,14 +1,14 @@
 import DequeModule
-public import Logging
-public import NIOCore
-public import RedisClient
-public import SidecarCore
+import Logging
+import NIOCore
+import RedisClient
+import SidecarCore
 import Synchronization
 
 /// Channels that several nodes share over Redis.
 ///
 /// Everything happens on one event loop of its own; calls from other threads are queued for it.
-public final class RedisChannelBroker: ChannelBroker {
+final class RedisChannelBroker: ChannelBroker {
     private enum Call: Sendable {
         case publish(ChannelEnvelope, id: String?, PublishCompletion?)
         case subscribe(
@@ -29,7 +29,7 @@ public final class RedisChannelBroker: ChannelBroker {
 
     private static let stopped = ChannelFailure.unavailable("Sidesocket is stopping.")
 
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     /// Made on the event loop before anything else runs there.
     private let node: NIOLoopBoundBox<RedisChannelNode?>
     private let calls = Mutex(Calls())
@@ -41,15 +41,15 @@ public final class RedisChannelBroker: ChannelBroker {
     /// - Parameters:
     ///   - events: Gets what other nodes, and this one, publish.
     ///   - unixMilliseconds: The wall clock.
-    ///   - describe: What the others are told of this node.
+    ///   - link: Where the node itself is found.
     ///   - eventLoop: Where all of it happens; a loop of its own, so that it delays no client.
-    public init(
+    init(
         _ configuration: RedisConfiguration,
         settings: ClusterNodeSettings,
         rules: ChannelRules,
         events: any ChannelBrokerEvents,
         unixMilliseconds: @escaping @Sendable () -> Int64,
-        describe: @escaping @Sendable () -> NodeInfo,
+        link: ClusterLink,
         on eventLoop: any EventLoop,
         logger: Logger
     ) {
@@ -71,21 +71,22 @@ public final class RedisChannelBroker: ChannelBroker {
                 events: events,
                 metrics: ClusterMetrics(),
                 clock: EngineClock(unixMilliseconds: unixMilliseconds),
-                incarnation: MessageID(.random(in: 1 ... .max)).description,
+                incarnation: .newNode(),
+                link: link,
                 isSharded: isSharded,
                 logger: logger
             )
-            let node = RedisChannelNode(context, status: status, describe: describe)
+            let node = RedisChannelNode(context, status: status)
             client.delegate = node
             box.value = node
         }
     }
 
     /// Connects to the engine, now or as soon as it is there.
-    public func start() { perform { $0.start() } }
+    func start() { perform { $0.start() } }
 
     /// Leaves the cluster and ends the connections; what has not been published is given up.
-    public func stop() async {
+    func stop() async {
         calls.withLock { $0.isStopped = true }
         await withCheckedContinuation { continuation in
             eventLoop.execute { [node] in
@@ -94,6 +95,9 @@ public final class RedisChannelBroker: ChannelBroker {
             }
         }
     }
+
+    /// The node, for whoever is on its event loop.
+    var nodeOnLoop: RedisChannelNode? { node.value }
 
     /// How many counters have been compared, for tests.
     func comparisons() async -> Int {
@@ -105,21 +109,27 @@ public final class RedisChannelBroker: ChannelBroker {
     /// Ends the connections as a crash would.
     func abandon() { perform { $0.abandon() } }
 
-    /// The nodes that were alive at the last renewal, by name.
-    public func nodes() async -> [NodeInfo] {
-        guard !isStopped else { return [] }
+    /// Asks on the event loop; nil when it runs no more.
+    func query<Answer: Sendable>(
+        _ body: @escaping @Sendable (RedisChannelNode, @escaping (Answer) -> Void) -> Void
+    ) async -> Answer? {
+        guard !isStopped else { return nil }
         return await withCheckedContinuation { continuation in
-            eventLoop.execute { [node] in continuation.resume(returning: node.value?.registry.nodes ?? []) }
+            eventLoop.execute { [node] in
+                guard let node = node.value else { return continuation.resume(returning: nil) }
+                body(node) { continuation.resume(returning: $0) }
+            }
         }
     }
 
     /// How many nodes were alive at the last renewal.
-    public var nodeCount: Int { status.nodes }
+    var nodeCount: Int { status.nodes }
 
     /// Whether the engine is there.
-    public var isUp: Bool { status.isUp }
+    var isUp: Bool { status.isUp }
 
-    private func perform(_ body: @escaping @Sendable (RedisChannelNode) -> Void) {
+    /// Runs on the event loop, unless it runs no more.
+    func perform(_ body: @escaping @Sendable (RedisChannelNode) -> Void) {
         eventLoop.execute { [node] in if let node = node.value { body(node) } }
     }
 
@@ -141,7 +151,7 @@ public final class RedisChannelBroker: ChannelBroker {
         }
     }
 
-    private var isStopped: Bool { calls.withLock { $0.isStopped } }
+    var isStopped: Bool { calls.withLock { $0.isStopped } }
 
     private func drain() {
         guard let node = node.value else { return }
@@ -169,12 +179,12 @@ public final class RedisChannelBroker: ChannelBroker {
     // MARK: ChannelBroker
 
     /// See ``ChannelBroker``.
-    public func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?) {
+    func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?) {
         enqueue(.publish(envelope, id: id, completion))
     }
 
     /// See ``ChannelBroker``.
-    public func subscribe(
+    func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,
         reader: UInt64,
@@ -184,10 +194,10 @@ public final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
-    public func unsubscribe(_ channel: ChannelName) { enqueue(.unsubscribe(channel)) }
+    func unsubscribe(_ channel: ChannelName) { enqueue(.unsubscribe(channel)) }
 
     /// See ``ChannelBroker``.
-    public func replay(
+    func replay(
         of channels: [ChannelName],
         since cursor: StreamCursor?,
         room: Int,
@@ -201,7 +211,7 @@ public final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
-    public func history(
+    func history(
         of channel: ChannelName,
         _ part: HistoryPart,
         epoch: String?,
@@ -211,13 +221,13 @@ public final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
-    public func head(of channel: ChannelName) async throws(ChannelFailure) -> ChannelHead {
+    func head(of channel: ChannelName) async throws(ChannelFailure) -> ChannelHead {
         let point: ChannelPoint = try await ask { $0.reader.look(channel, $1) }
         return ChannelHead(channel: channel, position: point.position(in: channel))
     }
 
     /// See ``ChannelBroker``.
-    public func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelHead] {
+    func channels(prefix: String, after: String?, limit: Int) async throws(ChannelFailure) -> [ChannelHead] {
         try await ask { $0.reader.channels(prefix: prefix, after: after, limit: limit, $1) }
     }
 
@@ -237,10 +247,10 @@ public final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
-    public var ordersEachChannel: Bool { true }
+    var ordersEachChannel: Bool { true }
 
     /// The channels that are subscribed here; histories are at the engine.
-    public var statistics: ChannelBrokerStatistics {
+    var statistics: ChannelBrokerStatistics {
         ChannelBrokerStatistics(channels: channelCount.load(ordering: .relaxed), historyBytes: 0)
     }
 }

@@ -3,7 +3,6 @@ import NIOCore
 import NIOPosix
 public import RedisClient
 public import SidecarCore
-import Synchronization
 
 /// Redis as the engine between nodes. It has a thread of its own, so that nothing about it delays a client.
 public final class RedisEngine: ClusterEngine {
@@ -13,9 +12,8 @@ public final class RedisEngine: ClusterEngine {
     private let unixMilliseconds: @Sendable () -> Int64
     private let logger: Logger
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    private let broker = Mutex<RedisChannelBroker?>(nil)
-    /// What the others are told of this node.
-    private let describe = Mutex<@Sendable () -> NodeInfo>({ .unknown })
+    private let link = ClusterLink()
+    let front: BrokerBox
 
     /// An engine that is not connected yet.
     ///
@@ -32,7 +30,19 @@ public final class RedisEngine: ClusterEngine {
         self.rules = rules
         self.unixMilliseconds = unixMilliseconds
         self.logger = logger
+        front = BrokerBox()
+        directory = RedisDirectory(front: front)
+        let (front, eventLoop) = (front, group.next())
+        users = RedisUsers(on: eventLoop) { front.broker?.nodeOnLoop?.users }
+        bans = RedisBans(on: eventLoop) { front.broker?.nodeOnLoop?.bans }
     }
+
+    /// See ``ClusterEngine``.
+    public let directory: any ConnectionRegister
+    /// See ``ClusterEngine``.
+    public let users: any ClusterUsers
+    /// See ``ClusterEngine``.
+    public let bans: any ClusterBans
 
     /// See ``ClusterEngine``.
     public func makeBroker(events: any ChannelBrokerEvents) -> any ChannelBroker {
@@ -42,44 +52,30 @@ public final class RedisEngine: ClusterEngine {
             rules: rules,
             events: events,
             unixMilliseconds: unixMilliseconds,
-            describe: { [weak self] in self?.describe.withLock { $0 }() ?? .unknown },
+            link: link,
             on: group.next(),
             logger: logger
         )
-        broker.withLock { $0 = made }
+        front.broker = made
         return made
     }
 
     /// See ``ClusterEngine``.
-    public func start(describe: @escaping @Sendable () -> NodeInfo) {
-        self.describe.withLock { $0 = describe }
-        broker.withLock { $0 }?.start()
+    public func start(_ node: any ClusterNode) {
+        link.node = node
+        front.broker?.start()
     }
 
     /// See ``ClusterEngine``.
     public func stop() async {
-        await broker.withLock { $0 }?.stop()
+        await front.broker?.stop()
+        link.node = nil
         try? await group.shutdownGracefully()
     }
 
     /// See ``ClusterEngine``.
-    public func nodes() async -> [NodeInfo] { await broker.withLock { $0 }?.nodes() ?? [] }
-
-    /// See ``ClusterEngine``.
     public var status: ClusterStatus {
-        let broker = broker.withLock { $0 }
+        let broker = front.broker
         return ClusterStatus(kind: "redis", isUp: broker?.isUp ?? false, nodes: broker?.nodeCount ?? 0)
     }
-}
-
-extension NodeInfo {
-    /// A node that has not told anything yet.
-    fileprivate static let unknown = NodeInfo(
-        name: "",
-        version: "",
-        startedAt: 0,
-        connections: 0,
-        channels: 0,
-        leaseMilliseconds: 0
-    )
 }

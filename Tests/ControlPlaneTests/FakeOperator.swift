@@ -53,11 +53,19 @@ struct FakeOperator: ConnectionOperator {
 
     func connection(_ id: String) async throws(OperatorFailure) -> ConnectionInfo { try answer(Self.connection()) }
 
-    func send(_ message: DirectMessage, to id: String) async throws(OperatorFailure) -> DeliveryCounts {
+    func send(
+        _ message: DirectMessage,
+        to id: String,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts {
         try answer(Self.counts)
     }
 
-    func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts {
+    func send(
+        _ message: DirectMessage,
+        toUser user: UserName,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts {
         try answer(Self.counts)
     }
 
@@ -68,6 +76,12 @@ struct FakeOperator: ConnectionOperator {
         idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt {
         try answer(PublicationReceipt(position: Self.position, counts: Self.counts))
+    }
+
+    func publish(_ list: [ListedPublication]) async -> [Result<PublicationReceipt, OperatorFailure>] {
+        list.map { _ in
+            failure.map { .failure($0) } ?? .success(PublicationReceipt(position: Self.position, counts: Self.counts))
+        }
     }
 
     func nodes() async throws(OperatorFailure) -> ClusterInfo {
@@ -92,13 +106,17 @@ struct FakeOperator: ConnectionOperator {
 
     func unsubscribe(_ id: String, from channel: ChannelName) async throws(OperatorFailure) { try answer(()) }
 
-    func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo {
+    func channel(
+        _ name: ChannelName,
+        usersAfter user: UserName?,
+        limit: Int
+    ) async throws(OperatorFailure) -> ChannelInfo {
         try answer(ChannelInfo(summary: Self.summary(of: name), users: ["bob"]))
     }
 
-    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary] {
+    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> ChannelPage {
         let names = ["one", "three", "two"].compactMap { ChannelName($0) }
-        return try answer(names.prefix(limit).map(Self.summary))
+        return try answer(ChannelPage(channels: names.prefix(limit).map(Self.summary)))
     }
 
     func history(

@@ -62,14 +62,37 @@ struct ResponseTests {
     func channels() throws {
         let summaries = ["one", #"t\wo"#].compactMap { ChannelName($0) }.map(FakeOperator.summary)
         let (one, two) = (#"{"channel":"one","connections":2}"#, #"{"channel":"t\\wo","connections":2}"#)
-        #expect(try text(ChannelListResponse(summaries, limit: 2)) == "{\"channels\":[\(one),\(two)],\"next\":null}\n")
-        #expect(try text(ChannelListResponse(summaries, limit: 1)) == "{\"channels\":[\(one)],\"next\":\"one\"}\n")
-        #expect(try text(ChannelListResponse([], limit: 1)) == "{\"channels\":[],\"next\":null}\n")
+        func list(_ channels: [ChannelSummary], limit: Int, missing: [String] = []) throws -> String {
+            try text(ChannelListResponse(ChannelPage(channels: channels, missing: missing), limit: limit))
+        }
+        #expect(try list(summaries, limit: 2) == "{\"channels\":[\(one),\(two)],\"next\":null}\n")
+        #expect(try list(summaries, limit: 1) == "{\"channels\":[\(one)],\"next\":\"one\"}\n")
+        #expect(try list([], limit: 1, missing: ["b"]) == #"{"channels":[],"missing":["b"],"next":null}"# + "\n")
+        #expect(try list([], limit: 1) == "{\"channels\":[],\"next\":null}\n")
         let info = ChannelInfo(summary: summaries[0], users: ["alice", "bob"])
         let channel = """
-            {"channel":"one","connections":2,"epoch":"k3f9x2","offset":18446744073709551615,"users":["alice","bob"]}
+            {"channel":"one","connections":2,"epoch":"k3f9x2","next":null,"offset":18446744073709551615,\
+            "users":["alice","bob"]}
             """
         #expect(try text(ChannelResponse(info)) == channel + "\n")
+        let part = ChannelInfo(summary: summaries[0], users: ["alice", "bob"], limit: 1, missing: ["web-2"])
+        let shown = try text(ChannelResponse(part))
+        #expect(shown.contains(#""missing":["web-2"],"next":"alice""#) && shown.contains(#""users":["alice"]"#))
+    }
+
+    @Test("In a cluster answers say which nodes they are about")
+    func cluster() throws {
+        var counts = FakeOperator.counts
+        counts.coverage = ClusterCoverage(nodes: 2, missing: ["web-3"])
+        let delivered = #"{"dropped":1,"matched":3,"missing":["web-3"],"nodes":2,"queued":2,"scope":"cluster"}"#
+        #expect(try text(DeliveryResponse(counts)) == delivered + "\n")
+        var connection = FakeOperator.connection()
+        connection.node = "web-1"
+        #expect(try text(ConnectionResponse(connection)).contains(#""node":"web-1""#))
+        let page = ConnectionPage(connections: [], next: nil, missing: ["web-2"])
+        #expect(try text(ConnectionListResponse(page)) == #"{"connections":[],"missing":["web-2"],"next":null}"# + "\n")
+        let info = ClusterInfo(engine: ClusterStatus(kind: "redis", isUp: true), nodes: [], warnings: ["Two of them."])
+        #expect(try text(NodesResponse(info)).contains(#""warnings":["Two of them."]"#))
     }
 
     @Test("A kept message has either text or base64, and slashes stay as they are")

@@ -2,10 +2,11 @@ import Logging
 import NIOCore
 import NIOPosix
 import RedisClient
-import RedisCluster
 import SidecarCore
 import TestSupport
 import Testing
+
+@testable import RedisCluster
 
 extension BrokerKind {
     /// The server that all checks use, each with a prefix of its own.
@@ -21,7 +22,7 @@ extension BrokerKind {
             rules: ChannelRules(settings),
             events: events,
             unixMilliseconds: TestClock.unixMilliseconds,
-            describe: { .test("node") },
+            link: .test(),
             on: MultiThreadedEventLoopGroup.singleton.any(),
             logger: .silent
         )

@@ -24,15 +24,15 @@ extension ChannelsAPI {
 
     func sendToUser(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
         let user = UserName(try APIPath.parameter("user", context))
-        return try await self.sendDirectly(request, context, .messageUser, user.text) { message in
-            try await self.connections.send(message, toUser: user)
+        return try await self.sendDirectly(request, context, .messageUser, user.text) { message, key in
+            try await self.connections.send(message, toUser: user, idempotencyKey: key)
         }
     }
 
     func send(_ request: Request, _ context: ControlContext) async throws -> EncodedResponse {
         let id = try APIPath.parameter("id", context)
-        return try await self.sendDirectly(request, context, .messageConnection, id) { message in
-            try await self.connections.send(message, to: id)
+        return try await self.sendDirectly(request, context, .messageConnection, id) { message, key in
+            try await self.connections.send(message, to: id, idempotencyKey: key)
         }
     }
 
@@ -49,11 +49,21 @@ extension ChannelsAPI {
             let patience = ContinuousClock.now + .seconds(10)
             var answers: [BatchEntryResponse] = []
             answers.reserveCapacity(entries.count)
-            for (number, entry) in entries.enumerated() {
-                // Another node that gets the list again publishes none of its entries again.
-                let key = options.key.map { "list \(number) \($0)" }
+            var number = 0
+            while number < entries.count {
                 let waits = options.waits && .now < patience
-                answers.append(await self.answer(to: entry, waits: waits, key: key, context))
+                // Another node that gets the list again publishes none of its entries again.
+                let keys = { (number: Int) in options.key.map { "list \(number) \($0)" } }
+                let publications = self.publications(at: number, of: entries, waits: waits, keys)
+                if publications.isEmpty {
+                    answers.append(await self.answer(to: entries[number], waits: waits, key: keys(number), context))
+                    number += 1
+                } else {
+                    for (one, result) in zip(publications, await self.connections.publish(publications)) {
+                        answers.append(Self.answer(to: one, result))
+                    }
+                    number += publications.count
+                }
             }
             return answers
         }
@@ -93,7 +103,7 @@ extension ChannelsAPI {
         _ context: ControlContext,
         _ action: AuditRecord.Action,
         _ target: String,
-        _ send: @escaping @Sendable (DirectMessage) async throws -> DeliveryCounts
+        _ send: @escaping @Sendable (DirectMessage, _ key: String?) async throws -> DeliveryCounts
     ) async throws -> EncodedResponse {
         do {
             let options = try PublishOptions(request)
@@ -101,7 +111,7 @@ extension ChannelsAPI {
             let message = DirectMessage(format, payload, event: options.event, waitsForKernel: options.waits)
             return try await self.once(options.key, "\(action.rawValue) \(target)") {
                 try self.rate.take()
-                let counts = try await send(message)
+                let counts = try await send(message, options.key)
                 self.record(action, target, context, .ok)
                 return DeliveryResponse(counts)
             }
@@ -118,6 +128,49 @@ extension ChannelsAPI {
             throw APIFault.badRequest("The body has a content coding.")
         }
         return try OperatorSyntax.message(contentType: request.headers[.contentType], body: body)
+    }
+
+    /// The valid entries from one on that are for channels, as far as they follow each other: a broker that is asked over
+    /// the network gets them at once.
+    private func publications(
+        at start: Int,
+        of entries: [BatchEntry],
+        waits: Bool,
+        _ key: (Int) -> String?
+    ) -> [ListedPublication] {
+        var found: [ListedPublication] = []
+        for number in start..<entries.count {
+            guard case .success(let entry) = entries[number], case .channel(let channel) = entry.target,
+                entry.payload.readableBytes <= self.maxMessageBytes(), (try? self.rate.take()) != nil
+            else { break }
+            let publication = Publication(
+                channel: channel,
+                format: entry.format,
+                payload: entry.payload,
+                event: entry.event
+            )
+            found.append(
+                ListedPublication(
+                    publication,
+                    excluding: entry.excluded,
+                    waitsForKernel: waits,
+                    idempotencyKey: key(number)
+                )
+            )
+        }
+        return found
+    }
+
+    private static func answer(
+        to one: ListedPublication,
+        _ result: Result<PublicationReceipt, OperatorFailure>
+    ) -> BatchEntryResponse {
+        switch result {
+        case .success(let receipt): return .published(PublicationResponse(receipt, of: one.publication.channel))
+        case .failure(let failure):
+            let fault = APIFault(failure)
+            return .failed(.init(status: fault.status.code, detail: fault.detail))
+        }
     }
 
     /// What came of an entry: one that fails does not concern the others.
@@ -158,12 +211,12 @@ extension ChannelsAPI {
             )
         case .user(let user):
             let counts = try await self.audited(.messageUser, user.text, context) {
-                try await self.connections.send(message, toUser: user)
+                try await self.connections.send(message, toUser: user, idempotencyKey: key)
             }
             return .delivered(DeliveryResponse(counts))
         case .connection(let id):
             let counts = try await self.audited(.messageConnection, id, context) {
-                try await self.connections.send(message, to: id)
+                try await self.connections.send(message, to: id, idempotencyKey: key)
             }
             return .delivered(DeliveryResponse(counts))
         }

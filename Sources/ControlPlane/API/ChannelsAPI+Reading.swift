@@ -12,9 +12,20 @@ extension ChannelsAPI {
         return ChannelListResponse(found, limit: limit)
     }
 
-    func show(_ context: ControlContext) async throws -> ChannelResponse {
-        ChannelResponse(try await self.connections.channel(try Self.channel(context)))
+    func show(_ request: Request, _ context: ControlContext) async throws -> ChannelResponse {
+        let query = request.uri.queryParameters
+        let after = query["after"].map { UserName(String($0)) }
+        guard after?.text.utf8.count ?? 0 <= UserName.maxBytes else {
+            throw APIFault.badRequest("after is the name of a user.")
+        }
+        let limit = try query["limit"].map { try APIPath.limit($0) } ?? Self.usersPerPage
+        return ChannelResponse(
+            try await self.connections.channel(try Self.channel(context), usersAfter: after, limit: limit)
+        )
     }
+
+    /// The users of a channel that one answer has at most.
+    private static var usersPerPage: Int { 1000 }
 
     func history(_ request: Request, _ context: ControlContext) async throws -> HistoryResponse {
         let channel = try Self.channel(context)

@@ -18,7 +18,7 @@ struct ChannelsAPI: Sendable {
         v1.put("channels/:channel/connections/:id") { _, context in try await self.subscribe(context) }
         v1.delete("channels/:channel/connections/:id") { _, context in try await self.unsubscribe(context) }
         v1.get("channels") { request, _ in try await self.list(request) }
-        v1.get("channels/:channel") { _, context in try await self.show(context) }
+        v1.get("channels/:channel") { request, context in try await self.show(request, context) }
         v1.get("channels/:channel/messages") { request, context in try await self.history(request, context) }
     }
 

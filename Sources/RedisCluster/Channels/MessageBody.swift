@@ -3,8 +3,8 @@ import SidecarCore
 
 /// What a publisher writes into a message: the payload, and what its subscribers need to know about it.
 ///
-/// One byte for the format, then origin, excluded connection and event type, each as one byte of length and its text, then
-/// the payload.
+/// One byte for the format, then origin, report, excluded connection and event type, each as one byte of length and its
+/// text, then the payload.
 struct MessageBody: Sendable, Equatable {
     private static let text: UInt8 = 0
     private static let binary: UInt8 = 1
@@ -12,6 +12,8 @@ struct MessageBody: Sendable, Equatable {
     let format: MessageFormat
     /// The incarnation of the node that published it.
     let origin: String
+    /// See ``ChannelEnvelope/report``.
+    let report: String?
     let excluded: String?
     let event: String?
     let payload: ByteBuffer
@@ -19,13 +21,14 @@ struct MessageBody: Sendable, Equatable {
     /// Writes a publication.
     static func write(_ envelope: ChannelEnvelope, origin: String) -> ByteBuffer {
         let publication = envelope.publication
-        let (excluded, event) = (envelope.excluded?.id ?? "", publication.event ?? "")
+        let (report, excluded, event) = (envelope.report ?? "", envelope.excluded?.id ?? "", publication.event ?? "")
         var buffer = ByteBuffer()
         buffer.reserveCapacity(
-            4 + origin.utf8.count + excluded.utf8.count + event.utf8.count + publication.payload.readableBytes
+            5 + origin.utf8.count + report.utf8.count + excluded.utf8.count + event.utf8.count
+                + publication.payload.readableBytes
         )
         buffer.writeInteger(publication.format == .text ? text : binary)
-        for field in [origin, excluded, event] {
+        for field in [origin, report, excluded, event] {
             // Ids and event types are checked to be far shorter.
             buffer.writeInteger(UInt8(clamping: field.utf8.count))
             buffer.writeBytes(field.utf8.prefix(Int(UInt8.max)))
@@ -42,10 +45,11 @@ struct MessageBody: Sendable, Equatable {
         case Self.binary: format = .binary
         default: throw .badBody
         }
-        guard let origin = Self.readField(&bytes), let excluded = Self.readField(&bytes),
-            let event = Self.readField(&bytes)
+        guard let origin = Self.readField(&bytes), let report = Self.readField(&bytes),
+            let excluded = Self.readField(&bytes), let event = Self.readField(&bytes)
         else { throw .badBody }
         self.origin = origin
+        self.report = report.isEmpty ? nil : report
         self.excluded = excluded.isEmpty ? nil : excluded
         guard event.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { throw .badBody }
         self.event = event.isEmpty ? nil : event
@@ -68,7 +72,8 @@ extension MessageFrame {
         ChannelEnvelope(
             Publication(channel: channel, format: body.format, payload: body.payload, event: body.event),
             excluding: body.excluded.map(ExcludedConnection.init),
-            origin: body.origin
+            origin: body.origin,
+            report: body.report
         )
     }
 

@@ -152,7 +152,7 @@ final class NodeSubscriptions {
             recentBytes += subscription.recent.bytes - old
         }
         hasReceived = true
-        let isOwn = frame.body.origin == context.incarnation
+        let isOwn = frame.body.origin == context.publisher
         let own = isOwn ? publisher?.received(frame.point.id) : nil
         if !isOwn, let age = context.clock.age(of: frame.time) {
             context.metrics.lag.recordNanoseconds(min(age, Self.longestLag) * 1_000_000)

@@ -27,7 +27,7 @@ public struct ClusterKeys: Sendable {
     /// The tag of a channel.
     public static func tag(of channel: ChannelName) -> Int { Int(ChannelMark.hash(channel) % UInt32(tags)) }
 
-    private func name(_ tag: Int, _ kind: StaticString, _ rest: String = "") -> String {
+    func name(_ tag: Int, _ kind: StaticString, _ rest: String = "") -> String {
         (stems.indices.contains(tag) ? stems[tag] : prefix) + "\(kind)" + rest
     }
 

@@ -15,8 +15,14 @@ final class NodeContext {
     let events: any ChannelBrokerEvents
     let metrics: ClusterMetrics
     let clock: EngineClock
-    /// Random; identifies this run of the node.
-    let incarnation: String
+    /// Random; identifies this run of the node, until the others take it for lost: then it gets a new one.
+    var incarnation: NodeID
+    /// The first of them, by which the engine knows what this run has published.
+    let publisher: NodeID
+    /// Where the node itself is found.
+    let link: ClusterLink
+    /// Encrypts what is sent to other nodes and stored for them.
+    let seal: ClusterSeal
     /// Whether the engine is a Redis Cluster, where a command may touch keys of one slot only.
     let isSharded: Bool
     private let logger: Logger
@@ -31,7 +37,8 @@ final class NodeContext {
         events: any ChannelBrokerEvents,
         metrics: ClusterMetrics,
         clock: EngineClock,
-        incarnation: String,
+        incarnation: NodeID,
+        link: ClusterLink = ClusterLink(),
         isSharded: Bool,
         logger: Logger
     ) {
@@ -45,6 +52,9 @@ final class NodeContext {
         self.metrics = metrics
         self.clock = clock
         self.incarnation = incarnation
+        publisher = incarnation
+        self.link = link
+        seal = ClusterSeal(settings.secrets)
         self.isSharded = isSharded
         self.logger = logger
     }
@@ -55,6 +65,11 @@ final class NodeContext {
         var fields = metadata()
         if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
         logger.warning(message, metadata: fields)
+    }
+
+    /// Writes a line about something that somebody has to mend.
+    func complain(_ message: Logger.Message, _ metadata: Logger.Metadata) {
+        logger.error(message, metadata: metadata)
     }
 
     /// How long the head of a channel is kept, in milliseconds: 24 h beyond the last refresh, and beyond its history.
@@ -87,6 +102,10 @@ public struct ClusterNodeSettings: Sendable {
     public var countInterval = TimeAmount.seconds(10)
     /// What may be kept of recent messages, in bytes (`MAX_HISTORY_BYTES`).
     public var maxRecentBytes: Int
+    /// What nodes authenticate and encrypt with (`CLUSTER_SECRET`); nil for nothing.
+    public var secrets: ClusterSecrets?
+    /// Whether the rate of a user's messages is limited, and so shared between nodes (`MESSAGE_RATE_PER_USER`).
+    public var sharesUserRates: Bool
 
     /// What the settings say.
     ///
@@ -100,5 +119,7 @@ public struct ClusterNodeSettings: Sendable {
         replyTimeout = settings.webhookRetryFor
         maxWaitingBytes = settings.maxTotalPendingBytes
         maxRecentBytes = settings.maxHistoryBytes
+        secrets = settings.clusterSecrets
+        sharesUserRates = settings.messageRatePerUser != nil
     }
 }

@@ -14,25 +14,52 @@ final class RedisChannelNode: RedisClientDelegate {
     let publisher: Publisher
     let reader: HistoryReader
     let registry: NodeRegistry
+    let calls: NodeCalls
+    let registrations: Registrations
+    let lost: LostConnections
+    let users: UserCounts
+    let bans: BanMirror
     private let status: ClusterStatusBox
     private var counters: [Int: TagCounter] = [:]
     /// How many answers have been compared.
     private(set) var comparisons = 0
+    /// Whether other nodes can ask this one.
+    private(set) var isListening = false
 
-    init(_ context: NodeContext, status: ClusterStatusBox, describe: @escaping NodeRegistry.Describe) {
+    init(_ context: NodeContext, status: ClusterStatusBox) {
         self.context = context
         self.status = status
         subscriptions = NodeSubscriptions(context)
         publisher = Publisher(context, subscriptions)
         reader = HistoryReader(context, subscriptions)
-        registry = NodeRegistry(context, subscriptions, status, describe: describe)
+        registry = NodeRegistry(context, subscriptions, status)
+        calls = NodeCalls(context)
+        registrations = Registrations(context)
+        lost = LostConnections(context)
+        let (link, seal) = (context.link, context.seal)
+        users = UserCounts(
+            context,
+            sharesRates: context.settings.sharesUserRates,
+            numberOfNodes: { max(1, status.nodes) },
+            onShare: { user, nodes in link.node?.userIsOn(nodes, user) }
+        )
+        bans = BanMirror(
+            context,
+            seal: { seal.seal($0, by: "bans", as: $1) },
+            open: { seal.open($0, by: "bans", as: $1) },
+            onChange: { link.node?.bansChanged($0) }
+        )
         subscriptions.publisher = publisher
         subscriptions.reader = reader
+        registry.delegate = self
     }
 
     func start() {
         context.client.start()
         if context.publishingClient !== context.client { context.publishingClient.start() }
+        calls.listen()
+        let topics = users.topics + bans.topics
+        context.client.subscribe(topics.map { RedisChannel(name: $0) })
         registry.start()
         countLater()
     }
@@ -41,6 +68,9 @@ final class RedisChannelNode: RedisClientDelegate {
     func stop(_ completion: @escaping () -> Void) {
         publisher.stop()
         reader.stop()
+        calls.stop()
+        lost.stop()
+        users.stop()
         registry.stop { [self] in
             close()
             completion()
@@ -62,15 +92,50 @@ final class RedisChannelNode: RedisClientDelegate {
     func redisIsUpChanged(_ isUp: Bool, _ why: String) {
         status.isUp = isUp
         registry.interrupted()
+        if isUp {
+            users.engineIsUp()
+            bans.engineIsUp()
+            context.link.node?.registerAgain(.missing)
+        } else {
+            users.engineIsAway()
+        }
     }
 
     func redisIdentityChanged(_ shard: RedisShardID) {
         subscriptions.suspect { context.client.shard(ofKey: context.keys.head($0)) == shard }
+        // The end of what the old server had may be missing.
+        users.announceAll()
+        bans.engineIsUp()
+        context.link.node?.registerAgain(.all)
     }
 
-    func redisSubscribed(_ channel: RedisChannel) { subscriptions.subscribed(channel.name) }
+    func redisSubscribed(_ channel: RedisChannel) {
+        if calls.inboxes.contains(channel.name) {
+            if channel.name == context.keys.inbox(of: context.incarnation) { isListening = true }
+            registry.listens()
+        } else if users.topics.contains(channel.name) {
+            users.subscribed(channel.name)
+        } else if bans.topics.contains(channel.name) {
+            bans.subscribed(channel.name)
+        } else {
+            subscriptions.subscribed(channel.name)
+        }
+    }
+
     func redisInterrupted(_ channels: [RedisChannel]) { subscriptions.interrupted(channels.map(\.name)) }
-    func redisReceived(_ channel: RedisChannel, _ payload: ByteBuffer) { subscriptions.received(channel.name, payload) }
+
+    func redisReceived(_ channel: RedisChannel, _ payload: ByteBuffer) {
+        // Channels are by far the most.
+        if ClusterKeys.isTopicOfChannel(channel.name) { return subscriptions.received(channel.name, payload) }
+        if calls.inboxes.contains(channel.name) {
+            if let stranger = calls.received(channel.name, payload) { registry.met(stranger) }
+        } else if bans.topics.contains(channel.name) {
+            bans.received(channel.name, payload)
+        } else {
+            users.received(channel.name, payload)
+        }
+    }
+
     func redisReceiveComplete() { subscriptions.receiveComplete() }
     func redisProbed(_ seconds: TimeAmount) { context.metrics.probe.recordNanoseconds(seconds.nanoseconds) }
     func redisReconnecting(_ shard: RedisShardID?) { context.metrics.reconnects.increment() }
@@ -115,6 +180,29 @@ final class RedisChannelNode: RedisClientDelegate {
         defer { counters[tag] = counter }
         guard let before = counters[tag], before.isLost(by: counter) else { return }
         subscriptions.suspect { ClusterKeys.tag(of: $0) == tag }
+    }
+}
+
+extension RedisChannelNode: NodeRegistryDelegate {
+    func registryRenewed(lost: Set<NodeID>, alive: [NodeID], bansVersion: Int64) {
+        self.lost.saw(lost, alive: alive)
+        bans.check(bansVersion)
+    }
+
+    /// The others look at the list of nodes when one asks that they do not know.
+    func registryEntered(among others: [NodeID]) { calls.ask(others, .presence(channels: [])) { _ in } }
+
+    func registryLost(_ node: NodeID, alive: [NodeID]) { lost.saw([node], alive: alive) }
+
+    func registryClearsUsers(of node: NodeID, _ completion: @escaping (Bool) -> Void) {
+        users.clear(node, completion)
+    }
+
+    func registryRejoins(_ which: Reregistration) {
+        isListening = false
+        calls.listen()
+        users.announceAll()
+        context.link.node?.registerAgain(which)
     }
 }
 

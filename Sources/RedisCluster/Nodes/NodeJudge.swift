@@ -21,7 +21,7 @@ struct NodeJudge {
     }
 
     private let lease: TimeAmount
-    private let own: String
+    private var own: String
     private let name: String
     private var sights: [String: Sight] = [:]
 
@@ -36,6 +36,22 @@ struct NodeJudge {
 
     /// The link to the engine was down: what was seen before says nothing about the others.
     mutating func interrupted() { sights = [:] }
+
+    /// The node has a new identity.
+    mutating func rename(_ incarnation: NodeID) { own = incarnation }
+
+    /// How soon a node may be found lost whose counter stands still; nil while none does.
+    func nextVerdict(_ records: [String: NodeRecord], at now: NIODeadline) -> TimeAmount? {
+        sights.compactMap { incarnation, sight in
+            guard sight.stillSince < now, let record = records[incarnation] else { return nil }
+            return max(.zero, sight.stillSince + patience(with: record) - now)
+        }.min()
+    }
+
+    /// How long the counter of a node may stand still.
+    private func patience(with record: NodeRecord) -> TimeAmount {
+        max(lease, .milliseconds(record.info.leaseMilliseconds))
+    }
 
     /// The nodes have been looked at.
     mutating func saw(_ records: [String: NodeRecord], at now: NIODeadline) -> Verdict {
@@ -53,7 +69,7 @@ struct NodeJudge {
                     sight.isToldAsNamesake = true
                     verdict.namesakes.append(incarnation)
                 }
-            } else if now - sight.stillSince >= max(lease, .milliseconds(record.info.leaseMilliseconds)) {
+            } else if now - sight.stillSince >= patience(with: record) {
                 verdict.lost.append(incarnation)
             }
             sights[incarnation] = sight

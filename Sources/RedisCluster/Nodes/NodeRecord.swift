@@ -18,7 +18,7 @@ struct NodeRecord: Equatable {
         [
             "counter=\(counter)", "name=\(Self.clean(info.name))", "version=\(Self.clean(info.version))",
             "started=\(info.startedAt)", "connections=\(info.connections)", "channels=\(info.channels)",
-            "lease=\(info.leaseMilliseconds)",
+            "lease=\(info.leaseMilliseconds)", "policies=\(Self.clean(info.policies))",
         ].joined(separator: "\t")
     }
 
@@ -28,7 +28,9 @@ struct NodeRecord: Equatable {
     }
 
     /// Reads a record; nil without a counter.
-    init?(_ text: String) {
+    ///
+    /// - Parameter id: The node's, under which it was found.
+    init?(_ text: String, id: NodeID = "") {
         var values: [Substring: Substring] = [:]
         for part in text.split(separator: "\t") {
             guard let equals = part.firstIndex(of: "=") else { continue }
@@ -40,12 +42,14 @@ struct NodeRecord: Equatable {
         guard let counter = values["counter"].flatMap({ UInt64($0) }) else { return nil }
         self.counter = counter
         info = NodeInfo(
+            id: id,
             name: String((values["name"] ?? "?").prefix(Self.longestName)),
             version: String((values["version"] ?? "?").prefix(Self.longestName)),
             startedAt: number("started", upTo: Self.latest),
             connections: Int(clamping: number("connections", upTo: .max)),
             channels: Int(clamping: number("channels", upTo: .max)),
-            leaseMilliseconds: number("lease", upTo: Self.longestLease)
+            leaseMilliseconds: number("lease", upTo: Self.longestLease),
+            policies: String((values["policies"] ?? "").prefix(Self.longestName))
         )
     }
 

@@ -4,37 +4,38 @@ import NIOCore
 import RedisClient
 import SidecarCore
 
-/// Keeps this node in the list of nodes, and clears up after those that are lost.
+/// Keeps this node in the list of nodes, and finds those that are lost.
 final class NodeRegistry {
-    /// What this node tells of itself.
-    typealias Describe = @Sendable () -> NodeInfo
-
     /// How many channels of a lost node are cleared at once.
     private static let clearedAtOnce: Int64 = 500
+    private static let shortestPause = TimeAmount.milliseconds(100)
+    /// How long a node that was lost may register nothing, in milliseconds.
+    private static let burialTime: Int64 = 86_400_000
 
     private let context: NodeContext
     private let subscriptions: NodeSubscriptions
-    private let describe: Describe
     private var judge: NodeJudge
     private var counter: UInt64 = 0
     private var isRegistered = false
     private(set) var nodes: [NodeInfo] = []
+    /// The names that several nodes have kept for long.
+    private(set) var sharedNames: Set<String> = []
+    private var hasToldOfPolicies = false
     /// Where other threads read their number.
     private let status: ClusterStatusBox
     /// Lost nodes that are being cleared up after, here or by another node.
     private var clearing: [String: NIODeadline] = [:]
     private var isStopping = false
+    private var nextRenewal: Scheduled<Void>?
+    private var nextVerdict: TimeAmount?
+    private var lastMeeting = NIODeadline.distantPast
+    /// What else hangs on the list of nodes.
+    weak var delegate: (any NodeRegistryDelegate)?
 
-    init(
-        _ context: NodeContext,
-        _ subscriptions: NodeSubscriptions,
-        _ status: ClusterStatusBox,
-        describe: @escaping Describe
-    ) {
+    init(_ context: NodeContext, _ subscriptions: NodeSubscriptions, _ status: ClusterStatusBox) {
         self.context = context
         self.status = status
         self.subscriptions = subscriptions
-        self.describe = describe
         judge = NodeJudge(
             lease: context.settings.lease,
             own: context.incarnation,
@@ -49,58 +50,148 @@ final class NodeRegistry {
 
     private func renewLater() {
         guard !isStopping else { return }
-        let pause = TimeAmount.nanoseconds(context.settings.lease.nanoseconds / 4)
-        context.eventLoop.assumeIsolated().scheduleTask(in: pause) { [weak self] in self?.renew() }
+        // A node whose counter stands still is found lost as soon as its time is over.
+        let pause = min(
+            TimeAmount.nanoseconds(context.settings.lease.nanoseconds / 4),
+            max(nextVerdict ?? .hours(1), Self.shortestPause)
+        )
+        nextRenewal?.cancel()
+        nextRenewal = context.eventLoop.assumeIsolated().scheduleTask(in: pause) { [weak self] in self?.renew() }
     }
 
     private func renew() {
         guard !isStopping else { return }
+        // Whoever is in the list is asked, so it has to listen.
+        guard isRegistered || delegate?.isListening == true else { return renewLater() }
         counter += 1
-        let record = NodeRecord(info: describe(), counter: counter)
+        let record = NodeRecord(info: context.link.info, counter: counter)
+        let keys = context.keys
         let command = RedisCommand.run(
             NodeScripts.renew,
-            keys: [context.keys.nodeList, context.keys.lostNodes],
-            arguments: [.text(context.incarnation), .text(record.text)]
+            keys: [keys.nodeList, keys.lostNodes, keys.lostConnections, keys.banVersion],
+            arguments: [.text(context.incarnation), .text(record.text), .text(isRegistered ? "1" : "0")]
         )
         context.client.send(command) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(let value): renewed(value)
-            case .failure: judge.interrupted()
+            case .failure:
+                judge.interrupted()
+                nextVerdict = nil
             }
             renewLater()
         }
     }
 
+    /// The node listens: it may be in the list from now on.
+    func listens() {
+        if !isRegistered { renew() }
+    }
+
+    /// Another node has asked: if it is not known, the list has changed.
+    func met(_ node: NodeID) {
+        guard isRegistered, !nodes.contains(where: { $0.id == node }), .now() - lastMeeting >= .seconds(1) else {
+            return
+        }
+        lastMeeting = .now()
+        renew()
+    }
+
     private func renewed(_ value: RESPValue) {
-        guard let items = value.items, items.count == 3, let isNew = items[0].integer, let list = items[1].items,
-            let lost = items[2].items
+        guard let items = value.items, items.count == 5, let isNew = items[0].integer,
+            let lost = items[2].items, let lostConnections = items[3].items, let bans = items[4].integer,
+            let records = Self.records(items[1])
         else { return context.warn("the list of nodes cannot be read", [:]) }
         if isNew == 1, isRegistered, !isStopping {
             // The others have taken this node for lost, or the engine was emptied.
             context.warn("this node was not in the list of nodes any more; registering again", [:])
-            subscriptions.suspect { _ in true }
+            return rejoin()
         }
+        let hasEntered = !isRegistered
         isRegistered = true
-        var records: [String: NodeRecord] = [:]
+        nodes = records.values.map(\.info).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+        status.nodes = nodes.count
+        if hasEntered { delegate?.registryEntered(among: nodes.map(\.id).filter { $0 != context.incarnation }) }
+        let verdict = judge.saw(records, at: .now())
+        nextVerdict = judge.nextVerdict(records, at: .now())
+        for incarnation in verdict.namesakes { tellOfNamesake(incarnation) }
+        if Set(nodes.map(\.name)).count == nodes.count { sharedNames = [] }
+        tellOfPolicies()
+        for incarnation in verdict.lost { bury(incarnation, name: records[incarnation]?.info.name ?? "?") }
+        clearLeftOvers(Set(lost.compactMap(\.text)))
+        delegate?.registryRenewed(
+            lost: Set(lostConnections.compactMap(\.text)),
+            alive: nodes.map(\.id),
+            bansVersion: bans
+        )
+    }
+
+    /// The records in an answer, by node; nil for a malformed answer.
+    static func records(_ value: RESPValue) -> [NodeID: NodeRecord]? {
+        guard let list = value.items else { return nil }
+        var records: [NodeID: NodeRecord] = [:]
         var index = 0
         while index + 1 < list.count {
-            if let incarnation = list[index].text, let text = list[index + 1].text {
-                records[incarnation] = NodeRecord(text)
+            if let node = list[index].text, let text = list[index + 1].text {
+                records[node] = NodeRecord(text, id: node)
             }
             index += 2
         }
-        nodes = records.values.map(\.info).sorted { $0.name < $1.name }
-        status.nodes = nodes.count
-        let verdict = judge.saw(records, at: .now())
-        for incarnation in verdict.namesakes {
-            context.warn(
-                "another node keeps the same name; give each its own with NODE_NAME",
-                ["name": "\(context.settings.nodeName)", "incarnation": "\(incarnation)"]
+        return records
+    }
+
+    private func tellOfNamesake(_ incarnation: NodeID) {
+        sharedNames.insert(context.settings.nodeName)
+        context.complain(
+            "another node keeps the same name; give each its own with SIDESOCKET_NODE_NAME",
+            ["name": "\(context.settings.nodeName)", "incarnation": "\(incarnation)"]
+        )
+    }
+
+    // MARK: What should not be so
+
+    /// In sentences for an operator.
+    var warnings: [String] {
+        var warnings = sharedNames.sorted().map {
+            "Several nodes are named \($0); give each its own name with SIDESOCKET_NODE_NAME."
+        }
+        if policiesDiffer {
+            warnings.append(
+                "Channel policies differ between the nodes: set the same CHANNEL_POLICIES, HISTORY_SIZE, HISTORY_TTL and "
+                    + "CHANNEL_EVENTS on all of them."
             )
         }
-        for incarnation in verdict.lost { bury(incarnation, name: records[incarnation]?.info.name ?? "?") }
-        clearLeftOvers(Set(lost.compactMap(\.text)))
+        return warnings
+    }
+
+    private var policiesDiffer: Bool { Set(nodes.map(\.policies)).count > 1 }
+
+    private func tellOfPolicies() {
+        defer { hasToldOfPolicies = policiesDiffer }
+        if policiesDiffer, !hasToldOfPolicies { context.warn("channel policies differ between the nodes", [:]) }
+    }
+
+    // MARK: Coming back
+
+    /// Begins again under a new identity: takes those connections along that no other node has claimed.
+    private func rejoin() {
+        let (old, keys) = (context.incarnation, context.keys)
+        let command = RedisCommand.run(
+            DirectoryScripts.recover,
+            keys: [keys.registered(by: old), keys.buried(old)],
+            arguments: [.number(Self.burialTime)]
+        )
+        context.client.send(command) { [weak self] result in
+            guard let self, let items = (try? result.get())?.items, items.count == 2, let wasBuried = items[0].integer,
+                let kept = items[1].items
+            else { return }  // the next renewal tries again
+            isRegistered = false
+            context.incarnation = .newNode()
+            judge.rename(context.incarnation)
+            judge.interrupted()
+            subscriptions.suspect { _ in true }
+            delegate?.registryRejoins(.anew(kept: wasBuried == 1 ? Set(kept.compactMap(\.text)) : nil))
+        }
     }
 
     // MARK: Lost nodes
@@ -109,7 +200,7 @@ final class NodeRegistry {
     private func bury(_ incarnation: String, name: String) {
         let command = RedisCommand.run(
             NodeScripts.bury,
-            keys: [context.keys.nodeList, context.keys.lostNodes],
+            keys: [context.keys.nodeList, context.keys.lostNodes, context.keys.lostConnections],
             arguments: [.text(incarnation)]
         )
         context.client.send(command) { [weak self] result in
@@ -118,6 +209,7 @@ final class NodeRegistry {
             context.warn("a node is lost", ["name": "\(name)", "incarnation": "\(incarnation)"])
             clearing[incarnation] = .now()
             clear(incarnation, tag: 0)
+            delegate?.registryLost(incarnation, alive: nodes.map(\.id).filter { $0 != incarnation })
         }
     }
 
@@ -140,10 +232,10 @@ final class NodeRegistry {
     private func clear(_ incarnation: String, tag: Int, _ completion: (() -> Void)? = nil) {
         let keys = context.keys
         guard tag < ClusterKeys.tags else {
-            let command = RedisCommand("HDEL", [.text(keys.lostNodes), .text(incarnation)], slotKey: keys.lostNodes)
-            return context.client.send(command) { [weak self] _ in
-                self?.clearing[incarnation] = nil
-                completion?()
+            guard let delegate else { return cleared(incarnation, completion) }
+            return delegate.registryClearsUsers(of: incarnation) { [weak self] isDone in
+                // Otherwise it stays in the list of lost nodes.
+                if let self, isDone { cleared(incarnation, completion) } else { completion?() }
             }
         }
         let command = RedisCommand.run(
@@ -165,14 +257,48 @@ final class NodeRegistry {
         }
     }
 
+    private func cleared(_ incarnation: String, _ completion: (() -> Void)?) {
+        let name = context.keys.lostNodes
+        context.client.send(RedisCommand("HDEL", [.text(name), .text(incarnation)], slotKey: name)) { [weak self] _ in
+            self?.clearing[incarnation] = nil
+            completion?()
+        }
+    }
+
     /// Leaves the cluster in an orderly way.
     func stop(_ completion: @escaping () -> Void) {
         isStopping = true
         let list = context.keys.nodeList
+        // What is owed of its connections, this process has told or keeps itself.
+        let registered = context.keys.registered(by: context.incarnation)
+        context.client.send(RedisCommand("DEL", [.text(registered)], slotKey: registered)) { _ in }
         let command = RedisCommand("HDEL", [.text(list), .text(context.incarnation)], slotKey: list)
         context.client.send(command) { [weak self] result in
             guard let self, case .success = result else { return completion() }
             clear(context.incarnation, tag: 0, completion)
         }
     }
+}
+
+/// What hangs on the list of nodes.
+protocol NodeRegistryDelegate: AnyObject {
+    /// Whether other nodes can ask this one.
+    var isListening: Bool { get }
+    /// The list was read.
+    ///
+    /// - Parameter lost: Lost nodes with connections of whose end the app has not been told.
+    func registryRenewed(lost: Set<NodeID>, alive: [NodeID], bansVersion: Int64)
+    /// This node has come into the list.
+    func registryEntered(among others: [NodeID])
+    /// This node has found another one lost.
+    func registryLost(_ node: NodeID, alive: [NodeID])
+    /// Takes a lost node's users out of the counts.
+    func registryClearsUsers(of node: NodeID, _ completion: @escaping (Bool) -> Void)
+    /// This node has a new identity.
+    func registryRejoins(_ which: Reregistration)
+}
+
+extension String {
+    /// A new identity of a node.
+    static func newNode() -> NodeID { MessageID(.random(in: 1 ... .max)).description }
 }

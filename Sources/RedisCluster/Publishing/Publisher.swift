@@ -47,7 +47,7 @@ final class Publisher {
             envelope,
             id: MessageID(.random(in: 1 ... .max)),
             idempotencyKey: idempotencyKey,
-            origin: context.incarnation,
+            origin: context.publisher,
             deadline: .now() + patience,
             completion: completion
         )
@@ -100,7 +100,7 @@ final class Publisher {
         let (channel, keys) = (publication.channel, context.keys)
         let size = context.rules.historyCount(of: channel)
         var names = [
-            keys.head(channel), keys.history(channel), keys.published(tag, by: context.incarnation), keys.counter(tag),
+            keys.head(channel), keys.history(channel), keys.published(tag, by: context.publisher), keys.counter(tag),
             keys.index(tag),
         ]
         if let key = publication.idempotencyKey { names.append(keys.idempotency(key, channel)) }

@@ -4,25 +4,31 @@ import RedisClient
 enum NodeScripts {
     /// A node tells that it is alive.
     ///
-    /// - Keys: nodes, lost nodes.
-    /// - Arguments: incarnation, record.
-    /// - Returns: 1 if it was not in the list; the incarnations and records of all nodes; the incarnations of lost nodes.
+    /// - Keys: nodes, lost nodes, lost nodes with connections, the version of the bans.
+    /// - Arguments: incarnation, record, 1 if it has to be in the list already.
+    /// - Returns: 1 if it was not in the list; the incarnations and records of all nodes; the incarnations of lost nodes,
+    ///   and of those with connections; the version of the bans, 0 without any.
     static let renew = RedisScript(
         """
-        local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-        return {isNew, redis.call('HGETALL', KEYS[1]), redis.call('HKEYS', KEYS[2])}
+        local isNew = 1 - redis.call('HEXISTS', KEYS[1], ARGV[1])
+        if isNew == 0 or ARGV[3] == '0' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+        return {
+          isNew, redis.call('HGETALL', KEYS[1]), redis.call('HKEYS', KEYS[2]), redis.call('HKEYS', KEYS[3]),
+          tonumber(redis.call('GET', KEYS[4]) or '0') or 0
+        }
         """
     )
 
     /// A node is lost.
     ///
-    /// - Keys: nodes, lost nodes.
+    /// - Keys: nodes, lost nodes, lost nodes with connections.
     /// - Arguments: incarnation.
     /// - Returns: 1 if it was in the list.
     static let bury = RedisScript(
         """
         if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
         redis.call('HSET', KEYS[2], ARGV[1], 1)
+        redis.call('HSET', KEYS[3], ARGV[1], 1)
         return 1
         """
     )
@@ -42,7 +48,8 @@ enum NodeScripts {
             vacated[#vacated + 1] = name
           end
         end
-        if #names == 0 then redis.call('DEL', KEYS[2]) end
+        -- Kept a while: a node that was only cut off may send again what it has published.
+        if #names == 0 then redis.call('PEXPIRE', KEYS[2], 3600000) end
         return {#names, vacated}
         """
     )

@@ -9,14 +9,18 @@ public struct ChannelEnvelope: Sendable {
     /// The publisher's own object, which never leaves the node: it is passed back in
     /// ``ChannelBrokerEvents/received(_:at:)`` there. Nil for messages of other nodes.
     public let context: (any AnyObject & Sendable)?
+    /// Under which name each node is to tell the publishing one who got the message; nil for not at all.
+    public let report: String?
 
     /// An envelope of this node, unless `origin` names another.
     public init(
         _ publication: Publication,
         excluding excluded: ExcludedConnection? = nil,
         origin: String? = nil,
-        context: (any AnyObject & Sendable)? = nil
+        context: (any AnyObject & Sendable)? = nil,
+        report: String? = nil
     ) {
+        self.report = report
         self.publication = publication
         self.excluded = excluded
         self.origin = origin

@@ -3,7 +3,7 @@ public struct ChannelSummary: Sendable, Equatable {
     /// The channel's name.
     public let channel: ChannelName
     /// How many connections have subscribed to it.
-    public let connections: Int
+    public var connections: Int
     /// The position of its last message.
     public let position: ChannelPosition
 

@@ -21,11 +21,21 @@ public protocol ConnectionOperator: Sendable {
 
     /// Sends a message to one connection.
     ///
+    /// - Parameter key: Repeats with the same key send nothing, on any node of a cluster. Without a cluster the caller
+    ///   ensures that.
     /// - Throws: ``OperatorFailure/noConnection``.
-    func send(_ message: DirectMessage, to id: String) async throws(OperatorFailure) -> DeliveryCounts
+    func send(
+        _ message: DirectMessage,
+        to id: String,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts
 
     /// Sends a message to all connections of a user, if there are any.
-    func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts
+    func send(
+        _ message: DirectMessage,
+        toUser user: UserName,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts
 
     /// Sends a message to a channel; the excluded connection does not get it.
     ///
@@ -38,6 +48,11 @@ public protocol ConnectionOperator: Sendable {
         idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt
 
+    /// Sends messages to channels, in their order, without waiting for one before the next.
+    ///
+    /// - Returns: What came of each.
+    func publish(_ list: [ListedPublication]) async -> [Result<PublicationReceipt, OperatorFailure>]
+
     /// Adds a connection to a channel.
     ///
     /// - Throws: ``OperatorFailure/noConnection`` or ``OperatorFailure/tooManyChannels``.
@@ -48,13 +63,17 @@ public protocol ConnectionOperator: Sendable {
     /// - Throws: ``OperatorFailure/noConnection``.
     func unsubscribe(_ id: String, from channel: ChannelName) async throws(OperatorFailure)
 
-    /// One channel, with the users in it.
+    /// One channel, with a page of the users in it.
     ///
     /// - Throws: ``OperatorFailure/noChannel``.
-    func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo
+    func channel(
+        _ name: ChannelName,
+        usersAfter user: UserName?,
+        limit: Int
+    ) async throws(OperatorFailure) -> ChannelInfo
 
     /// A page of channels, by name.
-    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary]
+    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> ChannelPage
 
     /// A part of a channel's history.
     ///
@@ -99,4 +118,29 @@ public protocol ConnectionOperator: Sendable {
 
     /// All bans.
     func bans() async throws(OperatorFailure) -> [BanInfo]
+}
+
+/// A message of a list for channels.
+public struct ListedPublication: Sendable, Equatable {
+    /// The message.
+    public let publication: Publication
+    /// The connection that does not get it.
+    public let excluded: String?
+    /// Whether to wait until the kernel has taken it for the subscribers.
+    public let waitsForKernel: Bool
+    /// Repeats with the same key publish nothing; see ``ConnectionOperator``.
+    public let idempotencyKey: String?
+
+    /// A message.
+    public init(
+        _ publication: Publication,
+        excluding excluded: String?,
+        waitsForKernel: Bool,
+        idempotencyKey: String?
+    ) {
+        self.publication = publication
+        self.excluded = excluded
+        self.waitsForKernel = waitsForKernel
+        self.idempotencyKey = idempotencyKey
+    }
 }

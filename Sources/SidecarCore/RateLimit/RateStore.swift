@@ -12,6 +12,8 @@ public protocol RateStore: Sendable {
     func tryOpen(_ user: UserName, limit: Int, now: Int64) -> SharedBucket?
     /// Counts one connection less.
     func close(_ bucket: SharedBucket, of user: UserName)
+    /// A user's rate is shared by so many nodes.
+    func share(_ user: UserName, among nodes: Int, now: Int64)
 }
 
 /// The users of this process only.
@@ -33,4 +35,9 @@ public struct LocalRateStore: RateStore {
 
     /// Counts one connection less.
     public func close(_ bucket: SharedBucket, of user: UserName) { bucket.close() }
+
+    /// A user's rate is shared with other nodes.
+    public func share(_ user: UserName, among nodes: Int, now: Int64) {
+        users.bucket(for: user, now: now).share(among: nodes)
+    }
 }

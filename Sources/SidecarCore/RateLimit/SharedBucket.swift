@@ -8,6 +8,8 @@ public final class SharedBucket: Sendable {
     private let tat = Atomic<Int64>(GCRA.full)
     private let open = Atomic<Int>(0)
     private let limit: GCRA?
+    /// What each token costs here: a user of several nodes has its share of the rate on each.
+    private let weight = Atomic<Int64>(1)
 
     /// Makes a full bucket with no connection.
     ///
@@ -21,6 +23,7 @@ public final class SharedBucket: Sendable {
     /// Takes `cost` tokens if they are there, at `now` in nanoseconds.
     public func take(_ cost: Int64 = 1, now: Int64) -> GCRA.Verdict {
         guard let limit else { return .allowed }
+        let cost = weighted(cost)
         return exchange { limit.take(cost, tat: &$0, now: now) }
     }
 
@@ -32,7 +35,20 @@ public final class SharedBucket: Sendable {
     /// - Returns: Nanoseconds for which the caller has to pause before its next take; 0 for none.
     public func takeInDebt(_ cost: Int64 = 1, now: Int64) -> Int64 {
         guard let limit else { return 0 }
+        let cost = weighted(cost)
         return exchange { limit.takeInDebt(cost, tat: &$0, now: now) }
+    }
+
+    /// From now on only one of so many parts of the rate may be used here, but at least one token.
+    public func share(among parts: Int) {
+        let most = min(limit?.remaining(GCRA.full, now: 0) ?? 1, 1 << 20)
+        weight.store(min(max(1, Int64(clamping: parts)), max(1, most)), ordering: .relaxed)
+    }
+
+    @inline(__always)
+    private func weighted(_ cost: Int64) -> Int64 {
+        let weight = weight.load(ordering: .relaxed)
+        return weight == 1 ? cost : cost.multipliedReportingOverflow(by: weight).partialValue
     }
 
     /// Tokens that a take would get now; `Int64.max` without a limit.

@@ -50,6 +50,8 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case tooBig = "too_big"
     /// The process shuts down.
     case drain
+    /// The node was cut off, and other nodes tell the app of the end.
+    case claimed
 
     /// The cause that a code of ours implies when nothing more is known.
     public init(code: SessionCloseCode, initiator: CloseInitiator) {

@@ -46,7 +46,7 @@ extension CloseReport {
         )
     }
 
-    /// The body of the `close` event.
+    /// The body of the `close` event; without counts for a connection of a lost node.
     public var json: ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"code\":")
@@ -55,12 +55,15 @@ extension CloseReport {
         buffer.writeJSONString(reason)
         buffer.writeStaticString(",\"initiator\":\"")
         buffer.writeString(initiator.rawValue)
-        buffer.writeStaticString("\",\"messagesIn\":")
-        buffer.writeDecimal(UInt64(max(messagesIn, 0)))
-        buffer.writeStaticString(",\"messagesOut\":")
-        buffer.writeDecimal(UInt64(max(messagesOut, 0)))
-        buffer.writeStaticString(",\"durationMs\":")
-        buffer.writeDecimal(UInt64(max(durationMilliseconds, 0)))
+        buffer.writeStaticString("\"")
+        if isCounted {
+            buffer.writeStaticString(",\"messagesIn\":")
+            buffer.writeDecimal(UInt64(max(messagesIn, 0)))
+            buffer.writeStaticString(",\"messagesOut\":")
+            buffer.writeDecimal(UInt64(max(messagesOut, 0)))
+            buffer.writeStaticString(",\"durationMs\":")
+            buffer.writeDecimal(UInt64(max(durationMilliseconds, 0)))
+        }
         buffer.writeStaticString("}")
         return buffer
     }

@@ -12,6 +12,22 @@ public struct CloseReport: Sendable, Equatable {
     public var messagesOut: Int
     /// From the accepted handshake to the end, in milliseconds.
     public var durationMilliseconds: Int64
+    /// Whether the messages and the duration are known, which they are not on a lost node.
+    public var isCounted = true
+
+    /// The end of a connection whose node was lost.
+    public static let lost = {
+        var report = CloseReport(
+            code: .abnormal,
+            reason: "",
+            initiator: .network,
+            messagesIn: 0,
+            messagesOut: 0,
+            durationMilliseconds: 0
+        )
+        report.isCounted = false
+        return report
+    }()
 
     /// Makes a report.
     public init(

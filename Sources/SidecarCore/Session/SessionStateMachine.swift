@@ -38,6 +38,7 @@ public struct SessionStateMachine: Sendable {
     private var inFlightBytes = 0
     private var report: CloseReport?
     private var isReportFinal = false
+    private var isLost = false
     private var acceptedAt: NIODeadline?
 
     /// Bytes received and not yet answered by the app, ``messageOverhead`` per message included.
@@ -67,6 +68,19 @@ public struct SessionStateMachine: Sendable {
         acceptedAt = now
     }
 
+    /// A session of a lost node, of whose end the app has to be told: its close event has no sequence, written as 0.
+    public init(lostAt now: NIODeadline) {
+        maxBatch = 1
+        phase = .ending
+        report = .lost
+        isReportFinal = true
+        isLost = true
+        acceptedAt = now
+    }
+
+    /// The close event of a session of a lost node.
+    public mutating func tellLoss() -> Step { isLost && !eventInFlight ? next() : .wait }
+
     /// The sequence that the next message to arrive will have.
     public var nextSequence: UInt64 { queuedSequences.upperBound }
     /// The sequences that the waiting messages will have.
@@ -87,6 +101,8 @@ public struct SessionStateMachine: Sendable {
     var queuedMessages: Int { queue.count }
     /// True between the accepted handshake and the end of the connection.
     public var isRunning: Bool { phase == .running }
+    /// True before the app has decided about the handshake, while the client is there.
+    public var isOpening: Bool { phase == .opening && report == nil }
     /// True when the connection has ended, whether or not its close event was delivered.
     public var hasEnded: Bool { report != nil || phase == .ending || phase == .finished }
     /// True once the app has accepted the handshake.
@@ -244,7 +260,7 @@ public struct SessionStateMachine: Sendable {
         since: NIODeadline? = nil
     ) -> Step {
         eventInFlight = true
-        let delivery = Delivery(sequence: sequence + 1, event: event, time: time, since: since)
+        let delivery = Delivery(sequence: isLost ? 0 : sequence + 1, event: event, time: time, since: since)
         sequence = delivery.sequences.upperBound
         return .deliver(delivery)
     }

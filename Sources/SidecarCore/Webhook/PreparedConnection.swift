@@ -34,7 +34,9 @@ public final class PreparedConnection: Sendable {
     }
 
     /// The id of one of its events (`ce-id`).
-    public func eventID(_ sequence: UInt64) -> String { "\(id)-\(sequence)" }
+    ///
+    /// - Parameter sequence: 0 for the end of a connection whose node was lost, which has no place in its order of events.
+    public func eventID(_ sequence: UInt64) -> String { sequence == 0 ? "\(id)-lost" : "\(id)-\(sequence)" }
 }
 
 /// The parts of requests that say who the client is.

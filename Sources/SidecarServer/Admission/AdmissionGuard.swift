@@ -166,7 +166,8 @@ extension Settings {
             perAddress: maxConnectionsPerIP,
             perUser: maxConnectionsPerUser,
             ipv6Prefix: rateLimitIPv6Prefix,
-            trusted: trustedProxies
+            trusted: trustedProxies,
+            isUserShared: clusterURL != nil
         )
     }
 }

@@ -28,8 +28,17 @@ struct ConnectionSlots: Sendable {
         let ipv6Prefix: Int
         /// Proxies, whose connections serve many clients.
         let trusted: TrustedProxies
+        /// Whether the connections of a user are counted over several nodes, so that it is not decided here.
+        let isUserShared: Bool
 
-        init(perAddress: Int, perUser: Int, ipv6Prefix: Int = 64, trusted: TrustedProxies = .none) {
+        init(
+            perAddress: Int,
+            perUser: Int,
+            ipv6Prefix: Int = 64,
+            trusted: TrustedProxies = .none,
+            isUserShared: Bool = false
+        ) {
+            self.isUserShared = isUserShared
             self.perAddress = perAddress
             self.perUser = perUser
             self.ipv6Prefix = ipv6Prefix
@@ -112,10 +121,26 @@ struct ConnectionSlots: Sendable {
     /// - Returns: The user's bucket, to be given back when the connection ends; nil when the user has too many
     ///   connections.
     func open(for user: UserName, client: String, now: Int64 = MonotonicClock.now()) -> SharedBucket? {
-        if let bucket = users.tryOpen(user, limit: limits.perUser, now: now) { return bucket }
+        let limit = limits.isUserShared ? .max : limits.perUser
+        if let bucket = users.tryOpen(user, limit: limit, now: now) { return bucket }
         if enforcement.allows(.maxConnectionsPerUser) { return users.tryOpen(user, limit: .max, now: now) }
         enforcement.refused(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
         return nil
+    }
+
+    /// The most connections of a user.
+    var perUser: Int { limits.perUser }
+
+    /// Whether a user who has too many connections on all nodes is refused.
+    func refuses(_ user: UserName, client: String) -> Bool {
+        if enforcement.allows(.maxConnectionsPerUser) { return false }
+        enforcement.refused(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
+        return true
+    }
+
+    /// A user is connected to so many nodes, which share the rate of its messages.
+    func share(_ user: UserName, among nodes: Int, now: Int64 = MonotonicClock.now()) {
+        users.share(user, among: nodes, now: now)
     }
 
     /// Gives back a user's bucket when the connection has ended or now belongs to another user.

@@ -31,6 +31,12 @@ final class ChannelFanout: Sendable {
         broker = makeBroker(dispatcher)
     }
 
+    /// Tells another node who got one of its publications here.
+    typealias SendReport = LoopDispatcher.SendReport
+
+    /// From now on other nodes are told who got those of their publications that ask for it.
+    func sendReports(by send: @escaping SendReport) { dispatcher.sendReports(by: send) }
+
     /// Adds an event loop, before there are subscribers; returns its number.
     func add(_ inbox: ChannelInbox) -> Int { dispatcher.add(inbox) }
 
@@ -101,13 +107,38 @@ final class ChannelFanout: Sendable {
         excluding id: String?,
         waitsForKernel: Bool,
         idempotencyKey key: String? = nil,
+        report: String? = nil,
         from source: PublicationSource = .api
     ) async -> (Result<ChannelPosition, ChannelFailure>, PublicationTally.Counts) {
+        await begin(
+            publication,
+            excluding: id,
+            waitsForKernel: waitsForKernel,
+            idempotencyKey: key,
+            report: report,
+            from: source
+        ).result()
+    }
+
+    /// Hands a publication to the broker, and returns what its result can be waited for with.
+    func begin(
+        _ publication: Publication,
+        excluding id: String?,
+        waitsForKernel: Bool,
+        idempotencyKey key: String?,
+        report: String?,
+        from source: PublicationSource = .api
+    ) -> PublicationTally {
         publications[source].increment()
         let tally = PublicationTally(of: dispatcher.prepare(publication), waitsForKernel: waitsForKernel)
-        let envelope = ChannelEnvelope(publication, excluding: id.map(ExcludedConnection.init), context: tally)
+        let envelope = ChannelEnvelope(
+            publication,
+            excluding: id.map(ExcludedConnection.init),
+            context: tally,
+            report: report
+        )
         broker.publish(envelope, id: key) { tally.published($0) }
-        return await tally.result()
+        return tally
     }
 
     /// A loop has delivered a publication.

@@ -14,7 +14,14 @@ final class LoopDispatcher: ChannelBrokerEvents {
         init(_ list: [ChannelInbox]) { self.list = list }
     }
 
+    typealias SendReport = @Sendable (_ counts: PublicationTally.Counts, _ report: String, _ node: String) -> Void
+    private final class Reporter: Sendable {
+        let send: SendReport
+        init(_ send: @escaping SendReport) { self.send = send }
+    }
+
     private let rules: ChannelRules
+    private let reporter = AtomicLazyReference<Reporter>()
     private let servesStreams: Bool
     private let occupancy: Occupancy?
     private let stripes = (0..<64).map { _ in Stripe() }
@@ -81,17 +88,22 @@ final class LoopDispatcher: ChannelBrokerEvents {
     func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
         let publication = envelope.publication
         let loops = stripe(of: publication.channel).table.withLock { $0.loops(of: publication.channel) }
-        guard !loops.isEmpty else { return }
+        guard !loops.isEmpty else {
+            reporting(envelope, onLoops: 0, at: position)
+            return
+        }
         let inboxes = inboxes
+        let count = inboxes.indices.count { loops.contains($0) }
         let tally = envelope.context as? PublicationTally
-        tally?.received(onLoops: inboxes.indices.count { loops.contains($0) })
+        tally?.received(onLoops: count)
+        let reported = tally ?? reporting(envelope, onLoops: count, at: position)
         let item = ChannelInbox.Item.publication(
             ChannelDelivery(
-                message: tally?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
+                message: reported?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
                 channel: publication.channel,
                 mark: servesStreams ? position.mark : nil,
                 excluded: envelope.excluded,
-                tally: tally,
+                tally: reported,
                 queuedAt: .now()
             )
         )
@@ -101,6 +113,25 @@ final class LoopDispatcher: ChannelBrokerEvents {
         }
         if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
     }
+
+    /// Counts who gets a message of another node that wants to know it.
+    @discardableResult
+    private func reporting(
+        _ envelope: ChannelEnvelope,
+        onLoops count: Int,
+        at position: ChannelPosition
+    ) -> PublicationTally? {
+        guard let report = envelope.report, let node = envelope.origin, let reporter = reporter.load() else {
+            return nil
+        }
+        let tally = PublicationTally(of: prepare(envelope.publication), waitsForKernel: true)
+        tally.received(onLoops: count)
+        tally.published(.success(position))
+        Task { reporter.send(await tally.result().1, report, node) }
+        return tally
+    }
+
+    func sendReports(by send: @escaping SendReport) { _ = reporter.storeIfNil(Reporter(send)) }
 
     /// Waking a loop may be a system call, so it is done when the broker holds no lock.
     func receiveComplete() {

@@ -111,9 +111,12 @@ final class LoopSubscriptions {
         }
     }
 
-    /// The users in a channel here.
-    func users(of channel: ChannelName) -> Set<UserName> {
-        Set((subscribers[channel] ?? []).compactMap(\.user))
+    /// The first users in a channel here that sort after another one.
+    func users(of channel: ChannelName, after user: UserName?, limit: Int) -> [UserName] {
+        let users = Set(
+            (subscribers[channel] ?? []).lazy.compactMap(\.user).filter { name in user.map { $0 < name } ?? true }
+        )
+        return Array(users.sorted().prefix(limit))
     }
 
     // MARK: Publishing

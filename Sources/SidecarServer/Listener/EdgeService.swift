@@ -23,6 +23,9 @@ public final class EdgeService: Service {
     /// The numbers for health checks and metrics.
     public let state: ServerState
 
+    /// This node as the others see it; nil without a cluster.
+    let member: ClusterMember?
+
     /// The settings in force, which a reload changes.
     public var settings: Settings { live.withLock { $0.configuration.settings } }
 
@@ -79,6 +82,8 @@ public final class EdgeService: Service {
             bufferingPolicy: .bufferingOldest(10_000)
         )
         self.autoBans = autoBans
+        let bans = engine.map { ClusterBanStore($0.bans) }
+        member = bans.map { ClusterMember(bans: $0) }
         live = Mutex(
             LiveSettings(
                 configuration: configuration,
@@ -87,6 +92,7 @@ public final class EdgeService: Service {
                     metrics: metrics,
                     logger: logger,
                     authenticator: authenticator,
+                    bans: bans ?? BanList(),
                     onAutoBan: {
                         guard case .enqueued = autoBanned.yield(AutoBanned(subject: $0, duration: $1)) else {
                             logger.error("a ban could not be recorded", metadata: ["address": "\($0.value)"])
@@ -107,7 +113,10 @@ public final class EdgeService: Service {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let shards = try await makeShards(on: group)
         live.withLock { $0.shards = shards }
-        state.engine?.start { self.info }
+        if let member {
+            member.begin(with: self)
+            state.engine?.start(member)
+        }
         let listeners = try await bind(settings, on: group, shards: shards)
         for listener in listeners {
             logger.notice("listening", metadata: ["address": "\(listener.localAddress?.written ?? "?")"])
@@ -126,6 +135,7 @@ public final class EdgeService: Service {
         await drain(shards, listeners)
         await state.engine?.stop()
         try await group.shutdownGracefully()
+        member?.end()
         withExtendedLifetime(shards) {}  // channels that close last still report to them
     }
 
@@ -153,8 +163,17 @@ public final class EdgeService: Service {
             startedAt: startedAt,
             connections: state.sessions,
             channels: state.channelCount,
-            leaseMilliseconds: settings.clusterLease.nanoseconds / 1_000_000
+            leaseMilliseconds: settings.clusterLease.nanoseconds / 1_000_000,
+            policies: settings.channelDigest
         )
+    }
+
+    /// The event loops, once they run.
+    var shards: ShardDirectory? { live.withLock { $0.shards } }
+
+    /// A user is connected to so many nodes.
+    func userIsOn(_ nodes: Int, _ user: UserName) {
+        live.withLock { $0.admission.sessions.slots }.share(user, among: nodes)
     }
 
     /// Returns when every event loop has completed a turn.
@@ -226,8 +245,15 @@ public final class EdgeService: Service {
                 "messages": .stringConvertible(connections.reduce(0) { $0 + $1.row.messages.count }),
             ]
         )
+        // Other nodes may have taken the process for lost, and tell the app of the end of its connections.
+        let claimed = await state.engine?.directory.claimed(among: connections.map(\.row.id)) ?? []
         await shards.spread(connections) { shard, connection in
-            BridgeSession(recovered: connection, context: shard.sessionContext).resume(connection)
+            let session = BridgeSession(recovered: connection, context: shard.sessionContext)
+            if claimed.contains(session.id) {
+                session.registration = SessionRegistration([])
+                session.registration?.isClaimed = true
+            }
+            session.resume(connection)
         }
     }
 

@@ -138,6 +138,9 @@ final class LoopShard {
 
     // MARK: What lives here
 
+    /// How the other nodes know the sessions; nil without a cluster.
+    var registrations: LoopRegistrations? { sessionContext.registrations }
+
     /// True when no WebSocket is left, nor an event of one.
     var isWithoutSessions: Bool { sessions.isEmpty && !clients.registry.hasStreams }
     /// True when no session and no request is left.

@@ -8,7 +8,7 @@ struct EdgeOperator: ConnectionOperator {
 
     private var admission: AdmissionGuard { edge.live.withLock { $0.admission } }
     private var banStore: any BanStore { admission.sessions.bans }
-    private var shards: ShardDirectory? { edge.live.withLock { $0.shards } }
+    private var shards: ShardDirectory? { edge.shards }
     private var directory: (any ConnectionDirectory)? { shards.map { LoopDirectory(shards: $0) } }
 
     func connections(
@@ -39,7 +39,11 @@ struct EdgeOperator: ConnectionOperator {
         return try await ask(id) { $0.info(at: .now(), unixMilliseconds: now) }
     }
 
-    func send(_ message: DirectMessage, to id: String) async throws(OperatorFailure) -> DeliveryCounts {
+    func send(
+        _ message: DirectMessage,
+        to id: String,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts {
         let counts = await send(message) { shard in
             shard.sessions[id].flatMap { $0.isRunning ? [$0] : nil } ?? []
         }
@@ -47,7 +51,11 @@ struct EdgeOperator: ConnectionOperator {
         return counts
     }
 
-    func send(_ message: DirectMessage, toUser user: UserName) async throws(OperatorFailure) -> DeliveryCounts {
+    func send(
+        _ message: DirectMessage,
+        toUser user: UserName,
+        idempotencyKey key: String?
+    ) async throws(OperatorFailure) -> DeliveryCounts {
         await send(message) { shard in shard.sessions.open { $0.user == user } }
     }
 
@@ -78,17 +86,59 @@ struct EdgeOperator: ConnectionOperator {
         waitsForKernel: Bool,
         idempotencyKey key: String?
     ) async throws(OperatorFailure) -> PublicationReceipt {
-        let (result, counts) = await fanout.publish(
+        try await publish(publication, excluding: id, waitsForKernel: waitsForKernel, idempotencyKey: key, report: nil)
+    }
+
+    /// - Parameter report: Under which name the other nodes are to tell this one who got it; nil for not at all.
+    func publish(
+        _ publication: Publication,
+        excluding id: String?,
+        waitsForKernel: Bool,
+        idempotencyKey key: String?,
+        report: String?
+    ) async throws(OperatorFailure) -> PublicationReceipt {
+        let tally = fanout.begin(
             publication,
             excluding: id,
             waitsForKernel: waitsForKernel,
-            idempotencyKey: key
+            idempotencyKey: key,
+            report: report
         )
-        return PublicationReceipt(
-            position: try result.mapError(OperatorFailure.init).get(),
-            counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped),
-            scope: edge.state.engine == nil ? nil : .node
-        )
+        return try await receipt(of: tally).get()
+    }
+
+    func publish(_ list: [ListedPublication]) async -> [Result<PublicationReceipt, OperatorFailure>] {
+        await publish(list, reports: list.map { _ in nil })
+    }
+
+    /// - Parameter reports: For each, under which name the other nodes are to tell this one who got it.
+    func publish(
+        _ list: [ListedPublication],
+        reports: [String?]
+    ) async -> [Result<PublicationReceipt, OperatorFailure>] {
+        let tallies = zip(list, reports).map { one, report in
+            fanout.begin(
+                one.publication,
+                excluding: one.excluded,
+                waitsForKernel: one.waitsForKernel,
+                idempotencyKey: one.idempotencyKey,
+                report: report
+            )
+        }
+        var results: [Result<PublicationReceipt, OperatorFailure>] = []
+        for tally in tallies { results.append(await receipt(of: tally)) }
+        return results
+    }
+
+    private func receipt(of tally: PublicationTally) async -> Result<PublicationReceipt, OperatorFailure> {
+        let (result, counts) = await tally.result()
+        return result.mapError(OperatorFailure.init).map { position in
+            PublicationReceipt(
+                position: position,
+                counts: DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped),
+                scope: edge.state.engine == nil ? nil : .node
+            )
+        }
     }
 
     func subscribe(_ id: String, to channel: ChannelName) async throws(OperatorFailure) {
@@ -110,20 +160,41 @@ struct EdgeOperator: ConnectionOperator {
         }
     }
 
-    func channel(_ name: ChannelName) async throws(OperatorFailure) -> ChannelInfo {
+    func channel(
+        _ name: ChannelName,
+        usersAfter user: UserName?,
+        limit: Int
+    ) async throws(OperatorFailure) -> ChannelInfo {
         let head: ChannelHead
         do throws(ChannelFailure) {
             head = try await fanout.broker.head(of: name)
         } catch {
             throw OperatorFailure(error)
         }
-        let users = await shards?.collect { $0.channels.users(of: name) } ?? []
-        return ChannelInfo(summary: summary(head), users: users.reduce(into: Set()) { $0.formUnion($1) }.sorted())
+        // One more than asked for shows whether there are more.
+        let (_, users) = await members(of: name, after: user, limit: limit + 1)
+        return ChannelInfo(summary: summary(head), users: users, limit: limit)
     }
 
-    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> [ChannelSummary] {
+    /// How many connections are in a channel here, and the first users in it that sort after another one.
+    func members(
+        of channel: ChannelName,
+        after user: UserName?,
+        limit: Int
+    ) async -> (connections: Int, users: [UserName]) {
+        let users = await shards?.collect { $0.channels.users(of: channel, after: user, limit: limit) } ?? []
+        let merged = users.reduce(into: Set()) { $0.formUnion($1) }.sorted()
+        return (fanout.connections(in: channel), Array(merged.prefix(limit)))
+    }
+
+    /// How many connections are in each of these channels here.
+    func presence(in channels: [ChannelName]) -> [Int] { channels.map { fanout.connections(in: $0) } }
+
+    func channels(prefix: String, after: String?, limit: Int) async throws(OperatorFailure) -> ChannelPage {
         do throws(ChannelFailure) {
-            return try await fanout.broker.channels(prefix: prefix, after: after, limit: limit).map(summary)
+            return ChannelPage(
+                channels: try await fanout.broker.channels(prefix: prefix, after: after, limit: limit).map(summary)
+            )
         } catch {
             throw OperatorFailure(error)
         }
@@ -149,10 +220,7 @@ struct EdgeOperator: ConnectionOperator {
     // MARK: Nodes
 
     func nodes() async throws(OperatorFailure) -> ClusterInfo {
-        guard let engine = edge.state.engine else {
-            return ClusterInfo(engine: ClusterStatus(kind: "memory", isUp: true), nodes: [edge.info])
-        }
-        return ClusterInfo(engine: engine.status, nodes: await engine.nodes())
+        ClusterInfo(engine: ClusterStatus(kind: "memory", isUp: true), nodes: [edge.info])
     }
 
     // MARK: Closing and bans
@@ -257,6 +325,10 @@ struct EdgeOperator: ConnectionOperator {
 }
 
 extension EdgeService {
-    /// The operations of the API on the connections of this process.
-    public var connections: any ConnectionOperator { EdgeOperator(edge: self) }
+    /// The operations of the API, on the connections of this process or of the whole cluster.
+    public var connections: any ConnectionOperator {
+        let local = EdgeOperator(edge: self)
+        guard let engine = state.engine, let member else { return local }
+        return ClusterOperator(local: local, engine: engine, member: member)
+    }
 }

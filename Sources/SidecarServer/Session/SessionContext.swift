@@ -17,6 +17,8 @@ final class SessionContext {
     let pendingBytes: SharedBudget
     /// What is owed to the app, on disk; nil without `OUTBOX_DIR`.
     let outbox: DeliveryOutbox?
+    /// How the other nodes know the sessions; nil without a cluster.
+    let registrations: LoopRegistrations?
     /// Verifies tokens; nil when `AUTH` is off.
     let authenticator: Authenticator?
     /// Counts open sessions, and says whether the process drains.
@@ -44,6 +46,9 @@ final class SessionContext {
         pendingBytes = state.pendingBytes
         budgetQueue = PendingBudgetQueue(budget: state.pendingBytes, eventLoop: webhooks.eventLoop)
         outbox = state.outbox
+        registrations = state.engine.map {
+            LoopRegistrations($0.directory, of: registry, on: webhooks.eventLoop)
+        }
         authenticator = state.authenticator
         self.state = state
         self.configuration = configuration

@@ -3,6 +3,6 @@ import HTTP1
 /// What a session keeps of its handshake until the app has accepted it.
 struct SessionHandshake {
     let request: HTTPRequestHead
-    /// The connection's record for the outbox; empty without an outbox.
+    /// The connection's record for the outbox and for other nodes; empty without both.
     let record: [UInt8]
 }

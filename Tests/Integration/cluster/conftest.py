@@ -83,12 +83,3 @@ def shared_cluster(module_cluster):
         node.check_alive()
     assert module_cluster.app.faults == [], "the app was sent bad HTTP"
 
-
-# What these ask for comes with the directory of connections: who is where over all nodes, bans and limits over all
-# nodes, close events of a lost node. Until then each node answers for itself.
-collect_ignore = [
-    "test_bans_and_limits.py",
-    "test_directory.py",
-    "test_lost_nodes.py",
-    "test_waiting_for_all_nodes.py",
-]

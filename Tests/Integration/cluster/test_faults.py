@@ -29,7 +29,7 @@ SECONDS = max(8, min(90, MINUTES * 10))
 RUNS = max(1, round(MINUTES * 10 / (SECONDS + 30)))
 
 # Whether survivors tell the app of the connections of a node that was killed; test_lost_nodes.py is about that.
-LOST_NODES_ARE_TOLD = False
+LOST_NODES_ARE_TOLD = True
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -77,7 +77,10 @@ class Running:
 
     def connections(self):
         """The ids of the connections of each node that is there."""
-        return {name: {one["id"] for one in api.connections()} for name, (_, api) in self.nodes.items()}
+        found = {}
+        for name, (_, api) in self.nodes.items():
+            found[name] = {one["id"] for one in api.connections() if one["node"] == name}
+        return found
 
     def end(self, kind):
         """Ends it as a terminal or a supervisor does; nothing may be left."""

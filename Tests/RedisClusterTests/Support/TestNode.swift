@@ -11,11 +11,14 @@ import Testing
 final class TestNode: Sendable {
     let broker: RedisChannelBroker
     let events = BrokerEventRecorder()
+    let member: FakeMember
 
     /// A node that has connected.
     init(
         _ server: RedisProcess,
         prefix: String,
+        name: String = "node",
+        secret: String? = nil,
         history: Int = 0,
         countInterval: TimeAmount = .seconds(10),
         lease: TimeAmount = .seconds(10)
@@ -24,6 +27,9 @@ final class TestNode: Sendable {
         settings.prefix = prefix
         settings.countInterval = countInterval
         settings.lease = lease
+        settings.nodeName = name
+        settings.secrets = secret.flatMap { ClusterSecrets($0) }
+        member = FakeMember(name)
         var rules = Settings(app: .tcp(host: "127.0.0.1", port: 9, tls: false))
         rules.historySize = history
         var configuration = RedisConfiguration(
@@ -36,7 +42,7 @@ final class TestNode: Sendable {
             rules: ChannelRules(rules),
             events: events,
             unixMilliseconds: TestClock.unixMilliseconds,
-            describe: { .test("node") },
+            link: .test(member),
             on: MultiThreadedEventLoopGroup.singleton.any(),
             logger: .silent
         )
@@ -46,6 +52,28 @@ final class TestNode: Sendable {
     }
 
     deinit { broker.abandon() }
+
+    /// Runs on the node's event loop.
+    func ask<Answer: Sendable>(
+        _ body: @escaping @Sendable (RedisChannelNode, @escaping (Answer) -> Void) -> Void
+    ) async throws -> Answer {
+        guard let answer = await broker.query(body) else { throw NoAnswer() }
+        return answer
+    }
+
+    /// Its present identity.
+    func id() async throws -> NodeID { try await ask { $1($0.context.incarnation) } }
+
+    /// The nodes that it knows, by name.
+    func names() async throws -> [String] { try await ask { $1($0.registry.nodes.map(\.name)) } }
+
+    /// Registers connections.
+    func register(_ ids: [String], strike: [String] = []) async throws -> Bool {
+        let connections = ids.map {
+            RegisteredConnection(id: $0, connection: Array("connection \($0)".utf8), identity: Array("who \($0)".utf8))
+        }
+        return try await ask { $0.registrations.change(connections, strike: strike, $1) }
+    }
 
     func publish(_ text: String, to channel: ChannelName, id: String? = nil) async throws -> ChannelPosition {
         let publication = Publication(channel: channel, format: .text, payload: ByteBuffer(string: text))

@@ -106,4 +106,22 @@ struct SharedBucketTests {
         #expect(most.load(ordering: .relaxed) <= 10)
         #expect(bucket.connections == 0)
     }
+
+    @Test("shared by several nodes, each gets its part of the burst and of the rate, but at least one token")
+    func parts() {
+        let limit = GCRA(Rate(10, per: .seconds(1), burst: 10))
+        for (parts, most) in [(1, 10), (2, 5), (3, 3), (10, 1), (1000, 1)] {
+            let bucket = SharedBucket(limit)
+            bucket.share(among: parts)
+            #expect((0..<20).count { _ in bucket.take(now: 0) == .allowed } == most)
+            #expect(bucket.take(now: 1_000_000_000) == .allowed)
+        }
+        let bucket = SharedBucket(limit)
+        bucket.share(among: 10)
+        bucket.share(among: 1)
+        #expect((0..<20).count { _ in bucket.take(now: 0) == .allowed } == 10)
+        let unlimited = SharedBucket()
+        unlimited.share(among: 3)
+        #expect(unlimited.take(now: 0) == .allowed)
+    }
 }

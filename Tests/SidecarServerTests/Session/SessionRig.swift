@@ -23,7 +23,11 @@ final class SessionRig {
     private var clients = 0
 
     /// - Parameter environment: Settings, without their prefix.
-    init(_ environment: [String: String] = [:], authenticator: Authenticator? = nil) throws {
+    init(
+        _ environment: [String: String] = [:],
+        authenticator: Authenticator? = nil,
+        engine: (any ClusterEngine)? = nil
+    ) throws {
         // Sessions read the clock of the machine, so the time of the loop begins there.
         loop.advanceTime(to: .now())
         let configuration = try TestSettings.configuration(environment)
@@ -36,7 +40,9 @@ final class SessionRig {
             maxDescriptors: 100,
             logger: log.logger,
             outbox: nil,
-            authenticator: authenticator
+            authenticator: authenticator,
+            engine: engine,
+            makeBroker: { MemoryChannelBroker(settings: settings, events: $0) }
         )
         admission = AdmissionGuard(
             settings: settings,

@@ -23,6 +23,8 @@ final class CountedUsers: RateStore {
         store.close(bucket, of: user)
     }
 
+    func share(_ user: UserName, among nodes: Int, now: Int64) { store.share(user, among: nodes, now: now) }
+
     /// The users with a connection, and how many each has.
     var all: [UserName: Int] { counts.withLock { $0 } }
 }

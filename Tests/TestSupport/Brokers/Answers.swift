@@ -22,9 +22,9 @@ package func answer<Value: Sendable>(_ call: (@escaping @Sendable (Value) -> Voi
 }
 
 /// Waits until something has become true; false when that takes too long.
-package func eventually(_ isTrue: () -> Bool) async -> Bool {
-    let deadline = ContinuousClock.now + patience
-    while !isTrue() {
+package func eventually(within time: Duration = patience, _ isTrue: () async -> Bool) async -> Bool {
+    let deadline = ContinuousClock.now + time
+    while !(await isTrue()) {
         guard ContinuousClock.now < deadline else { return false }
         await Task.yield()
     }

@@ -6,6 +6,9 @@ struct ChannelResponse: ResponseEncodable {
     let channel: String
     let connections: Int
     let users: [String]
+    /// The user that `after` takes for the rest.
+    @Nullable var next: String?
+    let missing: [String]?
     let offset: UInt64
     let epoch: String
 
@@ -13,6 +16,8 @@ struct ChannelResponse: ResponseEncodable {
         channel = info.summary.channel.text
         connections = info.summary.connections
         users = info.users.map(\.text)
+        next = info.next?.text
+        missing = info.missing.nonEmpty
         offset = info.summary.position.offset
         epoch = info.summary.position.epoch.description
     }
@@ -28,10 +33,12 @@ struct ChannelListResponse: ResponseEncodable {
     let channels: [Entry]
     /// The name that `after` takes for the rest.
     @Nullable var next: String?
+    let missing: [String]?
 
     /// - Parameter found: One more than `limit` when there are more.
-    init(_ found: [ChannelSummary], limit: Int) {
-        channels = found.prefix(limit).map { Entry(channel: $0.channel.text, connections: $0.connections) }
-        next = found.count > limit ? channels.last?.channel : nil
+    init(_ found: ChannelPage, limit: Int) {
+        missing = found.missing.nonEmpty
+        channels = found.channels.prefix(limit).map { Entry(channel: $0.channel.text, connections: $0.connections) }
+        next = found.channels.count > limit ? channels.last?.channel : nil
     }
 }

@@ -12,6 +12,8 @@ struct ConnectionResponse: ResponseEncodable {
     let messagesOut: Int
     let pendingBytes: Int
     let channels: [String]
+    /// Left out without a cluster.
+    let node: String?
 
     init(_ connection: ConnectionInfo) {
         id = connection.id
@@ -23,6 +25,7 @@ struct ConnectionResponse: ResponseEncodable {
         messagesOut = connection.messagesOut
         pendingBytes = connection.pendingBytes
         channels = connection.channels.map(\.text)
+        node = connection.node
     }
 }
 
@@ -31,8 +34,11 @@ struct ConnectionListResponse: ResponseEncodable {
     let connections: [ConnectionResponse]
     /// The id that `after` takes for the rest.
     @Nullable var next: String?
+    /// Nodes that did not answer; left out when all have.
+    let missing: [String]?
 
     init(_ page: ConnectionPage) {
+        missing = page.missing.nonEmpty
         connections = page.connections.map(ConnectionResponse.init)
         next = page.next
     }
@@ -41,4 +47,9 @@ struct ConnectionListResponse: ResponseEncodable {
 /// `DELETE /v1/users/USER/connections`.
 struct ClosedResponse: ResponseEncodable {
     let closed: Int
+}
+
+extension Array {
+    /// Nil when it is empty, so that a member of an answer is left out.
+    var nonEmpty: Self? { isEmpty ? nil : self }
 }

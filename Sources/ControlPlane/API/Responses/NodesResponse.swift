@@ -19,8 +19,11 @@ struct NodesResponse: ResponseEncodable {
 
     let engine: Engine
     let nodes: [Node]
+    /// What should not be so between them; left out when all is well.
+    let warnings: [String]?
 
     init(_ cluster: ClusterInfo) {
+        warnings = cluster.warnings.nonEmpty
         engine = Engine(kind: cluster.engine.kind, up: cluster.engine.isUp)
         nodes = cluster.nodes.map {
             Node(

@@ -12,6 +12,9 @@ struct PublicationResponse: ResponseEncodable {
     let queued: Int
     let dropped: Int
     let scope: String?
+    /// How many nodes the counts are of, and which did not answer; left out unless all were asked.
+    let nodes: Int?
+    let missing: [String]?
 
     init(_ receipt: PublicationReceipt, of channel: ChannelName) {
         self.channel = channel.text
@@ -24,8 +27,11 @@ struct PublicationResponse: ResponseEncodable {
         scope = receipt.scope.map {
             switch $0 {
             case .node: "node"
+            case .cluster: "cluster"
             }
         }
+        nodes = receipt.counts.coverage?.nodes
+        missing = receipt.counts.coverage?.missing.nonEmpty
     }
 }
 
@@ -34,8 +40,16 @@ struct DeliveryResponse: ResponseEncodable {
     let matched: Int
     let queued: Int
     let dropped: Int
+    /// Left out without a cluster, as is `nodes`.
+    let scope: String?
+    let nodes: Int?
+    /// Nodes that did not answer; left out when all have.
+    let missing: [String]?
 
     init(_ counts: DeliveryCounts) {
+        scope = counts.coverage.map { _ in "cluster" }
+        nodes = counts.coverage?.nodes
+        missing = counts.coverage?.missing.nonEmpty
         matched = counts.matched
         queued = counts.queued
         dropped = counts.dropped

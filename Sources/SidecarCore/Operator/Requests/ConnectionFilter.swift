@@ -1,5 +1,5 @@
 /// Which connections are listed.
-public struct ConnectionFilter: Sendable, Equatable {
+public struct ConnectionFilter: Codable, Sendable, Equatable {
     /// Of this user; nil for all.
     public var user: UserName?
     /// Of this address; nil for all.

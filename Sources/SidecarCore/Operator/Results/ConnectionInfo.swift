@@ -1,5 +1,5 @@
 /// What an operator sees of one connection.
-public struct ConnectionInfo: Sendable, Equatable {
+public struct ConnectionInfo: Codable, Sendable, Equatable {
     /// Its id.
     public var id: String
     /// Its user, if known.
@@ -18,6 +18,8 @@ public struct ConnectionInfo: Sendable, Equatable {
     public var pendingBytes: Int
     /// The channels that it is in.
     public var channels: [ChannelName]
+    /// The name of its node; nil without a cluster.
+    public var node: String?
 
     /// A snapshot.
     public init(

@@ -11,6 +11,8 @@ public struct PublicationReceipt: Sendable, Equatable {
     public enum Scope: Sendable, Equatable {
         /// The one that was asked.
         case node
+        /// All with subscribers, and the one that was asked; the counts say which have answered.
+        case cluster
     }
 
     /// A result.

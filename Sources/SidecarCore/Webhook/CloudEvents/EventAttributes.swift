@@ -4,12 +4,13 @@ import NIOCore
 struct EventAttributes {
     let type: StaticString
     let connectionID: String
+    /// 0 for the end of a connection whose node was lost, which has no place in its order of events.
     let sequence: UInt64
     let unixMilliseconds: Int64
     var contentType: StaticString?
 
     /// The value of `ce-id`.
-    var id: String { "\(connectionID)-\(sequence)" }
+    var id: String { sequence == 0 ? "\(connectionID)-lost" : "\(connectionID)-\(sequence)" }
 
     /// What ``write(with:)`` takes at most, in bytes: the names and numbers have less than 200.
     var measure: Int {
@@ -21,10 +22,14 @@ struct EventAttributes {
         writer.write(type)
         writer.write("\r\nce-id: ")
         writer.write(string: connectionID)
-        writer.write("-")
-        writer.write(sequence)
-        writer.write("\r\nce-sequence: ")
-        writer.write(sequence)
+        if sequence == 0 {
+            writer.write("-lost")
+        } else {
+            writer.write("-")
+            writer.write(sequence)
+            writer.write("\r\nce-sequence: ")
+            writer.write(sequence)
+        }
         writer.write("\r\nce-time: ")
         Timestamp.write(unixMilliseconds: unixMilliseconds, with: &writer)
         if let contentType {

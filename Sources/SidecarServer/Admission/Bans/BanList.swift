@@ -17,6 +17,16 @@ final class BanList: BanStore {
         change(subject, ttl, reason) { $0.addAutomatic($1, now: $2) }.0
     }
 
+    /// Sets a ban whose end for people is known.
+    func set(_ subject: BanSubject, for ttl: TimeAmount, expiresAt: Int64, reason: String) {
+        let now = MonotonicClock.now()
+        let ban = Ban(subject: subject, until: now + ttl.nanoseconds, expiresAt: expiresAt, reason: reason)
+        table.withLock {
+            _ = $0.add(ban, now: now)
+            hasAny.store($0.count > 0, ordering: .relaxed)
+        }
+    }
+
     private func change(
         _ subject: BanSubject,
         _ ttl: TimeAmount,

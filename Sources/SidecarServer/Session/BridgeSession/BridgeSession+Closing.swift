@@ -65,6 +65,7 @@ extension BridgeSession {
     /// Removes the session; nothing of it is left to deliver.
     func leaveShard() {
         context.registry.remove(self)
+        context.registrations?.leave(self)
         transport = nil
         responder = nil
         delivery?.cancel()
@@ -88,6 +89,8 @@ extension BridgeSession {
 
     /// The drain has ended: undelivered events are left to the next process, or lost.
     func abandon() {
+        // Other nodes tell the app instead.
+        if registration?.whenTold != nil { return leaveShard() }
         let isKept = machine.wasAccepted && context.state.outboxIsWritable == true
         let level = isKept ? Logger.Level.notice : .error
         var owed = machine.discardQueue()

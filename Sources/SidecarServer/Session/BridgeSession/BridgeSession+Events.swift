@@ -17,6 +17,12 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     private func deliver(_ event: consuming Delivery, at now: NIODeadline?) {
         let kind = event.event.kind
+        if kind == .close, registration?.isClaimed == true {
+            // Another node tells the app.
+            journal?.finished()
+            perform(machine.answered())
+            return accountBytes()
+        }
         var happenedAt = event.time ?? WallClock.unixMilliseconds()
         if kind == .close, case .close(let report) = (copy event).event {
             happenedAt = recoveredCloseTime ?? happenedAt
@@ -157,6 +163,7 @@ extension BridgeSession: WebhookDeliveryOwner {
             context.metrics.messagesDropped(1, reason: .closeUndelivered)
         }
         journal?.finished()
+        registration?.whenTold?()
         perform(machine.answered())
         accountBytes()
     }

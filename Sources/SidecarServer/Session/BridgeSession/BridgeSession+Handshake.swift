@@ -14,7 +14,9 @@ extension BridgeSession {
             journal?.opened(record, identity: (try? reply.get()).map(facts.marked) ?? facts)
             afterJournal { now in
                 self.context.channels.whenHeld((try? reply.get())?.channels(after: [], limit: .max) ?? []) {
-                    self.opened(by: head, reply, at: now)
+                    self.countUser(of: try? reply.get()) { isAllowed in
+                        self.opened(by: head, reply, isUserAllowed: isAllowed, at: now)
+                    }
                 }
             }
         case .refused(let head, let body):
@@ -29,7 +31,9 @@ extension BridgeSession {
     }
 
     /// True while the handshake waits for its turn and the app has not been called.
-    var waitsForAdmission: Bool { handshake != nil && delivery?.isWaiting == true }
+    var waitsForAdmission: Bool {
+        handshake != nil && (delivery?.isWaiting == true || registration?.isEntering == true)
+    }
 
     /// The handshake has waited for its turn as long as it may.
     func admissionTimedOut() {
@@ -72,6 +76,7 @@ extension BridgeSession {
     private func opened(
         by head: HTTPReplyHead,
         _ answer: Result<SessionReply, DeliveryFailure>,
+        isUserAllowed: Bool,
         at now: NIODeadline
     ) {
         guard delivery != nil else { return }  // the drain has ended while the journal was written
@@ -100,7 +105,10 @@ extension BridgeSession {
             performLast(step, code: .abnormal)
             return
         }
-        if let user = reply.user, !user.isEmpty, user != self.user, !takeSlot(ofUser: user) {
+        let isUserAllowed =
+            isUserAllowed
+            && (reply.user.map { $0.isEmpty || $0 == self.user || takeSlot(ofUser: $0) } ?? true)
+        if !isUserAllowed {
             decide(
                 .refuse(
                     .tooManyConnections(of: .user, limit: context.settings.maxConnectionsPerUser),

@@ -4,7 +4,7 @@ import SidecarCore
 import TokenVerifier
 
 extension BridgeSession {
-    private static let tooManyConnections = "this user has too many connections open"
+    static let tooManyConnections = "this user has too many connections open"
 
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
@@ -28,6 +28,7 @@ extension BridgeSession {
     func writeIdentity() {
         identity.prepared = context.configuration.dialect.prepare(identity.facts)
         journalIdentity()
+        context.registrations?.changed(self)
     }
 
     private var authenticator: Authenticator? { context.authenticator }

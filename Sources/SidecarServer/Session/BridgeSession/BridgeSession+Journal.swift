@@ -4,7 +4,12 @@ import SidecarCore
 
 extension BridgeSession {
     /// The session's journal on disk; nil without `OUTBOX_DIR`.
-    var journal: SessionJournal? { context.outbox.map { SessionJournal(outbox: $0, id: id) } }
+    ///
+    /// Of a lost node's connection, the engine keeps what is owed.
+    var journal: SessionJournal? {
+        guard let outbox = context.outbox, registration?.whenTold == nil else { return nil }
+        return SessionJournal(outbox: outbox, id: id)
+    }
 
     /// Records who the client is; a client that the app has not accepted is not on disk yet.
     func journalIdentity() {

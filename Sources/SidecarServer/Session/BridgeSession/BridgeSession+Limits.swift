@@ -141,6 +141,7 @@ extension BridgeSession {
         guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
         identity.user = user
         slots.take(bucket, of: user, in: context.admission.slots)
+        askForUser(user)
         allowance.share(withUser: context.admission.allowances.limitsUsers ? bucket : nil)
         return true
     }

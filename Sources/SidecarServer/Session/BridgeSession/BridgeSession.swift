@@ -31,6 +31,8 @@ final class BridgeSession: TimerOwner {
 
     /// The event in flight.
     var delivery: ConnectionEventDelivery?
+    /// How the other nodes know it; nil without a cluster.
+    var registration: SessionRegistration?
     /// When the close event of an earlier process's session happened.
     var recoveredCloseTime: Int64?
 
@@ -80,10 +82,27 @@ final class BridgeSession: TimerOwner {
         let dialect = context.configuration.dialect
         let connection = dialect.connection(for: handshake, id: id, client: client, transportKind: transportKind)
         prepared = dialect.prepare(connection)
-        self.handshake = SessionHandshake(
-            request: handshake,
-            record: context.outbox == nil ? [] : connection.record
-        )
+        let record = context.outbox == nil && context.registrations == nil ? [] : connection.record
+        self.handshake = SessionHandshake(request: handshake, record: record)
+        if context.registrations != nil { registration = SessionRegistration(record) }
+    }
+
+    /// The session of a client of a lost node, of whose end the app has to be told.
+    ///
+    /// - Parameter whenTold: Called when the app has answered, or never will.
+    init(lost: LostConnection, context: SessionContext, whenTold: @escaping @Sendable () -> Void) {
+        id = lost.id
+        self.context = context
+        transportKind = lost.connection.transportKind
+        allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
+        slots = SessionSlots(nil)
+        clientAddress = "lost"
+        let dialect = context.configuration.dialect
+        prepared = dialect.prepare(lost.connection)
+        identity = SessionIdentity(lost.identity, dialect)
+        machine = SessionStateMachine(lostAt: .now())
+        registration = SessionRegistration([])
+        registration?.whenTold = whenTold
     }
 
     /// The session of a client of an earlier process, for which events are owed to the app.
@@ -118,8 +137,11 @@ final class BridgeSession: TimerOwner {
         begin()
     }
 
-    /// Delivers the `open` event.
-    func begin() { perform(machine.begin()) }
+    /// Delivers the `open` event; in a cluster, when the other nodes know the connection.
+    func begin() {
+        guard context.registrations != nil else { return perform(machine.begin()) }
+        enterCluster { self.perform(self.machine.begin()) }
+    }
 
     /// Asks the app whether the client is still welcome.
     func revalidate() { perform(machine.revalidate()) }

@@ -4,6 +4,8 @@ import SidecarCore
 struct SessionSlots {
     private var slot: ConnectionSlots.Slot?
     private var userSlot: (bucket: SharedBucket, user: UserName)?
+    /// That it counts on all nodes together; nil without a user or a cluster.
+    var grant: UserGrant?
 
     /// - Parameter slot: Nil for a client that has gone.
     init(_ slot: ConnectionSlots.Slot?) { self.slot = slot }
@@ -18,6 +20,8 @@ struct SessionSlots {
     mutating func releaseUser(in slots: ConnectionSlots) {
         if let (bucket, user) = userSlot { slots.close(bucket, of: user) }
         userSlot = nil
+        grant?.release()
+        grant = nil
     }
 
     /// The connection has ended.

@@ -1,0 +1,148 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+
+/// Registers the sessions of one event loop with the engine, many at once.
+///
+/// One batch is under way at a time; what comes meanwhile goes with the next. So an entry is never overtaken by its own
+/// removal.
+final class LoopRegistrations {
+    /// The most sessions of a batch.
+    private static let batch = 500
+    /// The most removals that wait for the engine; more than that are left to the node's end.
+    private static let mostStruck = 100_000
+
+    private let directory: any ConnectionRegister
+    private let registry: SessionRegistry
+    private let eventLoop: any EventLoop
+    private var queued: [BridgeSession] = []
+    private var struck: [String] = []
+    /// Those who wait for the next batch.
+    private var waiting: [() -> Void] = []
+    private var isUnderWay = false
+    private var isScheduled = false
+    /// False while the engine does not answer: then nobody waits for it.
+    private var isWaitedFor = true
+    private let unregistered = Counter(label: "sidesocket_cluster_unregistered_total")
+
+    init(_ directory: any ConnectionRegister, of registry: SessionRegistry, on eventLoop: any EventLoop) {
+        self.directory = directory
+        self.registry = registry
+        self.eventLoop = eventLoop
+    }
+
+    /// Registers a session; calls when it is done, or cannot be done now.
+    func enter(_ session: BridgeSession, _ body: @escaping () -> Void) {
+        session.registration?.isWanted = true
+        enqueue(session)
+        if isWaitedFor { waiting.append(body) } else { body() }
+    }
+
+    /// What is known of a session has changed.
+    func changed(_ session: BridgeSession) {
+        if session.registration?.isWanted == true { enqueue(session) }
+    }
+
+    /// A session has ended, and the app knows it.
+    func leave(_ session: BridgeSession) {
+        guard let registration = session.registration, registration.isWanted else { return }
+        registration.isWanted = false
+        registration.isEntering = false
+        if struck.count < Self.mostStruck { struck.append(session.id) }
+        schedule()
+    }
+
+    /// Some of the sessions have to be registered again.
+    func again(_ which: Reregistration) {
+        for session in registry.all {
+            guard let registration = session.registration, registration.isWanted else { continue }
+            switch which {
+            case .missing: if registration.isMissing { enqueue(session) }
+            case .all: enqueue(session)
+            case .anew(let kept):
+                if let kept, registration.isRegistered, !kept.contains(session.id) {
+                    // No longer this node's.
+                    registration.isWanted = false
+                    session.closeAsClaimed()
+                } else {
+                    registration.isRegistered = false
+                    enqueue(session)
+                }
+            }
+        }
+        schedule()
+    }
+
+    private func enqueue(_ session: BridgeSession) {
+        guard let registration = session.registration, !registration.isQueued else { return }
+        registration.isQueued = true
+        queued.append(session)
+        schedule()
+    }
+
+    private func schedule() {
+        guard !isScheduled, !isUnderWay else { return }
+        isScheduled = true
+        // At the end of the turn, so that what comes in it goes together.
+        eventLoop.assumeIsolated().execute { self.send() }
+    }
+
+    private func send() {
+        isScheduled = false
+        guard !isUnderWay, !queued.isEmpty || !struck.isEmpty else { return }
+        isUnderWay = true
+        let batch = Array(queued.prefix(Self.batch))
+        queued.removeFirst(batch.count)
+        var register: [RegisteredConnection] = []
+        for session in batch {
+            guard let registration = session.registration else { continue }
+            registration.isQueued = false
+            guard registration.isWanted else { continue }
+            register.append(
+                RegisteredConnection(
+                    id: session.id,
+                    connection: registration.record,
+                    identity: session.identity.facts.record
+                )
+            )
+        }
+        let struck = self.struck
+        self.struck = []
+        // Those of later batches wait with them: their turn is near.
+        let waiting = queued.isEmpty ? self.waiting : []
+        if queued.isEmpty { self.waiting = [] }
+        let bound = NIOLoopBound((self, batch, struck, waiting), eventLoop: eventLoop)
+        directory.change(register: register, strike: struck) { [eventLoop] isDone in
+            eventLoop.execute {
+                let (registrations, batch, struck, waiting) = bound.value
+                registrations.sent(batch, struck, waiting, isDone)
+            }
+        }
+    }
+
+    private func sent(_ batch: [BridgeSession], _ struck: [String], _ waiting: [() -> Void], _ isDone: Bool) {
+        isUnderWay = false
+        isWaitedFor = isDone
+        for session in batch {
+            guard let registration = session.registration else { continue }
+            if isDone {
+                registration.isRegistered = true
+                registration.isMissing = false
+            } else if registration.isWanted {
+                if !registration.isMissing, !registration.isRegistered { unregistered.increment() }
+                registration.isMissing = true
+            }
+        }
+        if !isDone {
+            self.struck = struck + self.struck
+            // Nobody waits until the engine answers again.
+            let rest = self.waiting
+            self.waiting = []
+            for body in waiting + rest { body() }
+            // What is missing is registered when the engine is back.
+            return
+        }
+        for body in waiting { body() }
+        if !queued.isEmpty || !self.struck.isEmpty { schedule() }
+    }
+}

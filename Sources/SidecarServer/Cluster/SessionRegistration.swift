@@ -1,0 +1,21 @@
+/// How the other nodes know a session.
+final class SessionRegistration {
+    /// The connection's record.
+    let record: [UInt8]
+    /// True from the start until the app may be asked.
+    var isEntering = false
+    /// Whether it is to be registered at all: it has entered and not left.
+    var isWanted = false
+    /// Whether it has been registered under the node's present identity.
+    var isRegistered = false
+    /// Whether the engine lacks it, or what has changed of it, since it was away.
+    var isMissing = false
+    /// Whether it waits for its turn.
+    var isQueued = false
+    /// Whether another node tells the app of its end.
+    var isClaimed = false
+    /// For a session of a lost node: called when the app has been told of its end.
+    var whenTold: (@Sendable () -> Void)?
+
+    init(_ record: [UInt8]) { self.record = record }
+}

@@ -1,0 +1,140 @@
+import NIOCore
+import SidecarCore
+import TestSupport
+import Testing
+
+@testable import RedisCluster
+
+@Suite("Connections of lost nodes", .timeLimit(.minutes(3)), .enabled(if: RedisProcess.isInstalled))
+struct LostConnectionsTests {
+    private static let secret = "a-secret-of-sixteen-bytes-or-more"
+
+    private func node(_ server: RedisProcess, _ prefix: String, _ name: String, secret: String = secret) async throws
+        -> TestNode
+    {
+        let node = try await TestNode(server, prefix: prefix, name: name, secret: secret, lease: .seconds(1))
+        let isListed = await eventually { (try? await node.names())?.contains(name) == true }
+        try #require(isListed)
+        return node
+    }
+
+    private func prefix() -> String { "lost-\(UInt64.random(in: 0 ... .max))" }
+
+    @Test("Survivors get each connection of a lost node once, as it was registered; none that was struck")
+    func adopted() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<300).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        #expect(try await dead.register([], strike: ["c0"]))
+        let (one, two) = (try await node(server, prefix, "one"), try await node(server, prefix, "two"))
+        dead.broker.abandon()
+        let isTold = await eventually(within: .seconds(20)) { (one.member.adopted + two.member.adopted).count >= 299 }
+        #expect(isTold)
+        #expect((one.member.adopted + two.member.adopted).sorted() == ids.dropFirst().sorted())
+        let all = one.member.adoptedConnections + two.member.adoptedConnections
+        #expect(all.allSatisfy { $0.connection == Array("connection \($0.id)".utf8) })
+        #expect(all.allSatisfy { $0.identity == Array("who \($0.id)".utf8) })
+        // Nothing of it is left, but for what says that they were told.
+        let shell = RedisShell(port: server.port)
+        let dying = try await dead.id()
+        let keys = ClusterKeys(prefix: prefix)
+        let isDone = await eventually(within: .seconds(20)) {
+            (try? shell.run("EXISTS", keys.registered(by: dying), keys.claims(of: dying), keys.lostConnections))
+                == "0\n"
+        }
+        #expect(isDone)
+        #expect(try shell.run("EXISTS", keys.told("c1")) == "1\n")
+    }
+
+    @Test("What a survivor has taken and not told when it dies, the next one tells")
+    func secondDeath() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        let one = try await node(server, prefix, "one")
+        one.member.hold()
+        dead.broker.abandon()
+        let isTaken = await eventually(within: .seconds(20)) { one.member.adopted.count == 20 }
+        #expect(isTaken)
+        let two = try await node(server, prefix, "two")
+        one.broker.abandon()
+        let isTold = await eventually(within: .seconds(20)) { two.member.adopted.count == 20 }
+        #expect(isTold)
+    }
+
+    @Test("A node that was taken for lost keeps what nobody has claimed, and can register nothing more as it was")
+    func comesBack() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let node = try await node(server, prefix, "node")
+        let before = try await node.id()
+        #expect(try await node.register(["kept", "claimed"]))
+        let keys = ClusterKeys(prefix: prefix)
+        let shell = RedisShell(port: server.port)
+        // As another node does it: buries, then claims.
+        try shell.run("SET", keys.buried(before), "1")
+        try shell.run("HDEL", keys.registered(by: before), "claimed")
+        #expect(try await node.register(["late"]) == false)
+        try shell.run("HDEL", keys.nodeList, before)
+        let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
+        #expect(isBack)
+        #expect(node.member.again.contains(.anew(kept: ["kept"])))
+        #expect(try await node.register(["kept"]))
+    }
+
+    @Test("A node whose engine was emptied keeps all")
+    func emptied() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let node = try await node(server, prefix, "node")
+        let before = try await node.id()
+        #expect(try await node.register(["one"]))
+        try RedisShell(port: server.port).run("FLUSHALL")
+        let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
+        #expect(isBack)
+        #expect(node.member.again.contains(.anew(kept: nil)))
+    }
+
+    @Test("An earlier process's connections are the next one's, unless they were claimed or told")
+    func restarted() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let old = try await node(server, prefix, "node")
+        #expect(try await old.register(["own", "claimed"]))
+        let keys = ClusterKeys(prefix: prefix)
+        let shell = RedisShell(port: server.port)
+        let before = try await old.id()
+        try shell.run("HDEL", keys.registered(by: before), "claimed")
+        try shell.run("HSET", keys.claims(of: before), "claimed", "somebody x")
+        try shell.run("SET", keys.told("told"), "1")
+        let next = try await node(server, prefix, "next")
+        let box = BrokerBox()
+        box.broker = next.broker
+        let claimed = await RedisDirectory(front: box).claimed(among: ["own", "claimed", "told", "unknown"])
+        #expect(claimed == ["claimed", "told"])
+        #expect(try shell.run("HEXISTS", keys.registered(by: before), "own") == "0\n")
+        old.broker.abandon()
+    }
+
+    @Test("A record of another secret is not told to the app, and does not stop the others")
+    func otherSecret() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead", secret: "another-secret-of-somebody-else")
+        #expect(try await dead.register(["sealed"]))
+        let before = try await dead.id()
+        let one = try await node(server, prefix, "one")
+        dead.broker.abandon()
+        let keys = ClusterKeys(prefix: prefix)
+        let shell = RedisShell(port: server.port)
+        let isDone = await eventually(within: .seconds(20)) {
+            (try? shell.run("EXISTS", keys.registered(by: before), keys.claims(of: before))) == "0\n"
+        }
+        #expect(isDone)
+        #expect(one.member.adopted.isEmpty)
+    }
+}

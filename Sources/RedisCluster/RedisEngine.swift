@@ -14,6 +14,8 @@ public final class RedisEngine: ClusterEngine {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let link = ClusterLink()
     let front: BrokerBox
+    private let redisUsers: RedisUsers
+    private let redisBans: RedisBans
 
     /// An engine that is not connected yet.
     ///
@@ -33,16 +35,16 @@ public final class RedisEngine: ClusterEngine {
         front = BrokerBox()
         directory = RedisDirectory(front: front)
         let (front, eventLoop) = (front, group.next())
-        users = RedisUsers(on: eventLoop) { front.broker?.nodeOnLoop?.users }
-        bans = RedisBans(on: eventLoop) { front.broker?.nodeOnLoop?.bans }
+        redisUsers = RedisUsers(on: eventLoop) { front.broker?.nodeOnLoop?.users }
+        redisBans = RedisBans(on: eventLoop) { front.broker?.nodeOnLoop?.bans }
     }
 
     /// See ``ClusterEngine``.
     public let directory: any ConnectionRegister
     /// See ``ClusterEngine``.
-    public let users: any ClusterUsers
+    public var users: any ClusterUsers { redisUsers }
     /// See ``ClusterEngine``.
-    public let bans: any ClusterBans
+    public var bans: any ClusterBans { redisBans }
 
     /// See ``ClusterEngine``.
     public func makeBroker(events: any ChannelBrokerEvents) -> any ChannelBroker {
@@ -68,6 +70,8 @@ public final class RedisEngine: ClusterEngine {
 
     /// See ``ClusterEngine``.
     public func stop() async {
+        redisUsers.stop()
+        redisBans.stop()
         await front.broker?.stop()
         link.node = nil
         try? await group.shutdownGracefully()

@@ -14,7 +14,7 @@ struct IdempotentAnswers: Sendable {
     /// - Throws: 503 when too many keys, or too much for them, are remembered for another one.
     func answer(to key: String, _ make: @escaping @Sendable () async throws -> ByteBuffer) async throws -> ByteBuffer {
         do {
-            return try await answers.result(for: key, make)
+            return try await answers.result(for: key, at: .now(), make)
         } catch is IdempotencyKeysFull {
             throw APIFault(
                 status: .serviceUnavailable,

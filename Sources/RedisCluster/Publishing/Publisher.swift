@@ -185,15 +185,19 @@ final class Publisher {
     private func stored(_ publication: PendingPublication, _ stamp: PublicationStamp) {
         let position = stamp.point.position(in: publication.channel)
         // Who waits is also told who got it here, so the message has to have come.
-        let isAwaited =
-            subscriptions.all[publication.channel]?.follower.point.map {
-                $0.epoch == stamp.point.epoch && $0.offset < stamp.point.offset
-            } ?? false
-        guard !publication.isReceived, isAwaited else { return finish(publication, .success(position)) }
+        guard !publication.isReceived, isAwaited(stamp.point, in: publication.channel) else {
+            return finish(publication, .success(position))
+        }
         publication.position = position
         publication.givenUpAt = .now() + Self.longestReturn
         returning[publication.id] = publication
         startTicking()
+    }
+
+    /// Whether a message will still come to this node.
+    private func isAwaited(_ point: ChannelPoint, in channel: ChannelName) -> Bool {
+        guard let known = subscriptions.all[channel]?.follower.point else { return false }
+        return known.epoch == point.epoch && known.offset < point.offset
     }
 
     /// Waits until so many replicas have what was sent before (`CLUSTER_MIN_REPLICAS`); the answer comes after those of

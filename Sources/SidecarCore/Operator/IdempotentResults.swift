@@ -1,8 +1,8 @@
 import DequeModule
-package import NIOCore
+public import NIOCore
 
 /// The first result for each idempotency key, for five minutes.
-package actor IdempotentResults<Value: Sendable> {
+public actor IdempotentResults<Value: Sendable> {
     private let lifetime: TimeAmount
     private let capacity: Int
     private let maxBytes: Int
@@ -20,7 +20,7 @@ package actor IdempotentResults<Value: Sendable> {
     ///   - capacity: The most keys.
     ///   - maxBytes: What keys and results may take together.
     ///   - size: What a result takes, in bytes.
-    package init(
+    public init(
         lifetime: TimeAmount = .minutes(5),
         capacity: Int = 100_000,
         maxBytes: Int = 64 << 20,
@@ -35,12 +35,13 @@ package actor IdempotentResults<Value: Sendable> {
     /// Returns what the first call with this key made; one that failed does not count.
     ///
     /// - Throws: ``IdempotencyKeysFull`` when too many keys, or too much for them, are remembered for another one.
-    package func result(
+    public func result(
         for key: String,
+        at now: NIODeadline,
         _ make: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let key = Array(key.utf8)
-        removeOld()
+        removeOld(now)
         if let known = results[key] { return try await known.value }
         guard results.count < capacity, bytes < maxBytes else { throw IdempotencyKeysFull() }
         let task = Task { try await make() }
@@ -48,7 +49,7 @@ package actor IdempotentResults<Value: Sendable> {
         do {
             let value = try await task.value
             let byteCount = key.count + size(value)
-            order.append((key, .now() + lifetime, byteCount))
+            order.append((key, now + lifetime, byteCount))
             bytes += byteCount
             return value
         } catch {
@@ -57,8 +58,7 @@ package actor IdempotentResults<Value: Sendable> {
         }
     }
 
-    private func removeOld() {
-        let now = NIODeadline.now()
+    private func removeOld(_ now: NIODeadline) {
         while let first = order.first, first.until <= now {
             results[first.key] = nil
             bytes -= first.byteCount
@@ -68,6 +68,4 @@ package actor IdempotentResults<Value: Sendable> {
 }
 
 /// Too many idempotency keys were used within five minutes.
-package struct IdempotencyKeysFull: Error {
-    package init() {}
-}
+public struct IdempotencyKeysFull: Error {}

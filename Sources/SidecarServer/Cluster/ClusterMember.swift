@@ -103,7 +103,7 @@ final class ClusterMember: ClusterNode {
     ) async throws(OperatorFailure) -> DeliveryCounts {
         guard let key else { return try await send() }
         do {
-            return try await sent.result(for: "\(target.utf8.count) \(target) \(key)") { try await send() }
+            return try await sent.result(for: "\(target.utf8.count) \(target) \(key)", at: .now()) { try await send() }
         } catch let failure as OperatorFailure {
             throw failure
         } catch {

@@ -150,25 +150,27 @@ struct IdempotentResultsTests {
     @Test("Repeats get the first result, a failure does not count")
     func repeats() async throws {
         let results = IdempotentResults<Int> { _ in 8 }
-        #expect(try await results.result(for: "a") { 1 } == 1)
-        #expect(try await results.result(for: "a") { 2 } == 1)
-        #expect(try await results.result(for: "b") { 3 } == 3)
+        #expect(try await results.result(for: "a", at: .now()) { 1 } == 1)
+        #expect(try await results.result(for: "a", at: .now()) { 2 } == 1)
+        #expect(try await results.result(for: "b", at: .now()) { 3 } == 3)
         await #expect(throws: OperatorFailure.noConnection) {
-            try await results.result(for: "c") { throw OperatorFailure.noConnection }
+            try await results.result(for: "c", at: .now()) { throw OperatorFailure.noConnection }
         }
-        #expect(try await results.result(for: "c") { 4 } == 4)
+        #expect(try await results.result(for: "c", at: .now()) { 4 } == 4)
     }
 
     @Test("Keys are bounded by number and size, and forgotten in time")
     func bounds() async throws {
         let few = IdempotentResults<Int>(capacity: 1) { _ in 8 }
-        _ = try await few.result(for: "a") { 1 }
-        await #expect(throws: IdempotencyKeysFull.self) { _ = try await few.result(for: "b") { 1 } }
+        _ = try await few.result(for: "a", at: .now()) { 1 }
+        await #expect(throws: IdempotencyKeysFull.self) { _ = try await few.result(for: "b", at: .now()) { 1 } }
         let small = IdempotentResults<Int>(maxBytes: 8) { _ in 8 }
-        _ = try await small.result(for: "a") { 1 }
-        await #expect(throws: IdempotencyKeysFull.self) { _ = try await small.result(for: "b") { 1 } }
-        let brief = IdempotentResults<Int>(lifetime: .nanoseconds(1), capacity: 1) { _ in 8 }
-        _ = try await brief.result(for: "a") { 1 }
-        #expect(try await brief.result(for: "a") { 2 } == 2)
+        _ = try await small.result(for: "a", at: .now()) { 1 }
+        await #expect(throws: IdempotencyKeysFull.self) { _ = try await small.result(for: "b", at: .now()) { 1 } }
+        let brief = IdempotentResults<Int>(lifetime: .seconds(1), capacity: 1) { _ in 8 }
+        let now = NIODeadline.now()
+        _ = try await brief.result(for: "a", at: now) { 1 }
+        #expect(try await brief.result(for: "a", at: now + .milliseconds(999)) { 2 } == 1)
+        #expect(try await brief.result(for: "a", at: now + .seconds(1)) { 2 } == 2)
     }
 }

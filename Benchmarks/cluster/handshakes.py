@@ -22,7 +22,7 @@ def run(rig):
     for number, name in rig.rounds(servers, ROUNDS):
         node = servers[name]
         settle(node.pid, redis.pid)
-        before = cpu(node.pid), cpu(redis.pid)
+        before, scripts = (cpu(node.pid), cpu(redis.pid)), run_scripts(redis)
         sockets = handshake.open_all(node.port, count)
         settle(node.pid, redis.pid)
         opened = cpu(node.pid)
@@ -34,8 +34,15 @@ def run(rig):
                 "of it, opening": (opened - before[0]) / count * 1e6,
             }
             if node is member:
+                said["scripts/handshake"] = (run_scripts(redis) - scripts) / count
                 said["Redis CPU µs/handshake"] = (cpu(redis.pid) - before[1]) / count * 1e6
             rows[name].append(said)
     print(f"{count} sockets, opened and closed, at {rig.options.path}; medians")
     show(rows)
     print(f"over Redis : alone {ratio(rows, 'over Redis', 'alone', 'CPU µs/handshake')}")
+
+
+def run_scripts(redis):
+    """How many scripts it has run."""
+    stats = redis.info("commandstats")
+    return sum(int(str(value).split("calls=")[1].split(",")[0]) for key, value in stats.items() if "evalsha" in key)

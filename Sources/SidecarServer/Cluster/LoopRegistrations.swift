@@ -7,8 +7,12 @@ import SidecarCore
 /// One batch is under way at a time; what comes meanwhile goes with the next. So an entry is never overtaken by its own
 /// removal.
 final class LoopRegistrations {
+    /// The time between two batches: a single client does not wait, and many share the cost of the way to the engine.
+    private static let pause = TimeAmount.milliseconds(5)
     /// The most sessions of a batch.
     private static let batch = 500
+    /// How long removals wait for others to go with. Whoever takes the node for lost meanwhile tells the app once more.
+    private static let strikePause = TimeAmount.milliseconds(20)
     /// The most removals that wait for the engine; more than that are left to the node's end.
     private static let mostStruck = 100_000
 
@@ -21,6 +25,8 @@ final class LoopRegistrations {
     private var waiting: [() -> Void] = []
     private var isUnderWay = false
     private var isScheduled = false
+    private var lastSent = NIODeadline.distantPast
+    private var isStrikeDue = false
     /// False while the engine does not answer: then nobody waits for it.
     private var isWaitedFor = true
     private let unregistered = Counter(label: "sidesocket_cluster_unregistered_total")
@@ -49,7 +55,12 @@ final class LoopRegistrations {
         registration.isWanted = false
         registration.isEntering = false
         if struck.count < Self.mostStruck { struck.append(session.id) }
-        schedule()
+        guard !isStrikeDue else { return }
+        isStrikeDue = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.strikePause) {
+            self.isStrikeDue = false
+            self.schedule()
+        }
     }
 
     /// Some of the sessions have to be registered again.
@@ -83,14 +94,20 @@ final class LoopRegistrations {
     private func schedule() {
         guard !isScheduled, !isUnderWay else { return }
         isScheduled = true
-        // At the end of the turn, so that what comes in it goes together.
-        eventLoop.assumeIsolated().execute { self.send() }
+        let pause = lastSent + Self.pause - .now()
+        if pause > .zero {
+            eventLoop.assumeIsolated().scheduleTask(in: pause) { self.send() }
+        } else {
+            // At the end of the turn, so that what comes in it goes together.
+            eventLoop.assumeIsolated().execute { self.send() }
+        }
     }
 
     private func send() {
         isScheduled = false
         guard !isUnderWay, !queued.isEmpty || !struck.isEmpty else { return }
         isUnderWay = true
+        lastSent = .now()
         let batch = Array(queued.prefix(Self.batch))
         queued.removeFirst(batch.count)
         var register: [RegisteredConnection] = []

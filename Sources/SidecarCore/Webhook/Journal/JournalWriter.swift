@@ -1,6 +1,13 @@
 /// Writes a record.
 struct JournalWriter {
-    private(set) var record: [UInt8] = [JournalRecord.version]
+    private(set) var record: [UInt8]
+
+    /// - Parameter capacity: What the record will take, about, in bytes.
+    init(capacity: Int = 64) {
+        record = []
+        record.reserveCapacity(capacity)
+        record.append(JournalRecord.version)
+    }
 
     mutating func write(_ tag: UInt8, _ value: some Collection<UInt8>) {
         record.append(tag)

@@ -17,7 +17,7 @@ extension WebhookConnection {
 
     /// The record for the outbox.
     public var record: [UInt8] {
-        var writer = JournalWriter()
+        var writer = JournalWriter(capacity: 512)
         writer.write(Tag.node, text: node)
         writer.write(Tag.subject, text: subject)
         writer.write(Tag.target, text: target)

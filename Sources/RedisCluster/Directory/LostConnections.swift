@@ -4,31 +4,39 @@ import NIOCore
 import RedisClient
 import SidecarCore
 
-/// Tells the app of the end of the connections of lost nodes: takes shares of them, few at a time, and strikes each when
-/// the app has answered.
+/// Tells the app of the end of the connections of lost nodes: takes shares of them, as slowly as a drain closes its own,
+/// and strikes each when the app has answered.
 final class LostConnections {
-    /// The most connections of a lost node that are taken at once, and when more are taken.
+    /// The most connections of a lost node that are under way at once.
     private static let mostTaken = 50
-    private static let refill = 25
+    /// How often more are taken.
+    private static let tick = TimeAmount.milliseconds(20)
     /// How long a lost node may register nothing, and how long it is remembered which connections were told, in ms.
     private static let memory: Int64 = 86_400_000
 
     private final class Lost {
         /// Connections that are taken and not told.
         var taken: Set<String> = []
+        /// When this node takes its share; nil before it knows how many there are.
+        var schedule: DrainSchedule?
+        /// How many of the share are due and not taken.
+        var due = 1
         var isAsking = false
+        var isTicking = false
         /// Whether nothing is left to be taken.
         var isEmpty = false
     }
 
     private let context: NodeContext
     private var lost: [NodeID: Lost] = [:]
+    private var survivors = 1
     private var isStopping = false
 
     init(_ context: NodeContext) { self.context = context }
 
     /// These nodes are lost, and have connections of whose end the app has not been told; those are alive.
     func saw(_ nodes: Set<NodeID>, alive: [NodeID]) {
+        survivors = max(1, alive.count)
         lost = lost.filter { nodes.contains($0.key) || !$0.value.taken.isEmpty }
         for node in nodes {
             guard let known = lost[node] else {
@@ -36,38 +44,66 @@ final class LostConnections {
                 take(node)
                 continue
             }
+            guard known.taken.isEmpty, known.isEmpty else {
+                tickLater(node, known)
+                continue
+            }
             // Others may have died over what they had taken, and the engine may not know what this node has done.
             let own = context.incarnation
-            if known.taken.isEmpty, known.isEmpty { giveBack(node, alive.filter { $0 != own }) } else { take(node) }
+            giveBack(node, alive.filter { $0 != own })
         }
     }
 
+    private func tickLater(_ node: NodeID, _ lost: Lost) {
+        guard !lost.isTicking, !isStopping else { return }
+        lost.isTicking = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.tick) { [weak self] in
+            lost.isTicking = false
+            self?.take(node)
+        }
+    }
+
+    /// Takes what is due.
     private func take(_ node: NodeID) {
-        guard let lost = lost[node], !lost.isAsking, lost.taken.count <= Self.refill, !isStopping else { return }
+        guard let lost = lost[node], !lost.isAsking, !isStopping else { return }
+        if var schedule = lost.schedule {
+            lost.due += schedule.take(at: .now())
+            lost.schedule = schedule
+        }
+        let count = min(lost.due, Self.mostTaken - lost.taken.count)
+        guard count > 0 else { return tickLater(node, lost) }
         lost.isAsking = true
+        lost.due -= count
         let keys = context.keys
         let command = RedisCommand.run(
             DirectoryScripts.claim,
             keys: [keys.registered(by: node), keys.claims(of: node), keys.buried(node)],
-            arguments: [
-                .text(context.incarnation), .number(Int64(Self.mostTaken - lost.taken.count)), .number(Self.memory),
-            ]
+            arguments: [.text(context.incarnation), .number(Int64(count)), .number(Self.memory)]
         )
         context.client.send(command) { [weak self] result in
             lost.isAsking = false
-            guard let items = (try? result.get())?.items, let others = items.first?.integer, items.count % 2 == 1 else {
-                return  // the next look at the nodes tries again
-            }
-            self?.took(Array(items.dropFirst()), of: node, lost, others: others)
+            guard let items = (try? result.get())?.items, items.count >= 2, items.count % 2 == 0,
+                let others = items[0].integer, let left = items[1].integer
+            else { return }  // the next look at the nodes tries again
+            self?.took(Array(items.dropFirst(2)), of: node, lost, others: others, left: Int(clamping: left))
         }
     }
 
-    private func took(_ items: [RESPValue], of node: NodeID, _ lost: Lost, others: Int64) {
-        lost.isEmpty = items.isEmpty
-        guard !items.isEmpty else {
+    private func took(_ items: [RESPValue], of node: NodeID, _ lost: Lost, others: Int64, left: Int) {
+        lost.isEmpty = left == 0
+        guard !lost.isEmpty || !items.isEmpty else {
             if others == 0, lost.taken.isEmpty { finish(node) }
             return
         }
+        if left > 0, lost.schedule?.isOver ?? true {
+            // The others take as many meanwhile; what they leave is shared again.
+            lost.schedule = DrainSchedule(
+                total: (left + survivors - 1) / survivors,
+                startedAt: .now() + Self.tick,
+                span: DrainSchedule.span(connections: left, atMost: context.settings.closeSpan)
+            )
+        }
+        if left > 0 { tickLater(node, lost) }
         var connections: [RegisteredConnection] = []
         var index = 0
         while index + 1 < items.count {
@@ -103,7 +139,10 @@ final class LostConnections {
         lost[node]?.taken.remove(id)
         let name = context.keys.claims(of: node)
         context.client.send(RedisCommand("HDEL", [.text(name), .text(id)], slotKey: name)) { [weak self] _ in
-            self?.take(node)
+            guard let self, let lost = lost[node], lost.isEmpty, lost.taken.isEmpty else { return }
+            // The last one: looks whether all is done.
+            lost.due = max(1, lost.due)
+            take(node)
         }
     }
 
@@ -113,7 +152,11 @@ final class LostConnections {
             keys: [context.keys.registered(by: node), context.keys.claims(of: node)],
             arguments: alive.map { .text($0) }
         )
-        context.client.send(command) { [weak self] _ in self?.take(node) }
+        context.client.send(command) { [weak self] _ in
+            guard let self, let lost = lost[node] else { return }
+            lost.due = max(1, lost.due)
+            take(node)
+        }
     }
 
     private func finish(_ node: NodeID) {

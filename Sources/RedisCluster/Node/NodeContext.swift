@@ -102,6 +102,8 @@ public struct ClusterNodeSettings: Sendable {
     public var countInterval = TimeAmount.seconds(10)
     /// What may be kept of recent messages, in bytes (`MAX_HISTORY_BYTES`).
     public var maxRecentBytes: Int
+    /// Over how long the close events of a lost node's connections are spread at most; a drain takes as long.
+    public var closeSpan: TimeAmount
     /// What nodes authenticate and encrypt with (`CLUSTER_SECRET`); nil for nothing.
     public var secrets: ClusterSecrets?
     /// Whether the rate of a user's messages is limited, and so shared between nodes (`MESSAGE_RATE_PER_USER`).
@@ -119,6 +121,7 @@ public struct ClusterNodeSettings: Sendable {
         replyTimeout = settings.webhookRetryFor
         maxWaitingBytes = settings.maxTotalPendingBytes
         maxRecentBytes = settings.maxHistoryBytes
+        closeSpan = .nanoseconds(settings.drainTimeout.nanoseconds / 5 * 4)
         secrets = settings.clusterSecrets
         sharesUserRates = settings.messageRatePerUser != nil
     }

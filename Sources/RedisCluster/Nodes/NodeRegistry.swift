@@ -185,6 +185,9 @@ final class NodeRegistry {
             guard let self, let items = (try? result.get())?.items, items.count == 2, let wasBuried = items[0].integer,
                 let kept = items[1].items
             else { return }  // the next renewal tries again
+            // Whoever looks next takes what the old identity has left out of channels and counts.
+            let lost = context.keys.lostNodes
+            context.client.send(RedisCommand("HSET", [.text(lost), .text(old), .text("1")], slotKey: lost)) { _ in }
             isRegistered = false
             context.incarnation = .newNode()
             judge.rename(context.incarnation)

@@ -21,7 +21,7 @@ enum DirectoryScripts {
     ///
     /// - Keys: registered, claims, buried.
     /// - Arguments: the claiming node, the most connections, how long the lost node stays buried in ms.
-    /// - Returns: how many others take or have taken, then the id and record of each that is taken.
+    /// - Returns: how many have been taken before, how many are left, then the id and record of each that is taken.
     static let claim = RedisScript(
         """
         redis.call('SET', KEYS[3], 1, 'PX', ARGV[3])
@@ -35,8 +35,8 @@ enum DirectoryScripts {
             taken[#taken + 1] = record
           end
         end
-        table.insert(taken, 1, redis.call('HLEN', KEYS[2]) - #taken / 2)
-        return taken
+        local before = redis.call('HLEN', KEYS[2]) - #taken / 2
+        return {before, redis.call('HLEN', KEYS[1]), unpack(taken)}
         """
     )
 

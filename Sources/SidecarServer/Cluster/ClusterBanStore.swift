@@ -8,6 +8,8 @@ import Synchronization
 final class ClusterBanStore: BanStore {
     private let mirror = BanList()
     private let engine: any ClusterBans
+    /// Automatic bans that the engine does not have yet. At most half of the table are automatic.
+    private let unshared = Mutex<[BanSubject: ClusterBan]>([:])
 
     init(_ engine: any ClusterBans) { self.engine = engine }
 
@@ -20,10 +22,32 @@ final class ClusterBanStore: BanStore {
     func addAutomatic(_ subject: BanSubject, for ttl: TimeAmount, reason: String) -> BanTable.Addition {
         let addition = mirror.addAutomatic(subject, for: ttl, reason: reason)
         if addition == .added {
-            let ban = Self.ban(subject, ttl, reason)
-            Task { [engine] in _ = try? await engine.put(ban, isAutomatic: true) }
+            unshared.withLock { $0[subject] = Self.ban(subject, ttl, reason) }
+            share()
         }
         return addition
+    }
+
+    /// Tells the engine of automatic bans that it does not have. Those it cannot take now follow when it tells its own.
+    func share() {
+        let bans = unshared.withLock { Array($0.values) }
+        guard !bans.isEmpty else { return }
+        Task {
+            for ban in bans {
+                let rest = ban.expiresAt - WallClock.unixMilliseconds()
+                let isOver = rest <= 0 || mirror.info(of: ban.subject) == nil
+                let current = ClusterBan(
+                    subject: ban.subject,
+                    rest: .milliseconds(max(1, rest)),
+                    expiresAt: ban.expiresAt,
+                    reason: ban.reason
+                )
+                guard !isOver, (try? await engine.put(current, isAutomatic: true)) == nil else {
+                    unshared.withLock { $0[ban.subject] = nil }
+                    continue
+                }
+            }
+        }
     }
 
     func add(
@@ -41,6 +65,7 @@ final class ClusterBanStore: BanStore {
     }
 
     func remove(_ subject: BanSubject) async throws(StoreFailure) -> Bool {
+        unshared.withLock { $0[subject] = nil }
         let isRemoved = try await engine.remove(subject)
         return mirror.remove(subject) || isRemoved
     }
@@ -50,10 +75,13 @@ final class ClusterBanStore: BanStore {
     /// - Returns: The subjects that were not banned here before.
     func replace(with bans: [ClusterBan]) -> [BanSubject] {
         let known = Set(mirror.list().map(\.subject))
-        for subject in known.subtracting(bans.map(\.subject)) { _ = mirror.remove(subject) }
+        let own = unshared.withLock { Set($0.keys) }
+        for subject in known.subtracting(bans.map(\.subject)).subtracting(own) { _ = mirror.remove(subject) }
         for ban in bans where ban.rest > .zero {
             mirror.set(ban.subject, for: ban.rest, expiresAt: ban.expiresAt, reason: ban.reason)
         }
+        // The engine is there: it takes what it lacks.
+        if !own.subtracting(bans.map(\.subject)).isEmpty { share() }
         return bans.map(\.subject).filter { !known.contains($0) }
     }
 

@@ -120,6 +120,7 @@ final class ClusterMember: ClusterNode {
     func userIsOn(_ nodes: Int, _ user: UserName) { edge?.userIsOn(nodes, user) }
 
     func registerAgain(_ which: Reregistration) {
+        bans.share()
         guard let shards = edge?.shards else { return }
         Task { await shards.forEach { $0.registrations?.again(which) } }
     }

@@ -13,6 +13,8 @@ final class LoopRegistrations {
     private static let batch = 500
     /// How long removals wait for others to go with. Whoever takes the node for lost meanwhile tells the app once more.
     private static let strikePause = TimeAmount.milliseconds(20)
+    /// The most removals of a batch.
+    private static let mostStruckAtOnce = 1000
     /// The most removals that wait for the engine; more than that are left to the node's end.
     private static let mostStruck = 100_000
 
@@ -123,8 +125,8 @@ final class LoopRegistrations {
                 )
             )
         }
-        let struck = self.struck
-        self.struck = []
+        let struck = Array(self.struck.prefix(Self.mostStruckAtOnce))
+        self.struck.removeFirst(struck.count)
         // Those of later batches wait with them: their turn is near.
         let waiting = queued.isEmpty ? self.waiting : []
         if queued.isEmpty { self.waiting = [] }

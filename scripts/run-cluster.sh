@@ -217,7 +217,7 @@ cat <<TEXT
   nginx sends clients to two Sidesockets in turn; between these is Redis, behind them the python example app.
 
   Open this page twice:  http://$shown:$PUBLIC_PORT/
-  What one page says, both hear. Each node lists its own connections:
+  What one page says, both hear. Either node lists the connections of both:
 
     node1, pid $node1:  curl http://127.0.0.1:$CONTROL1_PORT/v1/connections
     node2, pid $node2:  curl http://127.0.0.1:$CONTROL2_PORT/v1/connections

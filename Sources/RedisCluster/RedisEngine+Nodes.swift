@@ -44,6 +44,12 @@ extension RedisEngine {
     }
 
     /// See ``ClusterEngine``.
+    public func told(of channel: ChannelName, isOccupied: Bool) {
+        guard let broker = front.broker, !broker.isStopped else { return }
+        broker.perform { $0.subscriptions.told(of: channel, isOccupied: isOccupied) }
+    }
+
+    /// See ``ClusterEngine``.
     public func node(of connection: String) async -> NodeInfo? {
         await front.broker?.query { $0.registrations.owner(of: connection, among: $0.knownOthers, $1) } ?? nil
     }

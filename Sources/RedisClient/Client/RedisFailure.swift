@@ -59,7 +59,7 @@ extension RedisErrorReply {
 
     private var remedy: String? {
         switch code {
-        case "OOM": "Redis is out of memory; raise its maxmemory or let it evict keys."
+        case "OOM": "Redis is out of memory; raise its maxmemory, or keep less in it."
         case "NOPERM": "The ACL of Redis forbids the command; allow it to the user of CLUSTER_URL."
         case "NOAUTH": "Redis wants a password; put it into CLUSTER_URL."
         case "WRONGPASS": "Redis refused the user or the password of CLUSTER_URL."

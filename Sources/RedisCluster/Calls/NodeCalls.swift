@@ -35,7 +35,13 @@ final class NodeCalls {
         )
     }
 
-    init(_ context: NodeContext) { self.context = context }
+    /// The name of a node; nil when it is not known.
+    private let name: (NodeID) -> String?
+
+    init(_ context: NodeContext, name: @escaping (NodeID) -> String?) {
+        self.context = context
+        self.name = name
+    }
 
     /// Where this node is asked, and where others report about what it has published.
     private(set) var inboxes: Set<String> = []
@@ -157,7 +163,7 @@ final class NodeCalls {
         refused[reason]?.increment()
         context.warn(
             "a message from another node was refused",
-            ["reason": "\(reason.rawValue)", "sender": "\(sender)", "remedy": "\(reason.remedy)"]
+            ["reason": "\(reason.rawValue)", "node": "\(name(sender) ?? sender)", "remedy": "\(reason.remedy)"]
         )
         return nil
     }

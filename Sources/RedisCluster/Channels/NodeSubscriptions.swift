@@ -60,7 +60,8 @@ final class NodeSubscriptions {
         let keys = context.keys
         let command = RedisCommand.run(
             ClusterScripts.leave,
-            keys: [keys.nodes(channel), keys.channels(ClusterKeys.tag(of: channel), of: context.incarnation)],
+            keys: [keys.nodes(channel), keys.channels(ClusterKeys.tag(of: channel), of: context.incarnation)]
+                + owedEvents(of: channel),
             arguments: [.text(channel.text), .text(context.incarnation)]
         )
         departed.insert(channel)
@@ -70,6 +71,23 @@ final class NodeSubscriptions {
             departed.remove(channel)
             if answer.integer == 1 { context.events.occupancyChanged(channel, isOccupied: false) }
         }
+    }
+
+    /// Where it is kept what the app has to be told of a channel; nothing without `CHANNEL_EVENTS`.
+    private func owedEvents(of channel: ChannelName) -> [String] {
+        guard context.settings.channelEvents else { return [] }
+        return [context.keys.owedEvents(ClusterKeys.tag(of: channel), of: context.incarnation)]
+    }
+
+    /// The app has been told of a channel, or need not be.
+    func told(of channel: ChannelName, isOccupied: Bool) {
+        let command = RedisCommand.run(
+            ClusterScripts.told,
+            keys: owedEvents(of: channel),
+            arguments: [.text(channel.text), .text(isOccupied ? "o" : "v")]
+        )
+        // If it stays, another node may tell the app once more when this one is lost.
+        if context.settings.channelEvents { context.client.send(command) { _ in } }
     }
 
     // MARK: The engine
@@ -185,7 +203,7 @@ final class NodeSubscriptions {
             keys: [
                 keys.head(channel), keys.history(channel), keys.nodes(channel),
                 keys.channels(tag, of: context.incarnation), keys.index(tag),
-            ],
+            ] + owedEvents(of: channel),
             arguments: [
                 .text(channel.text), .text(context.incarnation), .text(.newEpoch()), .text(.newID()),
                 .number(context.keepTime(of: channel)), .text(known?.epoch.description ?? ""),

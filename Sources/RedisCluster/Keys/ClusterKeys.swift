@@ -72,6 +72,8 @@ public struct ClusterKeys: Sendable {
     func index(_ tag: Int) -> String { name(tag, ":x") }
     /// The channels that a node subscribes to: a set.
     func channels(_ tag: Int, of incarnation: String) -> String { name(tag, ":n:", incarnation) }
+    /// Channel events that a node owes the app: a hash by channel, `o` for occupied and `v` for vacated.
+    func owedEvents(_ tag: Int, of incarnation: String) -> String { name(tag, ":y:", incarnation) }
     /// The last publications of a node, by their numbers: a hash.
     func published(_ tag: Int, by incarnation: String) -> String { name(tag, ":p:", incarnation) }
 }

@@ -67,6 +67,9 @@ final class NodeContext {
         logger.warning(message, metadata: fields)
     }
 
+    /// Writes a line about a change that is as it should be.
+    func note(_ message: Logger.Message, _ metadata: Logger.Metadata) { logger.notice(message, metadata: metadata) }
+
     /// Writes a line about something that somebody has to mend.
     func complain(_ message: Logger.Message, _ metadata: Logger.Metadata) {
         logger.error(message, metadata: metadata)
@@ -106,6 +109,8 @@ public struct ClusterNodeSettings: Sendable {
     public var closeSpan: TimeAmount
     /// What nodes authenticate and encrypt with (`CLUSTER_SECRET`); nil for nothing.
     public var secrets: ClusterSecrets?
+    /// Whether the app is told which channels have subscribers (`CHANNEL_EVENTS`).
+    public var channelEvents: Bool
     /// Whether the rate of a user's messages is limited, and so shared between nodes (`MESSAGE_RATE_PER_USER`).
     public var sharesUserRates: Bool
 
@@ -122,6 +127,7 @@ public struct ClusterNodeSettings: Sendable {
         maxWaitingBytes = settings.maxTotalPendingBytes
         maxRecentBytes = settings.maxHistoryBytes
         closeSpan = .nanoseconds(settings.drainTimeout.nanoseconds / 5 * 4)
+        channelEvents = settings.channelEvents
         secrets = settings.clusterSecrets
         sharesUserRates = settings.messageRatePerUser != nil
     }

@@ -32,8 +32,9 @@ final class RedisChannelNode: RedisClientDelegate {
         subscriptions = NodeSubscriptions(context)
         publisher = Publisher(context, subscriptions)
         reader = HistoryReader(context, subscriptions)
-        registry = NodeRegistry(context, subscriptions, status)
-        calls = NodeCalls(context)
+        let registry = NodeRegistry(context, subscriptions, status)
+        self.registry = registry
+        calls = NodeCalls(context) { [weak registry] id in registry?.nodes.first { $0.id == id }?.name }
         registrations = Registrations(context)
         lost = LostConnections(context)
         let (link, seal) = (context.link, context.seal)

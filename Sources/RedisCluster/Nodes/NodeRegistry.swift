@@ -104,13 +104,17 @@ final class NodeRegistry {
         else { return context.warn("the list of nodes cannot be read", [:]) }
         if isNew == 1, isRegistered, !isStopping {
             // The others have taken this node for lost, or the engine was emptied.
-            context.warn("this node was not in the list of nodes any more; registering again", [:])
+            context.warn(
+                "this node is not in the list of nodes any more: it was taken for lost, or Redis was emptied; joining again",
+                [:]
+            )
             return rejoin()
         }
         let hasEntered = !isRegistered
         isRegistered = true
         nodes = records.values.map(\.info).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
         status.nodes = nodes.count
+        if hasEntered { context.note("this node is in the cluster", ["nodes": "\(nodes.map(\.name).joined(separator: ", "))"]) }
         if hasEntered { delegate?.registryEntered(among: nodes.map(\.id).filter { $0 != context.incarnation }) }
         let verdict = judge.saw(records, at: .now())
         nextVerdict = judge.nextVerdict(records, at: .now())
@@ -243,18 +247,26 @@ final class NodeRegistry {
         }
         let command = RedisCommand.run(
             NodeScripts.clear,
-            keys: [keys.channels(tag, of: incarnation), keys.published(tag, by: incarnation)],
-            arguments: [.text(incarnation), .text(keys.nodesStem(tag)), .number(Self.clearedAtOnce)]
+            keys: [
+                keys.channels(tag, of: incarnation), keys.published(tag, by: incarnation),
+                keys.owedEvents(tag, of: incarnation), keys.owedEvents(tag, of: context.incarnation),
+            ],
+            arguments: [
+                .text(incarnation), .text(keys.nodesStem(tag)), .number(Self.clearedAtOnce),
+                .text(context.settings.channelEvents ? "1" : "0"),
+            ]
         )
         context.client.send(command) { [weak self] result in
-            guard let self, let items = (try? result.get())?.items, items.count == 2, let count = items[0].integer,
-                let vacated = items[1].items
+            guard let self, let items = (try? result.get())?.items, items.count == 3, let count = items[0].integer,
+                let vacated = items[1].items, let occupied = items[2].items
             else {
                 completion?()
                 return  // it stays in the list of lost nodes
             }
-            for name in vacated.compactMap({ $0.text.flatMap { ChannelName($0) } }) {
-                context.events.occupancyChanged(name, isOccupied: false)
+            for (names, isOccupied) in [(vacated, false), (occupied, true)] {
+                for name in names.compactMap({ $0.text.flatMap { ChannelName($0) } }) {
+                    context.events.occupancyChanged(name, isOccupied: isOccupied)
+                }
             }
             clear(incarnation, tag: count == 0 ? tag + 1 : tag, completion)
         }
@@ -262,7 +274,12 @@ final class NodeRegistry {
 
     private func cleared(_ incarnation: String, _ completion: (() -> Void)?) {
         let name = context.keys.lostNodes
-        context.client.send(RedisCommand("HDEL", [.text(name), .text(incarnation)], slotKey: name)) { [weak self] _ in
+        // What the app has not been told before this node ends, another one tells.
+        let command =
+            incarnation == context.incarnation && context.settings.channelEvents
+            ? RedisCommand("HSET", [.text(name), .text(incarnation), .text("1")], slotKey: name)
+            : RedisCommand("HDEL", [.text(name), .text(incarnation)], slotKey: name)
+        context.client.send(command) { [weak self] _ in
             self?.clearing[incarnation] = nil
             completion?()
         }

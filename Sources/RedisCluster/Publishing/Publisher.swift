@@ -173,7 +173,10 @@ final class Publisher {
             return fail(publication, .unknown, AnswerFault.wrongShape.sentence)
         }
         let position = stamp.point.position(in: publication.channel)
-        if isRepeat { return finish(publication, .success(position)) }
+        if isRepeat {
+            if let report = publication.envelope.report { context.link.node?.wasRepeat(report: report) }
+            return finish(publication, .success(position))
+        }
         context.clock.learned(stamp.time, roundTrip: .now() - sentAt)
         if context.settings.minReplicas > 0 {
             publication.stamp = stamp

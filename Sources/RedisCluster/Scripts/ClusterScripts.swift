@@ -73,7 +73,8 @@ enum ClusterScripts {
     ///
     /// An offset that the engine has lost, or has given to another message, begins a new epoch.
     ///
-    /// - Keys: head, history, nodes, channels of the node, index.
+    /// - Keys: head, history, nodes, channels of the node, index, channel events that the node owes the app (only with
+    ///   `CHANNEL_EVENTS`).
     /// - Arguments: channel, incarnation, a new epoch, a new id, how long the head is kept in ms, the known epoch (empty
     ///   for none), offset and id, the most messages and bytes, the names of history and nodes without the channel.
     /// - Returns: 1 if no node had subscribed before, else 0; `head` without a known point, `all`, `part` if more
@@ -82,12 +83,17 @@ enum ClusterScripts {
         """
         local isFirst = 0
         if redis.call('HSET', KEYS[3], ARGV[2], 1) == 1 then
-          if redis.call('HLEN', KEYS[3]) == 1 then isFirst = 1 end
+          if redis.call('HLEN', KEYS[3]) == 1 then
+            isFirst = 1
+            if KEYS[6] then redis.call('HSET', KEYS[6], ARGV[1], 'o') end
+          end
           redis.call('SADD', KEYS[4], ARGV[1])
           if redis.call('ZADD', KEYS[5], 0, ARGV[1]) == 1 then
             \(sweep("ARGV[11]", "ARGV[12]", index: "KEYS[5]"))
           end
         end
+        -- The answer to an earlier question may have been lost.
+        if KEYS[6] and redis.call('HGET', KEYS[6], ARGV[1]) == 'o' then isFirst = 1 end
         local epoch, offset, last
         local head = redis.call('GET', KEYS[1])
         if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
@@ -132,13 +138,28 @@ enum ClusterScripts {
 
     /// A node no longer subscribes to a channel.
     ///
-    /// - Keys: nodes, channels of the node.
+    /// - Keys: nodes, channels of the node, channel events that the node owes the app (only with `CHANNEL_EVENTS`).
     /// - Arguments: channel, incarnation.
     /// - Returns: 1 if no node is left, else 0.
     static let leave = RedisScript(
         """
         redis.call('SREM', KEYS[2], ARGV[1])
-        if redis.call('HDEL', KEYS[1], ARGV[2]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then return 1 end
+        local hasLeft = redis.call('HDEL', KEYS[1], ARGV[2])
+        if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+        if not KEYS[3] then return hasLeft end
+        if hasLeft == 1 then redis.call('HSET', KEYS[3], ARGV[1], 'v') end
+        -- The answer to an earlier attempt may have been lost.
+        return redis.call('HGET', KEYS[3], ARGV[1]) == 'v' and 1 or 0
+        """
+    )
+
+    /// The app has been told of a channel, or need not be.
+    ///
+    /// - Keys: channel events that the node owes the app.
+    /// - Arguments: channel, `o` or `v`.
+    static let told = RedisScript(
+        """
+        if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
         return 0
         """
     )

@@ -33,24 +33,40 @@ enum NodeScripts {
         """
     )
 
-    /// Removes a node from some of its channels.
+    /// Removes a node from some of its channels; then takes over what it owes the app.
     ///
-    /// - Keys: channels of the node, its publications.
-    /// - Arguments: incarnation, the name of nodes without the channel, the most channels.
-    /// - Returns: how many there were; those that no node subscribes to any more.
+    /// - Keys: channels of the node, its publications, channel events that it owes the app, those that this one owes.
+    /// - Arguments: incarnation, the name of nodes without the channel, the most channels, 1 with `CHANNEL_EVENTS`.
+    /// - Returns: 1 if there may be more; channels that no node subscribes to any more; channels that have subscribers, and
+    ///   of which the app may not know it.
     static let clear = RedisScript(
         """
-        local vacated = {}
+        local vacated, occupied = {}, {}
         local names = redis.call('SPOP', KEYS[1], ARGV[3])
         for _, name in ipairs(names) do
           local key = ARGV[2] .. name
           if redis.call('HDEL', key, ARGV[1]) == 1 and redis.call('EXISTS', key) == 0 then
             vacated[#vacated + 1] = name
+            if ARGV[4] == '1' then redis.call('HSET', KEYS[4], name, 'v') end
           end
         end
+        if #names > 0 then return {1, vacated, occupied} end
         -- Kept a while: a node that was only cut off may send again what it has published.
-        if #names == 0 then redis.call('PEXPIRE', KEYS[2], 3600000) end
-        return {#names, vacated}
+        redis.call('PEXPIRE', KEYS[2], 3600000)
+        if KEYS[3] == KEYS[4] then return {0, vacated, occupied} end
+        local owed = redis.call('HRANDFIELD', KEYS[3], ARGV[3])
+        for _, name in ipairs(owed) do
+          local kind, exists = redis.call('HGET', KEYS[3], name), redis.call('EXISTS', ARGV[2] .. name)
+          redis.call('HDEL', KEYS[3], name)
+          if kind == 'o' and exists == 1 then
+            occupied[#occupied + 1] = name
+            redis.call('HSET', KEYS[4], name, 'o')
+          elseif kind == 'v' and exists == 0 then
+            vacated[#vacated + 1] = name
+            redis.call('HSET', KEYS[4], name, 'v')
+          end
+        end
+        return {math.min(1, #owed), vacated, occupied}
         """
     )
 }

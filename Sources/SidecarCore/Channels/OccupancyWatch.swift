@@ -24,6 +24,7 @@ public struct OccupancyWatch: Sendable {
     private var entries: [ChannelName: Entry] = [:]
     private var queue: Deque<(channel: ChannelName, dueAt: NIODeadline)> = []
     private var isFlushing = false
+    private var undone: [OccupancyEvent] = []
     /// Whether other nodes tell the app of channels, too.
     private let isShared: Bool
 
@@ -69,9 +70,18 @@ public struct OccupancyWatch: Sendable {
                 entry.isInFlight = true
             }
             entries[first.channel] = isSettled(entry) ? nil : entry
+            if isShared, !isNews, entry.isQuiet {
+                undone.append(OccupancyEvent(channel: first.channel, isOccupied: entry.isOccupied))
+            }
             if isNews { return OccupancyEvent(channel: first.channel, isOccupied: entry.isOccupied) }
         }
         return nil
+    }
+
+    /// Takes the changes of which the app need not be told, since they were undone in time; only with several nodes.
+    public mutating func takeUndone() -> [OccupancyEvent] {
+        defer { undone = [] }
+        return undone
     }
 
     /// The app could not be told; it is told later, unless the process ends or the change has been undone.

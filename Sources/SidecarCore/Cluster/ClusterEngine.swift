@@ -28,6 +28,8 @@ public protocol ClusterEngine: Sendable {
     /// The other node that has registered a connection; nil when none has, or when it is not known.
     func node(of connection: String) async -> NodeInfo?
 
+    /// The app has been told whether a channel has subscribers, or need not be told any more.
+    func told(of channel: ChannelName, isOccupied: Bool)
     /// The connections that are registered.
     var directory: any ConnectionRegister { get }
     /// Counts of users.
@@ -45,6 +47,8 @@ public protocol ClusterNode: AnyObject, Sendable {
     var info: NodeInfo { get }
     /// Another node asks.
     func answer(_ request: NodeRequest, from node: NodeID) async -> NodeAnswer
+    /// A publication was a repeat of an earlier one, so that no node gets it again (``ChannelEnvelope/report``).
+    func wasRepeat(report: String)
     /// The bans that are in force, all of them.
     func bansChanged(_ bans: [ClusterBan])
     /// A user is connected to so many nodes, this one included.

@@ -19,6 +19,7 @@ final class Occupancy: Sendable {
     }
 
     func next(at now: NIODeadline) -> OccupancyEvent? { watch.withLock { $0.next(at: now) } }
+    func takeUndone() -> [OccupancyEvent] { watch.withLock { $0.takeUndone() } }
     func reported(_ channel: ChannelName) { watch.withLock { $0.reported(channel, at: .now()) } }
     func notReported(_ channel: ChannelName) -> Bool { watch.withLock { $0.notReported(channel, at: .now()) } }
     func flush() { watch.withLock { $0.flush() } }

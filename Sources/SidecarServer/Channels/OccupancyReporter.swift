@@ -44,6 +44,8 @@ final class OccupancyReporter: TimerOwner {
             inFlight[number] = delivery
             delivery.start()
         }
+        guard let engine = context.state.engine else { return }
+        for event in occupancy.takeUndone() { engine.told(of: event.channel, isOccupied: event.isOccupied) }
     }
 }
 
@@ -90,11 +92,11 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         switch result {
         case .taken(_, .success(let reply)):
             for publication in reply.publications { context.channels.publish(publication, excluding: nil) }
-            occupancy.reported(event.channel)
+            reported()
         case .taken(_, .failure(let failure)):
             // The event counts as delivered, whatever the reply asks for.
             log(failure, level: .warning, "the reply to an event is invalid")
-            occupancy.reported(event.channel)
+            reported()
         case .refused, .failed, .turnedAway:
             if let failure = result.failure { gaveUp(failure) }
         }
@@ -102,11 +104,16 @@ private final class OccupancyDelivery: WebhookDeliveryOwner {
         return ReplyEffects()
     }
 
+    private func reported() {
+        occupancy.reported(event.channel)
+        context.state.engine?.told(of: event.channel, isOccupied: event.isOccupied)
+    }
+
     private func gaveUp(_ failure: DeliveryFailure) {
         if failure.isTransient, occupancy.notReported(event.channel) {
             log(failure, level: .warning, "delivery of a channel event failed; will retry")
         } else {
-            if !failure.isTransient { occupancy.reported(event.channel) }
+            if !failure.isTransient { reported() }
             log(failure, level: .error, "delivery of a channel event failed")
             context.metrics.messagesDropped(1, reason: .channelEventUndelivered)
         }

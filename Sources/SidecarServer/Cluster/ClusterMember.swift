@@ -111,6 +111,8 @@ final class ClusterMember: ClusterNode {
         }
     }
 
+    func wasRepeat(report: String) { reports.expectNobody(report) }
+
     func bansChanged(_ bans: [ClusterBan]) {
         let new = self.bans.replace(with: bans)
         guard !new.isEmpty, let local else { return }

@@ -56,7 +56,7 @@ struct ClusterOperator: ConnectionOperator {
         var rest: [NodeInfo]? = nil
         if let owner = await engine.node(of: id) {
             let answer = await engine.ask([owner.id], request)[owner.id]
-            guard let answer, answer != .failed(.unknownRequest) else { throw Self.silent([owner.name]) }
+            guard let answer, answer != .failed(.unknownRequest) else { throw Self.silent([owner.name], request) }
             if answer != .failed(.noConnection) { return try Self.success(answer) }
             rest = [owner]
         }
@@ -66,9 +66,9 @@ struct ClusterOperator: ConnectionOperator {
         for answer in answers.values where answer != .failed(.noConnection) && answer != .failed(.unknownRequest) {
             return try Self.success(answer)
         }
-        let missing = Self.missing(asked, answers)
-        guard missing.isEmpty else { throw Self.silent(missing) }
         guard areCurrent else { throw .unavailable("Other nodes cannot be asked, since the cluster's engine is away.") }
+        let missing = Self.missing(asked, answers)
+        guard missing.isEmpty else { throw Self.silent(missing, request) }
         throw .noConnection
     }
 
@@ -81,9 +81,13 @@ struct ClusterOperator: ConnectionOperator {
         "A node's answer cannot be read; it may have another version."
     )
 
-    private static func silent(_ names: [String]) -> OperatorFailure {
+    private static func silent(_ names: [String], _ request: NodeRequest) -> OperatorFailure {
         let list = names.sorted().joined(separator: ", ")
-        return .unavailable("\(names.count == 1 ? "Node" : "Nodes") \(list) did not answer; it may have been done.")
+        let doubt =
+            if case .connection = request { "so it is not known whether the connection exists" } else {
+                "and may have done it all the same"
+            }
+        return .unavailable("\(names.count == 1 ? "Node" : "Nodes") \(list) did not answer, \(doubt).")
     }
 
     /// The names of those that did not give an answer.
@@ -153,7 +157,7 @@ struct ClusterOperator: ConnectionOperator {
                 missing.isEmpty
                 ? "Other nodes cannot be asked, since the cluster's engine is away."
                 : "\(missing.joined(separator: ", ")) did not answer."
-            throw .unavailable("\(why) On the other nodes, \(count) connections were closed.")
+            throw .unavailable("\(why) Closed on the other nodes: \(count).")
         }
         return count
     }
@@ -186,7 +190,9 @@ struct ClusterOperator: ConnectionOperator {
         // All of them together wait as long as one.
         let deadline = NIODeadline.now() + local.edge.settings.clusterTimeout + Self.writingTime
         for (index, report) in reports.enumerated() where results.indices.contains(index) {
-            guard let report, case .success(let receipt) = results[index] else { continue }
+            guard let report, case .success(let receipt) = results[index], !member.reports.isRepeat(report) else {
+                continue
+            }
             results[index] = .success(await covering(receipt, list[index].publication.channel, report, deadline))
         }
         return results
@@ -207,8 +213,17 @@ struct ClusterOperator: ConnectionOperator {
             let (known, _) = await engine.others()
             return receipt.covering(receipt.counts, 1, missing: known.map(\.name).sorted())
         }
-        let patience = max(.zero, deadline - .now())
-        let reports = await member.reports.wait(for: report, from: Set(others.map(\.id)), patience)
+        func wait(for nodes: [NodeInfo], _ most: TimeAmount) async -> [NodeID: DeliveryCounts] {
+            let patience = min(most, max(.zero, deadline - .now()))
+            return await member.reports.wait(for: report, from: Set(nodes.map(\.id)), patience)
+        }
+        var reports = await wait(for: others, local.edge.settings.clusterTimeout)
+        if reports.count < others.count {
+            // A slow client is worth a wait, a node that does not answer is not.
+            let silent = others.filter { reports[$0.id] == nil }
+            let alive = await engine.ask(silent.map(\.id), .presence(channels: [channel]))
+            reports = await wait(for: others.filter { reports[$0.id] != nil || alive[$0.id] != nil }, Self.writingTime)
+        }
         var counts = receipt.counts
         for theirs in reports.values { counts.add(theirs) }
         let missing = others.filter { reports[$0.id] == nil }.map(\.name).sorted()

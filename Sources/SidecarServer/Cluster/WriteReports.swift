@@ -9,8 +9,9 @@ final class WriteReports: Sendable {
         /// The nodes that are waited for; nil while that is not known.
         var nodes: Set<NodeID>?
         var continuation: CheckedContinuation<Void, Never>?
+        var isRepeat = false
 
-        var isComplete: Bool { nodes?.isSubset(of: counts.keys) ?? false }
+        var isComplete: Bool { isRepeat || nodes?.isSubset(of: counts.keys) ?? false }
     }
 
     /// By the names of the reports. Each belongs to a call of the API that is under way.
@@ -18,6 +19,21 @@ final class WriteReports: Sendable {
 
     /// From now on reports of this name are kept.
     func expect(_ report: String) { expected.withLock { $0[report] = Expected() } }
+
+    /// Nobody will report: it is a repeat.
+    func expectNobody(_ report: String) {
+        let waiting = expected.withLock { expected -> CheckedContinuation<Void, Never>? in
+            guard var one = expected[report] else { return nil }
+            one.isRepeat = true
+            let waiting = one.continuation.take()
+            expected[report] = one
+            return waiting
+        }
+        waiting?.resume()
+    }
+
+    /// Whether it is a repeat, which nobody reports.
+    func isRepeat(_ report: String) -> Bool { expected.withLock { $0[report]?.isRepeat ?? false } }
 
     func forget(_ report: String) { expected.withLock { $0[report] = nil } }
 

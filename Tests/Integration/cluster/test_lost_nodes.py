@@ -207,3 +207,33 @@ def test_the_last_node_that_is_killed_is_told_of_by_the_next_that_starts(make_cl
     cluster.wait_up()
     wait_lost(cluster.app, [one])
     check_lost(cluster.app, one)
+
+
+def test_the_channel_events_that_a_killed_node_owed_are_told_by_another(make_cluster, redis):
+    cluster = make_cluster(2, redis, CLUSTER_LEASE="3s", CHANNEL_EVENTS="on")
+    app = cluster.app
+    stays = cluster.socket(1, join="left")
+    app.wait_events(1, "channel.occupied", 20)
+    # Both changes are the first node's to tell, five seconds later.
+    cluster.socket(0, join="room")
+    here = cluster.socket(0, join="left")
+    there = cluster.socket(1, join="room")
+    stays.close()
+    app.wait_events(1, "close")
+    here.close()
+    app.wait_events(2, "close")
+    cluster.kill(0)
+    events = app.wait_events(2, "channel.occupied", GONE + 15)
+    assert {event.header("ce-channel") for event in events} == {"left", "room"}
+    assert {event.header("ce-channel") for event in app.wait_events(1, "channel.vacated", GONE + 15)} == {"left"}
+    there.barrier()
+
+
+def test_what_a_node_owes_of_channels_when_it_is_stopped_is_told_by_another(make_cluster, redis):
+    cluster = make_cluster(2, redis, CLUSTER_LEASE="3s", CHANNEL_EVENTS="on", DRAIN_TIMEOUT="2s")
+    cluster.socket(0, join="room")
+    there = cluster.socket(1, join="room")
+    cluster.nodes[0].terminate()
+    assert cluster.nodes[0].wait_exit(30) == 0
+    cluster.app.wait_events(1, "channel.occupied", 2 * GONE + 15)
+    there.barrier()

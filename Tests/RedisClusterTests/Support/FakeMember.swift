@@ -37,6 +37,7 @@ final class FakeMember: ClusterNode {
         return .failed(.refused(name))
     }
 
+    func wasRepeat(report: String) {}
     func bansChanged(_ bans: [ClusterBan]) { told.withLock { $0.bans = bans } }
     func userIsOn(_ nodes: Int, _ user: UserName) {}
     func registerAgain(_ which: Reregistration) { told.withLock { $0.again.append(which) } }

@@ -225,4 +225,20 @@ struct SharedOccupancyTests {
         watch.reported(channel, at: start + .seconds(12))
         #expect(watch.isSettled)
     }
+
+    @Test("With several nodes, a change that is undone in time is given back; with one there is nothing to give")
+    func undone() {
+        for isShared in [true, false] {
+            var watch = OccupancyWatch(isShared: isShared)
+            watch.changed(room, isOccupied: true, at: start)
+            watch.changed(room, isOccupied: false, at: after(1))
+            #expect(watch.next(at: after(10)) == nil)
+            #expect(watch.takeUndone() == (isShared ? [vacated(room)] : []))
+            #expect(watch.takeUndone() == [])
+            watch.changed(other, isOccupied: true, at: after(20))
+            #expect(watch.next(at: after(30)) == occupied(other))
+            watch.reported(other, at: after(30))
+            #expect(watch.takeUndone() == [])
+        }
+    }
 }

@@ -71,7 +71,7 @@ struct ResponseTests {
         #expect(try list([], limit: 1) == "{\"channels\":[],\"next\":null}\n")
         let info = ChannelInfo(summary: summaries[0], users: ["alice", "bob"])
         let channel = """
-            {"channel":"one","connections":2,"epoch":"k3f9x2","next":null,"offset":18446744073709551615,\
+            {"channel":"one","connections":2,"epoch":"k3f9x2","offset":18446744073709551615,\
             "users":["alice","bob"]}
             """
         #expect(try text(ChannelResponse(info)) == channel + "\n")

@@ -114,7 +114,9 @@ final class NodeRegistry {
         isRegistered = true
         nodes = records.values.map(\.info).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
         status.nodes = nodes.count
-        if hasEntered { context.note("this node is in the cluster", ["nodes": "\(nodes.map(\.name).joined(separator: ", "))"]) }
+        if hasEntered {
+            context.note("this node is in the cluster", ["nodes": "\(nodes.map(\.name).joined(separator: ", "))"])
+        }
         if hasEntered { delegate?.registryEntered(among: nodes.map(\.id).filter { $0 != context.incarnation }) }
         let verdict = judge.saw(records, at: .now())
         nextVerdict = judge.nextVerdict(records, at: .now())

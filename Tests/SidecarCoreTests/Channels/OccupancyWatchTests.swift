@@ -22,6 +22,22 @@ struct OccupancyWatchTests {
         OccupancyEvent(channel: channel, isOccupied: false)
     }
 
+    @Test("With several nodes, a change that is undone in time is given back; with one there is nothing to give")
+    func undone() {
+        for isShared in [true, false] {
+            var watch = OccupancyWatch(isShared: isShared)
+            watch.changed(room, isOccupied: true, at: start)
+            watch.changed(room, isOccupied: false, at: after(1))
+            #expect(watch.next(at: after(10)) == nil)
+            #expect(watch.takeUndone() == (isShared ? [vacated(room)] : []))
+            #expect(watch.takeUndone() == [])
+            watch.changed(other, isOccupied: true, at: after(20))
+            #expect(watch.next(at: after(30)) == occupied(other))
+            watch.reported(other, at: after(30))
+            #expect(watch.takeUndone() == [])
+        }
+    }
+
     @Test("A change that lasts is told once, after the pause")
     func lasting() {
         var watch = OccupancyWatch()
@@ -224,21 +240,5 @@ struct SharedOccupancyTests {
         #expect(try watch.next(at: start + .seconds(11)) == event(true))
         watch.reported(channel, at: start + .seconds(12))
         #expect(watch.isSettled)
-    }
-
-    @Test("With several nodes, a change that is undone in time is given back; with one there is nothing to give")
-    func undone() {
-        for isShared in [true, false] {
-            var watch = OccupancyWatch(isShared: isShared)
-            watch.changed(room, isOccupied: true, at: start)
-            watch.changed(room, isOccupied: false, at: after(1))
-            #expect(watch.next(at: after(10)) == nil)
-            #expect(watch.takeUndone() == (isShared ? [vacated(room)] : []))
-            #expect(watch.takeUndone() == [])
-            watch.changed(other, isOccupied: true, at: after(20))
-            #expect(watch.next(at: after(30)) == occupied(other))
-            watch.reported(other, at: after(30))
-            #expect(watch.takeUndone() == [])
-        }
     }
 }

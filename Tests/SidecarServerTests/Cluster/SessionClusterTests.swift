@@ -1,5 +1,4 @@
 import NIOCore
-import NIOEmbedded
 import SidecarCore
 import Testing
 
@@ -17,26 +16,26 @@ struct SessionClusterTests {
     /// Answers the oldest change, and lets the loop hear of it.
     private func registered(_ isDone: Bool, _ rig: SessionRig) {
         engine.answerChange(isDone)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
     }
 
     @Test("The app is asked when the connection is registered, and it is struck when the app knows its end")
     func life() throws {
         let rig = try rig()
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(rig.app.asked == nil)
         #expect(engine.changes.first?.registered.map(\.id) == [client.session.id])
         #expect(engine.changes.first?.registered.first?.connection.isEmpty == false)
         registered(true, rig)
         #expect(rig.app.asked == "open")
         try rig.app.answer(204)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         client.leaves()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.changes.isEmpty)
         try rig.app.answer(204)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.changes.first?.struck == [client.session.id])
         registered(true, rig)
     }
@@ -45,7 +44,7 @@ struct SessionClusterTests {
     func leavesEarly() throws {
         let rig = try rig()
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         client.leaves()
         registered(true, rig)
         #expect(rig.app.heard.isEmpty)
@@ -57,10 +56,10 @@ struct SessionClusterTests {
     func identity() throws {
         let rig = try rig()
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204, "Sidesocket-State: s\r\n")
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         let again = try #require(engine.changes.first?.registered.first)
         #expect(again.id == client.session.id)
         #expect(try ConnectionIdentity(record: again.identity).state == "s")
@@ -71,22 +70,22 @@ struct SessionClusterTests {
     func engineAway() throws {
         let rig = try rig()
         let first = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(false, rig)
         #expect(rig.app.asked == "open")
         // The next one does not wait at all.
         let second = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(rig.app.heard == ["open", "open"])
         registered(false, rig)
         #expect(engine.changes.isEmpty)
         rig.context.registrations?.again(.missing)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         let ids = Set([first.session.id, second.session.id])
         #expect(Set(engine.changes.first?.registered.map(\.id) ?? []) == ids)
         registered(true, rig)
         rig.context.registrations?.again(.missing)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.changes.isEmpty)
     }
 
@@ -94,11 +93,11 @@ struct SessionClusterTests {
     func batches() throws {
         let rig = try rig()
         let clients = try (0..<3).map { _ in try rig.connect() }
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.changes.map(\.registered.count) == [3])
         let more = try (0..<2).map { _ in try rig.connect() }
         clients[0].leaves()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.changes.count == 1)
         registered(true, rig)
         #expect(engine.changes.map(\.registered.count) == [2])
@@ -113,13 +112,13 @@ struct SessionClusterTests {
         let rig = try rig()
         let kept = try rig.connect()
         let claimed = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204)
         try rig.app.answer(204)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         rig.context.registrations?.again(.anew(kept: [kept.session.id]))
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(claimed.transport.log == ["close 1012 the node was cut off; reconnect"])
         #expect(kept.transport.log.isEmpty)
         #expect(rig.closes.isEmpty)
@@ -134,12 +133,12 @@ struct SessionClusterTests {
     func emptied() throws {
         let rig = try rig()
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         rig.context.registrations?.again(.anew(kept: nil))
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(client.transport.log.isEmpty)
         #expect(engine.changes.first?.registered.map(\.id) == [client.session.id])
         registered(true, rig)
@@ -151,14 +150,14 @@ struct SessionClusterTests {
     func userOfOpen() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.opens.map(\.0) == ["bob"] && engine.opens.map(\.1) == [3])
         #expect(client.responder.decisions.isEmpty)
         engine.answerOpen(true)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(client.responder.decisions.count == 1)
         #expect(client.session.isRunning && client.session.user == "bob")
         while !engine.changes.isEmpty { registered(true, rig) }
@@ -170,12 +169,12 @@ struct SessionClusterTests {
     func tooMany() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         engine.answerOpen(false)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(!client.session.isRunning)
         #expect(rig.users.all.isEmpty && engine.closes.isEmpty)
         #expect(rig.closes.count == 1)
@@ -185,13 +184,13 @@ struct SessionClusterTests {
     func leavesWhileCounting() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         client.leaves()
         engine.answerOpen(true)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.closes == ["bob"])
         #expect(rig.users.all.isEmpty)
         #expect(rig.closes.count == 1)
@@ -201,13 +200,13 @@ struct SessionClusterTests {
     func namedLater() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204)
         client.send("log me in")
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
         engine.answerOpen(false)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(client.transport.log == ["close 1008 this user has too many connections open"])
         #expect(engine.closes.isEmpty)
     }
@@ -216,15 +215,15 @@ struct SessionClusterTests {
     func dryRun() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3", "DRY_RUN": "max_connections_per_user"])
         let client = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         registered(true, rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         engine.answerOpen(false)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(engine.opens.map(\.1) == [.max])
         engine.answerOpen(true)
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         #expect(client.session.isRunning)
     }
 
@@ -234,7 +233,7 @@ struct SessionClusterTests {
     func lost() throws {
         let rig = try rig()
         let connection = try rig.connect()
-        rig.loop.run()
+        rig.passes(.milliseconds(50))
         let registered = try #require(engine.changes.first?.registered.first)
         let told = NIOLoopBoundBox(0, eventLoop: rig.loop)
         let lost = try LostConnection(

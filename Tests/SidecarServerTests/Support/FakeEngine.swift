@@ -1,6 +1,7 @@
 import NIOCore
 import SidecarCore
 import Synchronization
+import Testing
 
 @testable import SidecarServer
 
@@ -28,9 +29,21 @@ final class FakeEngine: ClusterEngine, ConnectionRegister, ClusterUsers, Cluster
     var closes: [UserName] { state.withLock { $0.closes } }
 
     /// Answers the oldest change.
-    func answerChange(_ isDone: Bool) { state.withLock { $0.changes.removeFirst() }.answer(isDone) }
+    func answerChange(_ isDone: Bool) {
+        guard let change = state.withLock({ $0.changes.isEmpty ? nil : $0.changes.removeFirst() }) else {
+            Issue.record("no change has been asked for")
+            return
+        }
+        change.answer(isDone)
+    }
     /// Answers the oldest question for a user.
-    func answerOpen(_ isGranted: Bool) { state.withLock { $0.opens.removeFirst() }.answer(isGranted) }
+    func answerOpen(_ isGranted: Bool) {
+        guard let open = state.withLock({ $0.opens.isEmpty ? nil : $0.opens.removeFirst() }) else {
+            Issue.record("no user has been asked for")
+            return
+        }
+        open.answer(isGranted)
+    }
 
     // MARK: ConnectionRegister
 

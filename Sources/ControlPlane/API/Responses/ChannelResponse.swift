@@ -6,8 +6,9 @@ struct ChannelResponse: ResponseEncodable {
     let channel: String
     let connections: Int
     let users: [String]
-    /// The user that `after` takes for the rest.
-    @Nullable var next: String?
+    /// The user that `after` takes for the rest; left out on the last page.
+    let next: String?
+    /// Nodes that did not answer; left out when all have.
     let missing: [String]?
     let offset: UInt64
     let epoch: String

@@ -76,10 +76,25 @@ extension ChannelsAPI {
         _ publish: @escaping @Sendable () async throws -> Answer
     ) async throws -> EncodedResponse {
         guard let key else { return EncodedResponse(json: try JSONResponseEncoder.json(await publish())) }
-        let json = try await self.answers.answer(to: "\(target.utf8.count) \(target) \(key)") {
-            try JSONResponseEncoder.json(await publish())
+        do {
+            let json = try await self.answers.answer(to: "\(target.utf8.count) \(target) \(key)") {
+                let answer = try await publish()
+                let json = try JSONResponseEncoder.json(answer)
+                // A repeat has to be able to do better.
+                if (answer as? [BatchEntryResponse])?.contains(where: \.mayBeRepeated) == true {
+                    throw PartialFailure(json: json)
+                }
+                return json
+            }
+            return EncodedResponse(json: json)
+        } catch let failure as PartialFailure {
+            return EncodedResponse(json: failure.json)
         }
-        return EncodedResponse(json: json)
+    }
+
+    /// The answer to a list of which some entries have failed for now: it is not kept for repeats.
+    private struct PartialFailure: Error {
+        let json: ByteBuffer
     }
 
     private func publish(

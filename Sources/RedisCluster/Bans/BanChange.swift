@@ -12,7 +12,9 @@ struct BanChange: Equatable {
     /// Reads a message; nil for a malformed one, and for those of later versions.
     init?(_ payload: ByteBuffer) {
         var payload = payload
-        guard Self.word(&payload) == "1", let number = Self.word(&payload).flatMap({ Int64($0) }), number > 0 else {
+        guard Self.word(&payload) == "1", let number = Self.word(&payload).flatMap({ Int64($0) }),
+            (1..<BanScripts.mostChanges).contains(number)
+        else {
             return nil
         }
         self.number = number

@@ -13,7 +13,8 @@ struct BanListing {
     /// Nil when it cannot be read.
     init?(_ value: RESPValue) {
         guard let items = value.items, items.count == 4, let version = items[0].integer, let time = items[1].integer,
-            let list = items[3].items, list.count.isMultiple(of: 2), version >= 0, version < .max, time >= 0
+            let list = items[3].items, list.count.isMultiple(of: 2), (0..<BanScripts.mostChanges).contains(version),
+            (0..<BanScripts.latest).contains(time)
         else { return nil }
         self.version = version
         self.time = time

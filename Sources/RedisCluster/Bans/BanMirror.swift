@@ -144,6 +144,7 @@ final class BanMirror {
 
     /// A command has found or left the engine so.
     private func changed(_ number: Int64, _ field: String, _ value: ByteBuffer?) {
+        guard (0..<BanScripts.mostChanges).contains(number) else { return load() }
         apply(number == version + 1 ? number : version, field, value)
         if number != version { load() }
     }

@@ -8,6 +8,10 @@ import RedisClient
 enum BanScripts {
     /// How many bans there may be.
     static let capacity = 10_000
+    /// More changes than there can be; numbers of Redis' scripts are exact up to here.
+    static let mostChanges: Int64 = 1 << 53
+    /// The end of the year 9999, in milliseconds since 1970.
+    static let latest: Int64 = 253_402_300_799_999
 
     private static let time = """
         local time = redis.call('TIME')

@@ -25,6 +25,8 @@ final class LostConnections {
         var isTicking = false
         /// Whether nothing is left to be taken.
         var isEmpty = false
+        /// Whether its records were made with a secret that this node lacks.
+        var isUnreadable = false
     }
 
     private let context: NodeContext
@@ -38,13 +40,13 @@ final class LostConnections {
     func saw(_ nodes: Set<NodeID>, alive: [NodeID]) {
         survivors = max(1, alive.count)
         lost = lost.filter { nodes.contains($0.key) || !$0.value.taken.isEmpty }
-        for node in nodes {
+        for node in nodes where !alive.contains(node) {
             guard let known = lost[node] else {
                 lost[node] = Lost()
                 take(node)
                 continue
             }
-            guard known.taken.isEmpty, known.isEmpty else {
+            guard known.taken.isEmpty, known.isEmpty, !known.isUnreadable else {
                 tickLater(node, known)
                 continue
             }
@@ -70,8 +72,9 @@ final class LostConnections {
             lost.due += schedule.take(at: .now())
             lost.schedule = schedule
         }
-        let count = min(lost.due, Self.mostTaken - lost.taken.count)
-        guard count > 0 else { return tickLater(node, lost) }
+        // Of what it cannot read, it only looks whether others are done.
+        let count = lost.isUnreadable ? 0 : min(lost.due, Self.mostTaken - lost.taken.count)
+        guard count > 0 || lost.isUnreadable else { return tickLater(node, lost) }
         lost.isAsking = true
         lost.due -= count
         let keys = context.keys
@@ -95,6 +98,7 @@ final class LostConnections {
             if others == 0, lost.taken.isEmpty { finish(node) }
             return
         }
+        if lost.isUnreadable, items.isEmpty { return }
         if left > 0, lost.schedule?.isOver ?? true {
             // The others take as many meanwhile; what they leave is shared again.
             lost.schedule = DrainSchedule(
@@ -108,30 +112,38 @@ final class LostConnections {
         var index = 0
         while index + 1 < items.count {
             defer { index += 2 }
-            guard let id = items[index].text else { continue }
+            guard let id = items[index].text, let stored = items[index + 1].bytes else { continue }
+            guard let connection = RegisteredRecord.read(stored, id: id, of: node, context.seal) else {
+                leave(id, stored, of: node, lost)
+                continue
+            }
             lost.taken.insert(id)
             let name = context.keys.told(id)
             // Sent before the app is told, so that the node does not tell it as well when it comes back.
             context.client.send(
                 RedisCommand("SET", [.text(name), .text("1"), .text("PX"), .number(Self.memory)], slotKey: name)
             ) { _ in }
-            guard let stored = items[index + 1].bytes,
-                let connection = RegisteredRecord.read(stored, id: id, of: node, context.seal)
-            else {
-                context.warn(
-                    "the end of a lost node's connection cannot be told to the app",
-                    ["connection": "\(id)", "why": "its record was not made with this node's CLUSTER_SECRET"]
-                )
-                context.metrics.closeUndelivered.increment()
-                told(id, node)
-                continue
-            }
             connections.append(connection)
         }
         guard let owner = context.link.node, !connections.isEmpty else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
         owner.adopt(connections) { id in eventLoop.execute { bound.value.told(id, node) } }
+    }
+
+    /// Leaves a connection whose record cannot be read to nodes that can.
+    private func leave(_ id: String, _ stored: ByteBuffer, of node: NodeID, _ lost: Lost) {
+        if !lost.isUnreadable {
+            lost.isUnreadable = true
+            context.warn(
+                "the ends of a lost node's connections cannot be told to the app by this node",
+                ["incarnation": "\(node)", "why": "it had another SIDESOCKET_CLUSTER_SECRET"]
+            )
+        }
+        let (registered, claims) = (context.keys.registered(by: node), context.keys.claims(of: node))
+        let back: [RedisArgument] = [.text(registered), .text(id), .bytes(stored)]
+        context.client.send(RedisCommand("HSET", back, slotKey: registered)) { _ in }
+        context.client.send(RedisCommand("HDEL", [.text(claims), .text(id)], slotKey: claims)) { _ in }
     }
 
     /// The app has answered, or never will.

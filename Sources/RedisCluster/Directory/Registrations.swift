@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import RedisClient
 import SidecarCore
@@ -10,12 +11,19 @@ final class Registrations {
 
     private let context: NodeContext
 
-    init(_ context: NodeContext) { self.context = context }
+    private let wasBuried: () -> Void
+
+    /// - Parameter wasBuried: Called when the engine says that this node is taken for lost.
+    init(_ context: NodeContext, wasBuried: @escaping () -> Void) {
+        self.context = context
+        self.wasBuried = wasBuried
+    }
 
     func change(_ register: [RegisteredConnection], strike: [String], _ completion: @escaping (Bool) -> Void) {
         let (node, keys) = (context.incarnation, context.keys)
         let name = keys.registered(by: node)
-        guard context.client.isUp(forKey: name) else { return completion(false) }
+        // What a node registers before it is in the list, nobody clears up.
+        guard context.client.isUp(forKey: name), context.isListed else { return completion(false) }
         var arguments: [RedisArgument] = [.number(Int64(register.count))]
         for connection in register {
             arguments.append(.text(connection.id))
@@ -27,7 +35,18 @@ final class Registrations {
             keys: [name, keys.buried(node)],
             arguments: arguments
         )
-        context.client.send(command) { completion((try? $0.get())?.integer == 1) }
+        context.client.send(command) { [weak self] result in
+            switch result {
+            case .success(let value):
+                completion(value.integer == 1)
+                if value.integer == 0, node == self?.context.incarnation { self?.wasBuried() }
+            case .failure(let failure):
+                if case .refused(let reply) = failure {
+                    self?.context.warn("connections cannot be registered in Redis", ["why": "\(reply.sentence)"])
+                }
+                completion(false)
+            }
+        }
     }
 
     /// The node that has registered a connection, of those that are asked for.

@@ -17,6 +17,8 @@ final class NodeContext {
     let clock: EngineClock
     /// Random; identifies this run of the node, until the others take it for lost: then it gets a new one.
     var incarnation: NodeID
+    /// Whether the node is in the list of nodes, so that others clear up after it.
+    var isListed = true
     /// The first of them, by which the engine knows what this run has published.
     let publisher: NodeID
     /// Where the node itself is found.

@@ -35,7 +35,7 @@ final class RedisChannelNode: RedisClientDelegate {
         let registry = NodeRegistry(context, subscriptions, status)
         self.registry = registry
         calls = NodeCalls(context) { [weak registry] id in registry?.nodes.first { $0.id == id }?.name }
-        registrations = Registrations(context)
+        registrations = Registrations(context) { [weak registry] in registry?.wasBuried() }
         lost = LostConnections(context)
         let (link, seal) = (context.link, context.seal)
         users = UserCounts(
@@ -91,7 +91,7 @@ final class RedisChannelNode: RedisClientDelegate {
     func redisConnected(_ shard: RedisShardID, server: RedisServerInfo) { publisher.connected() }
     func redisDisconnected(_ shard: RedisShardID, _ why: String) {}
     func redisIsUpChanged(_ isUp: Bool, _ why: String) {
-        status.isUp = isUp
+        updateStatus()
         registry.interrupted()
         if isUp {
             users.engineIsUp()
@@ -190,8 +190,16 @@ extension RedisChannelNode: NodeRegistryDelegate {
         bans.check(bansVersion)
     }
 
-    /// The others look at the list of nodes when one asks that they do not know.
-    func registryEntered(among others: [NodeID]) { calls.ask(others, .presence(channels: [])) { _ in } }
+    func registryEntered(among others: [NodeID]) {
+        updateStatus()
+        users.engineIsUp()
+        context.link.node?.registerAgain(.missing)
+        // The others look at the list of nodes when one asks that they do not know.
+        calls.ask(others, .presence(channels: [])) { _ in }
+    }
+
+    /// The engine is of use when the node is in the list.
+    private func updateStatus() { status.isUp = context.client.isUp && context.isListed }
 
     func registryLost(_ node: NodeID, alive: [NodeID]) { lost.saw([node], alive: alive) }
 
@@ -201,6 +209,7 @@ extension RedisChannelNode: NodeRegistryDelegate {
 
     func registryRejoins(_ which: Reregistration) {
         isListening = false
+        updateStatus()
         calls.listen()
         users.announceAll()
         context.link.node?.registerAgain(which)

@@ -24,6 +24,7 @@ struct NodeJudge {
     private var own: String
     private let name: String
     private var sights: [String: Sight] = [:]
+    private var lastLook: NIODeadline?
 
     /// - Parameters:
     ///   - own: The incarnation of this node.
@@ -56,6 +57,9 @@ struct NodeJudge {
     /// The nodes have been looked at.
     mutating func saw(_ records: [String: NodeRecord], at now: NIODeadline) -> Verdict {
         var verdict = Verdict()
+        // This node slept itself: then the others may have, too.
+        if let lastLook, now - lastLook > .nanoseconds(lease.nanoseconds / 2) { interrupted() }
+        lastLook = now
         sights = sights.filter { records[$0.key] != nil }
         for (incarnation, record) in records where incarnation != own {
             guard var sight = sights[incarnation] else {

@@ -26,6 +26,7 @@ final class NodeRegistry {
     /// Lost nodes that are being cleared up after, here or by another node.
     private var clearing: [String: NIODeadline] = [:]
     private var isStopping = false
+    private var isRejoining = false
     private var nextRenewal: Scheduled<Void>?
     private var nextVerdict: TimeAmount?
     private var lastMeeting = NIODeadline.distantPast
@@ -36,6 +37,7 @@ final class NodeRegistry {
         self.context = context
         self.status = status
         self.subscriptions = subscriptions
+        context.isListed = false
         judge = NodeJudge(
             lease: context.settings.lease,
             own: context.incarnation,
@@ -75,7 +77,10 @@ final class NodeRegistry {
             guard let self else { return }
             switch result {
             case .success(let value): renewed(value)
-            case .failure:
+            case .failure(let failure):
+                if case .refused(let reply) = failure {
+                    context.warn("this node cannot keep its place in the list of nodes", ["why": "\(reply.sentence)"])
+                }
                 judge.interrupted()
                 nextVerdict = nil
             }
@@ -112,6 +117,7 @@ final class NodeRegistry {
         }
         let hasEntered = !isRegistered
         isRegistered = true
+        context.isListed = true
         nodes = records.values.map(\.info).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
         status.nodes = nodes.count
         if hasEntered {
@@ -179,22 +185,35 @@ final class NodeRegistry {
 
     // MARK: Coming back
 
+    /// The others take this node for lost, although it is in the list.
+    func wasBuried() {
+        guard isRegistered, !isStopping else { return }
+        context.warn("this node was taken for lost; joining again", [:])
+        rejoin()
+    }
+
     /// Begins again under a new identity: takes those connections along that no other node has claimed.
     private func rejoin() {
+        guard !isRejoining else { return }
+        isRejoining = true
         let (old, keys) = (context.incarnation, context.keys)
         let command = RedisCommand.run(
             DirectoryScripts.recover,
-            keys: [keys.registered(by: old), keys.buried(old)],
+            keys: [keys.registered(by: old), keys.buried(old), keys.kept(by: old)],
             arguments: [.number(Self.burialTime)]
         )
         context.client.send(command) { [weak self] result in
+            self?.isRejoining = false
             guard let self, let items = (try? result.get())?.items, items.count == 2, let wasBuried = items[0].integer,
                 let kept = items[1].items
             else { return }  // the next renewal tries again
+            let list = context.keys.nodeList
+            context.client.send(RedisCommand("HDEL", [.text(list), .text(old)], slotKey: list)) { _ in }
             // Whoever looks next takes what the old identity has left out of channels and counts.
             let lost = context.keys.lostNodes
             context.client.send(RedisCommand("HSET", [.text(lost), .text(old), .text("1")], slotKey: lost)) { _ in }
             isRegistered = false
+            context.isListed = false
             context.incarnation = .newNode()
             judge.rename(context.incarnation)
             judge.interrupted()

@@ -24,7 +24,9 @@ enum DirectoryScripts {
     /// - Returns: how many have been taken before, how many are left, then the id and record of each that is taken.
     static let claim = RedisScript(
         """
-        redis.call('SET', KEYS[3], 1, 'PX', ARGV[3])
+        redis.call('SET', KEYS[3], 1, 'PX', ARGV[3], 'NX')
+        redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        redis.call('PEXPIRE', KEYS[2], ARGV[3])
         local taken = {}
         if tonumber(ARGV[2]) > 0 then
           for _, id in ipairs(redis.call('HRANDFIELD', KEYS[1], ARGV[2])) do
@@ -62,18 +64,23 @@ enum DirectoryScripts {
         """
     )
 
-    /// A node that was in the list of nodes and is there no more takes what nobody has claimed.
+    /// A node that was taken for lost takes what nobody has claimed. Repeats have the same answer.
     ///
-    /// - Keys: registered, buried.
-    /// - Arguments: how long the node stays buried in ms.
+    /// - Keys: registered, buried, kept.
+    /// - Arguments: how long the node stays buried, and its answer is kept, in ms.
     /// - Returns: 1 if others may have claimed some, else 0; the ids of those that are left.
     static let recover = RedisScript(
         """
-        local wasBuried = redis.call('EXISTS', KEYS[2])
-        redis.call('SET', KEYS[2], 1, 'PX', ARGV[1])
-        local ids = redis.call('HKEYS', KEYS[1])
-        redis.call('DEL', KEYS[1])
-        return {wasBuried, ids}
+        local state = redis.call('GET', KEYS[2])
+        if state ~= 'back0' and state ~= 'back1' then
+          state = state and 'back1' or 'back0'
+          redis.call('SET', KEYS[2], state, 'PX', ARGV[1])
+          if redis.call('EXISTS', KEYS[1]) == 1 then
+            redis.call('RENAME', KEYS[1], KEYS[3])
+            redis.call('PEXPIRE', KEYS[3], ARGV[1])
+          end
+        end
+        return {state == 'back1' and 1 or 0, redis.call('HKEYS', KEYS[3])}
         """
     )
 

@@ -12,9 +12,14 @@ enum NodeScripts {
         """
         local isNew = 1 - redis.call('HEXISTS', KEYS[1], ARGV[1])
         if isNew == 0 or ARGV[3] == '0' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+        local function keys(name)
+          local found = redis.pcall('HKEYS', name)
+          return found.err and {} or found
+        end
+        local version = redis.pcall('GET', KEYS[4])
         return {
-          isNew, redis.call('HGETALL', KEYS[1]), redis.call('HKEYS', KEYS[2]), redis.call('HKEYS', KEYS[3]),
-          tonumber(redis.call('GET', KEYS[4]) or '0') or 0
+          isNew, redis.call('HGETALL', KEYS[1]), keys(KEYS[2]), keys(KEYS[3]),
+          tonumber(type(version) == 'string' and version or '0') or 0
         }
         """
     )

@@ -59,7 +59,7 @@ final class UserCounts {
     }
 
     private var sharesRates: Bool { commands.sharesRates }
-    private var isAway: Bool { isSilent || !context.client.isUp }
+    private var isAway: Bool { isSilent || !context.client.isUp || !context.isListed }
 
     // MARK: Connections
 
@@ -187,7 +187,7 @@ final class UserCounts {
     }
 
     private func send() {
-        guard !isPausing, !isStopped, context.client.isUp else { return }
+        guard !isPausing, !isStopped, context.client.isUp, context.isListed else { return }
         // One is enough to find out whether a silent engine answers again.
         while underWay < (isSilent ? 1 : Self.mostCommands), let user = queue.popFirst() {
             // It may have been forgotten and counted again since.

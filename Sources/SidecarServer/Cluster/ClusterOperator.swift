@@ -102,6 +102,18 @@ struct ClusterOperator: ConnectionOperator {
 
     // MARK: Many connections
 
+    /// The other nodes; while the engine is away, those that were there before.
+    ///
+    /// - Throws: ``OperatorFailure/unavailable(_:)`` when it is not known which there are.
+    private func known() async throws(OperatorFailure) -> [NodeInfo] {
+        let (others, areCurrent) = await engine.others()
+        let hasSeenNodes = await !engine.nodes().isEmpty
+        guard areCurrent || hasSeenNodes else {
+            throw .unavailable("It is not known which other nodes there are, since the cluster's engine is away.")
+        }
+        return others
+    }
+
     func connections(
         _ filter: ConnectionFilter,
         after: String?,
@@ -109,7 +121,7 @@ struct ClusterOperator: ConnectionOperator {
     ) async throws(OperatorFailure) -> ConnectionPage {
         var page = try await local.connections(filter, after: after, limit: limit)
         for index in page.connections.indices { page.connections[index].node = name }
-        let (others, _) = await engine.others()
+        let others = try await known()
         let answers = await engine.ask(others.map(\.id), .connections(filter, after: after, limit: limit))
         var found = page.connections
         var hasMore = page.next != nil
@@ -133,8 +145,8 @@ struct ClusterOperator: ConnectionOperator {
         idempotencyKey key: String?
     ) async throws(OperatorFailure) -> DeliveryCounts {
         let request = NodeRequest.sendToUser(message, user: user, key: key)
+        let others = try await known()
         async let own = member.answer(request, from: "")
-        let (others, _) = await engine.others()
         let answers = await engine.ask(others.map(\.id), request)
         guard case .counts(var sum) = try Self.success(await own) else { throw Self.unreadable }
         var coverage = ClusterCoverage(nodes: 1, missing: Self.missing(others, answers))
@@ -150,7 +162,7 @@ struct ClusterOperator: ConnectionOperator {
         let (others, areCurrent) = await engine.others()
         let answers = await engine.ask(others.map(\.id), .closeUser(user: user, request))
         var count = try await local.closeConnections(ofUser: user, request)
-        for case .closed(let theirs) in answers.values { count += theirs }
+        for case .closed(let theirs) in answers.values { count = count.adding(theirs) }
         let missing = Self.missing(others, answers)
         guard missing.isEmpty, areCurrent else {
             let why =
@@ -246,7 +258,7 @@ struct ClusterOperator: ConnectionOperator {
         var users = Set(own.users)
         var summary = own.summary
         for case .members(let connections, let theirs) in answers.values {
-            summary.connections += connections
+            summary.connections = summary.connections.adding(connections)
             users.formUnion(theirs)
         }
         return ChannelInfo(
@@ -263,7 +275,9 @@ struct ClusterOperator: ConnectionOperator {
         guard !page.channels.isEmpty else { return page }
         let answers = await engine.ask(others.map(\.id), .presence(channels: page.channels.map(\.channel)))
         for case .presence(let counts) in answers.values {
-            for (index, count) in zip(page.channels.indices, counts) { page.channels[index].connections += count }
+            for (index, count) in zip(page.channels.indices, counts) {
+                page.channels[index].connections = page.channels[index].connections.adding(count)
+            }
         }
         page.missing = Self.missing(others, answers)
         return page
@@ -281,7 +295,12 @@ struct ClusterOperator: ConnectionOperator {
     // MARK: Nodes and bans
 
     func nodes() async throws(OperatorFailure) -> ClusterInfo {
-        ClusterInfo(engine: engine.status, nodes: await engine.nodes(), warnings: await engine.warnings())
+        let nodes = await engine.nodes()
+        return ClusterInfo(
+            engine: engine.status,
+            nodes: nodes.isEmpty ? [local.edge.info] : nodes,
+            warnings: await engine.warnings()
+        )
     }
 
     func ban(_ subject: BanSubject, for ttl: TimeAmount, reason: String) async throws(OperatorFailure) -> BanReceipt {
@@ -297,10 +316,9 @@ struct ClusterOperator: ConnectionOperator {
 
 extension DeliveryCounts {
     fileprivate mutating func add(_ more: DeliveryCounts) {
-        // Numbers of another node, which nobody has checked.
-        matched = matched.addingReportingOverflow(max(0, more.matched)).partialValue
-        queued = queued.addingReportingOverflow(max(0, more.queued)).partialValue
-        dropped = dropped.addingReportingOverflow(max(0, more.dropped)).partialValue
+        matched = matched.adding(more.matched)
+        queued = queued.adding(more.queued)
+        dropped = dropped.adding(more.dropped)
     }
 }
 
@@ -310,5 +328,13 @@ extension PublicationReceipt {
         var counts = counts
         counts.coverage = ClusterCoverage(nodes: nodes, missing: missing)
         return PublicationReceipt(position: position, counts: counts, scope: .cluster)
+    }
+}
+
+extension Int {
+    /// The sum with a count of another node, which may be any number.
+    fileprivate func adding(_ count: Int) -> Int {
+        let (sum, isTooLarge) = addingReportingOverflow(Swift.max(0, count))
+        return isTooLarge ? .max : sum
     }
 }

@@ -9,6 +9,8 @@ import SidecarCore
 final class LoopRegistrations {
     /// The time between two batches: a single client does not wait, and many share the cost of the way to the engine.
     private static let pause = TimeAmount.milliseconds(5)
+    /// The pause before what has failed is tried again.
+    private static let retryPause = TimeAmount.seconds(2)
     /// The most sessions of a batch.
     private static let batch = 500
     /// How long removals wait for others to go with. Whoever takes the node for lost meanwhile tells the app once more.
@@ -29,6 +31,7 @@ final class LoopRegistrations {
     private var isScheduled = false
     private var lastSent = NIODeadline.distantPast
     private var isStrikeDue = false
+    private var isRetryDue = false
     /// False while the engine does not answer: then nobody waits for it.
     private var isWaitedFor = true
     private let unregistered = Counter(label: "sidesocket_cluster_unregistered_total")
@@ -158,10 +161,21 @@ final class LoopRegistrations {
             let rest = self.waiting
             self.waiting = []
             for body in waiting + rest { body() }
-            // What is missing is registered when the engine is back.
-            return
+            return retryLater()
         }
         for body in waiting { body() }
         if !queued.isEmpty || !self.struck.isEmpty { schedule() }
+    }
+
+    /// The engine is asked again from time to time, also when it does not say that anything has changed.
+    private func retryLater() {
+        guard !isRetryDue else { return }
+        isRetryDue = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.retryPause) { self.retry() }
+    }
+
+    private func retry() {
+        isRetryDue = false
+        again(.missing)
     }
 }

@@ -99,13 +99,20 @@ struct FakeClusterTests {
         }
         knowledge.owner(server.port)
         knowledge.asked(server.port)
+        var attempts = 0
         try await ClientRig.run(RedisConfiguration(topology: .cluster([server.address]))) { rig in
-            let result = try await rig.send(RedisCommand("GET", ["k"], slotKey: "k"))
+            var result = try await rig.send(RedisCommand("GET", ["k"], slotKey: "k"))
+            attempts = 1
+            // Its time may be over while it is on its way to one of the servers.
+            while case .failure(.unknown) = result, attempts < 5 {
+                result = try await rig.send(RedisCommand("GET", ["k"], slotKey: "k"))
+                attempts += 1
+            }
             guard case .failure(.notSent(.unavailable(let why))) = result else { throw ServerError("\(result)") }
             #expect(why.contains("MOVED"))
         }
         let sent = count.load(ordering: .relaxed)
-        #expect(sent > 5 && sent < 40, "\(sent)")
+        #expect(sent > 5 && sent < 40 * attempts, "\(sent)")
         await server.close()
     }
 

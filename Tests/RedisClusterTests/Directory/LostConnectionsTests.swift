@@ -1,4 +1,5 @@
 import NIOCore
+import RedisClient
 import SidecarCore
 import TestSupport
 import Testing
@@ -120,21 +121,84 @@ struct LostConnectionsTests {
         old.broker.abandon()
     }
 
-    @Test("A record of another secret is not told to the app, and does not stop the others")
+    @Test("What a node cannot read for want of the secret, it leaves to one that can")
     func otherSecret() async throws {
         let server = try await RedisProcess()
         let prefix = prefix()
         let dead = try await node(server, prefix, "dead", secret: "another-secret-of-somebody-else")
-        #expect(try await dead.register(["sealed"]))
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
         let before = try await dead.id()
         let one = try await node(server, prefix, "one")
         dead.broker.abandon()
         let keys = ClusterKeys(prefix: prefix)
         let shell = RedisShell(port: server.port)
+        let isFound = await eventually(within: .seconds(20)) {
+            (try? shell.run("EXISTS", keys.lostConnections, keys.buried(before))) == "2\n"
+        }
+        #expect(isFound)
+        let two = try await node(server, prefix, "two", secret: "another-secret-of-somebody-else")
+        let isTold = await eventually(within: .seconds(20)) { two.member.adopted.count >= 20 }
+        #expect(isTold)
+        #expect(two.member.adopted.sorted() == ids.sorted())
+        #expect(one.member.adopted.isEmpty)
         let isDone = await eventually(within: .seconds(20)) {
-            (try? shell.run("EXISTS", keys.registered(by: before), keys.claims(of: before))) == "0\n"
+            (try? shell.run("EXISTS", keys.registered(by: before), keys.claims(of: before), keys.lostConnections))
+                == "0\n"
         }
         #expect(isDone)
-        #expect(one.member.adopted.isEmpty)
+    }
+
+    @Test("The answer to a node that comes back is the same when it asks again")
+    func comesBackTwice() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let node = try await node(server, prefix, "node")
+        let before = try await node.id()
+        #expect(try await node.register(["a", "b"]))
+        let keys = ClusterKeys(prefix: prefix)
+        // As if the answer to the first attempt had been lost.
+        try RedisShell(port: server.port).run(
+            "EVAL",
+            DirectoryScripts.recover.source,
+            "3",
+            keys.registered(by: before),
+            keys.buried(before),
+            keys.kept(by: before),
+            "60000"
+        )
+        try RedisShell(port: server.port).run("HDEL", keys.nodeList, before)
+        let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
+        #expect(isBack)
+        #expect(node.member.again.contains(.anew(kept: nil)))
+    }
+
+    @Test("A live node that is taken for lost joins again")
+    func buriedAlive() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let node = try await node(server, prefix, "node")
+        let before = try await node.id()
+        #expect(try await node.register(["a"]))
+        let keys = ClusterKeys(prefix: prefix)
+        try RedisShell(port: server.port).run("SET", keys.buried(before), "1")
+        #expect(try await node.register(["b"]) == false)
+        let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
+        #expect(isBack)
+        #expect(node.member.again.contains(.anew(kept: ["a"])))
+        let isListed = await eventually(within: .seconds(10)) { (try? await node.names()) == ["node"] }
+        #expect(isListed)
+        #expect(try await node.register(["b"]))
+    }
+
+    @Test("Keys of the wrong type do not keep a node from renewing its place")
+    func wrongTypes() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let keys = ClusterKeys(prefix: prefix)
+        let shell = RedisShell(port: server.port)
+        for key in [keys.lostNodes, keys.lostConnections, keys.banVersion] { try shell.run("LPUSH", key, "x") }
+        let node = try await node(server, prefix, "node")
+        #expect(try await node.names() == ["node"])
     }
 }

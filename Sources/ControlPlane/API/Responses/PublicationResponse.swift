@@ -63,6 +63,11 @@ enum BatchEntryResponse: Encodable {
         let detail: String
     }
 
+    /// Whether the same entry may succeed later.
+    var mayBeRepeated: Bool {
+        if case .failed(let failure) = self { failure.status >= 500 || failure.status == 429 } else { false }
+    }
+
     case published(PublicationResponse)
     case delivered(DeliveryResponse)
     case failed(Failure)

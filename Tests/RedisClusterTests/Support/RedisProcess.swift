@@ -92,29 +92,35 @@ final class RedisProcess: Sendable {
 
     /// Runs a program to its end, and returns what it prints.
     static func output(of arguments: [String]) throws -> String {
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { throw CannotStart(description: "no pipe") }
+        // A file, since a pipe would be inherited by servers that other tests start meanwhile, and then never end.
+        let path = "/tmp/sidesocket-output-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+        defer { unlink(path) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        posix_spawn_file_actions_addclose(&actions, ends[0])
+        posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
         var pid: pid_t = 0
         let argv = arguments.map { strdup($0) } + [nil]
         defer { for text in argv { free(text) } }
         let result = posix_spawn(&pid, arguments[0], &actions, nil, argv, nil)
-        close(ends[1])
-        defer { close(ends[0]) }
         guard result == 0 else { throw CannotStart(description: String(cString: strerror(result))) }
-        var output: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = read(ends[0], &chunk, chunk.count)
-            guard count > 0 else { break }
-            output += chunk[..<count]
-        }
         waitpid(pid, nil, 0)
+        let output = contents(of: path)
         return String(decoding: output, as: UTF8.self)
+    }
+
+    /// The bytes of a file; none when it cannot be read.
+    private static func contents(of path: String) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return [] }
+        defer { close(file) }
+        var contents: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4_096)
+        while true {
+            let count = read(file, &chunk, chunk.count)
+            guard count > 0 else { return contents }
+            contents += chunk[..<count]
+        }
     }
 
     /// A port below those that the system hands out, which nobody listens on.
@@ -134,7 +140,9 @@ final class RedisProcess: Sendable {
         return withAddress(port) { connect(socket, $0, $1) } == 0
     }
 
-    private static func makeSocket() -> Int32 { socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+    private static func makeSocket() -> Int32 {
+        socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    }
 
     private static func withAddress(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
         var address = sockaddr_in()

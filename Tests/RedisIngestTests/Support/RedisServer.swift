@@ -67,31 +67,37 @@ final class RedisServer: Sendable {
     @discardableResult
     func run(_ arguments: [String]) throws -> String {
         guard let program = Self.shell else { throw CannotStart(description: "redis-cli is not installed") }
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { throw CannotStart(description: "no pipe") }
-        defer { close(ends[0]) }
+        // A file, since a pipe would be inherited by servers that other tests start meanwhile, and then never end.
+        let path = "/tmp/sidesocket-output-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+        defer { unlink(path) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        posix_spawn_file_actions_addclose(&actions, ends[0])
+        posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         var child: pid_t = 0
         let result = Self.withStrings([program, "-p", "\(port)"] + arguments) {
             posix_spawn(&child, program, &actions, nil, $0, environ)
         }
-        close(ends[1])
         guard result == 0 else { throw CannotStart(description: "redis-cli does not start") }
-        var output: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let count = read(ends[0], &chunk, chunk.count)
-            guard count > 0 else { break }
-            output += chunk[..<count]
-        }
         waitpid(child, nil, 0)
+        var output = Self.contents(of: path)
         if output.last == UInt8(ascii: "\n") { output.removeLast() }
         return String(decoding: output, as: UTF8.self)
+    }
+
+    /// The bytes of a file; none when it cannot be read.
+    private static func contents(of path: String) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return [] }
+        defer { close(file) }
+        var contents: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4_096)
+        while true {
+            let count = read(file, &chunk, chunk.count)
+            guard count > 0 else { return contents }
+            contents += chunk[..<count]
+        }
     }
 
     /// Adds `count` entries with numbers from 1 on, in turn for so many channels `c0`, `c1`, …
@@ -130,7 +136,7 @@ final class RedisServer: Sendable {
     private static func freePort() throws -> Int {
         for _ in 0..<200 {
             let port = Int.random(in: 12_000..<22_000)
-            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             defer { close(descriptor) }
             var address = sockaddr_in()
             address.sin_family = sa_family_t(AF_INET)

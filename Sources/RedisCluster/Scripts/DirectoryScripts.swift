@@ -25,8 +25,10 @@ enum DirectoryScripts {
     static let claim = RedisScript(
         """
         redis.call('SET', KEYS[3], 1, 'PX', ARGV[3], 'NX')
-        redis.call('PEXPIRE', KEYS[1], ARGV[3])
-        redis.call('PEXPIRE', KEYS[2], ARGV[3])
+        -- What no node can read does not stay for ever.
+        for index = 1, 2 do
+          if redis.call('PTTL', KEYS[index]) == -1 then redis.call('PEXPIRE', KEYS[index], ARGV[3]) end
+        end
         local taken = {}
         if tonumber(ARGV[2]) > 0 then
           for _, id in ipairs(redis.call('HRANDFIELD', KEYS[1], ARGV[2])) do

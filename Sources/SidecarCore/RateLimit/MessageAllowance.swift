@@ -88,12 +88,22 @@ public struct MessageAllowance: Sendable {
         }
         if let user {
             if isDry(.messageRatePerUser) {
-                noteDry(.messageRatePerUser, user.take(now: now))
+                noteDry(.messageRatePerUser, take(of: user, now))
             } else {
-                note(.messageRatePerUser, user.takeInDebt(now: now))
+                let cost = user.messageCost
+                // Most users are on one node, and a cost that is known is cheaper.
+                note(
+                    .messageRatePerUser,
+                    cost == 1 ? user.takeInDebt(now: now) : user.takeInDebt(cost, now: now)
+                )
             }
         }
         return worst
+    }
+
+    private func take(of user: SharedBucket, _ now: Int64) -> GCRA.Verdict {
+        let cost = user.messageCost
+        return cost == 1 ? user.take(now: now) : user.take(cost, now: now)
     }
 
     private func isDry(_ limit: DryRunLimit) -> Bool { !dryRun.isEmpty && dryRun.contains(limit) }
@@ -112,7 +122,7 @@ public struct MessageAllowance: Sendable {
         if let perConnection { note(.messageRate, perConnection.take(tat: &messageTime, now: now)) }
         if let bytes { note(.byteRate, bytes.take(Int64(payloadBytes), tat: &byteTime, now: now)) }
         if let address { note(.messageRatePerIP, address.take(now: now)) }
-        if let user { note(.messageRatePerUser, user.take(now: now)) }
+        if let user { note(.messageRatePerUser, take(of: user, now)) }
         return refused
     }
 }

@@ -8,7 +8,7 @@ public final class SharedBucket: Sendable {
     private let tat = Atomic<Int64>(GCRA.full)
     private let open = Atomic<Int>(0)
     private let limit: GCRA?
-    /// What each token costs here: a user of several nodes has its share of the rate on each.
+    /// What a message costs: a user of several nodes has its share of the rate on each.
     private let weight = Atomic<Int64>(1)
 
     /// Makes a full bucket with no connection.
@@ -23,7 +23,6 @@ public final class SharedBucket: Sendable {
     /// Takes `cost` tokens if they are there, at `now` in nanoseconds.
     public func take(_ cost: Int64 = 1, now: Int64) -> GCRA.Verdict {
         guard let limit else { return .allowed }
-        let cost = weighted(cost)
         return exchange { limit.take(cost, tat: &$0, now: now) }
     }
 
@@ -35,7 +34,6 @@ public final class SharedBucket: Sendable {
     /// - Returns: Nanoseconds for which the caller has to pause before its next take; 0 for none.
     public func takeInDebt(_ cost: Int64 = 1, now: Int64) -> Int64 {
         guard let limit else { return 0 }
-        let cost = weighted(cost)
         return exchange { limit.takeInDebt(cost, tat: &$0, now: now) }
     }
 
@@ -45,11 +43,9 @@ public final class SharedBucket: Sendable {
         weight.store(min(max(1, Int64(clamping: parts)), max(1, most)), ordering: .relaxed)
     }
 
+    /// What a message costs here, in tokens: 1, or as many as there are parts (``share(among:)``).
     @inline(__always)
-    private func weighted(_ cost: Int64) -> Int64 {
-        let weight = weight.load(ordering: .relaxed)
-        return weight == 1 ? cost : cost.multipliedReportingOverflow(by: weight).partialValue
-    }
+    public var messageCost: Int64 { weight.load(ordering: .relaxed) }
 
     /// Tokens that a take would get now; `Int64.max` without a limit.
     public func remaining(now: Int64) -> Int64 {

@@ -113,15 +113,15 @@ struct SharedBucketTests {
         for (parts, most) in [(1, 10), (2, 5), (3, 3), (10, 1), (1000, 1)] {
             let bucket = SharedBucket(limit)
             bucket.share(among: parts)
-            #expect((0..<20).count { _ in bucket.take(now: 0) == .allowed } == most)
-            #expect(bucket.take(now: 1_000_000_000) == .allowed)
+            #expect((0..<20).count { _ in bucket.take(bucket.messageCost, now: 0) == .allowed } == most)
+            #expect(bucket.take(bucket.messageCost, now: 1_000_000_000) == .allowed)
         }
         let bucket = SharedBucket(limit)
         bucket.share(among: 10)
         bucket.share(among: 1)
-        #expect((0..<20).count { _ in bucket.take(now: 0) == .allowed } == 10)
+        #expect((0..<20).count { _ in bucket.take(bucket.messageCost, now: 0) == .allowed } == 10)
         let unlimited = SharedBucket()
         unlimited.share(among: 3)
-        #expect(unlimited.take(now: 0) == .allowed)
+        #expect(unlimited.take(unlimited.messageCost, now: 0) == .allowed)
     }
 }

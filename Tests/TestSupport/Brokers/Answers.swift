@@ -26,7 +26,8 @@ package func eventually(within time: Duration = patience, _ isTrue: () async -> 
     let deadline = ContinuousClock.now + time
     while !(await isTrue()) {
         guard ContinuousClock.now < deadline else { return false }
-        await Task.yield()
+        // Not without pause: what is waited for needs the processor.
+        try? await Task.sleep(for: .milliseconds(2))
     }
     return true
 }

@@ -3,7 +3,7 @@
 DEBUG := .build/debug/sidesocket
 RELEASE := .build/release/sidesocket
 PYTHON := .venv/bin/python
-# Tests that start engines and wait for them; beside the others, which use both cores, they would take long.
+# Tests that start engines, wait for them and measure short times: after the others, and one by one.
 WITH_ENGINES := ^(RedisClientTests|RedisClusterTests|RedisIngestTests)\.
 FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests Benchmarks
 
@@ -37,7 +37,7 @@ test: need-swift ## all tests: unit tests, fuzz seeds, integration tests
 	@$(MAKE) --no-print-directory .venv/.installed
 	swift build
 	swift test --skip '$(WITH_ENGINES)'
-	swift test --filter '$(WITH_ENGINES)'
+	swift test --filter '$(WITH_ENGINES)' --no-parallel
 	SIDESOCKET_BINARY="$(CURDIR)/$(DEBUG)" PYTHON=$(PYTHON) scripts/integration.sh
 
 .venv/.installed: Tests/requirements.txt

@@ -150,7 +150,8 @@ extension RealServers {
                     #expect(try await rig.call("SET", ["{t}x", "1"], key: "{t}x").text == "OK")
                     #expect(try await rig.call("SPUBLISH", ["{t}c", "m"], key: "{t}c").integer == 1)
                     try await rig.until("the message is there") { $0.messages == ["{t}c:m"] }
-                    #expect(rig.log.notable.count <= 3, "\(rig.log.notable)")
+                    // The new owner may be gone and back once more while the servers agree.
+                    #expect(rig.log.notable.count <= 5, "\(rig.log.notable)")
                 }
             }
         }

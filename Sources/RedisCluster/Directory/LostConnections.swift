@@ -87,7 +87,10 @@ final class LostConnections {
             lost.isAsking = false
             guard let items = (try? result.get())?.items, items.count >= 2, items.count % 2 == 0,
                 let others = items[0].integer, let left = items[1].integer
-            else { return }  // the next look at the nodes tries again
+            else {
+                lost.due += count
+                return  // the next look at the nodes tries again
+            }
             self?.took(Array(items.dropFirst(2)), of: node, lost, others: others, left: Int(clamping: left))
         }
     }

@@ -159,9 +159,10 @@ struct ClusterOperator: ConnectionOperator {
     }
 
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int {
+        // Its own first: a silent node must not delay them.
+        var count = try await local.closeConnections(ofUser: user, request)
         let (others, areCurrent) = await engine.others()
         let answers = await engine.ask(others.map(\.id), .closeUser(user: user, request))
-        var count = try await local.closeConnections(ofUser: user, request)
         for case .closed(let theirs) in answers.values { count = count.adding(theirs) }
         let missing = Self.missing(others, answers)
         guard missing.isEmpty, areCurrent else {

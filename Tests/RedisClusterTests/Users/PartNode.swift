@@ -205,7 +205,7 @@ func eventually(within patience: Duration = .seconds(10), matching isTrue: () as
     let deadline = ContinuousClock.now + patience
     while try await !isTrue() {
         guard ContinuousClock.now < deadline else { return false }
-        try? await Task.sleep(for: .milliseconds(2))
+        await Task.yield()
     }
     return true
 }

@@ -26,8 +26,7 @@ package func eventually(within time: Duration = patience, _ isTrue: () async -> 
     let deadline = ContinuousClock.now + time
     while !(await isTrue()) {
         guard ContinuousClock.now < deadline else { return false }
-        // Not without pause: what is waited for needs the processor.
-        try? await Task.sleep(for: .milliseconds(2))
+        await Task.yield()
     }
     return true
 }

@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 
 #if canImport(Glibc)
     import Glibc
@@ -105,22 +106,8 @@ final class RedisProcess: Sendable {
         let result = posix_spawn(&pid, arguments[0], &actions, nil, argv, nil)
         guard result == 0 else { throw CannotStart(description: String(cString: strerror(result))) }
         waitpid(pid, nil, 0)
-        let output = contents(of: path)
+        let output = contents(ofFile: path)
         return String(decoding: output, as: UTF8.self)
-    }
-
-    /// The bytes of a file; none when it cannot be read.
-    private static func contents(of path: String) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return [] }
-        defer { close(file) }
-        var contents: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let count = read(file, &chunk, chunk.count)
-            guard count > 0 else { return contents }
-            contents += chunk[..<count]
-        }
     }
 
     /// A port below those that the system hands out, which nobody listens on.

@@ -1,3 +1,5 @@
+import TestSupport
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -81,23 +83,9 @@ final class RedisServer: Sendable {
         }
         guard result == 0 else { throw CannotStart(description: "redis-cli does not start") }
         waitpid(child, nil, 0)
-        var output = Self.contents(of: path)
+        var output = contents(ofFile: path)
         if output.last == UInt8(ascii: "\n") { output.removeLast() }
         return String(decoding: output, as: UTF8.self)
-    }
-
-    /// The bytes of a file; none when it cannot be read.
-    private static func contents(of path: String) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return [] }
-        defer { close(file) }
-        var contents: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let count = read(file, &chunk, chunk.count)
-            guard count > 0 else { return contents }
-            contents += chunk[..<count]
-        }
     }
 
     /// Adds `count` entries with numbers from 1 on, in turn for so many channels `c0`, `c1`, …

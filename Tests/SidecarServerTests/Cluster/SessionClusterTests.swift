@@ -19,6 +19,14 @@ struct SessionClusterTests {
         rig.passes(.milliseconds(50))
     }
 
+    /// A client whose connection is registered, so that the app is asked.
+    private func registeredClient(_ rig: SessionRig) throws -> SessionClient {
+        let client = try rig.connect()
+        rig.passes(.milliseconds(50))
+        registered(true, rig)
+        return client
+    }
+
     @Test("The app is asked when the connection is registered, and it is struck when the app knows its end")
     func life() throws {
         let rig = try rig()
@@ -55,9 +63,7 @@ struct SessionClusterTests {
     @Test("What the app says of the client is registered again")
     func identity() throws {
         let rig = try rig()
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204, "Sidesocket-State: s\r\n")
         rig.passes(.milliseconds(50))
         let again = try #require(engine.changes.first?.registered.first)
@@ -132,9 +138,7 @@ struct SessionClusterTests {
     @Test("An engine that was emptied closes nobody")
     func emptied() throws {
         let rig = try rig()
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204)
         rig.passes(.milliseconds(50))
         rig.context.registrations?.again(.anew(kept: nil))
@@ -149,9 +153,7 @@ struct SessionClusterTests {
     @Test("A user whom the app names is counted over all nodes before the client is accepted")
     func userOfOpen() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
         rig.passes(.milliseconds(50))
         #expect(engine.opens.map(\.0) == ["bob"] && engine.opens.map(\.1) == [3])
@@ -168,9 +170,7 @@ struct SessionClusterTests {
     @Test("A user who has too many is refused, counts nowhere, and the app gets the close event")
     func tooMany() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
         rig.passes(.milliseconds(50))
         engine.answerOpen(false)
@@ -183,9 +183,7 @@ struct SessionClusterTests {
     @Test("A client that leaves while its user is counted gives the place back")
     func leavesWhileCounting() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
         rig.passes(.milliseconds(50))
         client.leaves()
@@ -199,9 +197,7 @@ struct SessionClusterTests {
     @Test("A user who is named later and has too many is closed")
     func namedLater() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3"])
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204)
         client.send("log me in")
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
@@ -214,9 +210,7 @@ struct SessionClusterTests {
     @Test("In a dry run a user who has too many is counted and let in")
     func dryRun() throws {
         let rig = try rig(["MAX_CONNECTIONS_PER_USER": "3", "DRY_RUN": "max_connections_per_user"])
-        let client = try rig.connect()
-        rig.passes(.milliseconds(50))
-        registered(true, rig)
+        let client = try registeredClient(rig)
         try rig.app.answer(204, "Sidesocket-User: bob\r\n")
         rig.passes(.milliseconds(50))
         engine.answerOpen(false)

@@ -43,9 +43,6 @@ final class BanMirror {
         self.onChange = onChange
     }
 
-    /// The key of the number that ``check(_:)`` wants; its tag is that of the list of nodes.
-    var versionKey: String { context.keys.banVersion }
-
     // MARK: What the engine tells
 
     /// The engine is there, at first or again.

@@ -26,11 +26,6 @@ final class ClusterMetrics: Sendable {
     let probe = Timer(label: "sidesocket_cluster_probe_seconds")
     /// Nodes that this one has found lost.
     let lostNodes = Counter(label: "sidesocket_cluster_lost_nodes_total")
-    /// Connections of lost nodes of whose end the app cannot be told.
-    let closeUndelivered = Counter(
-        label: "sidesocket_messages_dropped_total",
-        dimensions: [("reason", "close_undelivered")]
-    )
     /// Attempts to connect after the first.
     let reconnects = Counter(label: "sidesocket_cluster_reconnects_total")
 

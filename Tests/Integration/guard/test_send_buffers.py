@@ -98,8 +98,8 @@ def test_hundreds_of_clients_that_do_not_read_hold_no_more_than_the_total(app, s
                 assert readers[0].message() == text
         app.wait_events(600, "message", timeout=30)
         edge.wait_metric("pending_bytes", 0)
-    # What has just come counts before room is made for it.
-    assert watch.most < 16 * MB + 8 * len(text)
+    # What has just come counts before room is made for it, and a thread may have to wait 20 ms for the other's turn.
+    assert watch.most < 16 * MB + 16 * len(text)
     assert slow(edge) > 300
     assert edge.peak_rss - before < 80 * MB
     eventually(lambda: edge.metric("send_buffer_bytes") <= 16 * MB, "the total is kept")

@@ -67,6 +67,8 @@ final class ServiceNotifier: Service, CustomStringConvertible {
             self.tell { [status = self.status] in $0.ready(status) }
             await self.feedWatchdog()
         }
+        // The group takes a service that ends while others are being stopped for one that has failed.
+        try? await gracefulShutdown()
     }
 
     private var isListening: Bool {

@@ -309,10 +309,23 @@ final class NodeRegistry {
     /// Leaves the cluster in an orderly way.
     func stop(_ completion: @escaping () -> Void) {
         isStopping = true
-        let list = context.keys.nodeList
-        // What is owed of its connections, this process has told or keeps itself.
         let registered = context.keys.registered(by: context.incarnation)
-        context.client.send(RedisCommand("DEL", [.text(registered)], slotKey: registered)) { _ in }
+        context.client.send(RedisCommand("HLEN", [.text(registered)], slotKey: registered)) { [weak self] result in
+            // It stays in the list of nodes, so that the others find it lost.
+            guard let self, let left = (try? result.get())?.integer else { return completion() }
+            guard left > 0 else { return leave(completion) }
+            // The others tell the app of their end.
+            let lost = context.keys.lostConnections
+            let command = RedisCommand("HSET", [.text(lost), .text(context.incarnation), .text("1")], slotKey: lost)
+            context.client.send(command) { [weak self] result in
+                guard let self, case .success = result else { return completion() }
+                leave(completion)
+            }
+        }
+    }
+
+    private func leave(_ completion: @escaping () -> Void) {
+        let list = context.keys.nodeList
         let command = RedisCommand("HDEL", [.text(list), .text(context.incarnation)], slotKey: list)
         context.client.send(command) { [weak self] result in
             guard let self, case .success = result else { return completion() }

@@ -42,6 +42,9 @@ final class LoopRegistrations {
         self.eventLoop = eventLoop
     }
 
+    /// Whether the engine knows all that it can be told.
+    var isSettled: Bool { !isWaitedFor || !isUnderWay && queued.isEmpty && struck.isEmpty }
+
     /// Registers a session; calls when it is done, or cannot be done now.
     func enter(_ session: BridgeSession, _ body: @escaping () -> Void) {
         session.registration?.isWanted = true

@@ -53,12 +53,4 @@ struct ShardDirectory: Sendable {
         }
         return true
     }
-
-    func sum(_ count: @escaping @Sendable (LoopShard) -> Int) async -> Int {
-        var total = 0
-        for shard in shards {
-            total += (try? await shard.eventLoop.submit { count(shard.value) }.get()) ?? 0
-        }
-        return total
-    }
 }

@@ -163,11 +163,11 @@ final class LoopShard {
 
     /// Ends what is left, without waiting.
     ///
-    /// - Returns: The sessions whose close event was not delivered.
-    func endNow() -> Int {
-        let left = sessions.abandonAll()
+    /// - Returns: What becomes of the close events that were not delivered.
+    func endNow() -> [CloseEventFate] {
+        let fates = sessions.abandonAll()
         clients.registry.endRequests()
         for pool in allPools { pool.close() }
-        return left
+        return fates
     }
 }

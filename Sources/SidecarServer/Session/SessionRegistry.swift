@@ -56,10 +56,15 @@ final class SessionRegistry {
 
     /// Ends all of them without waiting.
     ///
-    /// - Returns: The number of sessions whose close event was not delivered.
-    func abandonAll() -> Int {
-        let left = all
-        for session in left { session.abandon() }
-        return left.count
-    }
+    /// - Returns: What becomes of the close events that were not delivered.
+    func abandonAll() -> [CloseEventFate] { all.map { $0.abandon() } }
+}
+
+/// What becomes of a close event that could not be delivered during the drain.
+enum CloseEventFate {
+    /// It is on disk; the next process delivers it.
+    case kept
+    /// Other nodes tell the app instead.
+    case left
+    case lost
 }

@@ -199,6 +199,28 @@ def test_a_node_that_drains_tells_of_its_own_connections(make_cluster, redis):
     assert len(closes(cluster.app, one)) == 1 and f"{one}-lost" not in closes(cluster.app, one)
 
 
+@pytest.mark.parametrize("who", ["another node", "the next to start"])
+def test_close_events_that_a_drain_could_not_deliver_are_left_to(make_cluster, redis, who):
+    cluster = make_cluster(2 if who == "another node" else 1, redis, DRAIN_TIMEOUT="1s")
+    app, node = cluster.app, cluster.nodes[0]
+    app.on(Reply(503), event="close")
+    members = [cluster.member(0, user="bob") for _ in range(3)]
+    node.terminate()
+    for socket, _ in members:
+        socket.expect_close(1012)
+    assert node.wait_exit(30) == 0
+    left = [line["count"] for line in node.logs if line["message"] == "close events are left to other nodes"]
+    assert left == [3]
+    assert "close events were not delivered" not in node.output
+    app.echo()
+    if who == "the next to start":
+        cluster.replace(0)
+        cluster.wait_up()
+    for _, one in members:
+        eventually(lambda one=one: f"{one}-lost" in closes(app, one), f"the end of {one}", 30, 0.05)
+        assert closes(app, one)[f"{one}-lost"].header("ce-userid") == "bob"
+
+
 def test_the_last_node_that_is_killed_is_told_of_by_the_next_that_starts(make_cluster, redis):
     cluster = make_cluster(1, redis, CLUSTER_LEASE="3s")
     _, one = cluster.member(0, user="bob")

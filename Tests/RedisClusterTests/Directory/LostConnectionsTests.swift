@@ -88,6 +88,51 @@ struct LostConnectionsTests {
         #expect(isRegistered)
     }
 
+    @Test("A share whose taking has failed is taken again")
+    func takenAgain() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        let before = try await dead.id()
+        let one = try await node(server, prefix, "one")
+        let shell = RedisShell(port: server.port)
+        try shell.run("ACL", "SETUSER", "default", "-hrandfield")
+        dead.broker.abandon()
+        // The script sets it before the command that fails.
+        let hasTried = await eventually(within: .seconds(20)) {
+            (try? shell.run("EXISTS", ClusterKeys(prefix: prefix).buried(before))) == "1\n"
+        }
+        #expect(hasTried && one.member.adopted.isEmpty)
+        try shell.run("ACL", "SETUSER", "default", "+hrandfield")
+        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count == 20 }
+        #expect(isTold)
+        #expect(one.member.adopted.sorted() == ids.sorted())
+    }
+
+    @Test("A node that stops leaves to the others what is still registered, and nothing else")
+    func left() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let stopping = try await node(server, prefix, "stopping")
+        let quiet = try await node(server, prefix, "quiet")
+        let one = try await node(server, prefix, "one")
+        #expect(try await stopping.register(["told", "owed"]))
+        #expect(try await stopping.register([], strike: ["told"]))
+        #expect(try await quiet.register(["told too"]))
+        #expect(try await quiet.register([], strike: ["told too"]))
+        await quiet.broker.stop()
+        await stopping.broker.stop()
+        let isTold = await eventually(within: .seconds(20)) { one.member.adopted == ["owed"] }
+        #expect(isTold)
+        let keys = ClusterKeys(prefix: prefix)
+        let isDone = await eventually(within: .seconds(20)) {
+            (try? RedisShell(port: server.port).run("EXISTS", keys.lostConnections)) == "0\n"
+        }
+        #expect(isDone && one.member.adopted == ["owed"])
+    }
+
     @Test("A node whose engine was emptied keeps all")
     func emptied() async throws {
         let server = try await RedisProcess()

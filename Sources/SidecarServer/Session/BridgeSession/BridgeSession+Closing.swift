@@ -63,9 +63,11 @@ extension BridgeSession {
     }
 
     /// Removes the session; nothing of it is left to deliver.
-    func leaveShard() {
+    ///
+    /// - Parameter isLeft: Whether other nodes tell the app of its end, as they find it registered.
+    func leaveShard(toOthers isLeft: Bool = false) {
         context.registry.remove(self)
-        context.registrations?.leave(self)
+        if !isLeft { context.registrations?.leave(self) }
         transport = nil
         responder = nil
         delivery?.cancel()
@@ -87,11 +89,16 @@ extension BridgeSession {
         if machine.isRunning, machine.isQuiet { close(code: .serviceRestart, reason: "the server is restarting") }
     }
 
-    /// The drain has ended: undelivered events are left to the next process, or lost.
-    func abandon() {
-        // Other nodes tell the app instead.
-        if registration?.whenTold != nil { return leaveShard() }
+    /// The drain has ended: undelivered events are left to the next process; of the others the close event is left to
+    /// other nodes, and the rest is lost.
+    func abandon() -> CloseEventFate {
+        // Of a lost node's connections the others tell what this one has not.
+        if registration?.whenTold != nil {
+            leaveShard()
+            return .left
+        }
         let isKept = machine.wasAccepted && context.state.outboxIsWritable == true
+        let isLeft = machine.wasAccepted && !isKept && registration?.isRegistered == true
         let level = isKept ? Logger.Level.notice : .error
         var owed = machine.discardQueue()
         var closeIsOnItsWay = false
@@ -104,8 +111,10 @@ extension BridgeSession {
         if !closeIsOnItsWay, machine.wasAccepted {
             owed += 1
             context.log.logger.log(
-                level: level,
-                "drain timeout: the close event was not delivered",
+                level: isLeft ? .notice : level,
+                isLeft
+                    ? "drain timeout: the close event is left to other nodes"
+                    : "drain timeout: the close event was not delivered",
                 metadata: [
                     "connection": "\(id)", "client": "\(clientAddress)",
                     "event_id": "\(prepared.eventID(machine.nextSequence))",
@@ -113,7 +122,7 @@ extension BridgeSession {
             )
         }
         // Events on disk are delivered after the next start.
-        if !isKept { context.metrics.messagesDropped(owed, reason: .drainTimeout) }
+        if !isKept { context.metrics.messagesDropped(owed - (isLeft ? 1 : 0), reason: .drainTimeout) }
         let transport = transport
         if machine.isRunning {
             end(code: .serviceRestart, reason: "the server is restarting", initiator: .server)
@@ -122,7 +131,8 @@ extension BridgeSession {
             machine.refused()
             decide(.refuse(.draining, .draining))
         }
-        leaveShard()
+        leaveShard(toOthers: isLeft)
+        return isKept ? .kept : isLeft ? .left : .lost
     }
 
     func end(

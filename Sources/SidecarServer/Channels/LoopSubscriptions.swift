@@ -142,7 +142,7 @@ final class LoopSubscriptions {
         }
     }
 
-    /// - Parameter told: The sessions that have just been told of a loss, which need not hear of it for each channel.
+    /// - Parameter told: The event streams that have just been told of a loss, which need not hear of it for each channel.
     private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
         switch item {
         case .publication(let delivery): deliver(delivery)
@@ -154,9 +154,9 @@ final class LoopSubscriptions {
     private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
         let closes = fanout.closesOnGap(channel)
         for session in subscribers[channel] ?? [] where session.isRunning {
-            guard let transport = session.transport, told.insert(ObjectIdentifier(session)).inserted else { continue }
+            guard let transport = session.transport else { continue }
             if let replay = transport.replay {
-                replay.lostMessages()
+                if told.insert(ObjectIdentifier(session)).inserted { replay.lostMessages() }
             } else if closes {
                 session.close(code: .gap, reason: "messages are lost", for: .gap)
             }

@@ -93,6 +93,24 @@ struct BrokerEventsTests {
         #expect(frame.hasSuffix("live"))
     }
 
+    @Test("With gap=close a raw WebSocket is closed, also when it has missed messages of other channels too")
+    func closes() throws {
+        let rig = try EdgeRig(["CHANNEL_POLICIES": "closed=gap=close"]) { DelayedBroker(events: $0) }
+        let broker = try #require(rig.shard.state.channels.broker as? DelayedBroker)
+        try rig.clientSends(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        try rig.appSends("HTTP/1.1 200 OK\r\nSidesocket-Subscribe: open, closed\r\nContent-Length: 0\r\n\r\n")
+        let answer = try rig.clientReceived()
+        #expect(answer.hasPrefix("HTTP/1.1 101 "))
+        for name in ["open", "closed"] {
+            broker.events.resumed(try #require(ChannelName(name)), isComplete: false)
+        }
+        let frame = try rig.clientReceived()
+        #expect(frame.hasSuffix("messages are lost"))
+    }
+
     // MARK: Subscribers
 
     @Test("The broker hears of the first subscriber of a channel and of the last")

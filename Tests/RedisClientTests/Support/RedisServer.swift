@@ -1,5 +1,6 @@
 import NIOCore
 import RedisClient
+import TestSupport
 
 #if canImport(Glibc)
     import Glibc
@@ -45,7 +46,7 @@ final class RedisServer: @unchecked Sendable {
 
     private func awaitListener() throws {
         for _ in 0..<2_000 {
-            if FreePort.isListening(port) { return }
+            if LoopbackPort.isListening(port) { return }
             usleep(2_500)
         }
         stop()

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 
 #if canImport(Glibc)
     import Glibc
@@ -127,31 +128,8 @@ enum FreePort {
         for _ in 0..<500 {
             let port = Int.random(in: 10_500..<22_000)
             guard taken.withLock({ $0.insert(port).inserted }) else { continue }
-            if isFree(port), isFree(port + 10_000) { return port }
+            if LoopbackPort.isFree(port), LoopbackPort.isFree(port + 10_000) { return port }
         }
         throw ServerError("no free port")
-    }
-
-    private static func isFree(_ port: Int) -> Bool { with(port) { bind($0, $1, $2) == 0 } }
-
-    /// Says whether somebody listens on the port.
-    static func isListening(_ port: Int) -> Bool { with(port) { connect($0, $1, $2) == 0 } }
-
-    private static func with(_ port: Int, _ body: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Bool) -> Bool {
-        #if canImport(Glibc)
-            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        #else
-            let descriptor = socket(AF_INET, SOCK_STREAM, 0)
-        #endif
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
     }
 }

@@ -37,7 +37,7 @@ final class RedisProcess: Sendable {
         Self.running.withLock { [pid] in $0.append((pid, directory)) }
         _ = Self.endsWithTests
         let deadline = ContinuousClock.now + .seconds(20)
-        while !Self.listens(port) {
+        while !LoopbackPort.isListening(port) {
             guard ContinuousClock.now < deadline else {
                 kill(pid, SIGKILL)
                 throw CannotStart(description: "redis-server does not listen; see \(directory)/log")
@@ -114,32 +114,8 @@ final class RedisProcess: Sendable {
     static func freePort() throws -> Int {
         for _ in 0..<200 {
             let port = Int.random(in: 12_000..<32_000)
-            let socket = makeSocket()
-            defer { close(socket) }
-            if withAddress(port, { bind(socket, $0, $1) }) == 0 { return port }
+            if LoopbackPort.isFree(port) { return port }
         }
         throw CannotStart(description: "there is no free port")
-    }
-
-    private static func listens(_ port: Int) -> Bool {
-        let socket = makeSocket()
-        defer { close(socket) }
-        return withAddress(port) { connect(socket, $0, $1) } == 0
-    }
-
-    private static func makeSocket() -> Int32 {
-        socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    }
-
-    private static func withAddress(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
     }
 }

@@ -209,7 +209,11 @@ final class BanMirror {
         case .failure(.refused(let reply)): why = reply.sentence
         case .failure: return nil  // said elsewhere
         }
-        context.warn("the bans of the engine cannot be read", ["why": "\(why)"])
+        context.warn(
+            "the bans of the engine cannot be read",
+            ["why": "\(why)"],
+            perMinute: NodeContext.fewLines
+        )
         return nil
     }
 

@@ -8,14 +8,15 @@ import SidecarCore
 final class LostConnections {
     /// The most connections of a lost node that are under way at once.
     private static let mostTaken = 50
+    private static let mostFailures = 3
     /// How often more are taken.
     private static let tick = TimeAmount.milliseconds(20)
     /// How long a lost node may register nothing, and how long it is remembered which connections were told, in ms.
     private static let memory: Int64 = 86_400_000
 
     private final class Lost {
-        /// Connections that are taken and not told.
-        var taken: Set<String> = []
+        /// Connections that are taken and not told, with their records.
+        var taken: [String: ByteBuffer] = [:]
         /// When this node takes its share; nil before it knows how many there are.
         var schedule: DrainSchedule?
         /// How many of the share are due and not taken.
@@ -24,8 +25,11 @@ final class LostConnections {
         var isTicking = false
         /// Whether nothing is left to be taken.
         var isEmpty = false
-        /// Whether its records were made with a secret that this node lacks.
-        var isUnreadable = false
+        /// How many times in a row nothing that was taken could be read; or the most when the app was away.
+        var failures = 0
+        var hasWarned = false
+        /// Whether the next look at the nodes goes on.
+        var isPausing: Bool { failures >= LostConnections.mostFailures }
     }
 
     private let context: NodeContext
@@ -45,7 +49,9 @@ final class LostConnections {
                 take(node)
                 continue
             }
-            guard known.taken.isEmpty, known.isEmpty, !known.isUnreadable else {
+            let wasPausing = known.isPausing
+            known.failures = 0
+            guard known.taken.isEmpty, known.isEmpty || wasPausing else {
                 tickLater(node, known)
                 continue
             }
@@ -71,9 +77,9 @@ final class LostConnections {
             lost.due += schedule.take(at: .now())
             lost.schedule = schedule
         }
-        // Of what it cannot read, it only looks whether others are done.
-        let count = lost.isUnreadable ? 0 : min(lost.due, Self.mostTaken - lost.taken.count)
-        guard count > 0 || lost.isUnreadable else { return tickLater(node, lost) }
+        guard !lost.isPausing else { return }
+        let count = min(lost.due, Self.mostTaken - lost.taken.count)
+        guard count > 0 else { return tickLater(node, lost) }
         lost.isAsking = true
         lost.due -= count
         let keys = context.keys
@@ -84,6 +90,13 @@ final class LostConnections {
         )
         context.client.send(command) { [weak self] result in
             lost.isAsking = false
+            if case .failure(.refused(let reply)) = result {
+                self?.context.warn(
+                    "connections of a lost node cannot be taken over",
+                    ["incarnation": "\(node)", "why": "\(reply.sentence)"],
+                    perMinute: NodeContext.fewLines
+                )
+            }
             guard let items = (try? result.get())?.items, items.count >= 2, items.count % 2 == 0,
                 let others = items[0].integer, let left = items[1].integer
             else {
@@ -100,7 +113,6 @@ final class LostConnections {
             if others == 0, lost.taken.isEmpty { finish(node) }
             return
         }
-        if lost.isUnreadable, items.isEmpty { return }
         if left > 0, lost.schedule?.isOver ?? true {
             // The others take as many meanwhile; what they leave is shared again.
             lost.schedule = DrainSchedule(
@@ -111,15 +123,17 @@ final class LostConnections {
         }
         if left > 0 { tickLater(node, lost) }
         var connections: [RegisteredConnection] = []
+        var unreadable = 0
         var index = 0
         while index + 1 < items.count {
             defer { index += 2 }
             guard let id = items[index].text, let stored = items[index + 1].bytes else { continue }
             guard let connection = RegisteredRecord.read(stored, id: id, of: node, context.seal) else {
-                leave(id, stored, of: node, lost)
+                giveBack(id, stored, of: node)
+                unreadable += 1
                 continue
             }
-            lost.taken.insert(id)
+            lost.taken[id] = stored
             let name = context.keys.told(id)
             // Sent before the app is told, so that the node does not tell it as well when it comes back.
             context.client.send(
@@ -127,30 +141,47 @@ final class LostConnections {
             ) { _ in }
             connections.append(connection)
         }
+        if unreadable > 0 {
+            tellOfUnreadable(node, lost)
+            lost.isEmpty = false
+            lost.due += unreadable
+            tickLater(node, lost)
+        }
+        if !connections.isEmpty { lost.failures = 0 } else if !items.isEmpty { lost.failures += 1 }
         guard let owner = context.link.node, !connections.isEmpty else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
-        owner.adopt(connections) { id in eventLoop.execute { bound.value.told(id, node) } }
+        owner.adopt(connections) { id, isOwed in eventLoop.execute { bound.value.told(id, node, isOwed) } }
     }
 
-    /// Leaves a connection whose record cannot be read to nodes that can.
-    private func leave(_ id: String, _ stored: ByteBuffer, of node: NodeID, _ lost: Lost) {
-        if !lost.isUnreadable {
-            lost.isUnreadable = true
-            context.warn(
-                "the ends of a lost node's connections cannot be told to the app by this node",
-                ["incarnation": "\(node)", "why": "it had another SIDESOCKET_CLUSTER_SECRET"]
-            )
-        }
+    private func tellOfUnreadable(_ node: NodeID, _ lost: Lost) {
+        guard !lost.hasWarned else { return }
+        lost.hasWarned = true
+        context.warn(
+            "the ends of a lost node's connections cannot be told to the app by this node",
+            [
+                "incarnation": "\(node)",
+                "why": "it had another SIDESOCKET_CLUSTER_SECRET, or somebody else has written to Redis",
+            ]
+        )
+    }
+
+    /// Leaves a connection to others, or to a later attempt.
+    private func giveBack(_ id: String, _ stored: ByteBuffer, of node: NodeID) {
         let (registered, claims) = (context.keys.registered(by: node), context.keys.claims(of: node))
         let back: [RedisArgument] = [.text(registered), .text(id), .bytes(stored)]
         context.client.send(RedisCommand("HSET", back, slotKey: registered)) { _ in }
         context.client.send(RedisCommand("HDEL", [.text(claims), .text(id)], slotKey: claims)) { _ in }
     }
 
-    /// The app has answered, or never will.
-    private func told(_ id: String, _ node: NodeID) {
-        lost[node]?.taken.remove(id)
+    /// The app has answered, or could not be reached for long.
+    private func told(_ id: String, _ node: NodeID, _ isOwed: Bool) {
+        let stored = lost[node]?.taken.removeValue(forKey: id)
+        if isOwed, let stored, let lost = lost[node] {
+            lost.isEmpty = false
+            lost.failures = Self.mostFailures
+            return giveBack(id, stored, of: node)
+        }
         let name = context.keys.claims(of: node)
         context.client.send(RedisCommand("HDEL", [.text(name), .text(id)], slotKey: name)) { [weak self] _ in
             guard let self, let lost = lost[node], lost.isEmpty, lost.taken.isEmpty else { return }

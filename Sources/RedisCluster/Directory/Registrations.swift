@@ -42,7 +42,11 @@ final class Registrations {
                 if value.integer == 0, node == self?.context.incarnation { self?.wasBuried() }
             case .failure(let failure):
                 if case .refused(let reply) = failure {
-                    self?.context.warn("connections cannot be registered in Redis", ["why": "\(reply.sentence)"])
+                    self?.context.warn(
+                        "connections cannot be registered in Redis",
+                        ["why": "\(reply.sentence)"],
+                        perMinute: NodeContext.fewLines
+                    )
                 }
                 completion(false)
             }

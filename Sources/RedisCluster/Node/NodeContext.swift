@@ -28,7 +28,8 @@ final class NodeContext {
     /// Whether the engine is a Redis Cluster, where a command may touch keys of one slot only.
     let isSharded: Bool
     private let logger: Logger
-    private var lines = LineAllowance()
+    /// For each message, of which there are a few.
+    private var lines: [String: LineAllowance] = [:]
 
     init(
         eventLoop: any EventLoop,
@@ -62,8 +63,14 @@ final class NodeContext {
     }
 
     /// Writes a line that the engine or other nodes can cause at will, unless there have been too many.
-    func warn(_ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
-        guard let leftOut = lines.take(at: .now()) else { return }
+    ///
+    /// - Parameter perMinute: The most lines with this message in a minute.
+    func warn(
+        _ message: Logger.Message,
+        _ metadata: @autoclosure () -> Logger.Metadata,
+        perMinute: Int = LineAllowance.perMinute
+    ) {
+        guard let leftOut = lines["\(message)", default: LineAllowance(perMinute)].take(at: .now()) else { return }
         var fields = metadata()
         if leftOut > 0 { fields["left_out"] = .stringConvertible(leftOut) }
         logger.warning(message, metadata: fields)
@@ -76,6 +83,9 @@ final class NodeContext {
     func complain(_ message: Logger.Message, _ metadata: Logger.Metadata) {
         logger.error(message, metadata: metadata)
     }
+
+    /// The most lines in a minute about something that fails again and again for the same reason.
+    static let fewLines = 6
 
     /// How long the head of a channel is kept, in milliseconds: 24 h beyond the last refresh, and beyond its history.
     func keepTime(of channel: ChannelName) -> Int64 {

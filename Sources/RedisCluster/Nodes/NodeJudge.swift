@@ -10,6 +10,8 @@ struct NodeJudge {
         var lost: [String] = []
         /// Nodes that keep this node's name, by incarnation; told once for each.
         var namesakes: [String] = []
+        /// Names that several nodes keep.
+        var sharedNames: Set<String> = []
     }
 
     private struct Sight {
@@ -17,7 +19,8 @@ struct NodeJudge {
         /// Since when the counter has stood still.
         var stillSince: NIODeadline
         let seenSince: NIODeadline
-        var isToldAsNamesake = false
+        /// Whether it has been alive for two leases: longer than a node that was restarted stays in the list.
+        var isEstablished = false
     }
 
     private let lease: TimeAmount
@@ -69,9 +72,9 @@ struct NodeJudge {
             if sight.counter != record.counter {
                 sight.counter = record.counter
                 sight.stillSince = now
-                if record.info.name == name, !sight.isToldAsNamesake, now - sight.seenSince >= lease * 2 {
-                    sight.isToldAsNamesake = true
-                    verdict.namesakes.append(incarnation)
+                if !sight.isEstablished, now - sight.seenSince >= lease * 2 {
+                    sight.isEstablished = true
+                    if record.info.name == name { verdict.namesakes.append(incarnation) }
                 }
             } else if now - sight.stillSince >= patience(with: record) {
                 verdict.lost.append(incarnation)
@@ -79,6 +82,13 @@ struct NodeJudge {
             sights[incarnation] = sight
         }
         verdict.lost.sort()
+        verdict.sharedNames = sharedNames(records)
         return verdict
+    }
+
+    private func sharedNames(_ records: [String: NodeRecord]) -> Set<String> {
+        let established = sights.filter(\.value.isEstablished).keys.compactMap { records[$0]?.info.name }
+        let counts = Dictionary((established + [name]).map { ($0, 1) }, uniquingKeysWith: +)
+        return Set(counts.filter { $0.value > 1 }.keys)
     }
 }

@@ -79,7 +79,11 @@ final class NodeRegistry {
             case .success(let value): renewed(value)
             case .failure(let failure):
                 if case .refused(let reply) = failure {
-                    context.warn("this node cannot keep its place in the list of nodes", ["why": "\(reply.sentence)"])
+                    context.warn(
+                        "this node cannot keep its place in the list of nodes",
+                        ["why": "\(reply.sentence)"],
+                        perMinute: NodeContext.fewLines
+                    )
                 }
                 judge.interrupted()
                 nextVerdict = nil
@@ -127,7 +131,9 @@ final class NodeRegistry {
         let verdict = judge.saw(records, at: .now())
         nextVerdict = judge.nextVerdict(records, at: .now())
         for incarnation in verdict.namesakes { tellOfNamesake(incarnation) }
-        if Set(nodes.map(\.name)).count == nodes.count { sharedNames = [] }
+        // After an interruption the judge has to see them anew.
+        let counts = Dictionary(nodes.map { ($0.name, 1) }, uniquingKeysWith: +)
+        sharedNames = sharedNames.union(verdict.sharedNames).filter { counts[$0, default: 0] > 1 }
         tellOfPolicies()
         for incarnation in verdict.lost { bury(incarnation, name: records[incarnation]?.info.name ?? "?") }
         clearLeftOvers(Set(lost.compactMap(\.text)))
@@ -153,7 +159,6 @@ final class NodeRegistry {
     }
 
     private func tellOfNamesake(_ incarnation: NodeID) {
-        sharedNames.insert(context.settings.nodeName)
         context.complain(
             "another node keeps the same name; give each its own with SIDESOCKET_NODE_NAME",
             ["name": "\(context.settings.nodeName)", "incarnation": "\(incarnation)"]
@@ -232,7 +237,16 @@ final class NodeRegistry {
             arguments: [.text(incarnation)]
         )
         context.client.send(command) { [weak self] result in
-            guard let self, (try? result.get())?.integer == 1 else { return }
+            guard let self else { return }
+            // It stays in the list, and the next look tries again.
+            if case .failure(.refused(let reply)) = result {
+                context.warn(
+                    "a lost node cannot be taken out of the list of nodes",
+                    ["name": "\(name)", "incarnation": "\(incarnation)", "why": "\(reply.sentence)"],
+                    perMinute: NodeContext.fewLines
+                )
+            }
+            guard (try? result.get())?.integer == 1 else { return }
             context.metrics.lostNodes.increment()
             context.warn("a node is lost", ["name": "\(name)", "incarnation": "\(incarnation)"])
             clearing[incarnation] = .now()

@@ -33,8 +33,8 @@ enum DirectoryScripts {
         if tonumber(ARGV[2]) > 0 then
           for _, id in ipairs(redis.call('HRANDFIELD', KEYS[1], ARGV[2])) do
             local record = redis.call('HGET', KEYS[1], id)
-            redis.call('HDEL', KEYS[1], id)
             redis.call('HSET', KEYS[2], id, ARGV[1] .. ' ' .. record)
+            redis.call('HDEL', KEYS[1], id)
             taken[#taken + 1] = id
             taken[#taken + 1] = record
           end

@@ -31,10 +31,11 @@ enum NodeScripts {
     /// - Returns: 1 if it was in the list.
     static let bury = RedisScript(
         """
-        if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+        if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+        -- Before it leaves the list, so that nothing is forgotten when one of them fails.
         redis.call('HSET', KEYS[2], ARGV[1], 1)
         redis.call('HSET', KEYS[3], ARGV[1], 1)
-        return 1
+        return redis.call('HDEL', KEYS[1], ARGV[1])
         """
     )
 

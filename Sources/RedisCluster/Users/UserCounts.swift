@@ -235,7 +235,11 @@ final class UserCounts {
     private func failed(_ user: UserName, _ failure: RedisFailure) {
         if case .unknown = failure { era += 1 }
         if case .refused = failure {
-            context.warn("a user cannot be counted", ["why": "\(failure.sentence)"])
+            context.warn(
+                "a user cannot be counted",
+                ["why": "\(failure.sentence)"],
+                perMinute: NodeContext.fewLines
+            )
         } else if !isSilent {
             isSilent = true
             tellIfAwayChanged()

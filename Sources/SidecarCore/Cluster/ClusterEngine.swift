@@ -57,8 +57,12 @@ public protocol ClusterNode: AnyObject, Sendable {
     func registerAgain(_ which: Reregistration)
     /// Connections of a lost node, of whose end the app is told here.
     ///
-    /// - Parameter done: To be called for each when the app has answered, or never will.
-    func adopt(_ connections: [RegisteredConnection], done: @escaping @Sendable (_ id: String) -> Void)
+    /// - Parameter done: To be called for each when the app has answered, with `isOwed` false; or with true when it could
+    ///   not be reached for so long that it has to be tried again later.
+    func adopt(
+        _ connections: [RegisteredConnection],
+        done: @escaping @Sendable (_ id: String, _ isOwed: Bool) -> Void
+    )
 }
 
 /// Which connections have to be registered again.

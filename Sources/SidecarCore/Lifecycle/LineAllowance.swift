@@ -1,17 +1,21 @@
 public import NIOCore
 
-/// Limits log lines that clients can cause at will: so many a minute, and then the number of those that were left out.
+/// Limits log lines that somebody else can cause at will: so many a minute, and then the number of those that were left
+/// out.
 public struct LineAllowance: Sendable, Equatable {
     /// Lines in a minute.
     public static let perMinute = 100
     private static let minute = TimeAmount.minutes(1)
 
+    private let most: Int
     private var began: NIODeadline?
     private var written = 0
     private var leftOut = 0
 
     /// A full allowance.
-    public init() {}
+    ///
+    /// - Parameter most: The lines in a minute.
+    public init(_ most: Int = perMinute) { self.most = most }
 
     /// Another line is due.
     ///
@@ -21,7 +25,7 @@ public struct LineAllowance: Sendable, Equatable {
             began = now
             written = 0
         }
-        guard written < Self.perMinute else {
+        guard written < most else {
             leftOut += 1
             return nil
         }

@@ -127,7 +127,10 @@ final class ClusterMember: ClusterNode {
         Task { await shards.forEach { $0.registrations?.again(which) } }
     }
 
-    func adopt(_ connections: [RegisteredConnection], done: @escaping @Sendable (_ id: String) -> Void) {
+    func adopt(
+        _ connections: [RegisteredConnection],
+        done: @escaping @Sendable (_ id: String, _ isOwed: Bool) -> Void
+    ) {
         guard let edge, let shards = edge.shards else { return }
         Task {
             let lost = connections.compactMap { connection -> LostConnection? in
@@ -139,12 +142,12 @@ final class ClusterMember: ClusterNode {
                         metadata: ["connection": "\(connection.id)", "why": "\(error.words)"]
                     )
                     edge.metrics.messagesDropped(1, reason: .closeUndelivered)
-                    done(connection.id)
+                    done(connection.id, false)
                     return nil
                 }
             }
             await shards.spread(lost) { shard, connection in
-                BridgeSession(lost: connection, context: shard.sessionContext) { done(connection.id) }.tellLoss()
+                BridgeSession(lost: connection, context: shard.sessionContext) { done(connection.id, $0) }.tellLoss()
             }
         }
     }

@@ -14,8 +14,9 @@ final class SessionRegistration {
     var isQueued = false
     /// Whether another node tells the app of its end.
     var isClaimed = false
-    /// For a session of a lost node: called when the app has been told of its end.
-    var whenTold: (@Sendable () -> Void)?
+    /// For a session of a lost node: called when the app has been told of its end, or with true when that has to be tried
+    /// again later.
+    var whenTold: (@Sendable (_ isOwed: Bool) -> Void)?
 
     init(_ record: [UInt8]) { self.record = record }
 }

@@ -111,6 +111,76 @@ struct LostConnectionsTests {
         #expect(one.member.adopted.sorted() == ids.sorted())
     }
 
+    @Test("What the app could not be told for long is tried again, until it has answered")
+    func appIsAway() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        let one = try await node(server, prefix, "one")
+        one.member.fail(15)
+        dead.broker.abandon()
+        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count >= 20 }
+        #expect(isTold)
+        #expect(one.member.adopted.sorted() == ids.sorted())
+        let keys = ClusterKeys(prefix: prefix)
+        let isDone = await eventually(within: .seconds(20)) {
+            (try? RedisShell(port: server.port).run("EXISTS", keys.lostConnections)) == "0\n"
+        }
+        #expect(isDone)
+    }
+
+    @Test("A few records that cannot be read hold up none of the others")
+    func poisoned() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        let before = try await dead.id()
+        let registered = ClusterKeys(prefix: prefix).registered(by: before)
+        for number in 0..<10 {
+            try RedisShell(port: server.port).run("HSET", registered, "junk\(number)", "garbage")
+        }
+        let one = try await node(server, prefix, "one")
+        dead.broker.abandon()
+        let isTold = await eventually(within: .seconds(30)) { one.member.adopted.count >= 20 }
+        #expect(isTold)
+        #expect(one.member.adopted.sorted() == ids.sorted())
+    }
+
+    @Test("While somebody else's key is in the way a lost node stays in the list, and nothing of it is forgotten")
+    func obstructed() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        let before = try await dead.id()
+        let (keys, shell) = (ClusterKeys(prefix: prefix), RedisShell(port: server.port))
+        let one = try await node(server, prefix, "one")
+        try shell.run("SET", keys.lostConnections, "x")
+        try shell.run("SET", keys.claims(of: before), "x")
+        dead.broker.abandon()
+        // The first of its two entries is made before the command that fails.
+        let hasTried = await eventually(within: .seconds(20)) {
+            (try? shell.run("HEXISTS", keys.lostNodes, before)) == "1\n"
+        }
+        #expect(hasTried)
+        #expect(try shell.run("HEXISTS", keys.nodeList, before) == "1\n")
+        try shell.run("DEL", keys.lostConnections)
+        let isBuried = await eventually(within: .seconds(20)) {
+            (try? shell.run("EXISTS", keys.buried(before))) == "1\n"
+        }
+        #expect(isBuried && one.member.adopted.isEmpty)
+        #expect(try shell.run("HLEN", keys.registered(by: before)) == "20\n")
+        try shell.run("DEL", keys.claims(of: before))
+        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count >= 20 }
+        #expect(isTold)
+        #expect(one.member.adopted.sorted() == ids.sorted())
+    }
+
     @Test("A node that stops leaves to the others what is still registered, and nothing else")
     func left() async throws {
         let server = try await RedisProcess()

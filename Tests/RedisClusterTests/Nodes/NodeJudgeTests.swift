@@ -93,8 +93,32 @@ struct NodeJudgeTests {
             let seen = records(["twin": UInt64(second)], name: "web-1")
             #expect(judge.saw(seen, at: start + .seconds(second)) == .init())
         }
-        #expect(judge.saw(records(["twin": 20], name: "web-1"), at: start + .seconds(20)) == .init(namesakes: ["twin"]))
-        #expect(judge.saw(records(["twin": 21], name: "web-1"), at: start + .seconds(21)) == .init())
+        let shared: Set = ["web-1"]
+        let told = judge.saw(records(["twin": 20], name: "web-1"), at: start + .seconds(20))
+        #expect(told == .init(namesakes: ["twin"], sharedNames: shared))
+        let later = judge.saw(records(["twin": 21], name: "web-1"), at: start + .seconds(21))
+        #expect(later == .init(sharedNames: shared))
+    }
+
+    @Test("Two other nodes with one name are noticed, too; one that was restarted is not")
+    func otherNamesakes() {
+        var judge = judge()
+        for second in Int64(0)..<30 {
+            var seen = records(["one": UInt64(second), "old": UInt64(min(second, 15))])
+            if second > 15 { seen["new"] = records(["new": UInt64(second)])["new"] }
+            seen["old"]?.info.name = "web-3"
+            seen["new"]?.info.name = "web-3"
+            if second > 25 { seen["old"] = nil }
+            #expect(judge.saw(seen, at: start + .seconds(second)).sharedNames == [])
+        }
+        var verdict = NodeJudge.Verdict()
+        for second in Int64(30)...60 {
+            verdict = judge.saw(
+                records(["one": UInt64(second), "two": UInt64(second)]),
+                at: start + .seconds(second)
+            )
+        }
+        #expect(verdict == .init(sharedNames: ["web-2"]))
     }
 
     @Test("A record is read as it was written; unknown keys are ignored, and one without a counter is none")

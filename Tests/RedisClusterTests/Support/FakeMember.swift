@@ -11,6 +11,7 @@ final class FakeMember: ClusterNode {
         var again: [Reregistration] = []
         var adopted: [RegisteredConnection] = []
         var isHolding = false
+        var failing = 0
         var held: [@Sendable () -> Void] = []
     }
 
@@ -24,6 +25,9 @@ final class FakeMember: ClusterNode {
     var again: [Reregistration] { told.withLock { $0.again } }
     var adopted: [String] { told.withLock { $0.adopted.map(\.id) } }
     var adoptedConnections: [RegisteredConnection] { told.withLock { $0.adopted } }
+
+    /// The app cannot be reached for this many.
+    func fail(_ count: Int) { told.withLock { $0.failing = count } }
 
     /// From now on the app does not answer.
     func hold() { told.withLock { $0.isHolding = true } }
@@ -42,12 +46,18 @@ final class FakeMember: ClusterNode {
     func userIsOn(_ nodes: Int, _ user: UserName) {}
     func registerAgain(_ which: Reregistration) { told.withLock { $0.again.append(which) } }
 
-    func adopt(_ connections: [RegisteredConnection], done: @escaping @Sendable (_ id: String) -> Void) {
-        let isHolding = told.withLock { told in
-            told.adopted += connections
-            return told.isHolding
+    func adopt(
+        _ connections: [RegisteredConnection],
+        done: @escaping @Sendable (_ id: String, _ isOwed: Bool) -> Void
+    ) {
+        let (isHolding, failing) = told.withLock { told in
+            let failing = min(told.failing, connections.count)
+            told.failing -= failing
+            told.adopted += connections.dropFirst(failing)
+            return (told.isHolding, failing)
         }
-        if !isHolding { for connection in connections { done(connection.id) } }
+        guard !isHolding else { return }
+        for (number, connection) in connections.enumerated() { done(connection.id, number < failing) }
     }
 }
 

@@ -233,7 +233,7 @@ struct SessionClusterTests {
         let lost = try LostConnection(
             RegisteredConnection(id: "other", connection: registered.connection, identity: registered.identity)
         )
-        BridgeSession(lost: lost, context: rig.context) { told.value += 1 }.tellLoss()
+        BridgeSession(lost: lost, context: rig.context) { _ in told.value += 1 }.tellLoss()
         #expect(rig.app.asked == "close 1006 by network")
         #expect(told.value == 0)
         try rig.app.answer(204)

@@ -153,17 +153,20 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     /// There is no client for the reply to a close event, but it may publish.
     private func closeEnded(_ result: WebhookResult) {
+        var isOwed = false
         switch result {
         case .taken(_, .success(let reply)):
             for publication in reply.publications { publish(publication, excludesSelf: false) }
         case .taken(_, .failure(let failure)):
             log(failure, level: .warning, "the reply to an event is invalid")
         case .refused, .failed, .turnedAway:
-            if let failure = result.failure { log(failure, level: .error) }
-            context.metrics.messagesDropped(1, reason: .closeUndelivered)
+            // That of a lost node's connection is kept by the engine until the app has answered.
+            isOwed = registration?.whenTold != nil && result.failure?.isTransient ?? true
+            if let failure = result.failure { log(failure, level: isOwed ? .warning : .error) }
+            if !isOwed { context.metrics.messagesDropped(1, reason: .closeUndelivered) }
         }
         journal?.finished()
-        registration?.whenTold?()
+        registration?.whenTold?(isOwed)
         perform(machine.answered())
         accountBytes()
     }

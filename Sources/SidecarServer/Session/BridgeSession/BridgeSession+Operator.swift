@@ -6,12 +6,14 @@ extension BridgeSession {
     /// The session as an operator sees it; nil when it is not open.
     func info(at now: NIODeadline, unixMilliseconds: Int64) -> ConnectionInfo? {
         guard machine.isRunning else { return nil }
+        let openedAt = openedAt ?? unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000
+        self.openedAt = openedAt
         return ConnectionInfo(
             id: id,
             user: user,
             address: clientAddress,
             subject: shownSubject,
-            openedAt: unixMilliseconds - machine.age(at: now).nanoseconds / 1_000_000,
+            openedAt: openedAt,
             messagesIn: machine.messagesIn,
             messagesOut: machine.messagesOut,
             pendingBytes: machine.pendingBytes,

@@ -33,6 +33,8 @@ final class BridgeSession: TimerOwner {
     var delivery: ConnectionEventDelivery?
     /// How the other nodes know it; nil without a cluster.
     var registration: SessionRegistration?
+    /// When it was opened, in Unix milliseconds, once somebody has asked: it must not change with the rounding of clocks.
+    var openedAt: Int64?
     /// When the close event of an earlier process's session happened.
     var recoveredCloseTime: Int64?
 
@@ -89,8 +91,8 @@ final class BridgeSession: TimerOwner {
 
     /// The session of a client of a lost node, of whose end the app has to be told.
     ///
-    /// - Parameter whenTold: Called when the app has answered, or never will.
-    init(lost: LostConnection, context: SessionContext, whenTold: @escaping @Sendable () -> Void) {
+    /// - Parameter whenTold: Called when the app has answered, or with true when that has to be tried again later.
+    init(lost: LostConnection, context: SessionContext, whenTold: @escaping @Sendable (_ isOwed: Bool) -> Void) {
         id = lost.id
         self.context = context
         transportKind = lost.connection.transportKind

@@ -35,6 +35,11 @@ final class NodeCalls {
         )
     }
 
+    /// Nodes that have not answered in time, and until when nobody waits for them again.
+    private var silent: [NodeID: NIODeadline] = [:]
+    private static let silence = TimeAmount.seconds(5)
+    private static let mostSilent = 1000
+
     /// The name of a node; nil when it is not known.
     private let name: (NodeID) -> String?
 
@@ -57,13 +62,18 @@ final class NodeCalls {
 
     // MARK: Asking
 
+    /// Asks nodes, and waits for their answers for a time.
+    ///
+    /// A node that has just been silent is not asked until it is heard of, or some seconds later: otherwise each of many
+    /// calls would wait for it.
     func ask(_ nodes: [NodeID], _ request: NodeRequest, _ completion: @escaping ([NodeID: NodeAnswer]) -> Void) {
+        let nodes = silent.isEmpty ? nodes : nodes.filter { silent[$0].map { $0 <= .now() } ?? true }
         guard !nodes.isEmpty, context.client.isUp else { return completion([:]) }
         number += 1
         let (number, body) = (number, request.json)
         let timeout = context.settings.timeout + (request.waitsForKernel ? .seconds(10) : .zero)
         let timer = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] () -> Void in
-            self?.finish(number)
+            self?.timedOut(number)
         }
         questions[number] = Question(left: Set(nodes), completion: completion, timer: timer)
         for node in nodes {
@@ -100,6 +110,15 @@ final class NodeCalls {
         finish(number)
     }
 
+    private func timedOut(_ number: UInt64) {
+        let now = NIODeadline.now()
+        if silent.count >= Self.mostSilent { silent = silent.filter { $0.value > now } }
+        for node in questions[number]?.left ?? [] where silent.count < Self.mostSilent {
+            silent[node] = now + Self.silence
+        }
+        finish(number)
+    }
+
     private func finish(_ number: UInt64) {
         guard let question = questions.removeValue(forKey: number) else { return }
         question.timer.cancel()
@@ -119,6 +138,7 @@ final class NodeCalls {
         guard let body = context.seal.open(bytes, by: head.sender, as: "\(head.text) \(receiver)") else {
             return refuse(.secret, head.sender)
         }
+        silent[head.sender] = nil
         if let age = context.clock.age(of: head.time), age > Self.oldest { return refuse(.old, head.sender) }
         switch head.kind {
         case .question:
@@ -184,7 +204,8 @@ enum CallRefusal: String, CaseIterable {
 
     var remedy: String {
         switch self {
-        case .secret: "set the same SIDESOCKET_CLUSTER_SECRET on all nodes, or all of them by space during a change"
+        case .secret:
+            "set the same SIDESOCKET_CLUSTER_SECRET on all nodes; while it changes, both secrets separated by a space"
         case .format: "give each cluster its own SIDESOCKET_CLUSTER_PREFIX"
         case .repeated, .old, .senders: "let nobody but Sidesocket write to Redis"
         }

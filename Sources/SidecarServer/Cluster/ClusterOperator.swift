@@ -100,6 +100,11 @@ struct ClusterOperator: ConnectionOperator {
         }.map(\.name).sorted()
     }
 
+    /// Nobody has a name that is too long, so no node has to be asked.
+    private static func canBeThere(_ user: UserName?) -> Bool {
+        user.map { $0.text.utf8.count <= UserName.maxBytes } ?? true
+    }
+
     // MARK: Many connections
 
     /// The other nodes; while the engine is away, those that were there before.
@@ -121,7 +126,7 @@ struct ClusterOperator: ConnectionOperator {
     ) async throws(OperatorFailure) -> ConnectionPage {
         var page = try await local.connections(filter, after: after, limit: limit)
         for index in page.connections.indices { page.connections[index].node = name }
-        let others = try await known()
+        let others = Self.canBeThere(filter.user) ? try await known() : []
         let answers = await engine.ask(others.map(\.id), .connections(filter, after: after, limit: limit))
         var found = page.connections
         var hasMore = page.next != nil
@@ -145,7 +150,7 @@ struct ClusterOperator: ConnectionOperator {
         idempotencyKey key: String?
     ) async throws(OperatorFailure) -> DeliveryCounts {
         let request = NodeRequest.sendToUser(message, user: user, key: key)
-        let others = try await known()
+        let others = Self.canBeThere(user) ? try await known() : []
         async let own = member.answer(request, from: "")
         let answers = await engine.ask(others.map(\.id), request)
         guard case .counts(var sum) = try Self.success(await own) else { throw Self.unreadable }
@@ -161,6 +166,7 @@ struct ClusterOperator: ConnectionOperator {
     func closeConnections(ofUser user: UserName, _ request: CloseRequest) async throws(OperatorFailure) -> Int {
         // Its own first: a silent node must not delay them.
         var count = try await local.closeConnections(ofUser: user, request)
+        guard Self.canBeThere(user) else { return count }
         let (others, areCurrent) = await engine.others()
         let answers = await engine.ask(others.map(\.id), .closeUser(user: user, request))
         for case .closed(let theirs) in answers.values { count = count.adding(theirs) }

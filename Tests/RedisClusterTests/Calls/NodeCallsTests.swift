@@ -47,6 +47,10 @@ struct NodeCallsTests {
         let answers: [NodeID: NodeAnswer] = try await one.ask { $0.calls.ask([second], .connection(id: "x"), $1) }
         #expect(answers.isEmpty)
         #expect(!two.member.requests.contains(.connection(id: "x")))
+        // Of many calls one waits for it.
+        let again = NIODeadline.now()
+        let none: [NodeID: NodeAnswer] = try await one.ask { $0.calls.ask([second], .connection(id: "x"), $1) }
+        #expect(none.isEmpty && NIODeadline.now() - again < .milliseconds(500))
     }
 
     @Test("What somebody else publishes in an inbox, or says again, is not carried out")

@@ -117,6 +117,43 @@ struct SeveralNodesTests {
         #expect(one.events.losses("room") == 1 && other.events.losses("room") == 1)
     }
 
+    @Test("A publication whose script fails half-way may have been published, and its answer says so")
+    func halfway() async throws {
+        let (one, _, shell) = try await pair(history: 10)
+        let room = try channel("room")
+        try shell.run("SET", ClusterKeys(prefix: prefix).counter(ClusterKeys.tag(of: room)), "x")
+        do {
+            _ = try await one.publish("x", to: room)
+            Issue.record("it was published")
+        } catch let failure as ChannelFailure {
+            guard case .unknown = failure else {
+                Issue.record("\(failure)")
+                return
+            }
+        }
+        try shell.run("DEL", ClusterKeys(prefix: prefix).counter(ClusterKeys.tag(of: room)))
+        _ = try await one.publish("y", to: room)
+    }
+
+    @Test(
+        "A head that no node has written begins a new epoch",
+        arguments: [
+            "zzzzzzzzzzzzzzzzzzzzzz 5 abcdef", "abc 9007199254740993 0123456789abcdef", "abc 1 abcdef", "", "a b c",
+        ]
+    )
+    func foreignHead(head: String) async throws {
+        let (one, _, shell) = try await pair(history: 10)
+        let room = try channel("room")
+        try shell.run("SET", ClusterKeys(prefix: prefix).head(room), head)
+        let position = try await one.publish("x", to: room)
+        #expect(position.offset == 1)
+        try shell.run("SET", ClusterKeys(prefix: prefix).head(room), head)
+        try await one.subscribe(room)
+        _ = try await one.publish("y", to: room)
+        let isReceived = await eventually { one.texts(room) == ["y"] }
+        #expect(isReceived)
+    }
+
     @Test("An offset that has come to mean another message is not continued")
     func lostTail() async throws {
         let (one, other, shell) = try await pair(history: 10)

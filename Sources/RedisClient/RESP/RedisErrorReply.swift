@@ -13,6 +13,13 @@ public struct RedisErrorReply: Error, Sendable, Hashable {
         message = isCode ? String(text.dropFirst(first.count + 1)) : text
     }
 
+    /// True when a script has failed that may have written something before.
+    ///
+    /// Redis refuses with the other codes before the first command that writes.
+    public var isWithinScript: Bool {
+        text.contains("user_script") && !["OOM", "READONLY", "NOREPLICAS", "MISCONF"].contains(code)
+    }
+
     /// Code and message, as the server sent them.
     public var text: String {
         if code.isEmpty { return message }

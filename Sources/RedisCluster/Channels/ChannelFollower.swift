@@ -143,8 +143,10 @@ struct ChannelFollower {
             )
         case .gap:
             state = .live(answer.head)
+            // A new epoch begins when the engine has lost what was there, also while the connection was down.
+            let isNewEpoch = question.known.map { $0.epoch != answer.head.epoch } ?? false
             return Outcome(
-                lost: question.cause ?? .messageMissing,
+                lost: isNewEpoch ? .engineLostMessages : question.cause ?? .messageMissing,
                 messages: question.held.filter { $0.point.epoch == answer.head.epoch },
                 hasResumed: question.wasInterrupted
             )

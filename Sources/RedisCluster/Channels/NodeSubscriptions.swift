@@ -247,7 +247,8 @@ final class NodeSubscriptions {
     private func askLater(_ subscription: ChannelSubscription, _ why: String) {
         context.warn(
             "a channel cannot be followed for now; will retry",
-            ["channel": "\(subscription.channel.text)", "why": "\(why)"]
+            ["channel": "\(subscription.channel.text)", "why": "\(why)"],
+            perMinute: NodeContext.fewLines
         )
         let question = subscription.question
         context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryPause) { [weak self] in

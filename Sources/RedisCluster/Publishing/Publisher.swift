@@ -135,7 +135,7 @@ final class Publisher {
             stored(publication, value, sentAt)
         case .failure(.refused(let reply)):
             lanes[tag].ended(publication)
-            fail(publication, .refused, reply.sentence)
+            fail(publication, reply.isWithinScript ? .unknown : .refused, reply.sentence)
         case .failure(.notSent(.closed)):
             lanes[tag].ended(publication)
             fail(publication, publication.mayBePublished ? .unknown : .engineAway, "Sidesocket is stopping.")

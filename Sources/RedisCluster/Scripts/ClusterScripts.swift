@@ -3,10 +3,18 @@ import RedisClient
 /// The scripts that Redis runs; each touches keys of one hash tag only.
 ///
 /// A channel's head is a string, `EPOCH OFFSET ID`, so that one command writes it and sets its expiry. Anything else found
-/// there is treated as no head: a new epoch begins.
+/// there is treated as no head: with the next publication or question a new epoch begins.
 enum ClusterScripts {
     /// The id before the first message of an epoch.
     static let noID = "0000000000000000"
+
+    /// Reads a head that a node has written.
+    private static let readHead = """
+        local epoch, offset, last
+        local head = redis.call('GET', KEYS[1])
+        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+        if epoch and (#epoch > 13 or #offset > 15 or #last ~= 16) then epoch = nil end
+        """
 
     /// Publishes one message, once for each number of a node.
     ///
@@ -27,9 +35,7 @@ enum ClusterScripts {
           local first = redis.call('GET', KEYS[6])
           if first then return '= ' .. first end
         end
-        local epoch, offset, last
-        local head = redis.call('GET', KEYS[1])
-        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+        \(readHead)
         if not epoch then
           epoch, offset, last = ARGV[5], 0, '\(noID)'
           redis.call('DEL', KEYS[2])
@@ -94,9 +100,7 @@ enum ClusterScripts {
         end
         -- The answer to an earlier question may have been lost.
         if KEYS[6] and redis.call('HGET', KEYS[6], ARGV[1]) == 'o' then isFirst = 1 end
-        local epoch, offset, last
-        local head = redis.call('GET', KEYS[1])
-        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+        \(readHead)
         local function begin(after)
           epoch, offset, last = ARGV[3], string.format('%d', after), ARGV[4]
           redis.call('SET', KEYS[1], epoch .. ' ' .. offset .. ' ' .. last, 'PX', ARGV[5])

@@ -94,7 +94,7 @@ struct ChannelFollowerTests {
         var follower = live(at: 3)
         #expect(try follower.received(frame(offset)) == .ask(after: point(3)))
         let outcome = follower.answered(answer(.gap, point(9, epoch: 2)))
-        #expect(outcome == .init(lost: .messageMissing))
+        #expect(outcome == .init(lost: .engineLostMessages))
         #expect(try follower.received(frame(10, epoch: 2)) == .deliver(frame(10, epoch: 2)))
     }
 
@@ -116,6 +116,19 @@ struct ChannelFollowerTests {
         #expect(follower.subscribed() == .ask(after: point(3)))
         let outcome = try follower.answered(answer(.all, point(5), [frame(4), frame(5)]))
         #expect(try outcome == .init(messages: [frame(4), frame(5)], hasResumed: true))
+    }
+
+    @Test("What the engine has lost during an interruption is not put down to the connection")
+    func emptied() {
+        var follower = live(at: 3)
+        _ = follower.interrupted()
+        #expect(follower.subscribed() == .ask(after: point(3)))
+        #expect(
+            follower.answered(answer(.gap, point(1, epoch: 2))) == .init(lost: .engineLostMessages, hasResumed: true)
+        )
+        _ = follower.interrupted()
+        _ = follower.subscribed()
+        #expect(follower.answered(answer(.gap, point(9, epoch: 2))) == .init(lost: .connectionLost, hasResumed: true))
     }
 
     @Test("An interruption during a question repeats it, and keeps what is known")

@@ -80,6 +80,8 @@ public final class RedisIngest: Sendable {
         )
         self.target = target
         self.maxMessageBytes = maxMessageBytes
+        var logger = logger
+        logger[metadataKey: "stream"] = "\(stream)"
         self.logger = logger
     }
 

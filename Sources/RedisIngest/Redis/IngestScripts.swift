@@ -10,7 +10,8 @@ enum IngestScripts {
     static let acquire = RedisScript(
         """
         local holder = redis.call('GET', KEYS[1])
-        if holder and holder ~= ARGV[1] then return 0 end
+        -- What never expires is no lease: somebody else has written it.
+        if holder and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) ~= -1 then return 0 end
         local start = ARGV[5]
         if start ~= '0' then
             -- A stream that ends before the entry is another one than that in which it was.

@@ -12,15 +12,13 @@ struct IngestLog {
         case publishing = "publishing entries of the stream"
     }
 
-    private var logger: Logger
+    private let logger: Logger
     private var troubles: [Area: String] = [:]
     private var lines = LineAllowance()
     private var entryLines = LineAllowance()
 
-    init(_ logger: Logger, stream: String) {
-        self.logger = logger
-        self.logger[metadataKey: "stream"] = "\(stream)"
-    }
+    /// - Parameter logger: Names the stream.
+    init(_ logger: Logger) { self.logger = logger }
 
     /// Says something that happens rarely.
     func notice(_ message: Logger.Message, _ metadata: Logger.Metadata = [:]) {

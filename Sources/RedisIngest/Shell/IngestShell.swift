@@ -44,7 +44,7 @@ final class IngestShell {
         self.ended = ended
         client = RedisClient(commands.configuration, eventLoop: eventLoop, logger: logger)
         machine = IngestMachine(commands.timing, at: eventLoop.now)
-        log = IngestLog(logger, stream: commands.keys.stream)
+        log = IngestLog(logger)
     }
 
     func start() {

@@ -84,6 +84,8 @@ final class LoopRegistrations {
                     registration.isWanted = false
                     session.closeAsClaimed()
                 } else {
+                    // Counted as missing when it was, or not at all.
+                    registration.isMissing = registration.isMissing || registration.isRegistered
                     registration.isRegistered = false
                     enqueue(session)
                 }

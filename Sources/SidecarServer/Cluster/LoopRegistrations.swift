@@ -8,7 +8,7 @@ import SidecarCore
 /// removal.
 final class LoopRegistrations {
     /// The time between two batches: a single client does not wait, and many share the cost of the way to the engine.
-    private static let pause = TimeAmount.milliseconds(5)
+    private static let pause = TimeAmount.milliseconds(10)
     /// The pause before what has failed is tried again.
     private static let retryPause = TimeAmount.seconds(2)
     /// The most sessions of a batch.

@@ -107,6 +107,8 @@ struct ClusterSettingsTests {
             syntax.redacted?(urls) == "redis://h:6379/1?stream=sidesocket:publish,"
                 + "rediss+sentinel://h1:1,h2:2/m?stream=a:b,redis+cluster://h3:6379,h4:6379?stream=c%2Cd"
         )
+        #expect(faults(["INGEST_URL": "redis://h?stream=a}b"]) == [])
+        #expect(faults(["INGEST_URL": "redis+cluster://h?stream=a}{b}c"]) == [])
         let settings = try parse([:], yaml: "ingest_url:\n  - redis://a\n  - redis+cluster://b,c\n").get()
         #expect(settings.ingestURLs?.map(\.engine.hosts.count) == [1, 2])
     }
@@ -121,6 +123,8 @@ struct ClusterSettingsTests {
             ("http://h", "scheme"), ("redis://a,", "several hosts"), (",redis://a", "in URL 1: has no redis://"),
             ("redis://a,,redis://b", "in URL 1: has several hosts"), ("redis://h?stream=", "empty parameter stream"),
             ("redis://h?stream=a%20b", "a stream"), ("redis://h?stream=%C3%BC", "a stream"),
+            ("redis+cluster://h?stream=a%7Db", "has a stream with a }"),
+            ("redis+cluster://h?stream=%7B%7Da%7Bb%7D", "has a stream with a }"),
             ("redis://h?stream=a&stream=b", "stream twice"), ("redis://h?streams=a", "known: ca, cert, key, stream"),
             ("redis://h,redis://h:6379/0?stream=sidesocket:publish", "in URL 2: is in the list already"),
         ]

@@ -70,7 +70,17 @@ extension ValueSyntax where Value == [IngestURL] {
         guard EngineURLSyntax.isPrintable(stream, upTo: 200) else {
             throw ValueProblem("has a stream that is not 1 to 200 printable ASCII characters without spaces")
         }
+        guard engine.topology != .cluster || fitsSlot(stream) else {
+            throw ValueProblem("has a stream with a } that is not part of a {tag}, which a Redis Cluster cannot have")
+        }
         return IngestURL(engine: engine, stream: stream)
+    }
+
+    /// Whether other keys can be in the slot of this one: it has a hash tag, or can be one.
+    private static func fitsSlot(_ stream: String) -> Bool {
+        guard stream.contains("}") else { return true }
+        let tag = stream.drop { $0 != "{" }.dropFirst()
+        return tag.contains("}") && !tag.hasPrefix("}")
     }
 }
 

@@ -83,8 +83,7 @@ public struct RESPDecoder: Sendable {
 
     /// How many bytes there are up to and with CR LF; nil when the end has not arrived.
     private mutating func wholeLine(_ input: ByteBuffer, limit: Int) throws(RESPFault) -> Int? {
-        guard let end = try Self.lineEnd(input.readableBytesUInt8Span, afterReturn: false) else { return nil }
-        if end > limit + 2 { throw .lineTooLong }
+        guard let end = try lineEnd(input.readableBytesUInt8Span, limit: limit) else { return nil }
         try use(end)
         return end
     }
@@ -93,11 +92,8 @@ public struct RESPDecoder: Sendable {
     private mutating func takeLine(_ input: inout ByteBuffer, limit: Int) throws(RESPFault) -> ByteBuffer? {
         let available = input.readableBytes
         guard available > 0 else { return nil }
-        let endsWithReturn = partial.readableBytes > 0 && partial.readableBytesView.last == 0x0D
-        let found = try Self.lineEnd(input.readableBytesUInt8Span, afterReturn: endsWithReturn)
+        let found = try lineEnd(input.readableBytesUInt8Span, limit: limit)
         let taken = found ?? available
-        // The limit is for the text, without CR LF.
-        if partial.readableBytes + taken > limit + 2 { throw .lineTooLong }
         try use(taken)
         guard var line = input.readSlice(length: taken) else { return nil }
         if found == nil || partial.readableBytes > 0 { partial.writeBuffer(&line) }
@@ -110,10 +106,16 @@ public struct RESPDecoder: Sendable {
         return line
     }
 
-    /// How many bytes there are up to and with the first line end; nil without one.
-    private static func lineEnd(_ bytes: Span<UInt8>, afterReturn: Bool) throws(RESPFault) -> Int? {
-        var afterReturn = afterReturn
-        for index in 0..<bytes.count {
+    /// How many bytes there are up to and with the first line end, behind what has come before; nil without one.
+    ///
+    /// The first byte that is wrong decides, so that it does not matter how the bytes are cut.
+    ///
+    /// - Parameter limit: The longest line in bytes, without CR LF.
+    private func lineEnd(_ bytes: Span<UInt8>, limit: Int) throws(RESPFault) -> Int? {
+        let room = limit + 2 - partial.readableBytes
+        let budget = limits.maxBytes - bytesUsed
+        var afterReturn = partial.readableBytesView.last == 0x0D
+        for index in 0..<max(0, min(bytes.count, room, budget)) {
             let byte = bytes[index]
             if afterReturn {
                 guard byte == 0x0A else { throw .badLine }
@@ -122,6 +124,8 @@ public struct RESPDecoder: Sendable {
             if byte == 0x0A { throw .badLine }
             afterReturn = byte == 0x0D
         }
+        if bytes.count >= room, room <= budget { throw .lineTooLong }
+        if bytes.count > budget { throw .tooLarge }
         return nil
     }
 

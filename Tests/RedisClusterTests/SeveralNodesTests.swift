@@ -117,6 +117,39 @@ struct SeveralNodesTests {
         #expect(one.events.losses("room") == 1 && other.events.losses("room") == 1)
     }
 
+    @Test("Who leaves a channel before an engine comes back empty has the app told, unless others are there")
+    func leavesEmptied() async throws {
+        let server = try await RedisProcess()
+        let shell = RedisShell(port: server.port)
+        // The other one notices by the list of nodes, four times in a lease, and enters again.
+        var nodes: [TestNode] = []
+        for interval in [TimeAmount.seconds(2), .seconds(10)] {
+            nodes.append(
+                try await TestNode(
+                    server,
+                    prefix: prefix,
+                    countInterval: interval,
+                    channelEvents: true,
+                    lease: .seconds(1)
+                )
+            )
+        }
+        let (room, shared) = (try channel("room"), try channel("shared"))
+        for name in [room, shared] { try await nodes[0].subscribe(name) }
+        try await nodes[1].subscribe(shared)
+        // The script for leaving begins with it.
+        try shell.run("ACL", "SETUSER", "default", "-srem")
+        for name in [room, shared] { nodes[0].broker.unsubscribe(name) }
+        try shell.run("FLUSHALL")
+        try shell.run("ACL", "SETUSER", "default", "+srem")
+        let isTold = await eventually {
+            nodes[0].events.occupancy.contains { $0.channel == "room" && !$0.isOccupied }
+        }
+        #expect(isTold)
+        #expect(!nodes[0].events.occupancy.contains { $0.channel == "shared" && !$0.isOccupied })
+        #expect(nodes[0].events.occupancy.count { !$0.isOccupied } == 1)
+    }
+
     @Test("A publication whose script fails half-way may have been published, and its answer says so")
     func halfway() async throws {
         let (one, _, shell) = try await pair(history: 10)

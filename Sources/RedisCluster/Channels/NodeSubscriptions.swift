@@ -21,8 +21,9 @@ final class NodeSubscriptions {
     private(set) var all: [ChannelName: ChannelSubscription] = [:]
     private var toAsk: Deque<ChannelSubscription> = []
     private var underWay = 0
-    /// Channels that were left while the engine was away.
-    private var departed: Set<ChannelName> = []
+    /// Channels that this node has left, and the engine may not know it; true for those that it did not know at all when
+    /// it was told, perhaps because it was emptied meanwhile.
+    private var departed: [ChannelName: Bool] = [:]
     private var recentBytes = 0
     /// Publishes what has waited for a subscription, and knows this node's own messages.
     weak var publisher: Publisher?
@@ -48,28 +49,38 @@ final class NodeSubscriptions {
     func unsubscribe(_ channel: ChannelName) {
         guard let subscription = all.removeValue(forKey: channel) else { return }
         recentBytes -= subscription.recent.bytes
+        // The question is what enters it.
+        let hasEntered = subscription.question > 0
         subscription.question &+= 1
         publisher?.unpark(subscription)
         reader?.failWaiters(of: subscription)
         context.client.unsubscribe([RedisChannel(name: context.keys.topic(channel))])
-        leave(channel)
+        if hasEntered { leave(channel, isFirst: true) }
     }
 
     /// Tells the engine that this node has left a channel.
-    private func leave(_ channel: ChannelName) {
+    private func leave(_ channel: ChannelName, isFirst: Bool) {
+        let wasUnknown = departed[channel] ?? false
         let keys = context.keys
         let command = RedisCommand.run(
             ClusterScripts.leave,
             keys: [keys.nodes(channel), keys.channels(ClusterKeys.tag(of: channel), of: context.incarnation)]
                 + owedEvents(of: channel),
-            arguments: [.text(channel.text), .text(context.incarnation)]
+            arguments: [.text(channel.text), .text(context.incarnation), .text(wasUnknown ? "1" : "0")]
         )
-        departed.insert(channel)
+        departed[channel] = wasUnknown
         // Over the same connection as the question that entered it, so that one cannot overtake the other.
         context.client.sendOnSubscriber(command) { [weak self] result in
             guard let self, case .success(let answer) = result else { return }  // tried again with the next connection
-            departed.remove(channel)
-            if answer.integer == 1 { context.events.occupancyChanged(channel, isOccupied: false) }
+            if answer.integer == 1 {
+                departed[channel] = nil
+                context.events.occupancyChanged(channel, isOccupied: false)
+            } else if isFirst || wasUnknown || !context.settings.channelEvents {
+                departed[channel] = nil
+            } else {
+                // The other nodes get time to enter again before the app is told that nobody is there.
+                departed[channel] = true
+            }
         }
     }
 
@@ -107,8 +118,8 @@ final class NodeSubscriptions {
 
     /// Tells the engine again of the channels that were left while it was away.
     func leaveDeparted() {
-        departed = departed.filter { all[$0] == nil }
-        for channel in departed { leave(channel) }
+        departed = departed.filter { all[$0.key] == nil }
+        for channel in departed.keys { leave(channel, isFirst: false) }
     }
 
     func received(_ topic: String, _ payload: ByteBuffer) {

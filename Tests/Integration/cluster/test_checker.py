@@ -296,3 +296,10 @@ def test_the_last_records_of_a_channel_are_shown():
     with recording.fault("pulled the plug"):
         pass
     assert "pulled the plug" in recording.around("c")
+
+
+def test_what_the_losing_one_of_two_servers_took_is_not_due_at_the_other():
+    script = Script().opened("r").published("a").got("r", "a").published("b", epoch="f", offset=1).fault(loses=True)
+    assert script.told("r").published("c", offset=2).got("r", "c").sorts() == []
+    script = Script().opened("r").published("a").got("r", "a").published("b", epoch="f", offset=1).fault(loses=True)
+    assert script.published("c", offset=2).got("r", "c").sorts() == ["undelivered"]

@@ -110,6 +110,9 @@ final class NodeCalls {
         finish(number)
     }
 
+    /// The engine was away, which says nothing about the other nodes.
+    func engineIsUp() { silent = [:] }
+
     private func timedOut(_ number: UInt64) {
         let now = NIODeadline.now()
         if silent.count >= Self.mostSilent { silent = silent.filter { $0.value > now } }

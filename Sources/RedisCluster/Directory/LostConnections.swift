@@ -168,10 +168,12 @@ final class LostConnections {
 
     /// Leaves a connection to others, or to a later attempt.
     private func giveBack(_ id: String, _ stored: ByteBuffer, of node: NodeID) {
-        let (registered, claims) = (context.keys.registered(by: node), context.keys.claims(of: node))
-        let back: [RedisArgument] = [.text(registered), .text(id), .bytes(stored)]
-        context.client.send(RedisCommand("HSET", back, slotKey: registered)) { _ in }
-        context.client.send(RedisCommand("HDEL", [.text(claims), .text(id)], slotKey: claims)) { _ in }
+        let command = RedisCommand.run(
+            DirectoryScripts.giveBackOne,
+            keys: [context.keys.registered(by: node), context.keys.claims(of: node)],
+            arguments: [.text(id), .bytes(stored)]
+        )
+        context.client.send(command) { _ in }
     }
 
     /// The app has answered, or could not be reached for long.

@@ -94,6 +94,7 @@ final class RedisChannelNode: RedisClientDelegate {
         updateStatus()
         registry.interrupted()
         if isUp {
+            calls.engineIsUp()
             users.engineIsUp()
             bans.engineIsUp()
             context.link.node?.registerAgain(.missing)

@@ -135,6 +135,7 @@ final class Publisher {
             stored(publication, value, sentAt)
         case .failure(.refused(let reply)):
             lanes[tag].ended(publication)
+            log(publication, .refused, reply.sentence)
             fail(publication, reply.isWithinScript ? .unknown : .refused, reply.sentence)
         case .failure(.notSent(.closed)):
             lanes[tag].ended(publication)

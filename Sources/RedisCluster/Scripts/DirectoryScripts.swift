@@ -66,6 +66,18 @@ enum DirectoryScripts {
         """
     )
 
+    /// A node gives back one connection that it has taken, unless another one has it meanwhile.
+    ///
+    /// - Keys: registered, claims.
+    /// - Arguments: id, record.
+    static let giveBackOne = RedisScript(
+        """
+        if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 0 end
+        redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+        return redis.call('HDEL', KEYS[2], ARGV[1])
+        """
+    )
+
     /// A node that was taken for lost takes what nobody has claimed. Repeats have the same answer.
     ///
     /// - Keys: registered, buried, kept.

@@ -51,6 +51,13 @@ struct NodeCallsTests {
         let again = NIODeadline.now()
         let none: [NodeID: NodeAnswer] = try await one.ask { $0.calls.ask([second], .connection(id: "x"), $1) }
         #expect(none.isEmpty && NIODeadline.now() - again < .milliseconds(500))
+        // What it did not answer while the engine was away does not count.
+        let later = NIODeadline.now()
+        let still: [NodeID: NodeAnswer] = try await one.ask {
+            $0.calls.engineIsUp()
+            $0.calls.ask([second], .connection(id: "x"), $1)
+        }
+        #expect(still.isEmpty && NIODeadline.now() - later >= .milliseconds(500))
     }
 
     @Test("What somebody else publishes in an inbox, or says again, is not carried out")

@@ -21,6 +21,22 @@ struct LostConnectionsTests {
 
     private func prefix() -> String { "lost-\(UInt64.random(in: 0 ... .max))" }
 
+    /// A node with 20 connections, which is going to die.
+    private func doomed() async throws -> (RedisProcess, prefix: String, TestNode, ids: [String]) {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let dead = try await node(server, prefix, "dead")
+        let ids = (0..<20).map { "c\($0)" }
+        #expect(try await dead.register(ids))
+        return (server, prefix, dead, ids)
+    }
+
+    /// Waits until the survivor has been given each of these, and nothing else.
+    private func takesAll(_ ids: [String], _ survivor: TestNode) async -> Bool {
+        let isTold = await eventually(within: .seconds(30)) { survivor.member.adopted.count >= ids.count }
+        return isTold && survivor.member.adopted.sorted() == ids.sorted()
+    }
+
     @Test("Survivors get each connection of a lost node once, as it was registered; none that was struck")
     func adopted() async throws {
         let server = try await RedisProcess()
@@ -51,11 +67,7 @@ struct LostConnectionsTests {
 
     @Test("What a survivor has taken and not told when it dies, the next one tells")
     func secondDeath() async throws {
-        let server = try await RedisProcess()
-        let prefix = prefix()
-        let dead = try await node(server, prefix, "dead")
-        let ids = (0..<20).map { "c\($0)" }
-        #expect(try await dead.register(ids))
+        let (server, prefix, dead, ids) = try await doomed()
         let one = try await node(server, prefix, "one")
         one.member.hold()
         dead.broker.abandon()
@@ -63,8 +75,7 @@ struct LostConnectionsTests {
         #expect(isTaken)
         let two = try await node(server, prefix, "two")
         one.broker.abandon()
-        let isTold = await eventually(within: .seconds(20)) { two.member.adopted.count == 20 }
-        #expect(isTold)
+        #expect(await takesAll(ids, two))
     }
 
     @Test("A node that was taken for lost keeps what nobody has claimed, and can register nothing more as it was")
@@ -90,11 +101,7 @@ struct LostConnectionsTests {
 
     @Test("A share whose taking has failed is taken again")
     func takenAgain() async throws {
-        let server = try await RedisProcess()
-        let prefix = prefix()
-        let dead = try await node(server, prefix, "dead")
-        let ids = (0..<20).map { "c\($0)" }
-        #expect(try await dead.register(ids))
+        let (server, prefix, dead, ids) = try await doomed()
         let before = try await dead.id()
         let one = try await node(server, prefix, "one")
         let shell = RedisShell(port: server.port)
@@ -106,24 +113,16 @@ struct LostConnectionsTests {
         }
         #expect(hasTried && one.member.adopted.isEmpty)
         try shell.run("ACL", "SETUSER", "default", "+hrandfield")
-        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count == 20 }
-        #expect(isTold)
-        #expect(one.member.adopted.sorted() == ids.sorted())
+        #expect(await takesAll(ids, one))
     }
 
     @Test("What the app could not be told for long is tried again, until it has answered")
     func appIsAway() async throws {
-        let server = try await RedisProcess()
-        let prefix = prefix()
-        let dead = try await node(server, prefix, "dead")
-        let ids = (0..<20).map { "c\($0)" }
-        #expect(try await dead.register(ids))
+        let (server, prefix, dead, ids) = try await doomed()
         let one = try await node(server, prefix, "one")
         one.member.fail(15)
         dead.broker.abandon()
-        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count >= 20 }
-        #expect(isTold)
-        #expect(one.member.adopted.sorted() == ids.sorted())
+        #expect(await takesAll(ids, one))
         let keys = ClusterKeys(prefix: prefix)
         let isDone = await eventually(within: .seconds(20)) {
             (try? RedisShell(port: server.port).run("EXISTS", keys.lostConnections)) == "0\n"
@@ -133,11 +132,7 @@ struct LostConnectionsTests {
 
     @Test("A few records that cannot be read hold up none of the others")
     func poisoned() async throws {
-        let server = try await RedisProcess()
-        let prefix = prefix()
-        let dead = try await node(server, prefix, "dead")
-        let ids = (0..<20).map { "c\($0)" }
-        #expect(try await dead.register(ids))
+        let (server, prefix, dead, ids) = try await doomed()
         let before = try await dead.id()
         let registered = ClusterKeys(prefix: prefix).registered(by: before)
         for number in 0..<10 {
@@ -145,18 +140,12 @@ struct LostConnectionsTests {
         }
         let one = try await node(server, prefix, "one")
         dead.broker.abandon()
-        let isTold = await eventually(within: .seconds(30)) { one.member.adopted.count >= 20 }
-        #expect(isTold)
-        #expect(one.member.adopted.sorted() == ids.sorted())
+        #expect(await takesAll(ids, one))
     }
 
     @Test("While somebody else's key is in the way a lost node stays in the list, and nothing of it is forgotten")
     func obstructed() async throws {
-        let server = try await RedisProcess()
-        let prefix = prefix()
-        let dead = try await node(server, prefix, "dead")
-        let ids = (0..<20).map { "c\($0)" }
-        #expect(try await dead.register(ids))
+        let (server, prefix, dead, ids) = try await doomed()
         let before = try await dead.id()
         let (keys, shell) = (ClusterKeys(prefix: prefix), RedisShell(port: server.port))
         let one = try await node(server, prefix, "one")
@@ -176,9 +165,7 @@ struct LostConnectionsTests {
         #expect(isBuried && one.member.adopted.isEmpty)
         #expect(try shell.run("HLEN", keys.registered(by: before)) == "20\n")
         try shell.run("DEL", keys.claims(of: before))
-        let isTold = await eventually(within: .seconds(20)) { one.member.adopted.count >= 20 }
-        #expect(isTold)
-        #expect(one.member.adopted.sorted() == ids.sorted())
+        #expect(await takesAll(ids, one))
     }
 
     @Test("A node that stops leaves to the others what is still registered, and nothing else")

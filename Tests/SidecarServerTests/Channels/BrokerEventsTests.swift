@@ -72,17 +72,23 @@ struct BrokerEventsTests {
         #expect(received == ["3 live", "reset"])
     }
 
-    @Test("A raw WebSocket notices nothing")
-    func webSocket() throws {
-        let rig = try EdgeRig(["SSE_PATHS": "/events"]) { DelayedBroker(events: $0) }
+    /// A WebSocket that the app has subscribed to channels.
+    private func webSocket(in channels: String, _ settings: [String: String]) throws -> (EdgeRig, DelayedBroker) {
+        let rig = try EdgeRig(settings) { DelayedBroker(events: $0) }
         let broker = try #require(rig.shard.state.channels.broker as? DelayedBroker)
         try rig.clientSends(
             "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
-        try rig.appSends("HTTP/1.1 200 OK\r\nSidesocket-Subscribe: room\r\nContent-Length: 0\r\n\r\n")
+        try rig.appSends("HTTP/1.1 200 OK\r\nSidesocket-Subscribe: \(channels)\r\nContent-Length: 0\r\n\r\n")
         let answer = try rig.clientReceived()
         #expect(answer.hasPrefix("HTTP/1.1 101 "))
+        return (rig, broker)
+    }
+
+    @Test("A raw WebSocket notices nothing")
+    func webSocket() throws {
+        let (rig, broker) = try webSocket(in: "room", ["SSE_PATHS": "/events"])
         let room = try #require(ChannelName("room"))
         broker.events.interrupted()
         broker.events.resumed(room, isComplete: false)
@@ -95,15 +101,7 @@ struct BrokerEventsTests {
 
     @Test("With gap=close a raw WebSocket is closed, also when it has missed messages of other channels too")
     func closes() throws {
-        let rig = try EdgeRig(["CHANNEL_POLICIES": "closed=gap=close"]) { DelayedBroker(events: $0) }
-        let broker = try #require(rig.shard.state.channels.broker as? DelayedBroker)
-        try rig.clientSends(
-            "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        try rig.appSends("HTTP/1.1 200 OK\r\nSidesocket-Subscribe: open, closed\r\nContent-Length: 0\r\n\r\n")
-        let answer = try rig.clientReceived()
-        #expect(answer.hasPrefix("HTTP/1.1 101 "))
+        let (rig, broker) = try webSocket(in: "open, closed", ["CHANNEL_POLICIES": "closed=gap=close"])
         for name in ["open", "closed"] {
             broker.events.resumed(try #require(ChannelName(name)), isComplete: false)
         }

@@ -217,6 +217,60 @@ struct SeveralNodesTests {
         #expect(isReceived && one.events.losses("room") == 1)
     }
 
+    /// Publishes `kept` and `lost`, and takes the last one back as a failover to a replica that had not got it.
+    private func loseTail(_ node: TestNode, _ room: ChannelName, _ shell: RedisShell) async throws {
+        let kept = try await node.publish("kept", to: room)
+        _ = try await node.publish("lost", to: room)
+        let publisher: NodeID = try await node.ask { $1($0.context.publisher) }
+        let keys = ClusterKeys(prefix: prefix)
+        try shell.run("SET", keys.head(room), "\(kept.epoch) \(kept.offset) \(kept.id)")
+        try shell.run("HDEL", keys.published(ClusterKeys.tag(of: room), by: publisher), "2")
+    }
+
+    @Test("Who never saw what a failover has lost is told by the node that had published it, once")
+    func confirmedAndLost() async throws {
+        let (one, other, shell) = try await pair(countInterval: .milliseconds(100))
+        let third = try await TestNode(try await Self.server.value, prefix: prefix, countInterval: .milliseconds(100))
+        let room = try channel("room")
+        try await loseTail(one, room, shell)
+        try await loseTail(third, room, shell)
+        try await other.subscribe(room)
+        // Nothing has happened that could show it.
+        for node in [one, third, other] { try await node.compareCounters() }
+        #expect(other.events.losses("room") == 0)
+        try shell.run("CLIENT", "KILL", "TYPE", "normal")
+        let isTold = await eventually { other.events.losses("room") == 1 }
+        #expect(isTold)
+        // The third one has lost one too, before that.
+        for node in [one, third, other] { try await node.compareCounters() }
+        #expect(other.events.losses("room") == 1)
+        _ = try await one.publish("next", to: room)
+        let isReceived = await eventually { other.texts(room) == ["next"] }
+        #expect(isReceived)
+        // What it publishes now is there, also when it connects again.
+        try shell.run("CLIENT", "KILL", "TYPE", "normal")
+        _ = try await one.publish("last", to: room)
+        for node in [one, third, other] { try await node.compareCounters() }
+        #expect(other.events.losses("room") == 1 && other.texts(room) == ["next", "last"])
+    }
+
+    @Test("What cannot be told of a loss is told when it can be")
+    func confirmedAndLostWithoutMemory() async throws {
+        let (one, other, shell) = try await pair(countInterval: .milliseconds(100))
+        let room = try channel("room")
+        try await loseTail(one, room, shell)
+        try await other.subscribe(room)
+        try shell.run("ACL", "SETUSER", "default", "-hvals")
+        try shell.run("CLIENT", "KILL", "TYPE", "normal")
+        for node in [one, other] { try await node.compareCounters() }
+        try shell.run("ACL", "SETUSER", "default", "+hvals", "-get")
+        for node in [one, other] { try await node.compareCounters() }
+        #expect(other.events.losses("room") == 0)
+        try shell.run("ACL", "SETUSER", "default", "+get")
+        let isTold = await eventually { other.events.losses("room") == 1 }
+        #expect(isTold)
+    }
+
     @Test("An idempotency key holds on all nodes")
     func idempotency() async throws {
         let (one, other, _) = try await pair()

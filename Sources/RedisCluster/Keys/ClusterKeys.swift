@@ -46,6 +46,8 @@ public struct ClusterKeys: Sendable {
     func history(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":h:", channel.text) }
     /// The nodes that subscribe to it: a hash by incarnation.
     func nodes(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":o:", channel.text) }
+    /// When its epoch began, in milliseconds since 1970: a string; for minutes only.
+    func epochBegan(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":e:", channel.text) }
     /// Where its messages are published.
     func topic(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":m:", channel.text) }
     /// An idempotency key of its publications: a string.
@@ -63,6 +65,7 @@ public struct ClusterKeys: Sendable {
     func headStem(_ tag: Int) -> String { name(tag, ":c:") }
     func historyStem(_ tag: Int) -> String { name(tag, ":h:") }
     func nodesStem(_ tag: Int) -> String { name(tag, ":o:") }
+    func epochBeganStem(_ tag: Int) -> String { name(tag, ":e:") }
 
     // MARK: Of one tag
 

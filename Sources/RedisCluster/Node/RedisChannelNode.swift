@@ -155,6 +155,7 @@ final class RedisChannelNode: RedisClientDelegate {
     private func count() {
         subscriptions.refresh(Self.refreshedAtOnce)
         subscriptions.leaveDeparted()
+        publisher.checkAgain()
         let tags = Array(0..<ClusterKeys.tags)
         let groups = context.isSharded ? tags.map { [$0] } : [tags]
         for group in groups {

@@ -27,12 +27,14 @@ final class Publisher {
     /// Channels with publications that wait for a subscription.
     private var parkedChannels: Set<ChannelName> = []
     private var retryingTags: Set<Int> = []
+    private let lost: LostPublications
     /// When a line was written for each reason.
     private var loggedAt: [ClusterMetrics.PublishFailure: NIODeadline] = [:]
 
     init(_ context: NodeContext, _ subscriptions: NodeSubscriptions) {
         self.context = context
         self.subscriptions = subscriptions
+        lost = LostPublications(context)
     }
 
     // MARK: From callers
@@ -114,7 +116,7 @@ final class Publisher {
                 .number(context.keepTime(of: channel)),
                 .text(context.client.usesShardedPubSub ? "SPUBLISH" : "PUBLISH"), .text(keys.topic(channel)),
                 .bytes(publication.body), .text(channel.text), .number(Self.idempotencyTime),
-                .text(keys.historyStem(tag)), .text(keys.nodesStem(tag)),
+                .text(keys.historyStem(tag)), .text(keys.nodesStem(tag)), .text(keys.epochBeganStem(tag)),
             ]
         )
         command.followsRedirects = false
@@ -162,8 +164,15 @@ final class Publisher {
         }
     }
 
-    /// The engine has connected: what waits need not wait longer.
-    func connected() { for tag in lanes.indices { send(tag) } }
+    /// The engine has connected, perhaps to another server: what waits need not wait longer.
+    func connected() {
+        // First, since what is sent now takes the places of what was sent before.
+        lost.check()
+        for tag in lanes.indices { send(tag) }
+    }
+
+    /// Tries again what could not be found out, or told.
+    func checkAgain() { lost.checkAgain() }
 
     // MARK: Answers
 
@@ -187,6 +196,7 @@ final class Publisher {
     }
 
     private func stored(_ publication: PendingPublication, _ stamp: PublicationStamp) {
+        lost.confirmed(publication, at: stamp.time)
         let position = stamp.point.position(in: publication.channel)
         // Who waits is also told who got it here, so the message has to have come.
         guard !publication.isReceived, isAwaited(stamp.point, in: publication.channel) else {

@@ -1,3 +1,4 @@
+import NIOCore
 import RedisClient
 
 /// The scripts that Redis runs; each touches keys of one hash tag only.
@@ -16,12 +17,39 @@ enum ClusterScripts {
         if epoch and (#epoch > 13 or #offset > 15 or #last ~= 16) then epoch = nil end
         """
 
+    /// Defines `begin(OFFSET, ISLOSS)`, which begins a new epoch. After a loss the epoch of the tag's counter changes too,
+    /// so that nodes ask about the channel although nothing is published there.
+    ///
+    /// - Parameters:
+    ///   - counter: The key of the counter.
+    ///   - began: The key of when the epoch began.
+    ///   - arguments: The new epoch, a new id, and how long the head is kept in ms.
+    private static func begin(counter: String, began: String, _ arguments: (String, String, String)) -> String {
+        """
+        local function begin(after, isLoss)
+          epoch, offset, last = \(arguments.0), string.format('%d', after), \(arguments.1)
+          redis.call('SET', KEYS[1], epoch .. ' ' .. offset .. ' ' .. last, 'PX', \(arguments.2))
+          redis.call('DEL', KEYS[2])
+          local time = redis.call('TIME')
+          \(note("time", in: began))
+          if isLoss then redis.call('HSET', \(counter), 'e', epoch) end
+        end
+        """
+    }
+
+    /// Notes when an epoch began, for as long as a node may have lost a publication before.
+    private static func note(_ time: String, in key: String) -> String {
+        let kept = 2 * ConfirmedPublications.kept.nanoseconds / 1_000_000
+        let milliseconds = "string.format('%d', \(time)[1] * 1000 + math.floor(\(time)[2] / 1000))"
+        return "redis.call('SET', \(key), \(milliseconds), 'PX', \(kept))"
+    }
+
     /// Publishes one message, once for each number of a node.
     ///
     /// - Keys: head, history, published, counter, index, and the idempotency key if there is one.
     /// - Arguments: id, number, history size, history TTL in ms, a new epoch, how long the head is kept in ms, `PUBLISH`
-    ///   or `SPUBLISH`, topic, body, channel, how long the idempotency key is kept in ms, the index's names of history and
-    ///   nodes without the channel.
+    ///   or `SPUBLISH`, topic, body, channel, how long the idempotency key is kept in ms, the names of history, nodes and
+    ///   when the epoch began without the channel.
     /// - Returns: `EPOCH OFFSET ID PREDECESSOR TIME`, with `= ` before it when the idempotency key was known.
     static let publish = RedisScript(
         """
@@ -36,12 +64,13 @@ enum ClusterScripts {
           if first then return '= ' .. first end
         end
         \(readHead)
+        local time = redis.call('TIME')
         if not epoch then
           epoch, offset, last = ARGV[5], 0, '\(noID)'
           redis.call('DEL', KEYS[2])
+          \(note("time", in: "ARGV[14] .. ARGV[10]"))
         end
         offset = string.format('%d', offset + 1)
-        local time = redis.call('TIME')
         local point = epoch .. ' ' .. offset .. ' ' .. ARGV[1]
         local answer = point .. ' ' .. last .. ' ' .. string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
         local frame = '1 ' .. answer .. '\\n' .. ARGV[9]
@@ -55,7 +84,7 @@ enum ClusterScripts {
           end
         end
         redis.call('HSET', KEYS[3], place, ARGV[2] .. ' ' .. answer)
-        if place % 64 == 0 then redis.call('PEXPIRE', KEYS[3], 3600000) end
+        redis.call('PEXPIRE', KEYS[3], 3600000)
         if redis.call('HINCRBY', KEYS[4], 'n', 1) == 1 then redis.call('HSET', KEYS[4], 'e', ARGV[5]) end
         if KEYS[6] then redis.call('SET', KEYS[6], answer, 'PX', ARGV[11]) end
         redis.call(ARGV[7], ARGV[8], frame)
@@ -79,8 +108,8 @@ enum ClusterScripts {
     ///
     /// An offset that the engine has lost, or has given to another message, begins a new epoch.
     ///
-    /// - Keys: head, history, nodes, channels of the node, index, channel events that the node owes the app (only with
-    ///   `CHANNEL_EVENTS`).
+    /// - Keys: head, history, nodes, channels of the node, index, counter, when the epoch began, channel events that the
+    ///   node owes the app (only with `CHANNEL_EVENTS`).
     /// - Arguments: channel, incarnation, a new epoch, a new id, how long the head is kept in ms, the known epoch (empty
     ///   for none), offset and id, the most messages and bytes, the names of history and nodes without the channel.
     /// - Returns: 1 if no node had subscribed before, else 0; `head` without a known point, `all`, `part` if more
@@ -91,7 +120,7 @@ enum ClusterScripts {
         if redis.call('HSET', KEYS[3], ARGV[2], 1) == 1 then
           if redis.call('HLEN', KEYS[3]) == 1 then
             isFirst = 1
-            if KEYS[6] then redis.call('HSET', KEYS[6], ARGV[1], 'o') end
+            if KEYS[8] then redis.call('HSET', KEYS[8], ARGV[1], 'o') end
           end
           redis.call('SADD', KEYS[4], ARGV[1])
           if redis.call('ZADD', KEYS[5], 0, ARGV[1]) == 1 then
@@ -99,15 +128,11 @@ enum ClusterScripts {
           end
         end
         -- The answer to an earlier question may have been lost.
-        if KEYS[6] and redis.call('HGET', KEYS[6], ARGV[1]) == 'o' then isFirst = 1 end
+        if KEYS[8] and redis.call('HGET', KEYS[8], ARGV[1]) == 'o' then isFirst = 1 end
         \(readHead)
-        local function begin(after)
-          epoch, offset, last = ARGV[3], string.format('%d', after), ARGV[4]
-          redis.call('SET', KEYS[1], epoch .. ' ' .. offset .. ' ' .. last, 'PX', ARGV[5])
-          redis.call('DEL', KEYS[2])
-        end
+        \(begin(counter: "KEYS[6]", began: "KEYS[7]", ("ARGV[3]", "ARGV[4]", "ARGV[5]")))
         if not epoch then
-          if ARGV[6] == '' then begin(0) else begin(tonumber(ARGV[7]) or 0) end
+          begin(tonumber(ARGV[7]) or 0, ARGV[6] ~= '')
         else
           redis.call('PEXPIRE', KEYS[1], ARGV[5])
         end
@@ -116,7 +141,7 @@ enum ClusterScripts {
         if epoch ~= ARGV[6] then return {isFirst, 'gap', epoch, offset, last, {}} end
         if known == current and last == ARGV[8] then return {isFirst, 'all', epoch, offset, last, {}} end
         if known >= current then
-          begin(known)
+          begin(known, true)
           return {isFirst, 'gap', epoch, offset, last, {}}
         end
         local entries = redis.call('XRANGE', KEYS[2], string.format('%d-0', known + 1), '+', 'COUNT', ARGV[9])
@@ -126,7 +151,7 @@ enum ClusterScripts {
         end
         local before = string.match(first[2][2], '^1 %w+ %d+ %x+ (%x+) ')
         if before ~= ARGV[8] then
-          begin(current)
+          begin(current, true)
           return {isFirst, 'gap', epoch, offset, last, {}}
         end
         local frames, bytes, reached = {}, 0, known
@@ -166,6 +191,44 @@ enum ClusterScripts {
         """
         if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
         return 0
+        """
+    )
+
+    /// Reads how far the publications of a node are there.
+    ///
+    /// - Keys: published.
+    /// - Arguments: the number of the last one.
+    /// - Returns: the highest number up to that, 0 for none. What has a lower one is there too.
+    static let lastPublished = RedisScript(
+        """
+        local highest, wanted = 0, tonumber(ARGV[1])
+        local values = redis.call('HMGET', KEYS[1], wanted % 256)
+        if not (values[1] and string.match(values[1], '^' .. ARGV[1] .. ' ')) then
+          values = redis.call('HVALS', KEYS[1])
+        end
+        for _, value in ipairs(values) do
+          local number = tonumber(string.match(value, '^(%d+) '))
+          if number and number <= wanted and number > highest then highest = number end
+        end
+        return highest
+        """
+    )
+
+    /// Begins a new epoch in a channel that has lost a publication, so that all subscribers are told; unless one has begun
+    /// since it was published.
+    ///
+    /// - Keys: head, history, counter, when the epoch began.
+    /// - Arguments: when the publication was stored in ms, a new epoch, a new id, how long the head is kept in ms.
+    /// - Returns: 1 if the epoch is new, else 0.
+    static let tellLost = RedisScript(
+        """
+        \(readHead)
+        if not epoch then return 0 end
+        local since = tonumber(redis.call('GET', KEYS[4]) or '')
+        if since and since > tonumber(ARGV[1]) then return 0 end
+        \(begin(counter: "KEYS[3]", began: "KEYS[4]", ("ARGV[2]", "ARGV[3]", "ARGV[4]")))
+        begin(offset, true)
+        return 1
         """
     )
 

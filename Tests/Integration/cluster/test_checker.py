@@ -5,7 +5,7 @@ import itertools
 import pytest
 from support.channel_checker import check
 from support.channel_history import (
-    REFUSED, STORED, UNKNOWN, Closed, Fault, Heard, Opened, Published, Received, Recording, Told,
+    REFUSED, STORED, UNKNOWN, Closed, Fault, Heard, Killed, Opened, Published, Received, Recording, Told,
 )  # fmt: skip
 
 
@@ -49,8 +49,11 @@ class Script:
         now = next(self.clock)
         return self.add(Fault("a fault", now, now + seconds, loses))
 
-    def heard(self, event, connection, id):
-        return self.add(Heard(event, connection, id, next(self.clock)))
+    def heard(self, event, connection, id, node=""):
+        return self.add(Heard(event, connection, id, next(self.clock), node=node))
+
+    def killed(self, node):
+        return self.add(Killed(node, next(self.clock)))
 
     def sorts(self, **how):
         """The sorts of what is wrong."""
@@ -276,6 +279,23 @@ def test_closes_that_are_not_due_yet_and_those_of_a_node_that_came_back_are_fine
     assert Script().heard("open", "C", "C-1").sorts(closes=False) == []
     script = Script().heard("open", "C", "C-1").heard("close", "C", "C-2").heard("close", "C", "C-lost")
     assert script.sorts(both_closes=True) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "loses", "reopened", "sorts"),
+    [
+        ("web-1", True, False, []),
+        ("web-1", False, False, ["close"]),
+        ("web-2", True, False, ["close"]),
+        ("web-1", True, True, ["close"]),
+    ],
+    ids=["forgotten", "nothing was lost", "another node", "opened at the next node of that name"],
+)
+def test_closes_that_the_engine_has_forgotten_are_not_due(node, loses, reopened, sorts):
+    script = Script().heard("open", "C", "C-1", node).killed("web-1").fault(loses=loses)
+    if reopened:
+        script.heard("open", "D", "D-1", node)
+    assert script.sorts() == sorts
 
 
 # What is shown

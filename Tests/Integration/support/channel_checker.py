@@ -11,11 +11,13 @@ import itertools
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from .channel_history import REFUSED, STORED, Closed, Fault, Heard, Opened, Published, Received, Told
+from .channel_history import REFUSED, STORED, Closed, Fault, Heard, Killed, Opened, Published, Received, Told
 
 
 # Seconds within which a loss of the engine is noticed.
 LATE = 15.0
+# Seconds within which survivors have told the app of the connections of a lost node.
+CLAIMED = 20.0
 
 
 @dataclass(frozen=True)
@@ -378,10 +380,29 @@ def _connections(records, closes, both_closes):
         if len(ids) > 1 and not both_closes:
             text = f"the app got {len(ids)} close events of {connection}: {sorted(ids)}"
             yield Violation("close", None, text)
-    for connection, one in opened.items():
-        if closes and connection not in closed:
-            text = f"the app never got a close event of {connection} ({one.label}), opened at {one.at:.3f}"
-            yield Violation("close", None, text)
+    for one in unclosed(records) if closes else []:
+        text = f"the app never got a close event of {one.connection} ({one.label}), opened at {one.at:.3f}"
+        yield Violation("close", None, text)
 
 
-__all__ = ["Run", "Violation", "check"]
+def unclosed(records):
+    """The `open` events of the connections whose close event is still due.
+
+    None is where the engine may have lost the connections of a killed node before survivors had told the app of them.
+    """
+    closed = {one.connection for one in records if isinstance(one, Heard) and one.event == "close"}
+    opened = {one.connection: one for one in reversed(records) if isinstance(one, Heard) and one.event == "open"}
+    losses = [one for one in records if isinstance(one, Fault) and one.loses]
+    forgotten = [
+        one
+        for one in records
+        if isinstance(one, Killed) and any(loss.began < one.at + CLAIMED and one.at < loss.ended for loss in losses)
+    ]
+    return [
+        one
+        for connection, one in opened.items()
+        if connection not in closed and not any(lost.node == one.node and one.at < lost.at for lost in forgotten)
+    ]
+
+
+__all__ = ["Run", "Violation", "check", "unclosed"]

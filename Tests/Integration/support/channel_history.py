@@ -4,7 +4,7 @@
   publishers ── Published ──────────────┐
   readers    ── Opened Received Told Closed ──▶ Recording ──▶ channel_checker.check() ──▶ violations
   app        ── Heard ──────────────────┤
-  faults     ── Fault ──────────────────┘
+  faults     ── Fault Killed ───────────┘
 ```
 """
 
@@ -92,6 +92,7 @@ class Heard:
     at: float
     code: int | None = None
     label: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,14 @@ class Fault:
     @property
     def at(self):
         return self.began
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A node was ended at once, as by kill -9."""
+
+    node: str
+    at: float
 
 
 @dataclass
@@ -165,5 +174,6 @@ class _Broken:
 
 
 __all__ = [
-    "REFUSED", "STORED", "UNKNOWN", "Closed", "Fault", "Heard", "Opened", "Published", "Received", "Recording", "Told",
+    "REFUSED", "STORED", "UNKNOWN", "Closed", "Fault", "Heard", "Killed", "Opened", "Published", "Received", "Recording",
+    "Told",
 ]  # fmt: skip

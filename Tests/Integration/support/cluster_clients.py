@@ -88,7 +88,7 @@ class ReplyPublisher(Worker):
         node = self.node()
         sender = f"{self.name}.{next(self.connections)}"
         try:
-            ws = WebSocket(node.port, target("/ws", r=sender))
+            ws = WebSocket(node.port, target("/ws", r=sender, n=node.name))
         except (OSError, EOFError, AttributeError):
             self.stopping.wait(0.1)
             return
@@ -166,7 +166,7 @@ class StreamReader(Reader):
     def open(self, node):
         self.stream = None
         headers = {"Last-Event-ID": self.last} if self.last else {}
-        self.stream = EventStream(node.port, target("/events", r=self.name, join=self.channels), headers)
+        self.stream = EventStream(node.port, target("/events", r=self.name, n=node.name, join=self.channels), headers)
         if self.stream.status != 200:
             return False
         self.stream.last_id = self.last
@@ -200,7 +200,7 @@ class SocketReader(Reader):
 
     def open(self, node):
         self.ws = None
-        self.ws = _PatientSocket(node.port, target("/ws", r=self.name, join=self.channels), self.check_stop)
+        self.ws = _PatientSocket(node.port, target("/ws", r=self.name, n=node.name, join=self.channels), self.check_stop)
         if self.ws.answer.status != 101:
             return False
         self.is_open = True

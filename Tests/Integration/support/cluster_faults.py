@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+from .channel_history import Killed
 from .cluster import Cluster
 from .cluster_load import Load
 from .net import eventually
@@ -56,7 +57,8 @@ class Rig:
 
 def a_node_is_killed(rig):
     number, _ = rig.random.choice(rig.cluster.live)
-    rig.cluster.kill(number)
+    node = rig.cluster.kill(number)
+    rig.load.recording.add(Killed(node.name, time.monotonic()))
     rig.wait(0.1, 0.8)
     rig.cluster.replace(number)
 

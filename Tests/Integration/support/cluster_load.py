@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from .api import API
 from .app import Reply
-from .channel_checker import check
+from .channel_checker import check, unclosed
 from .channel_history import REFUSED, STORED, UNKNOWN, Heard, Published, Recording
 from .cluster import admit
 from .cluster_clients import Publisher, ReplyPublisher, SocketReader, StreamReader, short
@@ -43,9 +43,10 @@ class Load:
     def _noted(self, answer):
         def reply(request):
             code = json.loads(request.body)["code"] if request.event == "close" else None
-            label = parse_qs(urlsplit(request.target).query).get("r", [""])[0]
+            asked = parse_qs(urlsplit(request.target).query)
+            label, node = (asked.get(name, [""])[0] for name in ("r", "n"))
             one, id = request.header("ce-connectionid"), request.header("ce-id")
-            self.recording.add(Heard(request.event, one, id, time.monotonic(), code, label))
+            self.recording.add(Heard(request.event, one, id, time.monotonic(), code, label, node))
             return answer(request)
 
         return reply
@@ -151,10 +152,7 @@ class Load:
         assert not waiting(), f"never got what was published after the trouble: {waiting()[:6]}; {self.shown()}"
 
     def _owed(self):
-        heard = self.recording.of(Heard)
-        closed = {one.connection for one in heard if one.event == "close"}
-        opened = {one.connection: one.label for one in heard if one.event == "open"}
-        return [f"{one} ({label})" for one, label in opened.items() if one not in closed]
+        return [f"{one.connection} ({one.label})" for one in unclosed(self.recording.all())]
 
     def shown(self, count=40):
         """What a failure prints: the seed, what is wrong, and the last records of the channel concerned."""

@@ -85,7 +85,9 @@ final class LostConnections {
         let keys = context.keys
         let command = RedisCommand.run(
             DirectoryScripts.claim,
-            keys: [keys.registered(by: node), keys.claims(of: node), keys.buried(node)],
+            keys: [
+                keys.registered(by: node), keys.claims(of: node), keys.buried(node), keys.taken(from: node),
+            ],
             arguments: [.text(context.incarnation), .number(Int64(count)), .number(Self.memory)]
         )
         context.client.send(command) { [weak self] result in
@@ -170,7 +172,7 @@ final class LostConnections {
     private func giveBack(_ id: String, _ stored: ByteBuffer, of node: NodeID) {
         let command = RedisCommand.run(
             DirectoryScripts.giveBackOne,
-            keys: [context.keys.registered(by: node), context.keys.claims(of: node)],
+            keys: givenBack(node),
             arguments: [.text(id), .bytes(stored)]
         )
         context.client.send(command) { _ in }
@@ -196,7 +198,7 @@ final class LostConnections {
     private func giveBack(_ node: NodeID, _ alive: [NodeID]) {
         let command = RedisCommand.run(
             DirectoryScripts.giveBack,
-            keys: [context.keys.registered(by: node), context.keys.claims(of: node)],
+            keys: givenBack(node),
             arguments: alive.map { .text($0) }
         )
         context.client.send(command) { [weak self] _ in
@@ -204,6 +206,10 @@ final class LostConnections {
             lost.due = max(1, lost.due)
             take(node)
         }
+    }
+
+    private func givenBack(_ node: NodeID) -> [String] {
+        [context.keys.registered(by: node), context.keys.claims(of: node), context.keys.taken(from: node)]
     }
 
     private func finish(_ node: NodeID) {

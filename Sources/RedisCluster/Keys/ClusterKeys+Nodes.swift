@@ -25,8 +25,8 @@ extension ClusterKeys {
     func registered(by node: NodeID) -> String { name(":r:", of: node) }
     /// Those that other nodes tell the app of, since it is lost: a hash by connection.
     func claims(of node: NodeID) -> String { name(":k:", of: node) }
-    /// Those that it has kept when it came back, until it has registered them under its new id: a hash by connection.
-    func kept(by node: NodeID) -> String { name(":q:", of: node) }
+    /// Those that others tell, or have told, the app of: a set.
+    func taken(from node: NodeID) -> String { name(":q:", of: node) }
     /// Exists when the node was lost and must register nothing more.
     func buried(_ node: NodeID) -> String { name(":b:", of: node) }
     /// Lost nodes with connections of whose end the app has not been told: a hash by node.

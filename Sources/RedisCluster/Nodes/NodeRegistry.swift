@@ -11,6 +11,8 @@ final class NodeRegistry {
     private static let shortestPause = TimeAmount.milliseconds(100)
     /// How long a node that was lost may register nothing, in milliseconds.
     private static let burialTime: Int64 = 86_400_000
+    /// How many earlier identities are remembered.
+    private static let mostFormer = 8
 
     private let context: NodeContext
     private let subscriptions: NodeSubscriptions
@@ -25,6 +27,8 @@ final class NodeRegistry {
     private let status: ClusterStatusBox
     /// Lost nodes that are being cleared up after, here or by another node.
     private var clearing: [String: NIODeadline] = [:]
+    /// Its earlier identities, the newest first.
+    private var former: [NodeID] = []
     private var isStopping = false
     private var isRejoining = false
     private var nextRenewal: Scheduled<Void>?
@@ -197,34 +201,57 @@ final class NodeRegistry {
         rejoin()
     }
 
-    /// Begins again under a new identity: takes those connections along that no other node has claimed.
+    /// Begins again under a new identity: takes those connections along that no other node has claimed. After a failover
+    /// the engine may still have identities that were given up at another server.
     private func rejoin() {
         guard !isRejoining else { return }
         isRejoining = true
-        let (old, keys) = (context.incarnation, context.keys)
+        recover(ArraySlice([context.incarnation] + former), claimed: [])
+    }
+
+    private func recover(_ identities: ArraySlice<NodeID>, claimed: Set<String>) {
+        guard let identity = identities.first else {
+            isRejoining = false
+            return enterAnew(claimed)
+        }
+        let keys = context.keys
         let command = RedisCommand.run(
             DirectoryScripts.recover,
-            keys: [keys.registered(by: old), keys.buried(old), keys.kept(by: old)],
+            keys: [keys.registered(by: identity), keys.buried(identity), keys.taken(from: identity)],
             arguments: [.number(Self.burialTime)]
         )
         context.client.send(command) { [weak self] result in
-            self?.isRejoining = false
-            guard let self, let items = (try? result.get())?.items, items.count == 2, let wasBuried = items[0].integer,
-                let kept = items[1].items
-            else { return }  // the next renewal tries again
-            let list = context.keys.nodeList
-            context.client.send(RedisCommand("HDEL", [.text(list), .text(old)], slotKey: list)) { _ in }
-            // Whoever looks next takes what the old identity has left out of channels and counts.
-            let lost = context.keys.lostNodes
-            context.client.send(RedisCommand("HSET", [.text(lost), .text(old), .text("1")], slotKey: lost)) { _ in }
-            isRegistered = false
-            context.isListed = false
-            context.incarnation = .newNode()
-            judge.rename(context.incarnation)
-            judge.interrupted()
-            subscriptions.suspect { _ in true }
-            delegate?.registryRejoins(.anew(kept: wasBuried == 1 ? Set(kept.compactMap(\.text)) : nil))
+            guard let self else { return }
+            guard let items = (try? result.get())?.items else {
+                isRejoining = false
+                return  // the next renewal tries again
+            }
+            recover(identities.dropFirst(), claimed: claimed.union(items.compactMap(\.text)))
         }
+    }
+
+    private func enterAnew(_ claimed: Set<String>) {
+        let (old, keys) = (context.incarnation, context.keys)
+        let (list, lost) = (keys.nodeList, keys.lostNodes)
+        context.client.send(RedisCommand("HDEL", [.text(list), .text(old)], slotKey: list)) { _ in }
+        // Whoever looks next takes what the old identity has left out of channels and counts.
+        context.client.send(RedisCommand("HSET", [.text(lost), .text(old), .text("1")], slotKey: lost)) { _ in }
+        for identity in former {
+            let command = RedisCommand.run(
+                NodeScripts.bury,
+                keys: [list, lost, keys.lostConnections],
+                arguments: [.text(identity)]
+            )
+            context.client.send(command) { _ in }
+        }
+        former = Array(([old] + former).prefix(Self.mostFormer))
+        isRegistered = false
+        context.isListed = false
+        context.incarnation = .newNode()
+        judge.rename(context.incarnation)
+        judge.interrupted()
+        subscriptions.suspect { _ in true }
+        delegate?.registryRejoins(.anew(claimed: claimed))
     }
 
     // MARK: Lost nodes

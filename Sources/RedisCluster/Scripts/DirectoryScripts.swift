@@ -19,7 +19,7 @@ enum DirectoryScripts {
 
     /// A node takes some connections of a lost one, to tell the app of their end.
     ///
-    /// - Keys: registered, claims, buried.
+    /// - Keys: registered, claims, buried, taken.
     /// - Arguments: the claiming node, the most connections, how long the lost node stays buried in ms.
     /// - Returns: how many have been taken before, how many are left, then the id and record of each that is taken.
     static let claim = RedisScript(
@@ -34,10 +34,12 @@ enum DirectoryScripts {
           for _, id in ipairs(redis.call('HRANDFIELD', KEYS[1], ARGV[2])) do
             local record = redis.call('HGET', KEYS[1], id)
             redis.call('HSET', KEYS[2], id, ARGV[1] .. ' ' .. record)
+            redis.call('SADD', KEYS[4], id)
             redis.call('HDEL', KEYS[1], id)
             taken[#taken + 1] = id
             taken[#taken + 1] = record
           end
+          redis.call('PEXPIRE', KEYS[4], ARGV[3])
         end
         local before = redis.call('HLEN', KEYS[2]) - #taken / 2
         return {before, redis.call('HLEN', KEYS[1]), unpack(taken)}
@@ -46,7 +48,7 @@ enum DirectoryScripts {
 
     /// Gives back what nodes have taken that are not alive any more.
     ///
-    /// - Keys: registered, claims.
+    /// - Keys: registered, claims, taken.
     /// - Arguments: the nodes that are alive.
     /// - Returns: how many were given back.
     static let giveBack = RedisScript(
@@ -58,6 +60,7 @@ enum DirectoryScripts {
           local node, record = string.match(entries[index + 1], '^(%S+) (.*)$')
           if not alive[node] then
             redis.call('HDEL', KEYS[2], entries[index])
+            redis.call('SREM', KEYS[3], entries[index])
             if record then redis.call('HSET', KEYS[1], entries[index], record) end
             count = count + 1
           end
@@ -68,33 +71,27 @@ enum DirectoryScripts {
 
     /// A node gives back one connection that it has taken, unless another one has it meanwhile.
     ///
-    /// - Keys: registered, claims.
+    /// - Keys: registered, claims, taken.
     /// - Arguments: id, record.
     static let giveBackOne = RedisScript(
         """
         if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 0 end
         redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+        redis.call('SREM', KEYS[3], ARGV[1])
         return redis.call('HDEL', KEYS[2], ARGV[1])
         """
     )
 
-    /// A node that was taken for lost takes what nobody has claimed. Repeats have the same answer.
+    /// A node gives up an identity, and takes its connections along. Repeats have the same answer.
     ///
-    /// - Keys: registered, buried, kept.
-    /// - Arguments: how long the node stays buried, and its answer is kept, in ms.
-    /// - Returns: 1 if others may have claimed some, else 0; the ids of those that are left.
+    /// - Keys: registered, buried, taken.
+    /// - Arguments: how long the identity stays buried in ms.
+    /// - Returns: the ids of the connections that other nodes have taken.
     static let recover = RedisScript(
         """
-        local state = redis.call('GET', KEYS[2])
-        if state ~= 'back0' and state ~= 'back1' then
-          state = state and 'back1' or 'back0'
-          redis.call('SET', KEYS[2], state, 'PX', ARGV[1])
-          if redis.call('EXISTS', KEYS[1]) == 1 then
-            redis.call('RENAME', KEYS[1], KEYS[3])
-            redis.call('PEXPIRE', KEYS[3], ARGV[1])
-          end
-        end
-        return {state == 'back1' and 1 or 0, redis.call('HKEYS', KEYS[3])}
+        redis.call('SET', KEYS[2], 1, 'PX', ARGV[1])
+        redis.call('DEL', KEYS[1])
+        return redis.call('SMEMBERS', KEYS[3])
         """
     )
 

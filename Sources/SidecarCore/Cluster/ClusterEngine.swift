@@ -71,9 +71,9 @@ public enum Reregistration: Sendable, Equatable {
     case missing
     /// All of them: the engine may have lost some.
     case all
-    /// All of them, since the node has a new identity. The others have taken it for lost: they tell the app of the end of
-    /// its connections, but for these, which stay open. Nil when none was claimed.
-    case anew(kept: Set<String>?)
+    /// All of them, since the node has a new identity, but for those that others have claimed, having taken it for lost:
+    /// they tell the app of their end, so these are closed.
+    case anew(claimed: Set<String>)
 }
 
 /// A connection as it is registered, so that another node can tell the app of its end.

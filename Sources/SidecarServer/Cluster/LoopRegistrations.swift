@@ -78,8 +78,8 @@ final class LoopRegistrations {
             switch which {
             case .missing: if registration.isMissing { enqueue(session) }
             case .all: enqueue(session)
-            case .anew(let kept):
-                if let kept, registration.isRegistered, !kept.contains(session.id) {
+            case .anew(let claimed):
+                if claimed.contains(session.id) {
                     // No longer this node's.
                     registration.isWanted = false
                     session.closeAsClaimed()

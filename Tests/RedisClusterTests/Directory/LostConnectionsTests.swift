@@ -63,6 +63,7 @@ struct LostConnectionsTests {
         }
         #expect(isDone)
         #expect(try shell.run("EXISTS", keys.told("c1")) == "1\n")
+        #expect(try shell.run("SCARD", keys.taken(from: dying)) == "299\n")
     }
 
     @Test("What a survivor has taken and not told when it dies, the next one tells")
@@ -90,11 +91,12 @@ struct LostConnectionsTests {
         // As another node does it: buries, then claims.
         try shell.run("SET", keys.buried(before), "1")
         try shell.run("HDEL", keys.registered(by: before), "claimed")
+        try shell.run("SADD", keys.taken(from: before), "claimed")
         #expect(try await node.register(["late"]) == false)
         try shell.run("HDEL", keys.nodeList, before)
         let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
         #expect(isBack)
-        #expect(node.member.again.contains(.anew(kept: ["kept"])))
+        #expect(node.member.again.contains(.anew(claimed: ["claimed"])))
         let isRegistered = await eventually(within: .seconds(10)) { (try? await node.register(["kept"])) == true }
         #expect(isRegistered)
     }
@@ -190,6 +192,41 @@ struct LostConnectionsTests {
         #expect(isDone && one.member.adopted == ["owed"])
     }
 
+    @Test("After a visit to another server a node gives up what it was before, and nobody takes that for lost")
+    func formerIdentity() async throws {
+        let server = try await RedisProcess()
+        let prefix = prefix()
+        let node = try await node(server, prefix, "node")
+        let other = try await self.node(server, prefix, "other")
+        let (keys, shell) = (ClusterKeys(prefix: prefix), RedisShell(port: server.port))
+        let first = try await node.id()
+        #expect(try await node.register(["open", "closed elsewhere", "claimed"]))
+        let record = try shell.run("HGET", keys.nodeList, first).dropLast()
+        // The other server does not know it.
+        try shell.run("HDEL", keys.nodeList, first)
+        let isAway = await eventually(within: .seconds(10)) { (try? await node.id()) != first }
+        #expect(isAway)
+        let second = try await node.id()
+        let isListed = await eventually(within: .seconds(10)) {
+            (try? shell.run("HEXISTS", keys.nodeList, second)) == "1\n"
+        }
+        #expect(isListed)
+        // The first one knows what it was there, and not what it is now.
+        try shell.run("DEL", keys.buried(first))
+        try shell.run("HSET", keys.registered(by: first), "open", "x", "closed elsewhere", "x")
+        try shell.run("SADD", keys.taken(from: first), "claimed")
+        try shell.run("HSET", keys.nodeList, first, String(record))
+        try shell.run("HDEL", keys.nodeList, second)
+        let isBack = await eventually(within: .seconds(10)) { node.member.again.contains(.anew(claimed: ["claimed"])) }
+        #expect(isBack)
+        let isCleared = await eventually(within: .seconds(10)) {
+            (try? shell.run("HEXISTS", keys.nodeList, first)) == "0\n"
+                && (try? shell.run("EXISTS", keys.registered(by: first), keys.lostConnections)) == "0\n"
+        }
+        #expect(isCleared && other.member.adopted.isEmpty)
+        #expect(try await other.names().sorted() == ["node", "other"])
+    }
+
     @Test("A node whose engine was emptied keeps all")
     func emptied() async throws {
         let server = try await RedisProcess()
@@ -200,7 +237,7 @@ struct LostConnectionsTests {
         try RedisShell(port: server.port).run("FLUSHALL")
         let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
         #expect(isBack)
-        #expect(node.member.again.contains(.anew(kept: nil)))
+        #expect(node.member.again.contains(.anew(claimed: [])))
     }
 
     @Test("An earlier process's connections are the next one's, unless they were claimed or told")
@@ -260,6 +297,7 @@ struct LostConnectionsTests {
         let before = try await node.id()
         #expect(try await node.register(["a", "b"]))
         let keys = ClusterKeys(prefix: prefix)
+        try RedisShell(port: server.port).run("SADD", keys.taken(from: before), "b")
         // As if the answer to the first attempt had been lost.
         try RedisShell(port: server.port).run(
             "EVAL",
@@ -267,13 +305,13 @@ struct LostConnectionsTests {
             "3",
             keys.registered(by: before),
             keys.buried(before),
-            keys.kept(by: before),
+            keys.taken(from: before),
             "60000"
         )
         try RedisShell(port: server.port).run("HDEL", keys.nodeList, before)
         let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
         #expect(isBack)
-        #expect(node.member.again.contains(.anew(kept: nil)))
+        #expect(node.member.again.contains(.anew(claimed: ["b"])))
     }
 
     @Test("A live node that is taken for lost joins again")
@@ -288,7 +326,7 @@ struct LostConnectionsTests {
         #expect(try await node.register(["b"]) == false)
         let isBack = await eventually(within: .seconds(10)) { (try? await node.id()) != before }
         #expect(isBack)
-        #expect(node.member.again.contains(.anew(kept: ["a"])))
+        #expect(node.member.again.contains(.anew(claimed: [])))
         let isRegistered = await eventually(within: .seconds(10)) { (try? await node.register(["b"])) == true }
         #expect(isRegistered)
     }

@@ -78,6 +78,7 @@ final class RedisChannelBroker: ChannelBroker {
             )
             let node = RedisChannelNode(context, status: status)
             client.delegate = node
+            if context.publishingClient !== client { context.publishingClient.delegate = node.publishing }
             box.value = node
         }
     }

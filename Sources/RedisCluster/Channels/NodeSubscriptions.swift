@@ -214,7 +214,6 @@ final class NodeSubscriptions {
             keys: [
                 keys.head(channel), keys.history(channel), keys.nodes(channel),
                 keys.channels(tag, of: context.incarnation), keys.index(tag), keys.counter(tag),
-                keys.epochBegan(channel),
             ] + owedEvents(of: channel),
             arguments: [
                 .text(channel.text), .text(context.incarnation), .text(.newEpoch()), .text(.newID()),

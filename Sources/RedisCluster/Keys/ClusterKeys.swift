@@ -40,14 +40,12 @@ public struct ClusterKeys: Sendable {
 
     // MARK: Of one channel
 
-    /// Its epoch, and the offset and id of its last message: a string.
+    /// Its epoch, the offset and id of its last message, and when the epoch began: a string.
     func head(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":c:", channel.text) }
     /// Its history: a stream, whose entries have the offsets as ids.
     func history(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":h:", channel.text) }
     /// The nodes that subscribe to it: a hash by incarnation.
     func nodes(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":o:", channel.text) }
-    /// When its epoch began, in milliseconds since 1970: a string; for minutes only.
-    func epochBegan(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":e:", channel.text) }
     /// Where its messages are published.
     func topic(_ channel: ChannelName) -> String { name(Self.tag(of: channel), ":m:", channel.text) }
     /// An idempotency key of its publications: a string.
@@ -65,7 +63,6 @@ public struct ClusterKeys: Sendable {
     func headStem(_ tag: Int) -> String { name(tag, ":c:") }
     func historyStem(_ tag: Int) -> String { name(tag, ":h:") }
     func nodesStem(_ tag: Int) -> String { name(tag, ":o:") }
-    func epochBeganStem(_ tag: Int) -> String { name(tag, ":e:") }
 
     // MARK: Of one tag
 

@@ -19,6 +19,8 @@ final class RedisChannelNode: RedisClientDelegate {
     let lost: LostConnections
     let users: UserCounts
     let bans: BanMirror
+    /// Told by the publishing client, if it is another one.
+    let publishing: PublishingConnection
     private let status: ClusterStatusBox
     private var counters: [Int: TagCounter] = [:]
     /// How many answers have been compared.
@@ -30,7 +32,9 @@ final class RedisChannelNode: RedisClientDelegate {
         self.context = context
         self.status = status
         subscriptions = NodeSubscriptions(context)
-        publisher = Publisher(context, subscriptions)
+        let publisher = Publisher(context, subscriptions)
+        self.publisher = publisher
+        publishing = PublishingConnection { [weak publisher] in publisher?.connected() }
         reader = HistoryReader(context, subscriptions)
         let registry = NodeRegistry(context, subscriptions, status)
         self.registry = registry
@@ -88,7 +92,9 @@ final class RedisChannelNode: RedisClientDelegate {
 
     // MARK: RedisClientDelegate
 
-    func redisConnected(_ shard: RedisShardID, server: RedisServerInfo) { publisher.connected() }
+    func redisConnected(_ shard: RedisShardID, server: RedisServerInfo) {
+        if context.publishingClient === context.client { publisher.connected() }
+    }
     func redisDisconnected(_ shard: RedisShardID, _ why: String) {}
     func redisIsUpChanged(_ isUp: Bool, _ why: String) {
         updateStatus()
@@ -225,6 +231,6 @@ struct TagCounter: Equatable {
     /// The number of publications.
     let number: Int64
 
-    /// Whether publications that were counted are missing in a later count.
-    func isLost(by later: TagCounter) -> Bool { number > 0 && (epoch != later.epoch || number > later.number) }
+    /// Whether a later count shows a loss, or that a node has found one. The first publication of all looks like it.
+    func isLost(by later: TagCounter) -> Bool { epoch != later.epoch || number > later.number }
 }

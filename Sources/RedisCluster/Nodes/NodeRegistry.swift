@@ -206,7 +206,8 @@ final class NodeRegistry {
     private func rejoin() {
         guard !isRejoining else { return }
         isRejoining = true
-        recover(ArraySlice([context.incarnation] + former), claimed: [])
+        // The present one last: until then it keeps its connections.
+        recover(ArraySlice(former + [context.incarnation]), claimed: [])
     }
 
     private func recover(_ identities: ArraySlice<NodeID>, claimed: Set<String>) {

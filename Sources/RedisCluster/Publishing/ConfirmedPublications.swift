@@ -1,4 +1,3 @@
-import NIOCore
 import SidecarCore
 
 /// The last publication of each channel of one hash tag that the engine has confirmed to this node.
@@ -12,23 +11,18 @@ struct ConfirmedPublications {
         let number: UInt64
         /// When it was stored, in milliseconds since 1970 by the engine's clock.
         let time: Int64
-        /// When it was confirmed.
-        let at: NIODeadline
     }
 
-    /// For how long a publication is kept.
-    static let kept = TimeAmount.minutes(10)
+    /// For how long a publication is kept, in milliseconds.
+    static let kept: Int64 = 600_000
     /// As many channels are kept at least, and twice as many at most.
     static let channels = 1_024
 
     private var recent: [ChannelName: Entry] = [:]
     private var older: [ChannelName: Entry] = [:]
-    /// The highest number; nil when there is none.
-    private(set) var last: UInt64?
 
     /// A publication was confirmed.
     mutating func add(_ entry: Entry) {
-        last = max(last ?? 0, entry.number)
         if let known = recent[entry.channel], known.number > entry.number { return }
         if recent[entry.channel] == nil, recent.count >= Self.channels {
             older = recent
@@ -37,21 +31,15 @@ struct ConfirmedPublications {
         recent[entry.channel] = entry
     }
 
-    /// Takes out what was confirmed too long ago to matter.
-    mutating func expire(_ now: NIODeadline) {
-        let oldest = now - Self.kept
-        recent = recent.filter { $0.value.at > oldest }
-        older = older.filter { $0.value.at > oldest }
-        if recent.isEmpty, older.isEmpty { last = nil }
-    }
-
-    /// Takes out what is numbered above one number and up to another one.
-    mutating func take(above lower: UInt64, upTo upper: UInt64) -> [Entry] {
-        let taken = older.merging(recent) { $1 }.values.filter { $0.number > lower && $0.number <= upper }
-        for entry in taken {
-            recent[entry.channel] = nil
-            older[entry.channel] = nil
+    /// Takes all out, in their order, but for those that were stored too long ago to matter.
+    ///
+    /// - Parameter now: The engine's time, in milliseconds since 1970.
+    mutating func takeAll(at now: Int64) -> [Entry] {
+        defer {
+            recent = [:]
+            older = [:]
         }
-        return taken.sorted { $0.number < $1.number }
+        let oldest = now &- Self.kept
+        return older.merging(recent) { $1 }.values.filter { $0.time > oldest }.sorted { $0.number < $1.number }
     }
 }

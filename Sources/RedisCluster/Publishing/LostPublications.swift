@@ -13,10 +13,16 @@ final class LostPublications {
     /// The most commands under way.
     private static let mostUnderWay = 100
 
+    /// The pause before a question that has failed is asked again.
+    private static let retryPause = TimeAmount.milliseconds(200)
+
     private let context: NodeContext
     private var confirmed = Array(repeating: ConfirmedPublications(), count: ClusterKeys.tags)
-    /// Tags about which the engine could not be asked.
-    private var unchecked: Set<Int> = []
+    /// What could not be found out, by tag.
+    private var unanswered: [Int: [ConfirmedPublications.Entry]] = [:]
+    /// Whether the next turn asks about everything once more: the last connection may have confirmed something late.
+    private var isLateCheckDue = false
+    private var isRetryDue = false
     /// What is lost, and was not told.
     private var untold: Deque<ConfirmedPublications.Entry> = []
     private var underWay = 0
@@ -32,37 +38,64 @@ final class LostPublications {
         guard let number = publication.number, case let tag = ClusterKeys.tag(of: publication.channel),
             confirmed.indices.contains(tag)
         else { return }
-        confirmed[tag].add(.init(channel: publication.channel, number: number, time: time, at: .now()))
+        confirmed[tag].add(.init(channel: publication.channel, number: number, time: time))
     }
 
-    /// Asks whether everything is still there.
-    func check() { for tag in confirmed.indices { check(tag) } }
+    /// The engine has connected: asks whether everything is still there.
+    func connected() {
+        isLateCheckDue = true
+        checkAll()
+    }
 
-    /// Tries again what has failed.
+    /// The counters are compared: a good time to go on.
     func checkAgain() {
-        for tag in unchecked where confirmed.indices.contains(tag) { check(tag) }
+        if isLateCheckDue {
+            isLateCheckDue = false
+            checkAll()
+        }
         tellNext()
     }
 
-    private func check(_ tag: Int) {
-        unchecked.remove(tag)
-        confirmed[tag].expire(.now())
-        guard let last = confirmed[tag].last else { return }
+    private func checkAll() {
+        for tag in confirmed.indices {
+            let open = unanswered.removeValue(forKey: tag) ?? []
+            check(tag, open + confirmed[tag].takeAll(at: context.clock.now))
+        }
+    }
+
+    private func check(_ tag: Int, _ entries: [ConfirmedPublications.Entry]) {
+        guard !entries.isEmpty else { return }
         let command = RedisCommand.run(
-            ClusterScripts.lastPublished,
+            ClusterScripts.findLost,
             keys: [context.keys.published(tag, by: context.publisher)],
-            arguments: [.number(Int64(clamping: last))]
+            arguments: entries.map { .number(Int64(clamping: $0.number)) }
         )
         // Over the connection of the publications, so that later ones come behind it.
         context.publishingClient.send(command) { [weak self] result in
             guard let self else { return }
-            guard let answer = (try? result.get())?.integer, let found = UInt64(exactly: answer) else {
-                unchecked.insert(tag)
-                return
-            }
-            guard found < last else { return }
-            untold.append(contentsOf: confirmed[tag].take(above: found, upTo: last))
+            guard let items = (try? result.get())?.items else { return postpone(tag, entries) }
+            let numbers = Set(items.compactMap { $0.text.flatMap { UInt64($0) } })
+            for entry in entries where !numbers.contains(entry.number) { confirmed[tag].add(entry) }
+            untold.append(contentsOf: entries.filter { numbers.contains($0.number) })
             tellNext()
+        }
+    }
+
+    private func postpone(_ tag: Int, _ entries: [ConfirmedPublications.Entry]) {
+        let all = unanswered[tag, default: []] + entries
+        // What is too much to be asked about is taken for lost.
+        let excess = max(0, all.count - 4 * ConfirmedPublications.channels)
+        untold.append(contentsOf: all.prefix(excess))
+        unanswered[tag] = Array(all.dropFirst(excess))
+        guard !isRetryDue else { return }
+        isRetryDue = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryPause) { [weak self] in
+            guard let self else { return }
+            isRetryDue = false
+            // Without a connection that is up, the next one asks.
+            for tag in unanswered.keys where context.publishingClient.isUp(forKey: context.keys.counter(tag)) {
+                check(tag, unanswered.removeValue(forKey: tag) ?? [])
+            }
         }
     }
 
@@ -76,7 +109,6 @@ final class LostPublications {
             ClusterScripts.tellLost,
             keys: [
                 keys.head(channel), keys.history(channel), keys.counter(ClusterKeys.tag(of: channel)),
-                keys.epochBegan(channel),
             ],
             arguments: [
                 .number(entry.time), .text(.newEpoch()), .text(.newID()), .number(context.keepTime(of: channel)),

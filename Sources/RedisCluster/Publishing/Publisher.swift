@@ -116,7 +116,7 @@ final class Publisher {
                 .number(context.keepTime(of: channel)),
                 .text(context.client.usesShardedPubSub ? "SPUBLISH" : "PUBLISH"), .text(keys.topic(channel)),
                 .bytes(publication.body), .text(channel.text), .number(Self.idempotencyTime),
-                .text(keys.historyStem(tag)), .text(keys.nodesStem(tag)), .text(keys.epochBeganStem(tag)),
+                .text(keys.historyStem(tag)), .text(keys.nodesStem(tag)),
             ]
         )
         command.followsRedirects = false
@@ -167,11 +167,11 @@ final class Publisher {
     /// The engine has connected, perhaps to another server: what waits need not wait longer.
     func connected() {
         // First, since what is sent now takes the places of what was sent before.
-        lost.check()
+        lost.connected()
         for tag in lanes.indices { send(tag) }
     }
 
-    /// Tries again what could not be found out, or told.
+    /// Looks again at what may be lost, and was not found out or told.
     func checkAgain() { lost.checkAgain() }
 
     // MARK: Answers

@@ -1,20 +1,31 @@
-import NIOCore
 import RedisClient
 
 /// The scripts that Redis runs; each touches keys of one hash tag only.
 ///
-/// A channel's head is a string, `EPOCH OFFSET ID`, so that one command writes it and sets its expiry. Anything else found
-/// there is treated as no head: with the next publication or question a new epoch begins.
+/// A channel's head is a string, `EPOCH OFFSET ID BEGAN`, so that one command writes it and sets its expiry; the last part
+/// is when the epoch began, in milliseconds since 1970. Anything else found there is treated as no head: with the next
+/// publication or question a new epoch begins.
 enum ClusterScripts {
     /// The id before the first message of an epoch.
     static let noID = "0000000000000000"
 
+    /// Matches a head, and captures epoch, offset and id.
+    private static let headPattern = "'^(%w+) (%d+) (%x+) %d+$'"
+
     /// Reads a head that a node has written.
     private static let readHead = """
-        local epoch, offset, last
+        local epoch, offset, last, began
         local head = redis.call('GET', KEYS[1])
-        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
-        if epoch and (#epoch > 13 or #offset > 15 or #last ~= 16) then epoch = nil end
+        if head then epoch, offset, last, began = string.match(head, '^(%w+) (%d+) (%x+) (%d+)$') end
+        if epoch and (#epoch > 13 or #offset > 15 or #last ~= 16 or #began > 15) then epoch = nil end
+        """
+
+    /// Defines `milliseconds()`, the engine's time since 1970.
+    private static let clock = """
+        local function milliseconds()
+          local time = redis.call('TIME')
+          return string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+        end
         """
 
     /// Defines `begin(OFFSET, ISLOSS)`, which begins a new epoch. After a loss the epoch of the tag's counter changes too,
@@ -22,34 +33,26 @@ enum ClusterScripts {
     ///
     /// - Parameters:
     ///   - counter: The key of the counter.
-    ///   - began: The key of when the epoch began.
     ///   - arguments: The new epoch, a new id, and how long the head is kept in ms.
-    private static func begin(counter: String, began: String, _ arguments: (String, String, String)) -> String {
+    private static func begin(counter: String, _ arguments: (String, String, String)) -> String {
         """
+        \(clock)
         local function begin(after, isLoss)
           epoch, offset, last = \(arguments.0), string.format('%d', after), \(arguments.1)
-          redis.call('SET', KEYS[1], epoch .. ' ' .. offset .. ' ' .. last, 'PX', \(arguments.2))
+          local point = epoch .. ' ' .. offset .. ' ' .. last
+          redis.call('SET', KEYS[1], point .. ' ' .. milliseconds(), 'PX', \(arguments.2))
           redis.call('DEL', KEYS[2])
-          local time = redis.call('TIME')
-          \(note("time", in: began))
           if isLoss then redis.call('HSET', \(counter), 'e', epoch) end
         end
         """
-    }
-
-    /// Notes when an epoch began, for as long as a node may have lost a publication before.
-    private static func note(_ time: String, in key: String) -> String {
-        let kept = 2 * ConfirmedPublications.kept.nanoseconds / 1_000_000
-        let milliseconds = "string.format('%d', \(time)[1] * 1000 + math.floor(\(time)[2] / 1000))"
-        return "redis.call('SET', \(key), \(milliseconds), 'PX', \(kept))"
     }
 
     /// Publishes one message, once for each number of a node.
     ///
     /// - Keys: head, history, published, counter, index, and the idempotency key if there is one.
     /// - Arguments: id, number, history size, history TTL in ms, a new epoch, how long the head is kept in ms, `PUBLISH`
-    ///   or `SPUBLISH`, topic, body, channel, how long the idempotency key is kept in ms, the names of history, nodes and
-    ///   when the epoch began without the channel.
+    ///   or `SPUBLISH`, topic, body, channel, how long the idempotency key is kept in ms, the index's names of history
+    ///   and nodes without the channel.
     /// - Returns: `EPOCH OFFSET ID PREDECESSOR TIME`, with `= ` before it when the idempotency key was known.
     static let publish = RedisScript(
         """
@@ -64,17 +67,17 @@ enum ClusterScripts {
           if first then return '= ' .. first end
         end
         \(readHead)
-        local time = redis.call('TIME')
+        \(clock)
+        local now = milliseconds()
         if not epoch then
-          epoch, offset, last = ARGV[5], 0, '\(noID)'
+          epoch, offset, last, began = ARGV[5], 0, '\(noID)', now
           redis.call('DEL', KEYS[2])
-          \(note("time", in: "ARGV[14] .. ARGV[10]"))
         end
         offset = string.format('%d', offset + 1)
         local point = epoch .. ' ' .. offset .. ' ' .. ARGV[1]
-        local answer = point .. ' ' .. last .. ' ' .. string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+        local answer = point .. ' ' .. last .. ' ' .. now
         local frame = '1 ' .. answer .. '\\n' .. ARGV[9]
-        redis.call('SET', KEYS[1], point, 'PX', ARGV[6])
+        redis.call('SET', KEYS[1], point .. ' ' .. began, 'PX', ARGV[6])
         if ARGV[3] ~= '0' then
           redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'm', frame)
           redis.call('PEXPIRE', KEYS[2], ARGV[4])
@@ -108,8 +111,8 @@ enum ClusterScripts {
     ///
     /// An offset that the engine has lost, or has given to another message, begins a new epoch.
     ///
-    /// - Keys: head, history, nodes, channels of the node, index, counter, when the epoch began, channel events that the
-    ///   node owes the app (only with `CHANNEL_EVENTS`).
+    /// - Keys: head, history, nodes, channels of the node, index, counter, channel events that the node owes the app (only
+    ///   with `CHANNEL_EVENTS`).
     /// - Arguments: channel, incarnation, a new epoch, a new id, how long the head is kept in ms, the known epoch (empty
     ///   for none), offset and id, the most messages and bytes, the names of history and nodes without the channel.
     /// - Returns: 1 if no node had subscribed before, else 0; `head` without a known point, `all`, `part` if more
@@ -120,7 +123,7 @@ enum ClusterScripts {
         if redis.call('HSET', KEYS[3], ARGV[2], 1) == 1 then
           if redis.call('HLEN', KEYS[3]) == 1 then
             isFirst = 1
-            if KEYS[8] then redis.call('HSET', KEYS[8], ARGV[1], 'o') end
+            if KEYS[7] then redis.call('HSET', KEYS[7], ARGV[1], 'o') end
           end
           redis.call('SADD', KEYS[4], ARGV[1])
           if redis.call('ZADD', KEYS[5], 0, ARGV[1]) == 1 then
@@ -128,9 +131,9 @@ enum ClusterScripts {
           end
         end
         -- The answer to an earlier question may have been lost.
-        if KEYS[8] and redis.call('HGET', KEYS[8], ARGV[1]) == 'o' then isFirst = 1 end
+        if KEYS[7] and redis.call('HGET', KEYS[7], ARGV[1]) == 'o' then isFirst = 1 end
         \(readHead)
-        \(begin(counter: "KEYS[6]", began: "KEYS[7]", ("ARGV[3]", "ARGV[4]", "ARGV[5]")))
+        \(begin(counter: "KEYS[6]", ("ARGV[3]", "ARGV[4]", "ARGV[5]")))
         if not epoch then
           begin(tonumber(ARGV[7]) or 0, ARGV[6] ~= '')
         else
@@ -194,39 +197,40 @@ enum ClusterScripts {
         """
     )
 
-    /// Reads how far the publications of a node are there.
+    /// Finds those publications of a node that the engine does not have any more.
+    ///
+    /// Where a later publication has taken the place of one, that one was stored here too: it is sent when the earlier one
+    /// has been answered, and comes behind this question.
     ///
     /// - Keys: published.
-    /// - Arguments: the number of the last one.
-    /// - Returns: the highest number up to that, 0 for none. What has a lower one is there too.
-    static let lastPublished = RedisScript(
+    /// - Arguments: their numbers.
+    /// - Returns: the numbers of those that are lost.
+    static let findLost = RedisScript(
         """
-        local highest, wanted = 0, tonumber(ARGV[1])
-        local values = redis.call('HMGET', KEYS[1], wanted % 256)
-        if not (values[1] and string.match(values[1], '^' .. ARGV[1] .. ' ')) then
-          values = redis.call('HVALS', KEYS[1])
+        local places, lost = {}, {}
+        local entries = redis.call('HGETALL', KEYS[1])
+        for index = 1, #entries, 2 do
+          places[entries[index]] = tonumber(string.match(entries[index + 1], '^(%d+) '))
         end
-        for _, value in ipairs(values) do
-          local number = tonumber(string.match(value, '^(%d+) '))
-          if number and number <= wanted and number > highest then highest = number end
+        for _, number in ipairs(ARGV) do
+          local found = places[string.format('%d', number % 256)]
+          if not found or found < tonumber(number) then lost[#lost + 1] = number end
         end
-        return highest
+        return lost
         """
     )
 
     /// Begins a new epoch in a channel that has lost a publication, so that all subscribers are told; unless one has begun
     /// since it was published.
     ///
-    /// - Keys: head, history, counter, when the epoch began.
+    /// - Keys: head, history, counter.
     /// - Arguments: when the publication was stored in ms, a new epoch, a new id, how long the head is kept in ms.
     /// - Returns: 1 if the epoch is new, else 0.
     static let tellLost = RedisScript(
         """
         \(readHead)
-        if not epoch then return 0 end
-        local since = tonumber(redis.call('GET', KEYS[4]) or '')
-        if since and since > tonumber(ARGV[1]) then return 0 end
-        \(begin(counter: "KEYS[3]", began: "KEYS[4]", ("ARGV[2]", "ARGV[3]", "ARGV[4]")))
+        \(begin(counter: "KEYS[3]", ("ARGV[2]", "ARGV[3]", "ARGV[4]")))
+        if not epoch or tonumber(began) > tonumber(ARGV[1]) then return 0 end
         begin(offset, true)
         return 1
         """
@@ -243,7 +247,7 @@ enum ClusterScripts {
         """
         local head = redis.call('GET', KEYS[1])
         local epoch, offset, last
-        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+        if head then epoch, offset, last = string.match(head, \(headPattern)) end
         if not epoch then return {'', '0', '', 0, {}} end
         local known, current = tonumber(ARGV[2]) or 0, tonumber(offset)
         if (ARGV[1] ~= '' and ARGV[1] ~= epoch) or known > current then return {epoch, offset, last, 0, {}} end
@@ -287,7 +291,7 @@ enum ClusterScripts {
         """
         local head = redis.call('GET', KEYS[1])
         local epoch, offset
-        if head then epoch, offset = string.match(head, '^(%w+) (%d+) %x+$') end
+        if head then epoch, offset = string.match(head, \(headPattern)) end
         if not epoch then return {'', '0', 0, 0, {}} end
         local time = redis.call('TIME')
         local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[3]
@@ -337,7 +341,7 @@ enum ClusterScripts {
         """
         local epoch, offset, last
         local head = redis.call('GET', KEYS[1])
-        if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+        if head then epoch, offset, last = string.match(head, \(headPattern)) end
         if not epoch or redis.call('EXISTS', KEYS[2], KEYS[3]) == 0 then return {} end
         return {epoch, offset, last}
         """
@@ -357,7 +361,7 @@ enum ClusterScripts {
         for _, name in ipairs(names) do
           local head = redis.call('GET', ARGV[3] .. name)
           local epoch, offset, last
-          if head then epoch, offset, last = string.match(head, '^(%w+) (%d+) (%x+)$') end
+          if head then epoch, offset, last = string.match(head, \(headPattern)) end
           if epoch and redis.call('EXISTS', ARGV[4] .. name, ARGV[5] .. name) > 0 then
             found[#found + 1] = name
             found[#found + 1] = epoch

@@ -224,7 +224,10 @@ struct LostConnectionsTests {
                 && (try? shell.run("EXISTS", keys.registered(by: first), keys.lostConnections)) == "0\n"
         }
         #expect(isCleared && other.member.adopted.isEmpty)
-        #expect(try await other.names().sorted() == ["node", "other"])
+        let areBoth = await eventually(within: .seconds(10)) {
+            (try? await other.names().sorted()) == ["node", "other"]
+        }
+        #expect(areBoth)
     }
 
     @Test("A node whose engine was emptied keeps all")

@@ -12,7 +12,6 @@ import SidecarCore
 final class LostPublications {
     /// The most commands under way.
     private static let mostUnderWay = 100
-
     /// The pause before a question that has failed is asked again.
     private static let retryPause = TimeAmount.milliseconds(200)
 
@@ -52,6 +51,8 @@ final class LostPublications {
         if isLateCheckDue {
             isLateCheckDue = false
             checkAll()
+        } else {
+            askAgain()
         }
         tellNext()
     }
@@ -73,7 +74,7 @@ final class LostPublications {
         // Over the connection of the publications, so that later ones come behind it.
         context.publishingClient.send(command) { [weak self] result in
             guard let self else { return }
-            guard let items = (try? result.get())?.items else { return postpone(tag, entries) }
+            guard let items = (try? result.get())?.items else { return failed(tag, entries, result) }
             let numbers = Set(items.compactMap { $0.text.flatMap { UInt64($0) } })
             for entry in entries where !numbers.contains(entry.number) { confirmed[tag].add(entry) }
             untold.append(contentsOf: entries.filter { numbers.contains($0.number) })
@@ -81,21 +82,36 @@ final class LostPublications {
         }
     }
 
-    private func postpone(_ tag: Int, _ entries: [ConfirmedPublications.Entry]) {
+    private func failed(
+        _ tag: Int,
+        _ entries: [ConfirmedPublications.Entry],
+        _ result: Result<RESPValue, RedisFailure>
+    ) {
         let all = unanswered[tag, default: []] + entries
         // What is too much to be asked about is taken for lost.
         let excess = max(0, all.count - 4 * ConfirmedPublications.channels)
         untold.append(contentsOf: all.prefix(excess))
         unanswered[tag] = Array(all.dropFirst(excess))
+        if case .failure(.refused(let reply)) = result {
+            // Asked again when the counters are compared next.
+            return context.warn(
+                "Redis cannot be asked whether it has lost publications; will retry",
+                ["why": "\(reply.sentence)"],
+                perMinute: NodeContext.fewLines
+            )
+        }
         guard !isRetryDue else { return }
         isRetryDue = true
         context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryPause) { [weak self] in
-            guard let self else { return }
-            isRetryDue = false
-            // Without a connection that is up, the next one asks.
-            for tag in unanswered.keys where context.publishingClient.isUp(forKey: context.keys.counter(tag)) {
-                check(tag, unanswered.removeValue(forKey: tag) ?? [])
-            }
+            self?.isRetryDue = false
+            self?.askAgain()
+        }
+    }
+
+    /// Asks once more what has failed; without a connection that is up, the next one asks.
+    private func askAgain() {
+        for tag in unanswered.keys where context.publishingClient.isUp(forKey: context.keys.counter(tag)) {
+            check(tag, unanswered.removeValue(forKey: tag) ?? [])
         }
     }
 
@@ -107,9 +123,7 @@ final class LostPublications {
         let (channel, keys) = (entry.channel, context.keys)
         let command = RedisCommand.run(
             ClusterScripts.tellLost,
-            keys: [
-                keys.head(channel), keys.history(channel), keys.counter(ClusterKeys.tag(of: channel)),
-            ],
+            keys: [keys.head(channel), keys.history(channel), keys.counter(ClusterKeys.tag(of: channel))],
             arguments: [
                 .number(entry.time), .text(.newEpoch()), .text(.newID()), .number(context.keepTime(of: channel)),
             ]

@@ -258,6 +258,25 @@ struct SeveralNodesTests {
         #expect(other.events.losses("room") == 1 && other.texts(room) == ["next", "last"])
     }
 
+    @Test("With CLUSTER_MIN_REPLICAS the connection that publishes asks for what is lost")
+    func confirmedByReplicas() async throws {
+        let server = try await RedisProcess()
+        let replica = try await RedisProcess()
+        try RedisShell(port: replica.port).run("REPLICAOF", "127.0.0.1", "\(server.port)")
+        let shell = RedisShell(port: server.port)
+        let isReplicated = await eventually { (try? shell.run("WAIT", "1", "100")) == "1\n" }
+        #expect(isReplicated)
+        let one = try await TestNode(server, prefix: prefix, countInterval: .milliseconds(100), minReplicas: 1)
+        let other = try await TestNode(server, prefix: prefix, countInterval: .milliseconds(100))
+        let room = try channel("room")
+        try await loseTail(one, room, shell)
+        try await other.subscribe(room)
+        try shell.run("CLIENT", "KILL", "TYPE", "normal")
+        let isTold = await eventually { other.events.losses("room") == 1 }
+        #expect(isTold)
+        withExtendedLifetime((server, replica)) {}
+    }
+
     @Test("A publication whose place later ones have taken is not lost")
     func confirmedAndOverwritten() async throws {
         let (one, other, shell) = try await pair(countInterval: .milliseconds(100))

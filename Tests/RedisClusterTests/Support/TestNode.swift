@@ -22,13 +22,15 @@ final class TestNode: Sendable {
         history: Int = 0,
         countInterval: TimeAmount = .seconds(10),
         channelEvents: Bool = false,
-        lease: TimeAmount = .seconds(10)
+        lease: TimeAmount = .seconds(10),
+        minReplicas: Int = 0
     ) async throws {
         var settings = ClusterNodeSettings.test
         settings.prefix = prefix
         settings.countInterval = countInterval
         settings.channelEvents = channelEvents
         settings.lease = lease
+        settings.minReplicas = minReplicas
         settings.nodeName = name
         settings.secrets = secret.flatMap { ClusterSecrets($0) }
         member = FakeMember(name)

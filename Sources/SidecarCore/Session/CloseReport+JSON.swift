@@ -16,6 +16,11 @@ extension CloseReport {
         func member(_ name: String) throws(JSONReader.Fault) {
             guard try reader.name() == name else { throw .malformed }
         }
+        func count() throws(JSONReader.Fault) -> Int {
+            let number = try reader.integer()
+            guard number >= 0 else { throw .malformed }
+            return number
+        }
         try reader.expect("{")
         try member("code")
         let code = try reader.integer()
@@ -27,13 +32,13 @@ extension CloseReport {
         guard let initiator = CloseInitiator(rawValue: try reader.string()) else { throw .malformed }
         try reader.expect(",")
         try member("messagesIn")
-        let messagesIn = try reader.integer()
+        let messagesIn = try count()
         try reader.expect(",")
         try member("messagesOut")
-        let messagesOut = try reader.integer()
+        let messagesOut = try count()
         try reader.expect(",")
         try member("durationMs")
-        let duration = try reader.integer()
+        let duration = try count()
         try reader.expect("}")
         guard let code = UInt16(exactly: code), reader.isAtEnd() else { throw .malformed }
         self.init(

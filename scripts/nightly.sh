@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export SIDESOCKET_FUZZ_ITERATIONS=${SIDESOCKET_FUZZ_ITERATIONS:-5000000}
-scripts/setup.sh run test
+scripts/setup.sh run test peers
 
 echo "=== fuzzing, $SIDESOCKET_FUZZ_ITERATIONS iterations each"
 # Optimised, in a build folder of its own: testability changes how everything is compiled.

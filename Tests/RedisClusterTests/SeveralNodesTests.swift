@@ -294,7 +294,7 @@ struct SeveralNodesTests {
     }
 
     @Test("What cannot be told of a loss is told when it can be")
-    func confirmedAndLostWithoutMemory() async throws {
+    func confirmedLostAndRefused() async throws {
         let (one, other, shell) = try await pair(countInterval: .milliseconds(100))
         let room = try channel("room")
         try await loseTail(one, room, shell)

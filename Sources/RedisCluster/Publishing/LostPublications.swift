@@ -12,6 +12,8 @@ import SidecarCore
 final class LostPublications {
     /// The most commands under way.
     private static let mostUnderWay = 100
+    /// The most that waits to be told.
+    private static let mostUntold = 65_536
     /// The pause before a question that has failed is asked again.
     private static let retryPause = TimeAmount.milliseconds(200)
 
@@ -77,7 +79,7 @@ final class LostPublications {
             guard let items = (try? result.get())?.items else { return failed(tag, entries, result) }
             let numbers = Set(items.compactMap { $0.text.flatMap { UInt64($0) } })
             for entry in entries where !numbers.contains(entry.number) { confirmed[tag].add(entry) }
-            untold.append(contentsOf: entries.filter { numbers.contains($0.number) })
+            tellLater(entries.filter { numbers.contains($0.number) })
             tellNext()
         }
     }
@@ -90,7 +92,7 @@ final class LostPublications {
         let all = unanswered[tag, default: []] + entries
         // What is too much to be asked about is taken for lost.
         let excess = max(0, all.count - 4 * ConfirmedPublications.channels)
-        untold.append(contentsOf: all.prefix(excess))
+        tellLater(all.prefix(excess))
         unanswered[tag] = Array(all.dropFirst(excess))
         if case .failure(.refused(let reply)) = result {
             // Asked again when the counters are compared next.
@@ -115,6 +117,17 @@ final class LostPublications {
         }
     }
 
+    private func tellLater(_ entries: some Sequence<ConfirmedPublications.Entry>) {
+        untold.append(contentsOf: entries)
+        guard untold.count > Self.mostUntold else { return }
+        let excess = untold.count - Self.mostUntold
+        untold.removeFirst(excess)
+        context.warn(
+            "subscribers are not told of some lost publications, since too many are waiting for Redis",
+            ["channels": "\(excess)"]
+        )
+    }
+
     private func tellNext() {
         while underWay < Self.mostUnderWay, context.client.isUp, let entry = untold.popFirst() { tell(entry) }
     }
@@ -136,14 +149,14 @@ final class LostPublications {
             case .success(let answer):
                 if answer.integer == 1 {
                     context.warn(
-                        "Redis has lost publications that it had confirmed; their channel begins a new epoch",
+                        "Redis has lost a publication that it had confirmed; its channel begins a new epoch",
                         ["channel": "\(channel.text)"]
                     )
                 }
                 tellNext()
             case .failure(let failure):
                 // Tried again when the counters are compared next.
-                untold.append(entry)
+                tellLater(CollectionOfOne(entry))
                 guard case .refused(let reply) = failure else { return }
                 context.warn(
                     "subscribers cannot be told of lost publications for now; will retry",

@@ -221,7 +221,7 @@ enum ClusterScripts {
     )
 
     /// Begins a new epoch in a channel that has lost a publication, so that all subscribers are told; unless one has begun
-    /// since it was published.
+    /// since it was published. The two times may be those of two servers, whose clocks have to agree.
     ///
     /// - Keys: head, history, counter.
     /// - Arguments: when the publication was stored in ms, a new epoch, a new id, how long the head is kept in ms.
@@ -254,8 +254,8 @@ enum ClusterScripts {
         if known == current then
           return {epoch, offset, last, string.sub(last, 1, #ARGV[3]) == ARGV[3] and 1 or 0, {}}
         end
-        local time = redis.call('TIME')
-        local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[4]
+        \(clock)
+        local oldest = milliseconds() - ARGV[4]
         local frames, room, before = {}, tonumber(ARGV[5]), current + 1
         local upper = '+'
         while before > known + 1 do
@@ -293,8 +293,8 @@ enum ClusterScripts {
         local epoch, offset
         if head then epoch, offset = string.match(head, \(headPattern)) end
         if not epoch then return {'', '0', 0, 0, {}} end
-        local time = redis.call('TIME')
-        local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[3]
+        \(clock)
+        local oldest = milliseconds() - ARGV[3]
         local exists = math.min(1, redis.call('EXISTS', KEYS[2], KEYS[3]))
         local from, isBackwards = '-', ARGV[1] == 'newest'
         local after = tonumber(ARGV[1])
@@ -381,8 +381,8 @@ enum ClusterScripts {
     /// - Returns: the engine's time in ms; for each counter its epoch and number, empty where there is none.
     static let count = RedisScript(
         """
-        local time = redis.call('TIME')
-        local found = {string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))}
+        \(clock)
+        local found = {milliseconds()}
         for index, key in ipairs(KEYS) do
           local counter = redis.call('HMGET', key, 'e', 'n')
           found[#found + 1] = counter[1] or ''

@@ -1,6 +1,5 @@
 """The load and its checker on one node that keeps everything in its memory: what a cluster promises holds there too."""
 
-
 import pytest
 from support.channel_history import Closed, Heard, Opened, Published, Received, Told
 from support.cluster_load import Load

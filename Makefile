@@ -3,8 +3,6 @@
 DEBUG := .build/debug/sidesocket
 RELEASE := .build/release/sidesocket
 PYTHON := .venv/bin/python
-# Tests that start engines, wait for them and measure short times: after the others, and one by one.
-WITH_ENGINES := ^(RedisClientTests|RedisClusterTests|RedisIngestTests)\.
 FORMAT := --configuration .swift-format --recursive --parallel Package.swift Sources Tests Benchmarks
 
 .DEFAULT_GOAL := help
@@ -36,8 +34,7 @@ test: need-swift ## all tests: unit tests, fuzz seeds, integration tests
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory .venv/.installed
 	swift build
-	swift test --skip '$(WITH_ENGINES)'
-	swift test --filter '$(WITH_ENGINES)' --no-parallel
+	scripts/unit.sh
 	SIDESOCKET_BINARY="$(CURDIR)/$(DEBUG)" PYTHON=$(PYTHON) scripts/integration.sh
 
 .venv/.installed: Tests/requirements.txt

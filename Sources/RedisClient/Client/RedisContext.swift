@@ -9,6 +9,8 @@ final class RedisContext {
     weak var delegate: (any RedisClientDelegate)?
     /// It was said that the ACL forbids `INFO`; once is enough.
     var toldOfMissingInfo = false
+    /// What was said last of keys that a server removes.
+    var toldOfEviction: EvictionPolicy?
     private var generator = SystemRandomNumberGenerator()
 
     init(

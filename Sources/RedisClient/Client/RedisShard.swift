@@ -195,6 +195,7 @@ final class RedisShard: RedisLinkOwner {
                     )
                 }
                 tellConnected(server)
+                if server.replicationID != nil { warnOfEviction(connection) }
             }
             sendWaiting()
         } else if link === subscriber {
@@ -215,6 +216,21 @@ final class RedisShard: RedisLinkOwner {
         context.delegate?.redisConnected(id, server: server)
         owner?.shardChanged(self, "The connection is up.")
         if let before, let now = server.replicationID, before != now { context.delegate?.redisIdentityChanged(id) }
+    }
+
+    private func warnOfEviction(_ connection: RedisConnection) {
+        let deadline = context.eventLoop.now + context.configuration.commandTimeout
+        let request = RedisRequest(EvictionPolicy.question, deadline: deadline) { [context] result in
+            guard let policy = (try? result.get()).flatMap(EvictionPolicy.init(info:)), policy != context.toldOfEviction
+            else { return }
+            context.toldOfEviction = policy
+            context.logger.warning(
+                "Redis removes keys when its memory is full, and what Sidesocket keeps with them; set maxmemory-policy to noeviction.",
+                metadata: ["policy": "\(policy.name)"]
+            )
+        }
+        // Where it cannot be asked, nothing depends on the answer.
+        _ = connection.send(request)
     }
 
     func linkFailed(_ link: RedisLink, _ fault: ConnectionFault, wasReady: Bool) {

@@ -210,4 +210,20 @@ struct ConnectionWatchTests {
         #expect(watch.check(at: at(9_000)) == .wait(until: at(9_050)))
         #expect(watch.check(at: at(9_050)) == .giveUp)
     }
+
+    @Test(
+        "A policy that removes keys is read, if the memory has a bound",
+        arguments: [
+            ("maxmemory:0\r\nmaxmemory_policy:allkeys-lru", nil),
+            ("maxmemory:1048576\r\nmaxmemory_policy:noeviction", nil),
+            ("# Memory\r\nmaxmemory:1048576\r\nmaxmemory_policy:allkeys-lru\r\n", "allkeys-lru"),
+            ("maxmemory_policy:volatile-ttl", "volatile-ttl"), ("maxmemory:1048576", nil), ("", nil),
+            ("maxmemory_policy:", nil), ("maxmemory_policy:lru\u{1B}[31m", nil),
+            ("maxmemory_policy:\(String(repeating: "a", count: 33))", nil),
+        ] as [(String, String?)]
+    )
+    func eviction(info: String, policy: String?) {
+        #expect(EvictionPolicy(info: .bulk(ByteBuffer(string: info)))?.name == policy)
+        #expect(EvictionPolicy(info: .integer(1)) == nil && EvictionPolicy(info: .null) == nil)
+    }
 }

@@ -172,6 +172,38 @@ extension RealServers {
             }
         }
 
+        @Test("A server that removes keys when its memory is full is warned of once, and again when that has changed")
+        func eviction() async throws {
+            let server = try RedisServer(["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"])
+            try await withServers(server) {
+                try await ClientRig.run(configuration(server)) { rig in
+                    func warns(_ policies: [String]) async throws {
+                        try await rig.until("it warns of \(policies)") { rig in
+                            rig.log.notable.filter { $0.contains("noeviction") }.count == policies.count
+                        }
+                        let lines = rig.log.notable.filter { $0.contains("noeviction") }
+                        #expect(zip(lines, policies).allSatisfy { $0.contains($1) }, "\(lines)")
+                    }
+                    func connectAgain() async throws {
+                        let before = try await rig.current { $0.connectionCount }
+                        _ = try? await rig.call("CLIENT", ["KILL", "TYPE", "normal", "SKIPME", "no"])
+                        try await rig.until("it is up again") { $0.connectionCount > before }
+                        // What is answered after the question has its answer behind it.
+                        _ = try await rig.call("PING")
+                    }
+                    try await warns(["allkeys-lru"])
+                    try await connectAgain()
+                    try await warns(["allkeys-lru"])
+                    _ = try await rig.call("CONFIG", ["SET", "maxmemory-policy", "volatile-ttl"])
+                    try await connectAgain()
+                    try await warns(["allkeys-lru", "volatile-ttl"])
+                    _ = try await rig.call("CONFIG", ["SET", "maxmemory-policy", "noeviction"])
+                    try await connectAgain()
+                    try await warns(["allkeys-lru", "volatile-ttl"])
+                }
+            }
+        }
+
         @Test("A database that does not exist, a replica and a cluster node are refused with what to change")
         func unsuitable() async throws {
             let server = try RedisServer(["--databases", "2"])

@@ -70,6 +70,9 @@ final class ClientRig: RedisClientDelegate, @unchecked Sendable {
     /// True when all shards have their connection for subscriptions.
     var hasSubscribers: Bool { client?.hasAllSubscribers ?? false }
 
+    /// How often the client has told that it is connected to a shard.
+    var connectionCount: Int { events.count { if case .connected = $0 { true } else { false } } }
+
     func close() async throws {
         try await loop.submit {
             self.client?.close()

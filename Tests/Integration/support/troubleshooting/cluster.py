@@ -62,3 +62,11 @@ def an_engine_that_was_emptied(app, start):
             closed(guest),
             said(edge, "messages of a channel are lost", "this node is not in the list of nodes any more"),
         ]
+
+
+@shows((None, "Redis removes keys when its memory is full"))
+def an_engine_that_is_a_cache(app, start):
+    needs_redis()
+    with RedisServer(start.folder / "redis", maxmemory="100mb", maxmemory_policy="allkeys-lru") as redis:
+        edge = start(CLUSTER_URL=redis.start().url)
+        return [said(edge, "Redis removes keys when its memory is full", "allkeys-lru")]

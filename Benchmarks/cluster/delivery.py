@@ -19,13 +19,15 @@ def run(rig):
         pids, redis, ports, path, publish = servers[name]
         with Load(rig, ports, path, each, publish, rate=rig.options.rate, seconds=seconds) as load:
             settle(*pids, redis)
-            before = cpu(*pids), cpu(redis)
+            before = cpu(*pids), cpu(load.process.pid), cpu(redis)
             said = load.run()
             settle(*pids, redis)
-            used, of_redis = cpu(*pids) - before[0], cpu(redis) - before[1]
+            after = cpu(*pids), cpu(load.process.pid), cpu(redis)
+        used, of_clients, of_redis = (now - then for now, then in zip(after, before))
         if rig.check(number, name, said) and number >= 0:
             rows[name].append({
                 "CPU µs/delivery": used / said["deliveries"] * 1e6,
+                "with the clients'": (used + of_clients) / said["deliveries"] * 1e6,
                 "Redis CPU µs/publication": of_redis / said["published"] * 1e6,
                 "p50 ms": said["p50_ms"],
                 "p99 ms": said["p99_ms"],
@@ -34,7 +36,7 @@ def run(rig):
           f"one of them, rounds of {seconds:g} s; medians")  # fmt: skip
     show(rows)
     if "nchan" in rows:
-        for column in ("CPU µs/delivery", "Redis CPU µs/publication"):
+        for column in ("CPU µs/delivery", "with the clients'", "Redis CPU µs/publication"):
             print(f"{column}, sidesocket : nchan {ratio(rows, 'sidesocket', 'nchan', column)}")
 
 

@@ -100,7 +100,7 @@ public enum SidesocketMetricCatalogue {
         .counter("gaps_total", "Channels of which messages were lost, by cause."),
         .counter("ingest_total", "Entries of streams, by source and result."),
         .histogram("ingest_lag_seconds", "From adding an entry to a stream to storing its message.", roundTripBuckets),
-        .counter("publish_failures_total", "Publications that were not stored by the engine, by reason."),
+        .counter("publish_failures_total", "Publications that the engine did not store or has lost, by reason."),
     ]
 
     private static let requests: [MetricDescription] = [

@@ -310,6 +310,25 @@ struct SeveralNodesTests {
         #expect(isTold)
     }
 
+    @Test("No more losses are told than may wait to be told")
+    func tooMuchLost() async throws {
+        let server = try await Self.server.value
+        let shell = RedisShell(port: server.port)
+        let one = try await TestNode(server, prefix: prefix, countInterval: .milliseconds(100), maxUntoldLosses: 1)
+        let other = try await TestNode(server, prefix: prefix, countInterval: .milliseconds(100))
+        let rooms = try ["room", "other"].map(channel)
+        for room in rooms { try await loseTail(one, room, shell) }
+        for room in rooms { try await other.subscribe(room) }
+        try shell.run("ACL", "SETUSER", "default", "-get")
+        try shell.run("CLIENT", "KILL", "TYPE", "normal")
+        for node in [one, other] { try await node.compareCounters() }
+        try shell.run("ACL", "SETUSER", "default", "+get")
+        let isTold = await eventually { rooms.contains { other.events.losses($0.text) == 1 } }
+        #expect(isTold)
+        for node in [one, other] { try await node.compareCounters() }
+        #expect(rooms.map { other.events.losses($0.text) }.reduce(0, +) == 1)
+    }
+
     @Test("An idempotency key holds on all nodes")
     func idempotency() async throws {
         let (one, other, _) = try await pair()

@@ -20,6 +20,11 @@ final class ClusterMetrics: Sendable {
     private let gaps: [GapCause: Counter]
     private let failures: [PublishFailure: Counter]
     private let resyncs: [String: Counter]
+    private let lost = Counter(label: "sidesocket_publish_failures_total", dimensions: [("reason", "lost")])
+    private let lostUntold = Counter(
+        label: "sidesocket_publish_failures_total",
+        dimensions: [("reason", "lost_untold")]
+    )
     /// From publishing on another node to receiving it here.
     let lag = Timer(label: "sidesocket_cluster_lag_seconds")
     /// The round trip of a probe.
@@ -62,4 +67,10 @@ final class ClusterMetrics: Sendable {
 
     /// A publication was given up.
     func publishFailed(_ reason: PublishFailure) { failures[reason]?.increment() }
+
+    /// A publication that the engine had confirmed is lost, and its subscribers are told.
+    func publicationLost() { lost.increment() }
+
+    /// So many publications that the engine had confirmed are lost, and too many were waiting to tell their subscribers.
+    func publicationsLostUntold(_ count: Int) { lostUntold.increment(by: count) }
 }

@@ -115,6 +115,8 @@ public struct ClusterNodeSettings: Sendable {
     public var maxWaitingBytes: Int
     /// How often the engine's counters are compared, to notice losses that nothing else shows.
     public var countInterval = TimeAmount.seconds(10)
+    /// How many publications that the engine has lost may wait until their subscribers can be told.
+    public var maxUntoldLosses = 65_536
     /// What may be kept of recent messages, in bytes (`MAX_HISTORY_BYTES`).
     public var maxRecentBytes: Int
     /// Over how long the close events of a lost node's connections are spread at most; a drain takes as long.

@@ -12,8 +12,6 @@ import SidecarCore
 final class LostPublications {
     /// The most commands under way.
     private static let mostUnderWay = 100
-    /// The most that waits to be told.
-    private static let mostUntold = 65_536
     /// The pause before a question that has failed is asked again.
     private static let retryPause = TimeAmount.milliseconds(200)
 
@@ -119,12 +117,14 @@ final class LostPublications {
 
     private func tellLater(_ entries: some Sequence<ConfirmedPublications.Entry>) {
         untold.append(contentsOf: entries)
-        guard untold.count > Self.mostUntold else { return }
-        let excess = untold.count - Self.mostUntold
+        let excess = untold.count - context.settings.maxUntoldLosses
+        guard excess > 0 else { return }
         untold.removeFirst(excess)
+        context.metrics.publicationsLostUntold(excess)
         context.warn(
             "subscribers are not told of some lost publications, since too many are waiting for Redis",
-            ["channels": "\(excess)"]
+            ["publications": "\(excess)"],
+            perMinute: NodeContext.fewLines
         )
     }
 
@@ -147,6 +147,7 @@ final class LostPublications {
             underWay -= 1
             switch result {
             case .success(let answer):
+                context.metrics.publicationLost()
                 if answer.integer == 1 {
                     context.warn(
                         "Redis has lost a publication that it had confirmed; its channel begins a new epoch",

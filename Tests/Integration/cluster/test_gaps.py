@@ -141,3 +141,21 @@ def test_an_outage_in_which_nothing_was_published_is_no_gap(make_cluster, redis)
     for name in ("room", "closed:1"):
         cluster.publish(1, name, "1")
     assert stream.event() == ("message", "1") and closing.message() == "1"
+
+
+def test_what_was_confirmed_and_lost_is_counted(make_cluster, redis):
+    cluster = make_cluster(1, redis, HISTORY_SIZE=0)
+    node = cluster.nodes[0]
+    stream = cluster.stream(0, join="room")
+    cluster.publish(0, "room", "kept")
+    (head,) = redis.command("KEYS", "sidesocket:1{*}:c:room")
+    (published,) = redis.command("KEYS", "sidesocket:1{*}:p:*")
+    before = redis.command("GET", head)
+    cluster.publish(0, "room", "lost")
+    assert [stream.event()[1] for _ in range(2)] == ["kept", "lost"]
+    assert node.metric("publish_failures_total") == 0
+    redis.command("SET", head, before)
+    redis.command("HDEL", published, "2")
+    redis.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    eventually(lambda: node.metric("publish_failures_total", reason="lost") == 1, "it is counted")
+    assert node.metric("publish_failures_total") == 1

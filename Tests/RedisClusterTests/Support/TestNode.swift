@@ -23,7 +23,8 @@ final class TestNode: Sendable {
         countInterval: TimeAmount = .seconds(10),
         channelEvents: Bool = false,
         lease: TimeAmount = .seconds(10),
-        minReplicas: Int = 0
+        minReplicas: Int = 0,
+        maxUntoldLosses: Int = 65_536
     ) async throws {
         var settings = ClusterNodeSettings.test
         settings.prefix = prefix
@@ -31,6 +32,7 @@ final class TestNode: Sendable {
         settings.channelEvents = channelEvents
         settings.lease = lease
         settings.minReplicas = minReplicas
+        settings.maxUntoldLosses = maxUntoldLosses
         settings.nodeName = name
         settings.secrets = secret.flatMap { ClusterSecrets($0) }
         member = FakeMember(name)

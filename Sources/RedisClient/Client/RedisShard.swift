@@ -220,7 +220,7 @@ final class RedisShard: RedisLinkOwner {
 
     private func warnOfEviction(_ connection: RedisConnection) {
         let deadline = context.eventLoop.now + context.configuration.commandTimeout
-        let request = RedisRequest(EvictionPolicy.question, deadline: deadline) { [context] result in
+        var request = RedisRequest(EvictionPolicy.question, deadline: deadline) { [context] result in
             guard let policy = (try? result.get()).flatMap(EvictionPolicy.init(info:)), policy != context.toldOfEviction
             else { return }
             context.toldOfEviction = policy
@@ -229,6 +229,7 @@ final class RedisShard: RedisLinkOwner {
                 metadata: ["policy": "\(policy.name)"]
             )
         }
+        request.staysOnConnection = true
         // Where it cannot be asked, nothing depends on the answer.
         _ = connection.send(request)
     }

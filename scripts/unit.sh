@@ -18,7 +18,11 @@ tests() { # NAME ARGUMENT…
     names=$(python3 - "$results/$name-swift-testing.xml" <<'END'
 import re, sys, xml.etree.ElementTree
 
-for case in xml.etree.ElementTree.parse(sys.argv[1]).iter("testcase"):
+try:
+    results = xml.etree.ElementTree.parse(sys.argv[1])
+except xml.etree.ElementTree.ParseError:
+    sys.exit("The tests were cut off.")
+for case in results.iter("testcase"):
     if case.find("failure") is not None:
         suite = case.get("classname")
         print(re.escape(suite + ("/" if "." in suite else ".") + case.get("name")))

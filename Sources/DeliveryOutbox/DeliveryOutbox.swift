@@ -143,16 +143,30 @@ public final class DeliveryOutbox: Sendable {
     }
 
     /// A message came in and is now owed to the app.
-    public func accepted(id: String, sequence: UInt64, isText: Bool, payload: [UInt8], at: Int64) {
+    ///
+    /// - Parameters:
+    ///   - format: A number that says what kind of data it is.
+    ///   - label: What belongs to it besides its payload; empty for nothing.
+    public func accepted(
+        id: String,
+        sequence: UInt64,
+        format: UInt8,
+        label: [UInt8] = [],
+        payload: [UInt8],
+        at: Int64
+    ) {
         let message = PendingMessages.Slot(
             id: id,
             sequence: sequence,
-            isText: isText,
+            format: format,
+            label: label,
             payload: payload,
             at: max(0, at)
         )
         record { (journal, limits) in
-            guard message.cost <= limits.bufferedBytes, message.payload.count <= limits.fieldBytes else {
+            guard message.cost <= limits.bufferedBytes, message.payload.count <= limits.fieldBytes,
+                message.label.count <= limits.fieldBytes
+            else {
                 journal.dropped += 1
                 return journal.batch.counted(id: id)
             }

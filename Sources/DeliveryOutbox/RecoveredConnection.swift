@@ -48,17 +48,20 @@ public struct RecoveredConnection: Sendable, Equatable {
 public struct RecoveredMessage: Sendable, Equatable {
     /// Its sequence in the connection's order of events.
     public var sequence: UInt64
-    /// True for text, false for binary.
-    public var isText: Bool
+    /// What kind of data it is, as it was recorded.
+    public var format: UInt8
+    /// What belongs to it besides its payload, as it was recorded; empty for nothing.
+    public var label: [UInt8]
     /// Its bytes.
     public var payload: [UInt8]
     /// When it was accepted, in milliseconds of Unix time.
     public var at: Int64
 
     /// Makes a recovered message.
-    public init(sequence: UInt64, isText: Bool, payload: [UInt8], at: Int64) {
+    public init(sequence: UInt64, format: UInt8, label: [UInt8] = [], payload: [UInt8], at: Int64) {
         self.sequence = sequence
-        self.isText = isText
+        self.format = format
+        self.label = label
         self.payload = payload
         self.at = at
     }

@@ -48,6 +48,10 @@ public enum SidesocketMetricCatalogue {
     private static let messages: [MetricDescription] = [
         .counter("messages_total", "WebSocket data messages, from clients (in) and to clients (out)."),
         .counter("message_bytes_total", "Bytes of WebSocket data messages, on the wire and as payload."),
+        .gauge("sessions_detached", "Sessions of the client protocol that wait for their clients."),
+        .gauge("session_buffer_bytes", "Bytes kept for clients of the protocol until they have acknowledged them."),
+        .counter("resumes_total", "Attempts of clients to resume a session, by result."),
+        .counter("protocol_errors_total", "Errors that clients of the protocol were told, by code."),
         .counter("messages_dropped_total", "Messages that were not delivered, by reason."),
         .histogram(
             "message_duration_seconds",

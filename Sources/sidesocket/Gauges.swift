@@ -17,6 +17,8 @@ enum Gauges {
         registry.gauge("sidesocket_webhook_in_flight", labels: []) { Double(state.inFlight) }
         registry.gauge("sidesocket_webhook_queue_depth", labels: []) { Double(state.queueDepth) }
         registry.gauge("sidesocket_pending_bytes", labels: []) { Double(state.pendingBytes.held) }
+        registry.gauge("sidesocket_sessions_detached", labels: []) { Double(state.detached) }
+        registry.gauge("sidesocket_session_buffer_bytes", labels: []) { Double(state.bytesForReturn) }
         registry.gauge("sidesocket_send_buffer_bytes", labels: []) { Double(state.sendBuffers.held) }
         let sendLimit = state.sendBuffers.limit
         registry.gauge("sidesocket_max_total_send_buffer_bytes", labels: []) {

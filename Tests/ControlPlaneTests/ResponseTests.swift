@@ -99,7 +99,13 @@ struct ResponseTests {
     func history() throws {
         let channel = try #require(ChannelName("room:1"))
         func message(_ offset: UInt64, _ format: MessageFormat, _ payload: ByteBuffer) -> StoredMessage {
-            StoredMessage(offset: offset, time: FakeOperator.time, format: format, payload: payload)
+            StoredMessage(
+                offset: offset,
+                id: MessageID(offset),
+                time: FakeOperator.time,
+                format: format,
+                payload: payload
+            )
         }
         let history = ChannelHistory(
             epoch: FakeOperator.position.epoch,

@@ -12,12 +12,12 @@ struct FullDiskTests {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 600_000 }
         outbox.opened(id: "a", context: [], identity: [], at: 1)
         outbox.opened(id: "b", context: [], identity: [], at: 1)
-        outbox.accepted(id: "a", sequence: 2, isText: true, payload: [2], at: 1)
+        outbox.accepted(id: "a", sequence: 2, format: 1, payload: [2], at: 1)
         #expect(outbox.flush())
         #expect(!outbox.isFailing)
         outbox.allowWriting(false)
         for sequence in UInt64(3)...8 {
-            outbox.accepted(id: "a", sequence: sequence, isText: true, payload: [1, 1, 1], at: 1)
+            outbox.accepted(id: "a", sequence: sequence, format: 1, payload: [1, 1, 1], at: 1)
             #expect(!outbox.flush() && outbox.isFailing)
         }
         outbox.answered(id: "a", sequence: 2)
@@ -54,18 +54,18 @@ struct FullDiskTests {
         outbox.flush()
         outbox.allowWriting(false)
         for sequence in UInt64(2)...6 {
-            outbox.accepted(id: "a", sequence: sequence, isText: true, payload: payload, at: 1)
-            outbox.accepted(id: "b", sequence: sequence, isText: true, payload: payload, at: 1)
+            outbox.accepted(id: "a", sequence: sequence, format: 1, payload: payload, at: 1)
+            outbox.accepted(id: "b", sequence: sequence, format: 1, payload: payload, at: 1)
         }
         #expect(!outbox.flush())
         #expect(outbox.bytesBuffered == 2_280)
         #expect(outbox.droppedRecords == 0)
-        outbox.accepted(id: "b", sequence: 7, isText: true, payload: [], at: 1)
+        outbox.accepted(id: "b", sequence: 7, format: 1, payload: [], at: 1)
         #expect(outbox.droppedRecords == 1)
-        outbox.accepted(id: "b", sequence: 8, isText: true, payload: payload, at: 1)
+        outbox.accepted(id: "b", sequence: 8, format: 1, payload: payload, at: 1)
         #expect(outbox.droppedRecords == 2)
         // One that cannot fit at all does not push the others out.
-        outbox.accepted(id: "b", sequence: 9, isText: true, payload: [UInt8](repeating: 1, count: 2_153), at: 1)
+        outbox.accepted(id: "b", sequence: 9, format: 1, payload: [UInt8](repeating: 1, count: 2_153), at: 1)
         #expect(outbox.droppedRecords == 3)
         #expect(outbox.bytesBuffered <= 2_280)
         outbox.answered(id: "a", sequence: 2)
@@ -82,7 +82,7 @@ struct FullDiskTests {
         let outbox = try DeliveryOutbox(scratch, faults) { $0.flushMilliseconds = 1 }
         outbox.allowWriting(false)
         outbox.opened(id: "a", context: [], identity: [], at: 1)
-        outbox.accepted(id: "a", sequence: 2, isText: true, payload: [1], at: 1)
+        outbox.accepted(id: "a", sequence: 2, format: 1, payload: [1], at: 1)
         while outbox.faults < 3 {}
         outbox.allowWriting(true)
         while outbox.bytesBuffered > 0 {}

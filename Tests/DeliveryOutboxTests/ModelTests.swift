@@ -44,7 +44,7 @@ struct ModelTests {
                 guard let id, let sequence = model.next[id] else { continue }
                 let message = RecoveredMessage(
                     sequence: sequence,
-                    isText: Bool.random(using: &random),
+                    format: UInt8.random(in: 0...3, using: &random),
                     payload: bytes(&random),
                     at: Int64(sequence)
                 )
@@ -54,7 +54,7 @@ struct ModelTests {
                 outbox.accepted(
                     id: id,
                     sequence: sequence,
-                    isText: message.isText,
+                    format: message.format,
                     payload: message.payload,
                     at: message.at
                 )
@@ -83,7 +83,7 @@ struct ModelTests {
                 model.connections[id] = nil
                 outbox.finished(id: id)
                 // Late records about it do nothing.
-                outbox.accepted(id: id, sequence: 99, isText: true, payload: [1], at: 1)
+                outbox.accepted(id: id, sequence: 99, format: 1, payload: [1], at: 1)
                 outbox.answered(id: id, sequence: 99)
             case 94..<98:
                 outbox.flush()

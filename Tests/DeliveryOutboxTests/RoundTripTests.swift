@@ -6,8 +6,8 @@ import Testing
 struct RoundTripTests {
     private let scratch = Scratch()
 
-    private func message(_ sequence: UInt64, _ text: String, isText: Bool = true) -> RecoveredMessage {
-        RecoveredMessage(sequence: sequence, isText: isText, payload: Array(text.utf8), at: Int64(sequence) * 10)
+    private func message(_ sequence: UInt64, _ text: String, format: UInt8 = 1) -> RecoveredMessage {
+        RecoveredMessage(sequence: sequence, format: format, payload: Array(text.utf8), at: Int64(sequence) * 10)
     }
 
     @Test("Everything about a connection comes back as it was noted")
@@ -16,9 +16,9 @@ struct RoundTripTests {
         #expect(outbox.recover().isEmpty)
         outbox.opened(id: "b", context: [1, 2, 0, 255], identity: [7], at: 1_700_000_000_000)
         outbox.opened(id: "a", context: [], identity: [], at: 5)
-        outbox.accepted(id: "b", sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
-        outbox.accepted(id: "b", sequence: 3, isText: false, payload: Array("three".utf8), at: 30)
-        outbox.accepted(id: "b", sequence: 4, isText: true, payload: [], at: 40)
+        outbox.accepted(id: "b", sequence: 2, format: 1, payload: Array("two".utf8), at: 20)
+        outbox.accepted(id: "b", sequence: 3, format: 0, payload: Array("three".utf8), at: 30)
+        outbox.accepted(id: "b", sequence: 4, format: 1, payload: [], at: 40)
         outbox.answered(id: "b", sequence: 1)
         outbox.answered(id: "b", sequence: 2)
         outbox.identityChanged(id: "b", identity: [8, 9])
@@ -36,7 +36,7 @@ struct RoundTripTests {
                     openedAt: 1_700_000_000_000,
                     messagesIn: 3,
                     lastAnswered: 2,
-                    messages: [message(3, "three", isText: false), message(4, "")],
+                    messages: [message(3, "three", format: 0), message(4, "")],
                     close: nil
                 ),
                 RecoveredConnection(
@@ -59,8 +59,8 @@ struct RoundTripTests {
         let outbox = try DeliveryOutbox(scratch)
         outbox.opened(id: "a", context: [1], identity: [], at: 1)
         outbox.flush()
-        outbox.accepted(id: "a", sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
-        outbox.accepted(id: "a", sequence: 3, isText: true, payload: Array("three".utf8), at: 30)
+        outbox.accepted(id: "a", sequence: 2, format: 1, payload: Array("two".utf8), at: 20)
+        outbox.accepted(id: "a", sequence: 3, format: 1, payload: Array("three".utf8), at: 30)
         outbox.flush()
         outbox.answered(id: "a", sequence: 2)
         outbox.identityChanged(id: "a", identity: [5])
@@ -80,7 +80,7 @@ struct RoundTripTests {
         var outbox = try DeliveryOutbox(scratch)
         for id in ["a", "b"] {
             outbox.opened(id: id, context: [1], identity: [2], at: 1)
-            outbox.accepted(id: id, sequence: 2, isText: true, payload: Array("two".utf8), at: 20)
+            outbox.accepted(id: id, sequence: 2, format: 1, payload: Array("two".utf8), at: 20)
         }
         outbox.close()
 
@@ -112,7 +112,7 @@ struct RoundTripTests {
         outbox.flush()
         let before = Scratch.read(scratch.database + "-wal").count
         outbox.opened(id: "short", context: [1], identity: [], at: 1)
-        outbox.accepted(id: "short", sequence: 2, isText: true, payload: [1], at: 1)
+        outbox.accepted(id: "short", sequence: 2, format: 1, payload: [1], at: 1)
         outbox.answered(id: "short", sequence: 2)
         outbox.closing(id: "short", sequence: 3, report: [], at: 1)
         outbox.finished(id: "short")
@@ -120,7 +120,7 @@ struct RoundTripTests {
         #expect(Scratch.read(scratch.database + "-wal").count == before)
 
         for sequence in UInt64(2)...5 {
-            outbox.accepted(id: "stays", sequence: sequence, isText: true, payload: [1, 2, 3], at: 1)
+            outbox.accepted(id: "stays", sequence: sequence, format: 1, payload: [1, 2, 3], at: 1)
         }
         #expect(outbox.bytesBuffered == 4 * 131)
         for sequence in UInt64(2)...4 { outbox.answered(id: "stays", sequence: sequence) }
@@ -143,7 +143,7 @@ struct RoundTripTests {
             outbox.accepted(
                 id: "c\(n)",
                 sequence: 2,
-                isText: true,
+                format: 1,
                 payload: [UInt8](repeating: 2, count: n * 100),
                 at: 1
             )
@@ -181,7 +181,7 @@ struct RoundTripTests {
         let outbox = try DeliveryOutbox(scratch)
         #expect(outbox.close())
         outbox.opened(id: "a", context: [], identity: [], at: 1)
-        outbox.accepted(id: "a", sequence: 2, isText: true, payload: [1], at: 1)
+        outbox.accepted(id: "a", sequence: 2, format: 1, payload: [1], at: 1)
         #expect(outbox.flush())
         #expect(outbox.close())
         #expect(outbox.bytesBuffered == 0)
@@ -198,7 +198,7 @@ struct RoundTripTests {
                         let id = "\(thread)-\(n)"
                         outbox.opened(id: id, context: [UInt8(thread)], identity: [], at: 1)
                         for sequence in UInt64(2)...51 {
-                            outbox.accepted(id: id, sequence: sequence, isText: true, payload: [UInt8(n)], at: 1)
+                            outbox.accepted(id: id, sequence: sequence, format: 1, payload: [UInt8(n)], at: 1)
                             if sequence < 50 { outbox.answered(id: id, sequence: sequence) }
                         }
                         if n % 2 == 0 { outbox.finished(id: id) }

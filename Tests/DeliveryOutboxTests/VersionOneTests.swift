@@ -4,7 +4,7 @@ import Testing
 
 @testable import DeliveryOutbox
 
-@Suite("Files that version 1 wrote")
+@Suite("Files that versions 1 and 2 wrote")
 struct VersionOneTests {
     private let scratch = Scratch()
     private let faults = Faults()
@@ -33,8 +33,8 @@ struct VersionOneTests {
             messagesIn: 2,
             lastAnswered: 2,
             messages: [
-                RecoveredMessage(sequence: 3, isText: true, payload: Array("three".utf8), at: 30),
-                RecoveredMessage(sequence: 4, isText: false, payload: [0], at: 40),
+                RecoveredMessage(sequence: 3, format: 1, payload: Array("three".utf8), at: 30),
+                RecoveredMessage(sequence: 4, format: 0, payload: [0], at: 40),
             ],
             close: nil
         ),
@@ -50,6 +50,12 @@ struct VersionOneTests {
         ),
     ]
 
+    /// The same as version 2 made them, whose columns have the names of today.
+    private static let second =
+        file
+        .replacing("head BLOB", with: "context BLOB").replacing("close_body BLOB", with: "close_report BLOB")
+        .replacing("user_version = 1", with: "user_version = 2")
+
     private func run(_ sql: String) {
         mkdir(scratch.outbox, 0o700)
         var handle: OpaquePointer?
@@ -58,15 +64,15 @@ struct VersionOneTests {
         sqlite3_close(handle)
     }
 
-    @Test("All that is in them comes back as it was noted, now and with the next start")
-    func recovered() throws {
-        run(Self.file)
+    @Test("All that is in them comes back as it was noted, now and with the next start", arguments: [file, second])
+    func recovered(_ file: String) throws {
+        run(file)
         #expect(try reopened(scratch, faults) == expected)
         #expect(try reopened(scratch, faults) == expected)
         #expect(faults.sentences.isEmpty)
         #expect(!scratch.names.contains { $0.contains("damaged") })
         // What an earlier version would not take for its own.
-        #expect(Scratch.read(scratch.database)[60..<64].elementsEqual([0, 0, 0, 2]))
+        #expect(Scratch.read(scratch.database)[60..<64].elementsEqual([0, 0, 0, 3]))
     }
 
     @Test("Their connections go on beside new ones")

@@ -5,7 +5,7 @@ enum OutboxFile {
     /// "sdso", so that no other program's database is taken for ours.
     static let applicationID: UInt32 = 0x7364_736f
     /// The version of the tables below, and of what is in their blobs.
-    static let version: UInt32 = 2
+    static let version: UInt32 = 3
 
     static let connections = """
         CREATE TABLE connections (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, context BLOB NOT NULL, \
@@ -13,8 +13,9 @@ enum OutboxFile {
         last_answered INTEGER NOT NULL, close_sequence INTEGER, close_report BLOB, close_at INTEGER) STRICT
         """
     static let messages = """
-        CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, is_text INTEGER NOT NULL, \
-        payload BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (connection, sequence)) STRICT
+        CREATE TABLE messages (connection INTEGER NOT NULL, sequence INTEGER NOT NULL, format INTEGER NOT NULL, \
+        payload BLOB NOT NULL, at INTEGER NOT NULL, label BLOB NOT NULL DEFAULT x'', \
+        PRIMARY KEY (connection, sequence)) STRICT
         """
 
     /// Opens the file of a directory; what is no outbox is moved aside, with a sentence, and a new one begun.
@@ -79,19 +80,16 @@ enum OutboxFile {
                 """
             )
         }
-        let found = try database.integer("PRAGMA user_version")
-        let isVersion1 = found == 1
+        let found = UInt32(clamping: try database.integer("PRAGMA user_version"))
         // A trigger or a view would run code that is not ours.
-        guard try tables(database) == [isVersion1 ? connectionsOfVersion1 : connections, messages],
-            isVersion1 || found == Int64(version)
-        else {
+        guard let expected = tables(ofVersion: found), try tables(database) == expected else {
             throw SQLiteFailure(code: SQLITE_CORRUPT, message: "its tables are not Sidesocket's")
         }
         let check = try database.texts("PRAGMA quick_check(1)")
         guard check == ["ok"] else {
             throw SQLiteFailure(code: SQLITE_CORRUPT, message: (check.first ?? nil) ?? "it fails the check")
         }
-        if isVersion1 { try migrateFromVersion1(database) }
+        try migrate(database, from: found)
         guard try database.texts("PRAGMA journal_mode = WAL") == ["wal"] else {
             throw SQLiteFailure(code: SQLITE_CANTOPEN, message: "its file system has no write-ahead log")
         }

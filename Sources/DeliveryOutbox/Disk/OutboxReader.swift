@@ -125,8 +125,8 @@ enum OutboxReader {
     ) throws(SQLiteFailure) {
         let rows = try database.prepare(
             """
-            SELECT connection, sequence, is_text, \(bounded("payload", limits.fieldBytes)), at \
-            FROM messages NOT INDEXED
+            SELECT connection, sequence, format, \(bounded("payload", limits.fieldBytes)), at, \
+            \(bounded("label", limits.fieldBytes)) FROM messages NOT INDEXED
             """
         )
         while try rows.step() {
@@ -141,18 +141,19 @@ enum OutboxReader {
                 result.skip("a message has a negative number")
                 continue
             }
-            guard (0...1).contains(rows.integer(2)) else {
-                result.skip("a message is neither text nor binary")
+            guard let format = UInt8(exactly: rows.integer(2)) else {
+                result.skip("a message has an impossible format")
                 continue
             }
-            guard let payload = rows.blob(3) else {
+            guard let payload = rows.blob(3), let label = rows.blob(5) else {
                 result.skip("a message is too long")
                 continue
             }
             connections[key]?.messages.append(
                 RecoveredMessage(
                     sequence: sequence,
-                    isText: rows.integer(2) == 1,
+                    format: format,
+                    label: label,
                     payload: payload,
                     at: rows.integer(4)
                 )

@@ -48,8 +48,8 @@ final class OutboxWriter {
         deleteMessages = try database.prepare("DELETE FROM messages WHERE connection = ?1")
         insertMessage = try database.prepare(
             """
-            INSERT OR REPLACE INTO messages (connection, sequence, is_text, payload, at) \
-            VALUES (?1, ?2, ?3, ?4, ?5)
+            INSERT OR REPLACE INTO messages (connection, sequence, format, payload, at, label) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
             """
         )
         deleteMessage = try database.prepare("DELETE FROM messages WHERE connection = ?1 AND sequence = ?2")
@@ -120,9 +120,10 @@ final class OutboxWriter {
             try insertMessage.run(
                 .integer(key),
                 .integer(Int64(clamping: message.sequence)),
-                .integer(message.isText ? 1 : 0),
+                .integer(Int64(message.format)),
                 .blob(message.payload),
-                .integer(message.at)
+                .integer(message.at),
+                .blob(message.label)
             )
         }
     }

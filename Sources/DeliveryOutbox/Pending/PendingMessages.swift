@@ -15,8 +15,10 @@ struct PendingMessages: Sendable {
         var id: String
         /// Its sequence in the connection's order.
         var sequence: UInt64
-        /// True for text.
-        var isText: Bool
+        /// What kind of data it is.
+        var format: UInt8
+        /// What belongs to it besides its payload.
+        var label: [UInt8]
         /// Its bytes.
         var payload: [UInt8]
         /// When it was accepted.
@@ -29,7 +31,7 @@ struct PendingMessages: Sendable {
         fileprivate(set) var next = none
 
         /// What it counts against the limit.
-        var cost: Int { payload.count + overhead }
+        var cost: Int { payload.count + label.count + overhead }
     }
 
     /// The messages of one connection: its first and its last slot.
@@ -144,6 +146,7 @@ struct PendingMessages: Sendable {
         swap(&payload, &slots[slot].payload)
         // A reused slot would free it anyway, but an unused one must not keep it.
         slots[slot].id = ""
+        slots[slot].label = []
         unused.append(slot)
         return payload
     }

@@ -15,6 +15,8 @@ final class ChannelSubscription {
     var follower: ChannelFollower
     /// Those that wait for the subscription to hold.
     var waiters: [Waiter] = []
+    /// Whether a subscriber was told that the subscription does not hold yet, and has to hear when it does.
+    var owesResumption = false
     /// Publications of this node that wait for it, so that their subscribers here get them.
     var parked: [PendingPublication] = []
     var recent = RecentMessages()

@@ -6,8 +6,8 @@ import SidecarCore
 /// One byte for the format, then origin, report, excluded connection and event type, each as one byte of length and its
 /// text, then the payload.
 struct MessageBody: Sendable, Equatable {
-    private static let text: UInt8 = 0
-    private static let binary: UInt8 = 1
+    /// The byte of each format is its index here.
+    private static let formats: [MessageFormat] = [.text, .binary, .json, .messagePack]
 
     let format: MessageFormat
     /// The incarnation of the node that published it.
@@ -27,7 +27,7 @@ struct MessageBody: Sendable, Equatable {
             5 + origin.utf8.count + report.utf8.count + excluded.utf8.count + event.utf8.count
                 + publication.payload.readableBytes
         )
-        buffer.writeInteger(publication.format == .text ? text : binary)
+        buffer.writeInteger(UInt8(clamping: formats.firstIndex(of: publication.format) ?? 0))
         for field in [origin, report, excluded, event] {
             // Ids and event types are checked to be far shorter.
             buffer.writeInteger(UInt8(clamping: field.utf8.count))
@@ -40,11 +40,10 @@ struct MessageBody: Sendable, Equatable {
     /// Reads what ``write(_:origin:)`` wrote.
     init(_ bytes: ByteBuffer) throws(FrameFault) {
         var bytes = bytes
-        switch bytes.readInteger(as: UInt8.self) {
-        case Self.text: format = .text
-        case Self.binary: format = .binary
-        default: throw .badBody
+        guard let number = bytes.readInteger(as: UInt8.self).map(Int.init), Self.formats.indices.contains(number) else {
+            throw .badBody
         }
+        format = Self.formats[number]
         guard let origin = Self.readField(&bytes), let report = Self.readField(&bytes),
             let excluded = Self.readField(&bytes), let event = Self.readField(&bytes)
         else { throw .badBody }
@@ -54,7 +53,7 @@ struct MessageBody: Sendable, Equatable {
         guard event.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { throw .badBody }
         self.event = event.isEmpty ? nil : event
         // A client would have to close for text that is none.
-        guard format == .binary || OperatorSyntax.isText(bytes) else { throw .badBody }
+        guard !format.isText || OperatorSyntax.isText(bytes) else { throw .badBody }
         payload = bytes
     }
 
@@ -79,7 +78,14 @@ extension MessageFrame {
 
     /// The message as it is kept.
     var stored: StoredMessage {
-        StoredMessage(offset: point.offset, time: time, format: body.format, payload: body.payload, event: body.event)
+        StoredMessage(
+            offset: point.offset,
+            id: point.id,
+            time: time,
+            format: body.format,
+            payload: body.payload,
+            event: body.event
+        )
     }
 
     /// Whether a reader is excluded (``StreamCursor/reader``); 0 for none.

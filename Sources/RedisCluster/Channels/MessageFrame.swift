@@ -21,6 +21,9 @@ struct MessageFrame: Sendable, Equatable {
         self.point.epoch == point.epoch && self.point.offset == point.offset &+ 1 && predecessor == point.id
     }
 
+    /// The message before it.
+    var before: ChannelPoint { ChannelPoint(epoch: point.epoch, offset: point.offset &- 1, id: predecessor) }
+
     /// Reads a frame.
     init(_ frame: ByteBuffer) throws(FrameFault) {
         let view = frame.readableBytesView

@@ -186,7 +186,11 @@ final class NodeSubscriptions {
         if !isOwn, let age = context.clock.age(of: frame.time) {
             context.metrics.lag.recordNanoseconds(min(age, Self.longestLag) * 1_000_000)
         }
-        context.events.received(own ?? frame.envelope(in: channel), at: frame.point.position(in: channel))
+        context.events.received(
+            own ?? frame.envelope(in: channel),
+            at: frame.point.position(in: channel),
+            time: frame.time
+        )
         if isOwn { publisher?.passedOn(frame.point.id) }
     }
 
@@ -284,13 +288,18 @@ final class NodeSubscriptions {
                 "messages of a channel are lost",
                 ["channel": "\(channel.text)", "cause": "\(lost.rawValue)"]
             )
-            context.events.resumed(channel, isComplete: false)
+            let point = outcome.messages.first?.before ?? answer.head
+            context.events.resumed(channel, isComplete: false, at: point.position(in: channel))
         }
         for frame in outcome.messages { deliver(frame, of: subscription) }
         if let known = outcome.asksAgain { return send(subscription, known) }
         // Interrupted since the question was asked: another one follows.
-        guard subscription.follower.point != nil else { return }
-        if outcome.lost == nil, outcome.hasResumed { context.events.resumed(channel, isComplete: true) }
+        guard let point = subscription.follower.point else { return }
+        let owesResumption = subscription.owesResumption
+        subscription.owesResumption = false
+        if outcome.lost == nil, outcome.hasResumed || owesResumption {
+            context.events.resumed(channel, isComplete: true, at: point.position(in: channel))
+        }
         publisher?.unpark(subscription)
         reader?.answerWaiters(of: subscription)
     }

@@ -37,7 +37,10 @@ final class HistoryReader {
             completion: completion
         )
         if subscription.follower.point != nil { return answer(waiter, of: subscription) }
-        guard context.client.isUp else { return completion(.failure(.unavailable("Redis is away."))) }
+        guard context.client.isUp else {
+            subscription.owesResumption = true
+            return completion(.failure(.unavailable("Redis is away.")))
+        }
         subscription.waiters.append(waiter)
         waiting.insert(subscription.channel)
         startTicking()
@@ -62,6 +65,7 @@ final class HistoryReader {
 
     private func answer(_ waiter: ChannelSubscription.Waiter, of subscription: ChannelSubscription) {
         guard let point = subscription.follower.point else {
+            subscription.owesResumption = true
             return waiter.completion(.failure(.unavailable("The subscription does not hold.")))
         }
         let channel = subscription.channel
@@ -100,6 +104,7 @@ final class HistoryReader {
             }
             let late = subscription.waiters.filter { $0.deadline <= now }
             subscription.waiters.removeAll { $0.deadline <= now }
+            if !late.isEmpty { subscription.owesResumption = true }
             for waiter in late { waiter.completion(.failure(.unavailable("Redis did not answer in time."))) }
         }
         if !waiting.isEmpty { startTicking() }

@@ -7,7 +7,7 @@ public struct ChannelEnvelope: Sendable {
     /// The node that published it; nil for this one.
     public let origin: String?
     /// The publisher's own object, which never leaves the node: it is passed back in
-    /// ``ChannelBrokerEvents/received(_:at:)`` there. Nil for messages of other nodes.
+    /// ``ChannelBrokerEvents/received(_:at:time:)`` there. Nil for messages of other nodes.
     public let context: (any AnyObject & Sendable)?
     /// Under which name each node is to tell the publishing one who got the message; nil for not at all.
     public let report: String?

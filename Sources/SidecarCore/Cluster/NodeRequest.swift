@@ -173,6 +173,7 @@ extension DirectMessage: Codable {
     private enum Key: CodingKey {
         case text
         case base64
+        case isDeclared
         case event
         case waits
     }
@@ -183,21 +184,29 @@ extension DirectMessage: Codable {
         let event = try container.decodeIfPresent(String.self, forKey: .event)
         guard event.map({ OperatorSyntax.isEventType($0) }) ?? true else { throw WireFault.malformed }
         let waits = try container.decode(Bool.self, forKey: .waits)
+        let isDeclared = try container.decodeIfPresent(Bool.self, forKey: .isDeclared) ?? false
         if let text = try container.decodeIfPresent(String.self, forKey: .text) {
-            self.init(.text, ByteBuffer(string: text), event: event, waitsForKernel: waits)
+            self.init(isDeclared ? .json : .text, ByteBuffer(string: text), event: event, waitsForKernel: waits)
         } else {
             let bytes = try container.decode(Data.self, forKey: .base64)
-            self.init(.binary, ByteBuffer(bytes: bytes), event: event, waitsForKernel: waits)
+            self.init(
+                isDeclared ? .messagePack : .binary,
+                ByteBuffer(bytes: bytes),
+                event: event,
+                waitsForKernel: waits
+            )
         }
     }
 
     /// Writes the message.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Key.self)
-        switch format {
-        case .text: try container.encode(String(buffer: payload), forKey: .text)
-        case .binary: try container.encode(Data(payload.readableBytesView), forKey: .base64)
+        if format.isText {
+            try container.encode(String(buffer: payload), forKey: .text)
+        } else {
+            try container.encode(Data(payload.readableBytesView), forKey: .base64)
         }
+        if format == .json || format == .messagePack { try container.encode(true, forKey: .isDeclared) }
         try container.encodeIfPresent(event, forKey: .event)
         try container.encode(waitsForKernel, forKey: .waits)
     }

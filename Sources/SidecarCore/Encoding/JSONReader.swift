@@ -6,10 +6,11 @@ import HTTP1
 /// (`JSONDecoder` of FoundationEssentials traps on some malformed inputs, which an app must not be able to cause.)
 struct JSONReader {
     /// What is wrong, worded as the end of a sentence.
-    struct Fault: Error {
+    struct Fault: Error, Equatable {
         let sentence: String
 
         static let malformed = Fault(sentence: "the JSON is malformed.")
+        static let tooDeep = Fault(sentence: "the JSON is nested too deep.")
         static let longName = Fault(sentence: "the name of a member is too long.")
         static let wrongType = Fault(sentence: "a value is missing or is of the wrong type.")
     }
@@ -129,6 +130,14 @@ struct JSONReader {
         return .number(number)
     }
 
+    /// Skips a value, and returns where it is.
+    mutating func valueRange(maxDepth: Int) throws(Fault) -> Range<Int> {
+        _ = peek()
+        let start = position
+        try skipValue(maxDepth: maxDepth)
+        return start..<position
+    }
+
     /// Skips a value of any kind, which must be well-formed, without creating it.
     ///
     /// - Parameter maxDepth: How deep arrays and objects may lie in one another.
@@ -137,18 +146,16 @@ struct JSONReader {
         repeat {
             if take("{") {
                 closers.append("}")
+                guard closers.count <= maxDepth else { throw .tooDeep }
                 if !take("}") {
                     try skipName()
-                    guard closers.count <= maxDepth else { throw Fault(sentence: "the JSON is nested too deep.") }
                     continue
                 }
                 closers.removeLast()
             } else if take("[") {
                 closers.append("]")
-                if !take("]") {
-                    guard closers.count <= maxDepth else { throw Fault(sentence: "the JSON is nested too deep.") }
-                    continue
-                }
+                guard closers.count <= maxDepth else { throw .tooDeep }
+                if !take("]") { continue }
                 closers.removeLast()
             } else if peek() == UInt8(ascii: "\"") {
                 try skipString()

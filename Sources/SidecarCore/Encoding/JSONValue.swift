@@ -84,7 +84,7 @@ package enum JSONValue: Sendable, Equatable {
 extension JSONReader {
     /// Takes any value; recursion is bounded by the depth.
     mutating func value(depth: Int) throws(Fault) -> JSONValue {
-        guard depth > 0 else { throw Fault(sentence: "the JSON is nested too deep.") }
+        guard depth > 0 else { throw .tooDeep }
         if takeWord("null") { return .null }
         if takeWord("true") { return .bool(true) }
         if takeWord("false") { return .bool(false) }

@@ -14,11 +14,10 @@ public enum EventStreamText {
         event: String? = nil,
         into buffer: inout ByteBuffer
     ) {
-        switch format {
-        case .text:
+        if format.isText {
             if let event { buffer.writeString("event: \(event)\n") }
             writeLines(payload, into: &buffer)
-        case .binary:
+        } else {
             buffer.writeString("event: \(event ?? binaryEvent)\ndata: ")
             Base64.write(payload, into: &buffer)
             buffer.writeStaticString("\n")
@@ -58,8 +57,7 @@ public enum EventStreamText {
     /// The time after which a client reconnects, in milliseconds.
     public static func retry(milliseconds: Int64) -> ByteBuffer { ByteBuffer(string: "retry: \(milliseconds)\n\n") }
 
-    /// True for a value of `Sidesocket-Event`: 1 to 128 printable characters.
-    static func isEventType(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count) && text.utf8.allSatisfy { 0x20...0x7E ~= $0 }
-    }
+    /// True for a value of `Sidesocket-Event`: 1 to 128 printable characters, and not a type that the client protocol
+    /// keeps for itself.
+    static func isEventType(_ text: String) -> Bool { FrameType.isValid(text) && !FrameType.isReserved(text) }
 }

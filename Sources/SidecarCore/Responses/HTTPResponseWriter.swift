@@ -106,6 +106,7 @@ public struct HTTPResponseWriter: Sendable {
         buffer.writeStaticString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
         buffer.writeField("Sec-WebSocket-Accept", head.acceptKey)
         if let extensions = head.extensions { buffer.writeField("Sec-WebSocket-Extensions", extensions) }
+        if let subprotocol = head.subprotocol { buffer.writeField("Sec-WebSocket-Protocol", subprotocol) }
         head.forEachAppField { buffer.writeField($0, $1) }
         buffer.writeStaticString("\r\n")
     }

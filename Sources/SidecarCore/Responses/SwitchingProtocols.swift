@@ -6,12 +6,15 @@ public struct SwitchingProtocols: Sendable {
     public let acceptKey: String
     /// The extensions that were agreed on, if any.
     public let extensions: String?
+    /// The subprotocol that Sidesocket has chosen, if it and not the app has.
+    public let subprotocol: String?
     private let reply: HTTPReplyHead?
 
     /// A response without fields of the app.
-    public init(acceptKey: String, extensions: String?) {
+    public init(acceptKey: String, extensions: String?, subprotocol: String? = nil) {
         self.acceptKey = acceptKey
         self.extensions = extensions
+        self.subprotocol = subprotocol
         reply = nil
     }
 
@@ -19,13 +22,15 @@ public struct SwitchingProtocols: Sendable {
     ///
     /// - Parameters:
     ///   - reply: The app's 2xx reply; its end-to-end fields are passed on, except those that describe its body.
-    ///   - offered: The subprotocols that the client offered.
+    ///   - offered: The subprotocols that the client offered, and that the app may choose.
+    ///   - subprotocol: The one that Sidesocket chooses if the app chooses none.
     /// - Throws: The refusal when the app chose a subprotocol that was not offered.
     public init(
         acceptKey: String,
         extensions: String? = nil,
         reply: HTTPReplyHead,
-        offered: [String]
+        offered: [String],
+        subprotocol: String? = nil
     ) throws(Refusal) {
         let chosen = reply.headers.values(of: "sec-websocket-protocol")
         if let first = chosen.first, chosen.count > 1 || !offered.contains(first) {
@@ -37,6 +42,7 @@ public struct SwitchingProtocols: Sendable {
         }
         self.acceptKey = acceptKey
         self.extensions = extensions
+        self.subprotocol = chosen.isEmpty ? subprotocol : nil
         self.reply = reply
     }
 

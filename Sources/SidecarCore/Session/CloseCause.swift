@@ -50,6 +50,8 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
     case tooBig = "too_big"
     /// The process shuts down.
     case drain
+    /// The client offered positions of an earlier session, and did not say them in time.
+    case resumeFailed = "resume_failed"
     /// The node was cut off, and other nodes tell the app of the end.
     case claimed
 
@@ -71,6 +73,16 @@ public enum CloseCause: String, Sendable, Equatable, CaseIterable {
                 case .tooManyRequests: .rateLimited
                 default: .appClosed
                 }
+        }
+    }
+}
+
+extension CloseCause {
+    /// Whether a client of the protocol can resume its session after a close of ours for this cause.
+    public var leavesSession: Bool {
+        switch self {
+        case .pongTimeout, .idle, .maxAge, .slowClient, .assemblyBudget, .tokenExpired: true
+        default: false
         }
     }
 }

@@ -11,6 +11,11 @@ public struct Delivery: Sendable, Equatable {
     /// When a message arrived, by the monotonic clock, for measuring; nil when nothing is measured.
     public var since: NIODeadline?
 
+    /// What a client of the protocol says of its message; nil for every other event.
+    public var label: MessageLabel? {
+        if case .message(_, _, let label) = event { label } else { nil }
+    }
+
     /// The sequences of all messages of the event.
     public var sequences: ClosedRange<UInt64> {
         if case .batch(let messages) = event { return sequence...(sequence + UInt64(max(messages.count, 1)) - 1) }

@@ -40,10 +40,18 @@ public struct SessionCloseCode: RawRepresentable, Hashable, Sendable {
     public static let serviceRestart = SessionCloseCode(rawValue: 1012)
     /// 1013: the app or this process is overloaded or unavailable for a while.
     public static let tryAgainLater = SessionCloseCode(rawValue: 1013)
+    /// 4001: a client of the protocol will return.
+    public static let backLater = SessionCloseCode(rawValue: 4001)
+    /// 4400: what a client of the protocol sent is not a frame.
+    public static let badFrame = SessionCloseCode(rawValue: 4400)
     /// 4401: there is no valid token, or it has expired.
     public static let unauthorized = SessionCloseCode(rawValue: 4401)
     /// 4403: the client is known and not allowed to connect.
     public static let forbidden = SessionCloseCode(rawValue: 4403)
+    /// 4408: a connection that wanted to resume a session did not say in time what it has, or the session has ended.
+    public static let resumeTimeout = SessionCloseCode(rawValue: 4408)
+    /// 4409: another connection has resumed the session.
+    public static let replaced = SessionCloseCode(rawValue: 4409)
     /// 4410: messages of a channel are lost.
     public static let gap = SessionCloseCode(rawValue: 4410)
     /// 4429: the client sends too much.

@@ -4,8 +4,8 @@ public import NIOCore
 public enum SessionEvent: Sendable, Equatable {
     /// The handshake asks to be accepted.
     case open
-    /// A data message.
-    case message(MessageFormat, ByteBuffer)
+    /// A data message, with the label that a client of the protocol has given it.
+    case message(MessageFormat, ByteBuffer, MessageLabel? = nil)
     /// Two or more data messages in one request (`WEBHOOK_BATCH`); their sequences are consecutive.
     case batch([QueuedMessage])
     /// Asks whether the client is still welcome (`REVALIDATE_INTERVAL`).

@@ -144,16 +144,18 @@ public struct SessionStateMachine: Sendable {
     /// A data message arrived.
     ///
     /// - Parameters:
+    ///   - label: What a client of the protocol says of it.
     ///   - time: When, in milliseconds since 1970.
     ///   - since: The same by the monotonic clock, for measuring.
     public mutating func received(
         _ format: MessageFormat,
         _ payload: ByteBuffer,
+        label: MessageLabel? = nil,
         at time: Int64? = nil,
         since: NIODeadline? = nil
     ) -> Step {
         guard phase == .running else { return .wait }
-        let message = QueuedMessage(format: format, payload: payload, time: time, since: since)
+        let message = QueuedMessage(format: format, payload: payload, label: label, time: time, since: since)
         messagesIn += 1
         pendingBytes += message.bytes
         if eventInFlight {
@@ -229,7 +231,7 @@ public struct SessionStateMachine: Sendable {
             return deliver(.revalidate)
         }
         if let first = queue.popFirst() {
-            let others = Array(queue.prefix(min(maxBatch, revalidationAfter ?? .max) - 1))
+            let others = first.needsAnswer ? [] : batch(behind: min(maxBatch, revalidationAfter ?? .max) - 1)
             queue.removeFirst(others.count)
             if queue.isEmpty { queue = [] }  // an idle session keeps no storage
             revalidationAfter? -= 1 + others.count
@@ -244,9 +246,14 @@ public struct SessionStateMachine: Sendable {
         return deliver(.close(last))
     }
 
+    /// The messages that go into one request with the one before them.
+    private func batch(behind count: Int) -> [QueuedMessage] {
+        count > 0 ? Array(queue.prefix(count).prefix { !$0.needsAnswer }) : []
+    }
+
     private mutating func deliver(_ message: QueuedMessage) -> Step {
         inFlightBytes = message.bytes
-        return deliver(.message(message.format, message.payload), at: message.time, since: message.since)
+        return deliver(.message(message.format, message.payload, message.label), at: message.time, since: message.since)
     }
 
     private mutating func deliver(_ messages: [QueuedMessage]) -> Step {

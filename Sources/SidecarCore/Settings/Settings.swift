@@ -81,6 +81,14 @@ public struct Settings: Sendable, Equatable {
     /// Where changes are recorded (`AUDIT_LOG`): `stderr` or a file.
     public var auditLog = "stderr"
 
+    /// Whether the client protocol is chosen where a client offers it (`PROTOCOL`).
+    public var clientProtocol = true
+    /// How long a session waits for its client (`RESUME_WINDOW`); ``never`` when off.
+    public var resumeWindow = TimeAmount.minutes(2)
+    /// The cookies that must be the same at a resume (`RESUME_COOKIES`); nil: none.
+    public var resumeCookies: [String]?
+    /// The sessions that wait for their clients, in all (`MAX_DETACHED`); nil: as many as connections.
+    public var maxDetached: Int?
     /// The paths of event streams (`SSE_PATHS`); nil: none.
     public var ssePaths: [PathPattern]?
     /// Channels of one connection (`MAX_CHANNELS_PER_CONNECTION`).

@@ -1,8 +1,19 @@
 import HTTP1
 
-/// The three kinds of body that a reply may have.
+/// The kinds of body that a reply may have.
 enum MediaType {
-    case text, binary, commands
+    case text, json, binary, messagePack, commands
+
+    /// What a message with such a body is; nil for commands, which are none.
+    var format: MessageFormat? {
+        switch self {
+        case .text: .text
+        case .json: .json
+        case .binary: .binary
+        case .messagePack: .messagePack
+        case .commands: nil
+        }
+    }
 
     /// Reads a `Content-Type` value (RFC 9110 §8.3.1); parameters are ignored.
     init(_ value: UnsafeRawBufferPointer) {
@@ -13,10 +24,14 @@ enum MediaType {
             self = .text
         } else if HTTPField.equals(type, "application/vnd.sidesocket+json") {
             self = .commands
-        } else if HTTPField.equals(type, "application/json") || HTTPField.equals(type, "application/xml")
-            || Self.hasSuffix(type, "+json") || Self.hasSuffix(type, "+xml")
-        {
+        } else if HTTPField.equals(type, "application/json") || Self.hasSuffix(type, "+json") {
+            self = .json
+        } else if HTTPField.equals(type, "application/xml") || Self.hasSuffix(type, "+xml") {
             self = .text
+        } else if HTTPField.equals(type, "application/msgpack") || HTTPField.equals(type, "application/vnd.msgpack")
+            || HTTPField.equals(type, "application/x-msgpack")
+        {
+            self = .messagePack
         } else {
             self = .binary
         }

@@ -69,4 +69,7 @@ public protocol WebhookDialect: AnyObject, Sendable {
     ///
     /// - Throws: ``DeliveryFailure`` for a status other than 2xx and for a reply that breaks the contract.
     func decode(_ head: HTTPReplyHead, _ body: ByteBuffer, events count: Int) throws(DeliveryFailure) -> SessionReply
+
+    /// What the app says to the client in a reply with which it refuses a message; nil for nothing.
+    func content(_ head: HTTPReplyHead, _ body: ByteBuffer) -> ProtocolError.Content?
 }

@@ -27,6 +27,13 @@ struct MessageAllowances: Sendable {
         return allowance
     }
 
+    /// The same for a session that goes on, with what it has sent so far, on a connection from another address.
+    func allowance(_ allowance: MessageAllowance, for slot: ConnectionSlots.Slot?) -> MessageAllowance {
+        var allowance = allowance
+        allowance.share(withAddress: limitsAddresses ? slot?.address : nil)
+        return allowance
+    }
+
     /// What an open connection may send from now on.
     func change(_ allowance: inout MessageAllowance) {
         allowance.change(perConnection: perConnection, bytes: bytes, dryRun: dryRun)

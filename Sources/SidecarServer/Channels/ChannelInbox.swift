@@ -7,8 +7,8 @@ import Synchronization
 final class ChannelInbox: Sendable {
     enum Item: Sendable {
         case publication(ChannelDelivery)
-        /// Messages of a channel are received again.
-        case resumed(ChannelName, isComplete: Bool)
+        /// Messages of a channel are received again, from this position on.
+        case resumed(ChannelName, isComplete: Bool, at: ChannelPosition)
     }
 
     private struct State: Sendable {

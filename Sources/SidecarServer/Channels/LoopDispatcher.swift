@@ -55,7 +55,6 @@ final class LoopDispatcher: ChannelBrokerEvents {
         PreparedMessage(
             publication.format,
             publication.payload,
-            channel: publication.channel,
             event: publication.event,
             action: rules.policy(for: publication.channel)?.action
         )
@@ -85,7 +84,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
 
     // MARK: Events of the broker
 
-    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
+    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition, time: Int64?) {
         let publication = envelope.publication
         let loops = stripe(of: publication.channel).table.withLock { $0.loops(of: publication.channel) }
         guard !loops.isEmpty else {
@@ -99,12 +98,13 @@ final class LoopDispatcher: ChannelBrokerEvents {
         let reported = tally ?? reporting(envelope, onLoops: count, at: position)
         let item = ChannelInbox.Item.publication(
             ChannelDelivery(
-                message: reported?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
-                channel: publication.channel,
+                reported?.message ?? envelope.context as? PreparedMessage ?? prepare(publication),
+                of: publication.channel,
+                at: position,
                 mark: servesStreams ? position.mark : nil,
-                excluded: envelope.excluded,
-                tally: reported,
-                queuedAt: .now()
+                time: time,
+                excluding: envelope.excluded,
+                tally: reported
             )
         )
         var sleeping = LoopSet()
@@ -148,12 +148,13 @@ final class LoopDispatcher: ChannelBrokerEvents {
     /// Nothing follows before it is known what was lost.
     func interrupted() {}
 
-    func resumed(_ channel: ChannelName, isComplete: Bool) {
+    func resumed(_ channel: ChannelName, isComplete: Bool, at position: ChannelPosition) {
         let loops = stripe(of: channel).table.withLock { $0.loops(of: channel) }
         guard !loops.isEmpty else { return }
         let inboxes = inboxes
         for loop in inboxes.indices where loops.contains(loop) {
-            if inboxes[loop].append(.resumed(channel, isComplete: isComplete)) { inboxes[loop].wake() }
+            let item = ChannelInbox.Item.resumed(channel, isComplete: isComplete, at: position)
+            if inboxes[loop].append(item) { inboxes[loop].wake() }
         }
     }
 }

@@ -10,6 +10,8 @@ final class LoopSubscriptions {
     private let eventLoop: any EventLoop
     private let flushes: FlushQueue
     private var subscribers: [ChannelName: [BridgeSession]] = [:]
+    /// The last message of each channel with subscribers, for those that are spared the next one.
+    private var lastPositions: [ChannelName: ChannelPosition] = [:]
     private var inbox: ChannelInbox?
     private var loop = 0
 
@@ -31,6 +33,7 @@ final class LoopSubscriptions {
         subscribers[channel, default: []].append(session)
         session.channels.set(channel, at: index)
         fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
+        session.conversation?.joined(channel)
         if fanout.broker.ordersEachChannel, let stream = session.transport?.replay { begin(stream, in: channel) }
     }
 
@@ -54,6 +57,28 @@ final class LoopSubscriptions {
         for channel in channels { fanout.hold(channel) { [eventLoop] in eventLoop.execute { held.value() } } }
     }
 
+    /// Where a channel of a session here is now, and what follows a position.
+    ///
+    /// - Parameters:
+    ///   - reader: Whose excluded messages are left out.
+    ///   - completion: Gets nil while the engine is away.
+    func read(
+        _ channel: ChannelName,
+        after position: ChannelPosition?,
+        reader: UInt64,
+        _ completion: @escaping (ChannelReplay?) -> Void
+    ) {
+        let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        fanout.broker.subscribe(channel, after: position, reader: reader) { [eventLoop] answer in
+            let replay = try? answer.get()
+            if eventLoop.inEventLoop {
+                bound.value(replay)
+            } else {
+                eventLoop.execute { bound.value(replay) }
+            }
+        }
+    }
+
     /// Tells a stream where it begins in a channel, now or later.
     private func begin(_ stream: any ReplayTransport, in channel: ChannelName) {
         stream.begins(in: channel, at: nil)
@@ -68,6 +93,7 @@ final class LoopSubscriptions {
         guard let index = session.channels.remove(channel) else { return }
         session.transport?.replay?.ends(in: channel)
         remove(at: index, from: channel)
+        session.conversation?.left(channel)
     }
 
     func leaveAll(_ session: BridgeSession) {
@@ -79,6 +105,7 @@ final class LoopSubscriptions {
         let isLast = subscribers[channel]?.count == 1
         if isLast {
             subscribers[channel] = nil
+            lastPositions[channel] = nil
         } else if let moved = subscribers[channel]?.popLast(), subscribers[channel]?.indices.contains(index) == true {
             subscribers[channel]?[index] = moved
             moved.channels.set(channel, at: index)
@@ -146,16 +173,26 @@ final class LoopSubscriptions {
     private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
         switch item {
         case .publication(let delivery): deliver(delivery)
-        case .resumed(let channel, let isComplete): if !isComplete { tellOfLoss(in: channel, &told) }
+        case .resumed(let channel, let isComplete, let position): resumed(channel, isComplete, position, &told)
         }
     }
 
-    /// Event streams are told that messages are missing. A raw WebSocket has no way to say so, but for its close.
-    private func tellOfLoss(in channel: ChannelName, _ told: inout Set<ObjectIdentifier>) {
+    /// Event streams and clients of the protocol are told that messages are missing. A raw WebSocket has no way to say so,
+    /// but for its close.
+    private func resumed(
+        _ channel: ChannelName,
+        _ isComplete: Bool,
+        _ position: ChannelPosition,
+        _ told: inout Set<ObjectIdentifier>
+    ) {
         let closes = fanout.closesOnGap(channel)
         for session in subscribers[channel] ?? [] where session.isRunning {
             guard let transport = session.transport else { continue }
-            if let replay = transport.replay {
+            if let conversation = session.conversation {
+                conversation.resumed(channel, isComplete: isComplete, at: position)
+            } else if isComplete {
+                continue
+            } else if let replay = transport.replay {
                 if told.insert(ObjectIdentifier(session)).inserted { replay.lostMessages() }
             } else if closes {
                 session.close(code: .gap, reason: "messages are lost", for: .gap)
@@ -164,9 +201,13 @@ final class LoopSubscriptions {
     }
 
     private func deliver(_ delivery: ChannelDelivery) {
+        let before = lastPositions.updateValue(delivery.position, forKey: delivery.channel)
         let (counts, receipt) = send(to: subscribers[delivery.channel] ?? [], delivery.tally) { session in
-            if let excluded = delivery.excluded, session.isOrWas(excluded) { return nil }
-            return session.deliver(delivery.message, at: delivery.mark, delivery.message.action)
+            if let excluded = delivery.excluded, session.isOrWas(excluded) {
+                session.conversation?.skipped(delivery, after: before)
+                return nil
+            }
+            return session.deliver(delivery)
         }
         fanout.delivered(counts, since: delivery.queuedAt)
         report(counts, receipt, to: delivery.tally)
@@ -174,7 +215,7 @@ final class LoopSubscriptions {
 
     /// Sends a message to single sessions, not to a channel.
     func deliver(_ tally: PublicationTally, to sessions: [BridgeSession]) {
-        let (counts, receipt) = send(to: sessions, tally) { $0.deliver(tally.message, at: nil, nil) }
+        let (counts, receipt) = send(to: sessions, tally) { $0.deliver(tally.message) }
         report(counts, receipt, to: tally)
     }
 

@@ -19,4 +19,27 @@ final class SessionRegistration {
     var whenTold: (@Sendable (_ isOwed: Bool) -> Void)?
 
     init(_ record: [UInt8]) { self.record = record }
+
+    // MARK: Moving
+
+    /// What goes to another event loop.
+    struct Moved: Sendable {
+        fileprivate let record: [UInt8]
+        fileprivate let isWanted: Bool
+        fileprivate let isRegistered: Bool
+        fileprivate let isMissing: Bool
+    }
+
+    /// The session moves to another event loop, which registers it from now on.
+    func move() -> Moved {
+        defer { isWanted = false }
+        return Moved(record: record, isWanted: isWanted, isRegistered: isRegistered, isMissing: isMissing)
+    }
+
+    init(_ moved: Moved) {
+        record = moved.record
+        isWanted = moved.isWanted
+        isRegistered = moved.isRegistered
+        isMissing = moved.isMissing
+    }
 }

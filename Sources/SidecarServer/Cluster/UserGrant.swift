@@ -14,6 +14,22 @@ final class UserGrant {
         self.users = users
     }
 
+    /// A grant that is decided, on its way to another event loop.
+    struct Decided: Sendable {
+        fileprivate let user: UserName
+        fileprivate let users: any ClusterUsers
+        fileprivate let isGranted: Bool
+    }
+
+    var isDecided: Bool { isGranted != nil }
+    var decided: Decided? { isGranted.map { Decided(user: user, users: users, isGranted: $0) } }
+
+    init(_ decided: Decided) {
+        user = decided.user
+        users = decided.users
+        isGranted = decided.isGranted
+    }
+
     /// Asks for it.
     ///
     /// - Parameter isRefused: Whether the limit is enforced on a user who has reached it.

@@ -78,6 +78,7 @@ final class LoopShard {
             webhooks: webhooks,
             channels: channels,
             registry: sessions,
+            sendBuffers: sendBuffers,
             metrics: metrics,
             log: log,
             state: state,

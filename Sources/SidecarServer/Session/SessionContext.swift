@@ -11,6 +11,10 @@ final class SessionContext {
     let registry: SessionRegistry
     /// Where sessions wait while the budget over the process is spent.
     let budgetQueue: PendingBudgetQueue
+    /// Sessions without a client.
+    let absent: AbsentSessions
+    /// Where it counts what is kept for clients that may return.
+    let sendBuffers: SendBuffers
     let metrics: ServerMetrics
     let log: LoopLog
     /// Bytes that the app has not answered, over the process.
@@ -30,6 +34,7 @@ final class SessionContext {
         webhooks: WebhookContext,
         channels: LoopSubscriptions,
         registry: SessionRegistry,
+        sendBuffers: SendBuffers,
         metrics: ServerMetrics,
         log: LoopLog,
         state: ServerState,
@@ -41,6 +46,9 @@ final class SessionContext {
         self.webhooks = webhooks
         self.channels = channels
         self.registry = registry
+        self.sendBuffers = sendBuffers
+        boundRegistry = NIOLoopBound(registry, eventLoop: webhooks.eventLoop)
+        absent = AbsentSessions(of: registry, state, metrics)
         self.metrics = metrics
         self.log = log
         pendingBytes = state.pendingBytes
@@ -56,6 +64,11 @@ final class SessionContext {
     }
 
     var settings: Settings { configuration.settings }
+
+    private let boundRegistry: NIOLoopBound<SessionRegistry>
+
+    /// Where a session of this loop is found.
+    func place(of id: String) -> ResumeDirectory.Place { .init(id: id, registry: boundRegistry) }
 
     /// From now on other settings hold.
     func reload(_ configuration: ServerConfiguration, _ admission: SessionAdmission) {

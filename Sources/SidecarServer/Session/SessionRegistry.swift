@@ -7,12 +7,14 @@ final class SessionRegistry {
     private let eventLoop: any EventLoop
     private var sessions: [String: BridgeSession] = [:]
     private var toDrain: Deque<BridgeSession> = []
+    /// Events under way of sessions that have moved to another loop.
+    private var relays: [ObjectIdentifier: DeliveryRelay] = [:]
 
     init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
     }
 
-    var isEmpty: Bool { sessions.isEmpty }
+    var isEmpty: Bool { sessions.isEmpty && relays.isEmpty }
     /// All of them.
     var all: [BridgeSession] { Array(sessions.values) }
 
@@ -25,6 +27,16 @@ final class SessionRegistry {
     /// The sessions with an open socket for which this is true.
     func open(where isWanted: (BridgeSession) -> Bool) -> [BridgeSession] {
         sessions.values.filter { ($0.isRunning || $0.awaitsToken) && isWanted($0) }
+    }
+
+    /// Passes on the result of an event whose session has moved.
+    func relay(_ delivery: ConnectionEventDelivery, _ pass: @escaping (WebhookResult) -> Void) {
+        let relay = DeliveryRelay { [weak self] result in
+            self?.relays[ObjectIdentifier(delivery)] = nil
+            pass(result)
+        }
+        relays[ObjectIdentifier(delivery)] = relay
+        delivery.hand(to: relay)
     }
 
     // MARK: The end
@@ -67,4 +79,18 @@ enum CloseEventFate {
     /// Other nodes tell the app instead.
     case left
     case lost
+}
+
+/// The owner of an event whose session has moved to another event loop.
+final class DeliveryRelay: WebhookDeliveryOwner {
+    private let pass: (WebhookResult) -> Void
+
+    init(_ pass: @escaping (WebhookResult) -> Void) {
+        self.pass = pass
+    }
+
+    func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
+        pass(result)
+        return ReplyEffects()
+    }
 }

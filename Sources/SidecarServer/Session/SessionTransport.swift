@@ -6,13 +6,17 @@ protocol SessionTransport: AnyObject {
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
     /// Sends a message shared with other clients; false when there was no room for it.
-    ///
-    /// - Parameter mark: Its position, for event streams.
-    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool
+    func send(_ message: PreparedMessage) -> Bool
+    /// The same for one that was published to a channel.
+    func send(_ delivery: ChannelDelivery) -> Bool
+    /// Whether a message would go out at once.
+    var isClear: Bool { get }
     /// Settles the receipt when the kernel has taken the message sent last, or never will.
     func whenWritten(_ receipt: WriteReceipt)
     /// Closes with this code; the session has ended already.
-    func close(code: SessionCloseCode, reason: String)
+    ///
+    /// - Parameter farewell: What goes out before, whatever waits; only to clients of the protocol.
+    func close(code: SessionCloseCode, reason: String, farewell: [ByteBuffer])
     /// Applies other settings: deadlines may have changed, and with `isOfTransport` also socket options.
     func settingsChanged(isOfTransport: Bool)
 
@@ -26,6 +30,7 @@ protocol SessionTransport: AnyObject {
 
 extension SessionTransport {
     var replay: (any ReplayTransport)? { nil }
+    func close(code: SessionCloseCode, reason: String) { close(code: code, reason: reason, farewell: []) }
 
     // Defaults for transports on which the client sends nothing.
     var hasInputWaiting: Bool { false }

@@ -1,5 +1,5 @@
 /// The bytes that one connection holds of a budget of the process.
-struct BudgetShare {
+struct BudgetShare: Sendable {
     private(set) var bytes = 0
 
     /// Returns what is to be added to the budget.

@@ -22,6 +22,12 @@ public final class ServerState: Sendable {
     /// Bytes queued towards clients that the kernel has not taken.
     public let sendBuffers: SendBudget
     let sendBufferLoops = SendBuffers.Loops()
+    /// Sessions that wait for their clients; the limit is that of `MAX_DETACHED`.
+    let detachedSessions: SharedBudget
+    /// Bytes kept for clients that may return; they count in ``sendBuffers`` too.
+    let sessionBufferBytes = SharedBudget(limit: .max)
+    /// Where the sessions are that can be resumed.
+    let resumes = ResumeDirectory()
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
@@ -70,6 +76,7 @@ public final class ServerState: Sendable {
         pendingBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         assemblyBytes = SharedBudget(limit: settings.maxTotalPendingBytes)
         inspectionBytes = SharedBudget(limit: max(settings.maxTotalPendingBytes / 4, StructuredEvents.maxBytes))
+        detachedSessions = SharedBudget(limit: settings.maxDetached ?? maxConnections)
         sendBuffers = SendBudget(limit: settings.maxTotalSendBufferBytes)
         descriptors = SharedBudget(limit: maxDescriptors)
         gate = WebhookGate(
@@ -85,6 +92,10 @@ public final class ServerState: Sendable {
     public var sessions: Int { sessionCount.load(ordering: .relaxed) }
     /// Event streams among them.
     public var streams: Int { streamCount.load(ordering: .relaxed) }
+    /// Sessions that wait for their clients.
+    public var detached: Int { detachedSessions.held }
+    /// Bytes kept for clients that may return.
+    public var bytesForReturn: Int { sessionBufferBytes.held }
     /// Open client connections of every kind.
     public var sockets: Int { socketCount.load(ordering: .relaxed) }
     /// True once the public addresses are bound.

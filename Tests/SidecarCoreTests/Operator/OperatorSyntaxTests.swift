@@ -41,7 +41,7 @@ struct OperatorSyntaxTests {
         #expect(throws: BodyFault.self) { try OperatorSyntax.message(contentType: "text/plain", body: bytes) }
         #expect(try OperatorSyntax.message(contentType: nil, body: bytes).0 == .binary)
         #expect(try OperatorSyntax.message(contentType: nil, body: ByteBuffer(string: "é")).0 == .text)
-        #expect(try OperatorSyntax.message(contentType: "application/json", body: ByteBuffer(string: "1")).0 == .text)
+        #expect(try OperatorSyntax.message(contentType: "application/json", body: ByteBuffer(string: "1")).0 == .json)
         #expect(try OperatorSyntax.message(contentType: "image/png", body: ByteBuffer(string: "1")).0 == .binary)
     }
 

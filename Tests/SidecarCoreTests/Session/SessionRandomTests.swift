@@ -77,7 +77,7 @@ private struct SessionLedger {
             if (delivery.event == .open) != (delivery.sequence == 1) { faults.append("open is not the first") }
             switch delivery.event {
             case .open, .revalidate: break
-            case .message(_, let payload): take([payload])
+            case .message(_, let payload, _): take([payload])
             case .batch(let messages):
                 if messages.count < 2 || messages.count > maxBatch { faults.append("a batch of \(messages.count)") }
                 take(messages.map(\.payload))
@@ -97,7 +97,7 @@ private struct SessionLedger {
     private mutating func check() {
         var bytes = waiting.reduce(0) { $0 + $1.readableBytes + SessionStateMachine.messageOverhead }
         switch inFlight {
-        case .message(_, let payload): bytes += payload.readableBytes + SessionStateMachine.messageOverhead
+        case .message(_, let payload, _): bytes += payload.readableBytes + SessionStateMachine.messageOverhead
         case .batch(let messages):
             for message in messages { bytes += message.payload.readableBytes + SessionStateMachine.messageOverhead }
         default: break

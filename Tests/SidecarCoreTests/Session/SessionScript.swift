@@ -63,10 +63,11 @@ extension SessionEvent {
         switch self {
         case .open: "open"
         case .revalidate: "revalidate"
-        case .message(.text, let payload): "text \(String(buffer: payload))"
-        case .message(.binary, let payload): "binary \(payload.readableBytes)"
+        case .message(.binary, let payload, _): "binary \(payload.readableBytes)"
+        case .message(let format, let payload, let label):
+            "\(label.map { "\($0.type) \($0.id ?? "-") " } ?? "")\(format) \(String(buffer: payload))"
         case .batch(let messages):
-            messages.map { SessionEvent.message($0.format, $0.payload).words }.joined(separator: ", ")
+            messages.map { SessionEvent.message($0.format, $0.payload, $0.label).words }.joined(separator: ", ")
         case .close(let report):
             "close \(report.code) [\(report.reason)] \(report.initiator) in \(report.messagesIn) "
                 + "out \(report.messagesOut) ms \(report.durationMilliseconds)"

@@ -50,14 +50,35 @@ struct SessionReplyTests {
     @Test(
         "Text types give a text message",
         arguments: [
-            "text/plain", "TEXT/HTML; charset=utf-8", "text/x", "application/json", "application/JSON ; x=y",
-            "application/xml", "application/problem+json", "image/svg+xml", "application/vnd.sidesocket2+json",
-            "application/vnd.sidesocket+json2+XML", "text/plain;charset=\"a;b\"", "application/json\t;x",
+            "text/plain", "TEXT/HTML; charset=utf-8", "text/x", "application/xml", "image/svg+xml",
+            "application/vnd.sidesocket+json2+XML", "text/plain;charset=\"a;b\"",
         ]
     )
     func textTypes(type: String) throws {
         #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "{}é").output == text("{}é"))
         #expect(try isBadReply("HTTP/1.1 200 OK", "Content-Type: \(type)", body: [0x61, 0xC3]))
+    }
+
+    @Test(
+        "Types of JSON give a message that is declared as JSON",
+        arguments: [
+            "application/json", "application/JSON ; x=y", "application/problem+json", "application/json\t;x",
+            "application/vnd.sidesocket2+json",
+        ]
+    )
+    func jsonTypes(type: String) throws {
+        let output = SessionReply.Output.message(.json, ByteBuffer(string: "{}é"))
+        #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "{}é").output == output)
+        #expect(try isBadReply("HTTP/1.1 200 OK", "Content-Type: \(type)", body: [0x61, 0xC3]))
+    }
+
+    @Test(
+        "Types of MessagePack give a message that is declared as MessagePack",
+        arguments: ["application/msgpack", "application/vnd.msgpack", "application/x-msgpack; x"]
+    )
+    func messagePackTypes(type: String) throws {
+        let output = SessionReply.Output.message(.messagePack, ByteBuffer(string: "hi"))
+        #expect(try read("HTTP/1.1 200 OK", "Content-Type: \(type)", text: "hi").output == output)
     }
 
     @Test(

@@ -13,7 +13,7 @@ struct BrokerEventsTests {
         let stream = try StreamFixture(lastEventID: nil)
         stream.receive("live", at: 3)
         stream.broker.events.interrupted()
-        stream.broker.events.resumed(stream.room, isComplete: false)
+        stream.broker.resume(stream.room, isComplete: false)
         stream.receive("live", at: 5)
         let received = try stream.received()
         #expect(received == ["3 live", "reset", "5 live"])
@@ -23,7 +23,7 @@ struct BrokerEventsTests {
     func complete() throws {
         let stream = try StreamFixture(lastEventID: nil)
         stream.broker.events.interrupted()
-        stream.broker.events.resumed(stream.room, isComplete: true)
+        stream.broker.resume(stream.room, isComplete: true)
         stream.receive("live", at: 3)
         let received = try stream.received()
         #expect(received == ["3 live"])
@@ -34,13 +34,13 @@ struct BrokerEventsTests {
         let stream = try StreamFixture(lastEventID: nil, channels: "room, other")
         let other = try #require(ChannelName("other"))
         let elsewhere = try #require(ChannelName("elsewhere"))
-        for channel in [stream.room, other] { stream.broker.events.resumed(channel, isComplete: false) }
+        for channel in [stream.room, other] { stream.broker.resume(channel, isComplete: false) }
         let once = try stream.received()
         #expect(once == ["reset"])
-        stream.broker.events.resumed(elsewhere, isComplete: false)
+        stream.broker.resume(elsewhere, isComplete: false)
         let nothing = try stream.received()
         #expect(nothing.isEmpty)
-        stream.broker.events.resumed(other, isComplete: false)
+        stream.broker.resume(other, isComplete: false)
         let again = try stream.received()
         #expect(again == ["reset"])
     }
@@ -48,7 +48,7 @@ struct BrokerEventsTests {
     @Test("A loss while a replay is awaited makes it incomplete")
     func pending() throws {
         let stream = try StreamFixture()
-        stream.broker.events.resumed(stream.room, isComplete: false)
+        stream.broker.resume(stream.room, isComplete: false)
         let early = try stream.received()
         #expect(early.isEmpty)
         stream.broker.answer(2...3)
@@ -63,7 +63,7 @@ struct BrokerEventsTests {
         stream.rig.client.pipeline.fireChannelWritabilityChanged()
         stream.receive("live", at: 3)
         stream.rig.loop.run()
-        stream.broker.events.resumed(stream.room, isComplete: false)
+        stream.broker.resume(stream.room, isComplete: false)
         let early = try stream.received()
         #expect(early.isEmpty)
         stream.rig.client.isWritable = true
@@ -91,7 +91,7 @@ struct BrokerEventsTests {
         let (rig, broker) = try webSocket(in: "room", ["SSE_PATHS": "/events"])
         let room = try #require(ChannelName("room"))
         broker.events.interrupted()
-        broker.events.resumed(room, isComplete: false)
+        broker.resume(room, isComplete: false)
         let nothing = try rig.clientReceived()
         #expect(nothing.isEmpty)
         broker.receive("live", at: 1, in: room)
@@ -103,7 +103,7 @@ struct BrokerEventsTests {
     func closes() throws {
         let (rig, broker) = try webSocket(in: "open, closed", ["CHANNEL_POLICIES": "closed=gap=close"])
         for name in ["open", "closed"] {
-            broker.events.resumed(try #require(ChannelName(name)), isComplete: false)
+            broker.resume(try #require(ChannelName(name)), isComplete: false)
         }
         let frame = try rig.clientReceived()
         #expect(frame.hasSuffix("messages are lost"))

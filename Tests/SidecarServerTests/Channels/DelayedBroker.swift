@@ -40,8 +40,14 @@ final class DelayedBroker: ChannelBroker {
     ) {
         let publication = Publication(channel: channel, format: .text, payload: ByteBuffer(string: text))
         let position = ChannelPosition(offset: sequence, epoch: ChannelEpoch(1), mark: Self.mark(sequence))
-        events.received(ChannelEnvelope(publication, context: context), at: position)
+        events.received(ChannelEnvelope(publication, context: context), at: position, time: nil)
         events.receiveComplete()
+    }
+
+    /// Messages of a channel are received again.
+    func resume(_ channel: ChannelName, isComplete: Bool, at sequence: UInt64 = 1) {
+        let position = ChannelPosition(offset: sequence, epoch: ChannelEpoch(1), mark: Self.mark(sequence))
+        events.resumed(channel, isComplete: isComplete, at: position)
     }
 
     /// Answers the oldest request for a replay.
@@ -54,7 +60,13 @@ final class DelayedBroker: ChannelBroker {
     func answer(_ sequences: ClosedRange<UInt64>, isComplete: Bool = true, bytes: Int = 0) {
         let messages = sequences.map { sequence in
             let text = String(repeating: "x", count: max(bytes, 1))
-            let stored = StoredMessage(offset: sequence, time: 0, format: .text, payload: ByteBuffer(string: text))
+            let stored = StoredMessage(
+                offset: sequence,
+                id: MessageID(sequence),
+                time: 0,
+                format: .text,
+                payload: ByteBuffer(string: text)
+            )
             return Replay.Message(mark: Self.mark(sequence), message: stored)
         }
         let end = StreamCursor(epoch: Self.epoch, sequence: sequences.upperBound)

@@ -60,9 +60,9 @@ struct MessageCodecTests {
         var first = codec(agreed)
         var second = codec(agreed)
         var plain = codec(nil)
-        let one = first.message(message, mayBeDropped: false, &scratch).header
-        let two = second.message(message, mayBeDropped: true, &scratch).header
-        let three = plain.message(message, mayBeDropped: false, &scratch).header
+        let one = first.message(message, in: nil, by: .rawFrames, mayBeDropped: false, &scratch).header
+        let two = second.message(message, in: nil, by: .rawFrames, mayBeDropped: true, &scratch).header
+        let three = plain.message(message, in: nil, by: .rawFrames, mayBeDropped: false, &scratch).header
         #expect(one == two)
         #expect(one.readableBytes < text.readableBytes / 4)
         #expect(one.getInteger(at: 0, as: UInt8.self) == 0xC1)
@@ -76,8 +76,8 @@ struct MessageCodecTests {
         let message = PreparedMessage(.text, text)
         var scratch = ByteBuffer()
         var codec = codec(agreed)
-        let sent = codec.message(message, mayBeDropped: false, &scratch).header
-        let waiting = codec.message(message, mayBeDropped: true, &scratch).header
+        let sent = codec.message(message, in: nil, by: .rawFrames, mayBeDropped: false, &scratch).header
+        let waiting = codec.message(message, in: nil, by: .rawFrames, mayBeDropped: true, &scratch).header
         #expect(sent.getInteger(at: 0, as: UInt8.self) == 0xC1)
         #expect(waiting == message.encoded(by: .rawFrames))
     }

@@ -45,6 +45,7 @@ final class OutputFixture {
         }
 
         func closeAsTooSlow() { timesTooSlow += 1 }
+        func outputIsClear() {}
     }
 
     let channel = EmbeddedChannel()
@@ -65,7 +66,12 @@ final class OutputFixture {
             metrics: ServerMetrics(),
             eventLoop: channel.eventLoop
         )
-        output = ClientOutput(owner: owner, flushes: FlushQueue(eventLoop: channel.eventLoop), buffers: buffers)
+        output = ClientOutput(
+            owner: owner,
+            codec: .rawFrames,
+            flushes: FlushQueue(eventLoop: channel.eventLoop),
+            buffers: buffers
+        )
         try channel.pipeline.syncOperations.addHandler(stall)
         try channel.pipeline.syncOperations.addHandler(Handler(output))
     }

@@ -16,6 +16,7 @@ class FakeTransport: SessionTransport {
     /// The changes of settings, each with whether it was of the transport.
     private(set) var settingsChanges: [Bool] = []
 
+    var isClear: Bool { hasRoom }
     /// Whether there is room for what is published.
     var hasRoom = true
     var hasInputWaiting = false
@@ -35,18 +36,21 @@ class FakeTransport: SessionTransport {
         log.append("send \(String(buffer: payload))")
     }
 
-    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
+    func send(_ message: PreparedMessage) -> Bool {
         guard hasRoom else { return false }
         log.append("publish \(String(buffer: message.payload))")
         return true
     }
+
+    func send(_ delivery: ChannelDelivery) -> Bool { send(delivery.message) }
 
     func whenWritten(_ receipt: WriteReceipt) {
         receipt.begin()
         receipt.settle(wasWritten: true)
     }
 
-    func close(code: SessionCloseCode, reason: String) {
+    func close(code: SessionCloseCode, reason: String, farewell: [ByteBuffer]) {
+        for bytes in farewell { log.append("farewell \(String(buffer: bytes))") }
         log.append("close \(code) \(reason)")
         onClose?()
     }

@@ -149,10 +149,13 @@ struct SessionEventTests {
                 messagesIn: 5,
                 lastAnswered: 6,
                 messages: texts.enumerated().map {
-                    .init(sequence: UInt64($0.offset) + 7, isText: true, payload: Array($0.element.utf8), at: 1)
+                    .init(sequence: UInt64($0.offset) + 7, format: 1, payload: Array($0.element.utf8), at: 1)
                 },
                 close: nil
             ),
+            messages: texts.map {
+                RecoveredSession.Message(format: .text, label: nil, payload: Array($0.utf8), at: 1)
+            },
             connection: dialect.connection(
                 for: try Samples.head("GET /ws HTTP/1.1", "Host: a"),
                 id: "old",

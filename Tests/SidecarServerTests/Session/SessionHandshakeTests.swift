@@ -142,7 +142,7 @@ struct SessionHandshakeTests {
             try rig.app.answer(200, "Sidesocket-Subscribe: room\r\nContent-Type: text/plain\r\n", body: "lost")
             #expect(client.responder.decisions == ["accept 200"] && client.session.isRunning)
             let message = PreparedMessage(.text, ByteBuffer(string: "lost too"))
-            let isQueued = client.session.deliver(message, at: nil, nil)
+            let isQueued = client.session.deliver(message)
             #expect(!isQueued)
             client.session.attach(client.transport)
             client.send("x")

@@ -207,9 +207,9 @@ struct SessionLimitTests {
         let rig = try SessionRig()
         try rig.untilGone { client in
             let message = PreparedMessage(.text, ByteBuffer(string: "x"))
-            let first = client.session.deliver(message, at: nil, nil)
+            let first = client.session.deliver(message)
             client.transport.hasRoom = false
-            let second = client.session.deliver(message, at: nil, nil)
+            let second = client.session.deliver(message)
             #expect(first && !second)
             #expect(client.session.machine.messagesOut == 1)
             client.leaves()

@@ -70,6 +70,13 @@ final class SessionRig {
                 eventLoop: loop
             ),
             registry: SessionRegistry(eventLoop: loop),
+            sendBuffers: SendBuffers(
+                budget: state.sendBuffers,
+                loops: state.sendBufferLoops,
+                limits: SendLimits(configuration.settings),
+                metrics: metrics,
+                eventLoop: loop
+            ),
             metrics: metrics,
             log: LoopLog(log.logger),
             state: state,

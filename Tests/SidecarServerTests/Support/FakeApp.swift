@@ -38,7 +38,7 @@ final class FakeApp: AppCaller {
         guard let delivery = exchange as? ConnectionEventDelivery else { return "\(type(of: exchange))" }
         return switch delivery.event.event {
         case .open: "open"
-        case .message(_, let payload): "message \(String(buffer: payload))"
+        case .message(_, let payload, _): "message \(String(buffer: payload))"
         case .batch(let messages): "messages \(messages.map { String(buffer: $0.payload) }.joined(separator: ", "))"
         case .revalidate: "revalidate"
         case .close(let report): "close \(report.code) by \(report.initiator.rawValue)"

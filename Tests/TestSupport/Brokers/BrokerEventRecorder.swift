@@ -45,7 +45,7 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
         resumptions.count { $0.channel == channel && !$0.isComplete }
     }
 
-    package func received(_ envelope: ChannelEnvelope, at position: ChannelPosition) {
+    package func received(_ envelope: ChannelEnvelope, at position: ChannelPosition, time: Int64?) {
         let received = Received(
             channel: envelope.publication.channel.text,
             text: String(buffer: envelope.publication.payload),
@@ -65,7 +65,7 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
     }
 
     package func interrupted() {}
-    package func resumed(_ channel: ChannelName, isComplete: Bool) {
+    package func resumed(_ channel: ChannelName, isComplete: Bool, at position: ChannelPosition) {
         state.withLock { $0.resumptions.append(Resumption(channel: channel.text, isComplete: isComplete)) }
     }
 }

@@ -12,6 +12,8 @@ struct ConnectionResponse: ResponseEncodable {
     let messagesOut: Int
     let pendingBytes: Int
     let channels: [String]
+    /// Of clients of the protocol; left out for others.
+    let state: String?
     /// Left out without a cluster.
     let node: String?
 
@@ -25,6 +27,7 @@ struct ConnectionResponse: ResponseEncodable {
         messagesOut = connection.messagesOut
         pendingBytes = connection.pendingBytes
         channels = connection.channels.map(\.text)
+        state = connection.isDetached.map { $0 ? "detached" : "attached" }
         node = connection.node
     }
 }

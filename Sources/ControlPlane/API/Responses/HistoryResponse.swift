@@ -15,10 +15,9 @@ struct HistoryResponse: ResponseEncodable {
         init(_ message: StoredMessage) {
             offset = message.offset
             time = Timestamp.text(unixMilliseconds: message.time)
-            switch message.format {
-            case .text: (text, base64) = (String(buffer: message.payload), nil)
-            case .binary: (text, base64) = (nil, Data(message.payload.readableBytesView))
-            }
+            let isText = message.format.isText
+            text = isText ? String(buffer: message.payload) : nil
+            base64 = isText ? nil : Data(message.payload.readableBytesView)
         }
     }
 

@@ -11,7 +11,7 @@ public protocol ChannelBroker: Sendable {
 
     /// Assigns a message its position, keeps it if the channel has a history, and delivers it to the subscribers.
     ///
-    /// Publications of one caller to one channel keep their order. On this node ``ChannelBrokerEvents/received(_:at:)``
+    /// Publications of one caller to one channel keep their order. On this node ``ChannelBrokerEvents/received(_:at:time:)``
     /// comes before the completion, if the channel is subscribed here, so that the completion can report who got the
     /// message.
     ///
@@ -28,7 +28,7 @@ public protocol ChannelBroker: Sendable {
     ///   - position: The last message that the subscriber knows; nil for one who begins now.
     ///   - reader: Whose excluded messages are left out (``ExcludedConnection/reader``); 0 to leave out none.
     ///   - completion: Gets the replay. Messages after it may be received before that. With `unavailable` the
-    ///     subscription stands, and ``ChannelBrokerEvents/resumed(_:isComplete:)`` says when it holds.
+    ///     subscription stands, and ``ChannelBrokerEvents/resumed(_:isComplete:at:)`` says when it holds.
     func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,

@@ -4,9 +4,11 @@
 /// quick and must not call the broker, which may hold a lock during the call.
 public protocol ChannelBrokerEvents: AnyObject, Sendable {
     /// A message of a channel that is subscribed here.
-    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition)
+    ///
+    /// - Parameter time: When it was published, in milliseconds since 1970; nil when that is now.
+    func received(_ envelope: ChannelEnvelope, at position: ChannelPosition, time: Int64?)
 
-    /// No more messages are pending for now. Comes soon after ``received(_:at:)``, may cover several, and no lock is
+    /// No more messages are pending for now. Comes soon after ``received(_:at:time:)``, may cover several, and no lock is
     /// held.
     func receiveComplete()
 
@@ -19,7 +21,8 @@ public protocol ChannelBrokerEvents: AnyObject, Sendable {
     /// Messages of a subscribed channel are received (again). Also called without an interruption, when the broker has
     /// noticed that messages were lost.
     ///
-    /// - Parameter isComplete: Whether all messages published in the meantime have been received; otherwise some are
-    ///   lost.
-    func resumed(_ channel: ChannelName, isComplete: Bool)
+    /// - Parameters:
+    ///   - isComplete: Whether all messages published in the meantime have been received; otherwise some are lost.
+    ///   - position: The next message received follows this position.
+    func resumed(_ channel: ChannelName, isComplete: Bool, at position: ChannelPosition)
 }

@@ -4,6 +4,8 @@ public import NIOCore
 public struct StoredMessage: Sendable, Equatable {
     /// Its offset in the channel.
     public let offset: UInt64
+    /// Its id.
+    public let id: MessageID
     /// When it was published, in milliseconds since 1970.
     public let time: Int64
     /// Text or binary.
@@ -14,8 +16,16 @@ public struct StoredMessage: Sendable, Equatable {
     public let event: String?
 
     /// A message as it is kept.
-    public init(offset: UInt64, time: Int64, format: MessageFormat, payload: ByteBuffer, event: String? = nil) {
+    public init(
+        offset: UInt64,
+        id: MessageID,
+        time: Int64,
+        format: MessageFormat,
+        payload: ByteBuffer,
+        event: String? = nil
+    ) {
         self.offset = offset
+        self.id = id
         self.time = time
         self.format = format
         self.payload = payload

@@ -55,6 +55,7 @@ public final class MemoryChannelBroker: ChannelBroker {
                 let kept = KeptMessage(
                     message: StoredMessage(
                         offset: channel.offset,
+                        id: position.id,
                         time: time,
                         format: publication.format,
                         payload: publication.payload,
@@ -69,7 +70,7 @@ public final class MemoryChannelBroker: ChannelBroker {
             } else {
                 channel.lostUpTo = sequence
             }
-            if channel.isSubscribed { events.received(envelope, at: position) }
+            if channel.isSubscribed { events.received(envelope, at: position, time: isKept ? time : nil) }
             return (position, channel.isSubscribed)
         }
         if isKept { budget.enforce(in: table) }

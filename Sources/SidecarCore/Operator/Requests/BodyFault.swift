@@ -38,18 +38,17 @@ extension OperatorSyntax {
             )
         default: break
         }
-        switch type {
-        case .commands:
+        guard let type else { return (body.isValidUTF8 ? .text : .binary, body) }
+        guard let format = type.format else {
             throw BodyFault(
                 sentence: "A list of commands is not a message. Send the message itself as text/plain, "
                     + "application/json or application/octet-stream.",
                 isOfType: true
             )
-        case .text where !body.isValidUTF8:
-            throw BodyFault(sentence: "The body is declared as text and is not valid UTF-8.")
-        case nil: return (body.isValidUTF8 ? .text : .binary, body)
-        case .text: return (.text, body)
-        case .binary: return (.binary, body)
         }
+        guard !format.isText || body.isValidUTF8 else {
+            throw BodyFault(sentence: "The body is declared as text and is not valid UTF-8.")
+        }
+        return (format, body)
     }
 }

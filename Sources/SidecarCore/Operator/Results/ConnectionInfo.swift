@@ -18,6 +18,8 @@ public struct ConnectionInfo: Codable, Sendable, Equatable {
     public var pendingBytes: Int
     /// The channels that it is in.
     public var channels: [ChannelName]
+    /// Whether its session waits for the client to return; nil where that cannot be.
+    public var isDetached: Bool?
     /// The name of its node; nil without a cluster.
     public var node: String?
 
@@ -31,8 +33,10 @@ public struct ConnectionInfo: Codable, Sendable, Equatable {
         messagesIn: Int,
         messagesOut: Int,
         pendingBytes: Int,
-        channels: [ChannelName] = []
+        channels: [ChannelName] = [],
+        isDetached: Bool? = nil
     ) {
+        self.isDetached = isDetached
         self.channels = channels
         self.id = id
         self.user = user

@@ -136,5 +136,6 @@ public enum SettingGroup: String, Sendable, CaseIterable {
     case life = "Heartbeats and shutdown"
     case webhook = "Calls to the app"
     case channels = "Channels"
+    case clientProtocol = "Client protocol"
     case cluster = "Several nodes"
 }

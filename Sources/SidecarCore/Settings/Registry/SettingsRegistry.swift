@@ -52,7 +52,7 @@ public struct SettingsRegistry: Sendable {
 
     /// The variables of this version.
     public static let standard = SettingsRegistry(
-        general + identity + admission + limits + life + webhook + channels + ingest + cluster
+        general + identity + admission + limits + life + webhook + channels + ingest + clientProtocol + cluster
     )
 
     private static let general = [

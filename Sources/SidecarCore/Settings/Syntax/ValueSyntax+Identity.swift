@@ -63,6 +63,21 @@ extension ValueSyntax where Value == [String] {
         show: { $0.joined(separator: ",") }
     )
 
+    /// Names of cookies (RFC 6265 §4.1.1), each once.
+    static let cookieNames = ValueSyntax(
+        accepted: "names of cookies, comma-separated",
+        takesList: true,
+        read: { text throws(ValueProblem) in
+            let names = try listItems(text).map(String.init)
+            guard names.allSatisfy({ HTTPField.isToken($0) }) else {
+                throw ValueProblem("has a name that is not a token")
+            }
+            guard Set(names).count == names.count else { throw ValueProblem("has a name twice") }
+            return names
+        },
+        show: { $0.joined(separator: ",") }
+    )
+
     /// Names of claims that the app gets; the names of their attributes have to be different.
     static let claimNames = ValueSyntax(
         accepted: "names of claims with a letter or digit in each; comma-separated",

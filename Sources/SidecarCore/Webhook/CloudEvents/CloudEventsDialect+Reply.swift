@@ -45,20 +45,26 @@ extension CloudEventsDialect {
         return SessionReply(output: output, demands: demands)
     }
 
+    /// The body of a refusal, by its type; nil for an empty or a compressed one, and for commands.
+    public func content(_ head: HTTPReplyHead, _ body: ByteBuffer) -> ProtocolError.Content? {
+        guard body.readableBytes > 0,
+            head.headers.values(of: "content-encoding").allSatisfy({ $0.lowercased() == "identity" })
+        else { return nil }
+        var type = head.headers.first("content-type") ?? ""
+        let format = type.withUTF8 { $0.isEmpty ? .text : MediaType(UnsafeRawBufferPointer($0)).format }
+        guard let format else { return nil }
+        return ProtocolError.Content(format.isText && !body.isValidUTF8 ? .binary : format, body)
+    }
+
     private static func output(
         _ type: MediaType?,
         body: ByteBuffer
     ) throws(DeliveryFailure) -> SessionReply.Output {
-        switch type {
-        case nil:
-            return .message(body.isValidUTF8 ? .text : .binary, body)
-        case .commands:
-            return .commands(try CommandList.parse(body))
-        case .text:
-            guard body.isValidUTF8 else { throw .badReply("The body is declared as text and is not valid UTF-8.") }
-            return .message(.text, body)
-        case .binary:
-            return .message(.binary, body)
+        guard let type else { return .message(body.isValidUTF8 ? .text : .binary, body) }
+        guard let format = type.format else { return .commands(try CommandList.parse(body)) }
+        guard !format.isText || body.isValidUTF8 else {
+            throw .badReply("The body is declared as text and is not valid UTF-8.")
         }
+        return .message(format, body)
     }
 }

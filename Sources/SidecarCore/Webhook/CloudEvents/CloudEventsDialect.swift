@@ -50,6 +50,7 @@ public final class CloudEventsDialect: WebhookDialect {
     ) {
         let body: ByteBuffer
         var contentType: StaticString?
+        var label: MessageLabel?
         switch event {
         case .batch(let messages):
             body = EventBatch.write(
@@ -64,12 +65,10 @@ public final class CloudEventsDialect: WebhookDialect {
             return writeBody(body, id: connection.eventID(sequence), signedAt: signedAt, into: &buffer)
         case .open, .revalidate:
             body = ByteBuffer()
-        case .message(.text, let payload):
-            contentType = "text/plain; charset=utf-8"
+        case .message(let format, let payload, let known):
+            contentType = format.contentType
             body = payload
-        case .message(.binary, let payload):
-            contentType = "application/octet-stream"
-            body = payload
+            label = known
         case .close(let report):
             contentType = "application/json"
             body = report.json
@@ -79,7 +78,8 @@ public final class CloudEventsDialect: WebhookDialect {
             connectionID: connection.id,
             sequence: sequence,
             unixMilliseconds: unixMilliseconds,
-            contentType: contentType
+            contentType: contentType,
+            label: label
         )
         let signature = signature(id: attributes.id, signedAt: signedAt, body: body)
         let measure =

@@ -43,12 +43,27 @@ enum EventBatch {
             body.writeDecimal(sequence)
             body.writeStaticString("\",\"time\":\"")
             Timestamp.write(unixMilliseconds: message.time ?? unixMilliseconds, into: &body)
+            body.writeStaticString("\"")
+            if let label = message.label {
+                body.writeStaticString(",\"messagetype\":")
+                body.writeJSONString(label.type)
+                if let id = label.id {
+                    body.writeStaticString(",\"messageid\":")
+                    body.writeJSONString(id)
+                }
+            }
+            body.writeStaticString(",\"datacontenttype\":\"")
+            body.writeStaticString(message.format.contentType)
             switch message.format {
             case .text:
-                body.writeStaticString("\",\"datacontenttype\":\"text/plain; charset=utf-8\",\"data\":")
+                body.writeStaticString("\",\"data\":")
                 body.writeJSONString(message.payload)
-            case .binary:
-                body.writeStaticString("\",\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"")
+            case .json:
+                // From a client of the protocol, whose codec has checked it.
+                body.writeStaticString("\",\"data\":")
+                body.writeImmutableBuffer(message.payload)
+            case .binary, .messagePack:
+                body.writeStaticString("\",\"data_base64\":\"")
                 Base64.write(message.payload, into: &body)
                 body.writeStaticString("\"")
             }

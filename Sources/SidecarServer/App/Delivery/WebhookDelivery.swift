@@ -69,6 +69,8 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
     private var connection: AppConnection?
     private var reply = ReplyCollector()
     private var isRepeated = false
+    /// The reply with which the app has refused the event for good.
+    private(set) var rejection: (HTTPReplyHead, ByteBuffer)?
 
     init(
         lane: PermitLane,
@@ -116,6 +118,9 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
         dueSince = now
         askForTurn(at: now)
     }
+
+    /// From now on somebody else is told how it ends.
+    func hand(to owner: any WebhookDeliveryOwner) { self.owner = owner }
 
     /// Detaches the owner. A call in flight goes on, but its result is ignored.
     func cancel() {
@@ -245,6 +250,7 @@ class WebhookDelivery: AppExchange, WebhookCaller, TimerOwner {
                 end(.refused(head, body), after: .answered(head))
                 return
             }
+            if !failure.isTransient { rejection = (head, body) }
             return settle(failure, after: .answered(head), at: now)
         }
         attemptIsOver(.success, at: now)

@@ -31,7 +31,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         self.loop = loop
         self.isEncrypted = isEncrypted
         position = StreamCursor(.channels([]), reader: StreamCursor.reader(session.id))
-        output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
+        output = ClientOutput(owner: session, codec: .eventStream, flushes: loop.flushes, buffers: loop.sendBuffers)
     }
 
     // MARK: Channel events
@@ -75,7 +75,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         loop.state.socketClosed(hasLeft: isEnding)
         isEnding = true
         for event in takePending() { drop(event) }
-        session.transportEnded(code: .abnormal, reason: "", initiator: .network)
+        session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
         loop.registry.streamEnded()
         context.fireChannelInactive()
         self.context = nil
@@ -88,10 +88,18 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
         _ = send(EventStreamCodec.encode(format, payload), at: nil)
     }
 
-    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
-        if let mark, mark.isCovered(by: replayedUpTo) { return true }
-        return send(message.encoded(by: .eventStream), at: mark, of: message.channel, action)
+    func send(_ delivery: ChannelDelivery) -> Bool {
+        if let mark = delivery.mark, mark.isCovered(by: replayedUpTo) { return true }
+        let message = delivery.message
+        return send(
+            message.encoded(by: .eventStream),
+            at: delivery.mark,
+            of: delivery.channel,
+            message.action
+        )
     }
+
+    func send(_ message: PreparedMessage) -> Bool { send(message.encoded(by: .eventStream), at: nil) }
 
     /// - Parameter mark: The position of the event; nil when it has none.
     func send(
@@ -145,6 +153,8 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
 
     func ends(in channel: ChannelName) { position.leave(channel) }
 
+    var isClear: Bool { output.isClear }
+
     func whenWritten(_ receipt: WriteReceipt) {
         if let pending { pending.whenWritten(receipt) } else { output.whenWritten(receipt) }
     }
@@ -152,7 +162,7 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     // MARK: The end
 
     /// Ends the stream; a browser reconnects by itself, after a random time when many streams end at once.
-    func close(code: SessionCloseCode, reason: String) {
+    func close(code: SessionCloseCode, reason: String, farewell: [ByteBuffer]) {
         guard !isEnding else { return }
         isEnding = true
         loop.state.socketLeft()

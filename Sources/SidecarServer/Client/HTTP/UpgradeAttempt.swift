@@ -1,7 +1,9 @@
+import CoreMetrics
 import HTTP1
 import Logging
 import NIOCore
 import SidecarCore
+import TokenVerifier
 import WebSocketProtocol
 
 /// A handshake in progress: the client waits while the app decides.
@@ -22,6 +24,10 @@ final class UpgradeAttempt: HandshakeResponder {
     private let kind: Kind
     private let session: BridgeSession
     private let identity: HandshakeIdentity
+    /// What the client says of the client protocol; nil for a raw client.
+    private let offer: ProtocolOffer?
+    /// What has to be the same when the client resumes its session; nil where that is off.
+    private let terms: ResumeTerms?
     private weak var client: (any ClientExchange)?
     private let loop: ClientContext
 
@@ -40,6 +46,16 @@ final class UpgradeAttempt: HandshakeResponder {
         if case .eventStream(_, let id) = kind { lastEventID = id }
         self.client = client
         self.loop = loop
+        let settings = loop.configuration.settings
+        if case .webSocket(let accepted) = kind, settings.clientProtocol {
+            offer = ProtocolOffer(accepted.offeredProtocols)
+        } else {
+            offer = nil
+        }
+        terms = offer.flatMap { offer in
+            settings.resumeWindow == Settings.never
+                ? nil : ResumeTerms(handshake, offer.encoding, cookies: settings.resumeCookies ?? [])
+        }
         session = BridgeSession(
             id: ConnectionID.make(),
             handshake: handshake,
@@ -53,28 +69,77 @@ final class UpgradeAttempt: HandshakeResponder {
 
     func start() {
         switch identity {
-        case .anonymous:
-            session.start(responder: self)
-        case .known(let token):
-            if session.adopt(token) {
-                session.start(responder: self)
-            } else {
-                session.leaveUnknown(as: .connectionLimit)
-                let limit = loop.configuration.settings.maxConnectionsPerUser
-                client?.refuse(.tooManyConnections(of: .user, limit: limit))
-            }
+        case .anonymous: resumeOrStart(nil)
+        case .known(let token): resumeOrStart(token)
         case .awaitsMessage:
             session.startAwaitingToken()
+            if offer?.resume != nil { session.expectResume(with: nil) }
             becomeWebSocketUnasked()
         }
+    }
+
+    /// Asks the app, unless the client goes on with a session that the app has accepted.
+    ///
+    /// - Parameter identity: The token of the client; nil for an anonymous one.
+    private func resumeOrStart(_ identity: VerifiedToken?) {
+        guard let terms, let resume = offer?.resume else { return startAnew(identity) }
+        guard case .session(let token) = resume else { return startAnew(identity, awaitingPositions: true) }
+        guard let place = loop.state.resumes[token.hash] else {
+            loop.metrics.resumes[.unknown].increment()
+            return startAnew(identity, awaitingPositions: true)
+        }
+        let attempt = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        place.registry.eventLoop.execute {
+            let isAccepted = place.registry.value[place.id]?.accepts(terms, user: identity?.user) ?? false
+            attempt.eventLoop.execute { attempt.value.judged(isAccepted, token, identity) }
+        }
+    }
+
+    /// The session has said whether this is its client.
+    private func judged(_ isAccepted: Bool, _ token: ResumeToken, _ identity: VerifiedToken?) {
+        guard let client, case .webSocket(let accepted) = kind, let offer, isAccepted else {
+            loop.metrics.resumes[.refused].increment()
+            return startAnew(identity, awaitingPositions: true)
+        }
+        session.expectResume(with: token, identity)
+        session.speak(offer.encoding, terms)
+        client.becomeWebSocket(
+            session,
+            SwitchingProtocols(
+                acceptKey: accepted.acceptKey,
+                extensions: accepted.deflate?.fieldValue,
+                subprotocol: offer.encoding.subprotocol
+            ),
+            deflate: accepted.deflate,
+            isAccepted: true
+        )
+        session.awaitResume()
+    }
+
+    /// - Parameter awaitingPositions: Whether the client will say what it has got in an earlier session.
+    private func startAnew(_ identity: VerifiedToken?, awaitingPositions: Bool = false) {
+        guard client != nil else { return }
+        if awaitingPositions { session.expectResume(with: nil) }
+        if let identity, !session.adopt(identity) {
+            session.leaveUnknown(as: .connectionLimit)
+            let limit = loop.configuration.settings.maxConnectionsPerUser
+            client?.refuse(.tooManyConnections(of: .user, limit: limit))
+            return
+        }
+        session.start(responder: self)
     }
 
     /// The client authenticates on the open socket. The app is asked only then, and can no longer choose a subprotocol.
     private func becomeWebSocketUnasked() {
         guard case .webSocket(let accepted) = kind else { return }
+        if let offer { session.speak(offer.encoding, terms) }
         client?.becomeWebSocket(
             session,
-            SwitchingProtocols(acceptKey: accepted.acceptKey, extensions: accepted.deflate?.fieldValue),
+            SwitchingProtocols(
+                acceptKey: accepted.acceptKey,
+                extensions: accepted.deflate?.fieldValue,
+                subprotocol: offer?.encoding.subprotocol
+            ),
             deflate: accepted.deflate,
             isAccepted: false
         )
@@ -125,8 +190,10 @@ final class UpgradeAttempt: HandshakeResponder {
                     acceptKey: accepted.acceptKey,
                     extensions: accepted.deflate?.fieldValue,
                     reply: reply,
-                    offered: accepted.offeredProtocols.filter { !$0.hasPrefix(TokenSource.bearerPrefix) }
+                    offered: accepted.offeredProtocols.filter { !ProtocolOffer.isReserved($0) },
+                    subprotocol: offer?.encoding.subprotocol
                 )
+                if let offer, head.subprotocol != nil { session.speak(offer.encoding, terms) }
                 client.becomeWebSocket(session, head, deflate: accepted.deflate, isAccepted: true)
             } catch {
                 refuse(error, client)

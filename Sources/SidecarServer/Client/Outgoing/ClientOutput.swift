@@ -9,6 +9,8 @@ protocol ClientOutputOwner: AnyObject {
     func noteLimited(by kind: RefusalKind, _ action: SlowClientAction?)
     /// Close the connection because the client reads too slowly.
     func closeAsTooSlow()
+    /// Nothing waits any more.
+    func outputIsClear()
 }
 
 /// The output to one client: bytes that go out at once, and a send queue of whole messages for when the socket takes
@@ -29,7 +31,7 @@ protocol ClientOutputOwner: AnyObject {
 final class ClientOutput: SocketOutput, SendBufferHolder {
     private let owner: any ClientOutputOwner
     private let buffers: SendBuffers
-    private var queue = SendQueue()
+    private var queue: SendQueue
     private var accountedBytes = 0
     /// When bytes were last sent.
     private(set) var sentAt = NIODeadline.now()
@@ -37,7 +39,13 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
     private(set) var isTooSlow = false
     private var isFinished = false
 
-    init(owner: any ClientOutputOwner, flushes: FlushQueue, buffers: SendBuffers) {
+    /// - Parameter codec: What its messages look like.
+    init(owner: any ClientOutputOwner, codec: MessageCodec, flushes: FlushQueue, buffers: SendBuffers) {
+        if case .protocolFrames(let encoding) = codec {
+            queue = SendQueue(tellingGapsIn: encoding)
+        } else {
+            queue = SendQueue()
+        }
         self.owner = owner
         self.buffers = buffers
         super.init(queue: flushes)
@@ -82,11 +90,13 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
     /// - Parameters:
     ///   - payloadBytes: The size of the message.
     ///   - channel: The channel that it was published to, if it was.
+    ///   - delivery: The publication itself; only where the client is told of gaps.
     ///   - action: What is done to make room; nil: as `SLOW_CLIENT_ACTION` says.
     /// - Returns: False when the message is dropped; this has been counted.
     func makeRoom(
         for payloadBytes: Int,
         of channel: ChannelName? = nil,
+        in delivery: ChannelDelivery? = nil,
         _ action: SlowClientAction? = nil
     ) -> Bool {
         let byteCount = payloadBytes + SendQueue.messageOverhead
@@ -104,6 +114,10 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         case .fits: return true
         case .drop:
             countDropped(1, decision.action)
+            if let delivery {
+                queue.noteMissing(delivery)
+                accountUnsent(unsentBytes)
+            }
             return false
         case .close:
             buffers.metrics.messagesDropped(1, reason: .slowClient)
@@ -130,6 +144,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
         guard isWritable else { return }
         sendWaiting(all: false)
         accountUnsent(isWritable ? 0 : unsentBytes)
+        if isClear { owner.outputIsClear() }
     }
 
     private func sendWaiting(all: Bool) {

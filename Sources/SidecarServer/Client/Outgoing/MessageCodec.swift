@@ -4,19 +4,39 @@ import SidecarCore
 /// What a message looks like on a connection, where that is the same for all connections of the kind.
 ///
 /// An enum, since a switch is cheaper than an existential, and the case is the key of the encoded form.
-enum MessageCodec {
+enum MessageCodec: Equatable {
     /// The payload as it is, in a WebSocket frame: ``RawFrames``.
     case rawFrames
+    /// A frame of the client protocol, in a WebSocket frame.
+    case protocolFrames(ProtocolEncoding)
     /// Server-Sent Events: ``EventStreamCodec``.
     case eventStream
 
-    /// A whole message, uncompressed.
+    /// What a message is in the frames of a WebSocket.
     ///
-    /// - Parameter event: The event type that it was published with; nil for the default.
-    func encode(_ format: MessageFormat, _ payload: ByteBuffer, event: String?) -> ByteBuffer {
+    /// - Parameter delivery: Its place in its channel, without which the client protocol has no form for it.
+    func body(of message: PreparedMessage, in delivery: ChannelDelivery?) -> (format: MessageFormat, bytes: ByteBuffer)
+    {
+        guard case .protocolFrames(let encoding) = self, let delivery else { return (message.format, message.payload) }
+        let bytes = encoding.publication(
+            message.format,
+            message.payload,
+            event: message.event,
+            at: delivery.position,
+            of: delivery.channel,
+            time: delivery.time
+        )
+        return (encoding.format, bytes)
+    }
+
+    /// A whole message, uncompressed.
+    func encode(_ message: PreparedMessage, in delivery: ChannelDelivery?) -> ByteBuffer {
         switch self {
-        case .rawFrames: RawFrames.encode(format, payload)
-        case .eventStream: EventStreamCodec.encode(format, payload, event: event)
+        case .rawFrames: return RawFrames.encode(message.format, message.payload)
+        case .eventStream: return EventStreamCodec.encode(message.format, message.payload, event: message.event)
+        case .protocolFrames:
+            let (format, bytes) = body(of: message, in: delivery)
+            return RawFrames.encode(format, bytes)
         }
     }
 }

@@ -15,8 +15,6 @@ final class PreparedMessage: Sendable {
 
     let format: MessageFormat
     let payload: ByteBuffer
-    /// The channel that it was published to; nil for one that goes to a user or a connection.
-    let channel: ChannelName?
     /// The event type; nil for the default.
     let event: String?
     /// What is done for a client that does not keep up; nil: as the settings say.
@@ -29,7 +27,6 @@ final class PreparedMessage: Sendable {
     init(
         _ format: MessageFormat,
         _ payload: ByteBuffer,
-        channel: ChannelName? = nil,
         event: String? = nil,
         action: SlowClientAction? = nil
     ) {
@@ -37,14 +34,15 @@ final class PreparedMessage: Sendable {
         self.event = event
         self.format = format
         self.payload = payload
-        self.channel = channel
-        rawFrame = MessageCodec.rawFrames.encode(format, payload, event: event)
+        rawFrame = RawFrames.encode(format, payload)
     }
 
     /// The message in a codec.
-    func encoded(by codec: MessageCodec) -> ByteBuffer {
+    ///
+    /// - Parameter delivery: Its place in its channel, always the same one.
+    func encoded(by codec: MessageCodec, in delivery: ChannelDelivery? = nil) -> ByteBuffer {
         if codec == .rawFrames { return rawFrame }
-        return form(codec, windowBits: 0) { codec.encode(format, payload, event: event) } ?? rawFrame
+        return form(codec, windowBits: 0) { codec.encode(self, in: delivery) } ?? rawFrame
     }
 
     /// The message compressed with this window and without context takeover.

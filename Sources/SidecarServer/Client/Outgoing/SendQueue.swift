@@ -10,6 +10,10 @@ struct SendQueue {
         let payload: ByteBuffer?
         /// The channel that it was published to, if it was.
         var channel: ChannelName?
+        /// The publication itself, or the last one that is missing; only where the client is told of gaps.
+        var delivery: ChannelDelivery?
+        /// Whether it tells the client that messages of the channel are missing.
+        fileprivate(set) var isGap = false
         /// Receipts that wait for it to be written.
         var receipts: [WriteReceipt] = []
 
@@ -21,13 +25,19 @@ struct SendQueue {
             guard let payload, payload.storageCapacity > 2 * payload.readableBytes else { return self }
             return Message(header: header, payload: ByteBuffer(bytes: payload.readableBytesView))
         }
-
     }
 
     /// What a waiting message counts for beyond its bytes, in bytes, so that tiny messages are bounded too.
     static let messageOverhead = 256
 
     private var messages: Deque<Message> = []
+    /// How the client is told that messages of a channel are missing; nil where it cannot be. Then only what was
+    /// published to a channel is dropped.
+    private let gaps: ProtocolEncoding?
+
+    init(tellingGapsIn gaps: ProtocolEncoding? = nil) {
+        self.gaps = gaps
+    }
 
     /// What all waiting messages count for, in bytes.
     private(set) var byteCount = 0
@@ -67,13 +77,43 @@ struct SendQueue {
         if action == .latest, let channel { dropped += removeAll(of: channel) }
         func fits() -> Bool { bytesBefore + self.byteCount + byteCount <= limit }
         if bytesBefore + self.byteCount == 0 || fits() { return (.fits, dropped, action) }
+        // A message to the client alone is not dropped where its number would be missing.
+        let isKept = gaps != nil && channel == nil
         switch action {
         case .close: return (.close, dropped, action)
-        case .dropNewest, .latest: return (.drop, dropped, action)
-        case .dropOldest:
+        case .dropNewest where !isKept, .latest where !isKept: return (.drop, dropped, action)
+        case .dropNewest, .latest, .dropOldest:
             while !fits(), dropFirst() { dropped += 1 }
-            return (fits() || isEmpty && bytesBefore < limit ? .fits : .drop, dropped, action)
+            if fits() || isEmpty && bytesBefore < limit { return (.fits, dropped, action) }
+            // What is left are messages that are not dropped, and gaps, one for each channel.
+            let isHopeless = isKept || gaps != nil && self.byteCount > 2 * limit
+            return (isHopeless ? .close : .drop, dropped, action)
         }
+    }
+
+    /// A message of a channel was dropped before it came into the queue.
+    mutating func noteMissing(_ delivery: ChannelDelivery) {
+        guard let gaps else { return }
+        let last = messages.lastIndex { $0.channel == delivery.channel }
+        if let last, messages[last].isGap {
+            replace(last, by: Self.gap(at: delivery, gaps))
+        } else {
+            append(Self.gap(at: delivery, gaps))
+        }
+    }
+
+    private static func gap(at delivery: ChannelDelivery, _ encoding: ProtocolEncoding) -> Message {
+        let bytes = encoding.write(.gap(delivery.channel, delivery.position))
+        var message = Message(header: RawFrames.encode(encoding.format, bytes), payload: nil)
+        message.channel = delivery.channel
+        message.delivery = delivery
+        message.isGap = true
+        return message
+    }
+
+    private mutating func replace(_ index: Int, by message: Message) {
+        byteCount += message.byteCount - messages[index].byteCount
+        messages[index] = message
     }
 
     /// Drops messages until at most `limit` is held, as the action says; none if the action drops nothing.
@@ -92,20 +132,51 @@ struct SendQueue {
         return dropped
     }
 
-    /// Drops the newest message; false when there is none.
+    /// Drops the newest message; false when there is none that may be dropped.
     private mutating func dropLast() -> Bool {
-        guard let message = messages.popLast() else { return false }
-        byteCount -= message.byteCount
-        message.receipts.settleAsDropped()
+        guard let gaps else {
+            guard let message = messages.popLast() else { return false }
+            byteCount -= message.byteCount
+            message.receipts.settleAsDropped()
+            return true
+        }
+        guard let index = messages.lastIndex(where: { $0.delivery != nil && !$0.isGap }) else { return false }
+        drop(index, gaps)
         return true
     }
 
-    /// Drops the oldest message; false when there is none.
+    /// Drops the oldest message; false when there is none that may be dropped.
     private mutating func dropFirst() -> Bool {
-        guard let message = popFirst() else { return false }
-        message.receipts.settleAsDropped()
+        guard let gaps else {
+            guard let message = popFirst() else { return false }
+            message.receipts.settleAsDropped()
+            return true
+        }
+        guard let index = messages.firstIndex(where: { $0.delivery != nil && !$0.isGap }) else { return false }
+        drop(index, gaps)
         return true
     }
+
+    /// Drops a publication, and tells the client so: once for a run of them.
+    private mutating func drop(_ index: Int, _ gaps: ProtocolEncoding) {
+        let message = messages[index]
+        message.receipts.settleAsDropped()
+        guard let delivery = message.delivery else { return }
+        let before = messages[..<index].lastIndex { $0.channel == delivery.channel }
+        let after = messages[(index + 1)...].firstIndex { $0.channel == delivery.channel }
+        let isBehindGap = before.map { messages[$0].isGap } ?? false
+        if let after, messages[after].isGap {
+            remove(at: index)
+            if let before, isBehindGap { remove(at: before) }
+        } else if let before, isBehindGap {
+            replace(before, by: Self.gap(at: delivery, gaps))
+            remove(at: index)
+        } else {
+            replace(index, by: Self.gap(at: delivery, gaps))
+        }
+    }
+
+    private mutating func remove(at index: Int) { byteCount -= messages.remove(at: index).byteCount }
 
     /// Takes the oldest message.
     mutating func popFirst() -> Message? {
@@ -117,10 +188,10 @@ struct SendQueue {
 
     /// Drops the waiting messages of a channel, and returns their number.
     mutating func removeAll(of channel: ChannelName) -> Int {
-        guard messages.contains(where: { $0.channel == channel }) else { return 0 }
+        guard messages.contains(where: { $0.channel == channel && !$0.isGap }) else { return 0 }
         let before = messages.count
         for message in messages where message.channel == channel { message.receipts.settleAsDropped() }
-        messages.removeAll { $0.channel == channel }
+        messages.removeAll { $0.channel == channel && !$0.isGap }
         byteCount = messages.reduce(0) { $0 + $1.byteCount }
         return before - messages.count
     }
@@ -130,6 +201,6 @@ struct SendQueue {
         messages = []
         byteCount = 0
         for message in dropped { message.receipts.settleAsDropped() }
-        return dropped.count
+        return dropped.count { !$0.isGap }
     }
 }

@@ -80,22 +80,28 @@ struct RawFrames: ~Copyable {
     }
 
     /// The frame shared with others, unless this connection uses context takeover.
+    ///
+    /// - Parameter delivery: The message's place in its channel.
     mutating func message(
         _ message: PreparedMessage,
+        in delivery: ChannelDelivery?,
+        by codec: MessageCodec,
         mayBeDropped: Bool,
         _ scratch: inout ByteBuffer
     ) -> SendQueue.Message {
         guard compressor?.shouldCompress(byteCount: message.payload.readableBytes) == true else {
-            return SendQueue.Message(header: message.encoded(by: .rawFrames), payload: nil)
+            return SendQueue.Message(header: message.encoded(by: codec, in: delivery), payload: nil)
         }
         guard compressor?.isStateless == true, let window = compressor?.window else {
-            return frame(message.format, message.payload, mayBeDropped: mayBeDropped, &scratch).message
+            let (format, bytes) = codec.body(of: message, in: delivery)
+            return frame(format, bytes, mayBeDropped: mayBeDropped, &scratch).message
         }
-        let shared = message.compressed(by: .rawFrames, windowBits: window) {
+        let shared = message.compressed(by: codec, windowBits: window) {
+            let (format, bytes) = codec.body(of: message, in: delivery)
             var body = ByteBuffer()
-            guard compressor?.compress(message.payload, into: &body) == true else { return nil }
-            return Frame(format: message.format, body: body, isCompressed: true).bytes
+            guard compressor?.compress(bytes, into: &body) == true else { return nil }
+            return Frame(format: format, body: body, isCompressed: true).bytes
         }
-        return SendQueue.Message(header: shared ?? message.encoded(by: .rawFrames), payload: nil)
+        return SendQueue.Message(header: shared ?? message.encoded(by: codec, in: delivery), payload: nil)
     }
 }

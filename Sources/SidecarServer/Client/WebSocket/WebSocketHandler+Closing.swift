@@ -42,13 +42,13 @@ extension WebSocketHandler {
         }
     }
 
-    func close(code: SessionCloseCode, reason: String) {
+    func close(code: SessionCloseCode, reason: String, farewell: [ByteBuffer]) {
         if phase == .residual, !held.isProcessing { discardResidualInput(reason: .closed) }
         guard phase == .open, let code = CloseCode(sendable: Int(code.rawValue)),
             case .sendClose(let code) = closing.handshake.localClose(code)
         else { return }
         phase = .awaitingClose
-        sendClose(code, reason)
+        sendClose(code, reason, farewell: farewell)
         guard phase == .awaitingClose else { return }  // the write has failed: the client has gone
         arm(at: closing.linger.begin(at: .now()))
         resumeReading()  // back-pressure must not hide the client's Close
@@ -59,6 +59,7 @@ extension WebSocketHandler {
         case .replyThenClose(let code):
             // Before our Close frame, whose write may show that the client has gone.
             session.transportEnded(
+                self,
                 code: SessionCloseCode(code ?? .noStatus),
                 reason: reason,
                 initiator: .client
@@ -79,7 +80,7 @@ extension WebSocketHandler {
             if let limit = Limit(violation) { loop.metrics.limited(limit, action: .closed) }
             if let kind = RefusalKind(violation) { session.noteRefused(kind) }
             session.countViolation()
-            session.transportEnded(code: SessionCloseCode(code), reason: violation.reason, initiator: .server)
+            session.transportEnded(self, code: SessionCloseCode(code), reason: violation.reason, initiator: .server)
             guard phase != .residual else { return }
             phase = .lingering
             sendClose(code, violation.reason)
@@ -89,8 +90,11 @@ extension WebSocketHandler {
         }
     }
 
-    private func sendClose(_ code: CloseCode?, _ reason: String) {
+    private func sendClose(_ code: CloseCode?, _ reason: String, farewell: [ByteBuffer] = []) {
         output.finish()
+        if case .protocolFrames(let encoding) = messageCodec {
+            for bytes in farewell { output.sendAtOnce(RawFrames.encode(encoding.format, bytes)) }
+        }
         var frame = ByteBufferAllocator().buffer(capacity: 2 + 2 + reason.utf8.count)
         FrameEncoder.writeClose(code, reason: reason, into: &frame)
         output.sendAtOnce(frame)

@@ -24,13 +24,18 @@ extension WebSocketHandler {
                 session.received(.init(kind), payload, at: now)
             case .close(let code, let reason):
                 endResidualInput()
-                session.transportEnded(code: SessionCloseCode(code ?? .noStatus), reason: reason, initiator: .client)
+                session.transportEnded(
+                    self,
+                    code: SessionCloseCode(code ?? .noStatus),
+                    reason: reason,
+                    initiator: .client
+                )
             case .ping, .pong:
                 break
             }
         }
         endResidualInput()
-        session.transportEnded(code: .abnormal, reason: "", initiator: .network)
+        session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
     }
 
     /// The rest of the input is not needed any more; its complete messages count as dropped.

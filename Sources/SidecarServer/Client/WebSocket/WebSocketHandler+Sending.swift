@@ -22,16 +22,24 @@ extension WebSocketHandler {
         }
     }
 
-    func send(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
+    func send(_ message: PreparedMessage) -> Bool { send(message, in: nil) }
+    func send(_ delivery: ChannelDelivery) -> Bool { send(delivery.message, in: delivery) }
+
+    private func send(_ message: PreparedMessage, in delivery: ChannelDelivery?) -> Bool {
         guard phase == .open else { return false }
         progress.hasSent = true
         if output.isClear {
-            output.send(encoded(message, mayBeDropped: false))
+            output.send(encoded(message, in: delivery, mayBeDropped: false))
             return true
         }
-        guard output.makeRoom(for: message.payload.readableBytes, of: message.channel, action) else { return false }
-        var waiting = encoded(message, mayBeDropped: true)
-        waiting.channel = message.channel
+        let payloadBytes = message.payload.readableBytes
+        let told = messageCodec == .rawFrames ? nil : delivery
+        guard output.makeRoom(for: payloadBytes, of: delivery?.channel, in: told, delivery?.message.action) else {
+            return false
+        }
+        var waiting = encoded(message, in: delivery, mayBeDropped: true)
+        waiting.channel = delivery?.channel
+        waiting.delivery = told
         output.append(waiting)
         return true
     }
@@ -42,11 +50,16 @@ extension WebSocketHandler {
             : RawFrames.plain(format, payload)
     }
 
-    private func encoded(_ message: PreparedMessage, mayBeDropped: Bool) -> SendQueue.Message {
+    private func encoded(
+        _ message: PreparedMessage,
+        in delivery: ChannelDelivery?,
+        mayBeDropped: Bool
+    ) -> SendQueue.Message {
         compresses
-            ? codec.message(message, mayBeDropped: mayBeDropped, &loop.compressed)
-            : SendQueue.Message(header: message.encoded(by: .rawFrames), payload: nil)
+            ? codec.message(message, in: delivery, by: messageCodec, mayBeDropped: mayBeDropped, &loop.compressed)
+            : SendQueue.Message(header: message.encoded(by: messageCodec, in: delivery), payload: nil)
     }
 
+    var isClear: Bool { output.isClear }
     func whenWritten(_ receipt: WriteReceipt) { output.whenWritten(receipt) }
 }

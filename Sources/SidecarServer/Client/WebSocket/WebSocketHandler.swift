@@ -33,6 +33,9 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
 
     // Out.
     let output: ClientOutput
+    /// What messages look like.
+    let messageCodec: MessageCodec
+    /// Makes their frames.
     var codec: RawFrames
     /// Whether `codec` may compress; where it may not, it is not asked, which costs less.
     let compresses: Bool
@@ -54,7 +57,8 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         self.session = session
         self.loop = loop
         self.isEncrypted = isEncrypted
-        output = ClientOutput(owner: session, flushes: loop.flushes, buffers: loop.sendBuffers)
+        messageCodec = session.messageCodec
+        output = ClientOutput(owner: session, codec: messageCodec, flushes: loop.flushes, buffers: loop.sendBuffers)
         reader = loop.messageReader(deflate)
         compresses = deflate != nil
         codec = RawFrames(
@@ -156,7 +160,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
         } else {
             _ = held.take()
             loop.state.assemblyBytes.adjust(by: assembly.share.change(to: 0))
-            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
+            session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
         }
         loop.registry.streamEnded()
         context.fireChannelInactive()
@@ -184,7 +188,7 @@ final class WebSocketHandler: ChannelDuplexHandler, SessionTransport, HandshakeR
             // The rate cannot slow down a client that has gone; waiting would only delay its close event.
             guard session.isThrottled else { return now + ServerConfiguration.residualInputPatience }
             discardResidualInput(reason: .rateLimited)
-            session.transportEnded(code: .abnormal, reason: "", initiator: .network)
+            session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
             return nil
         case .gone:
             return nil

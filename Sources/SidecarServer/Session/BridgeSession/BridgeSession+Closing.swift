@@ -21,8 +21,13 @@ extension BridgeSession {
         // The session ends first, since the transport's write may show that the client has gone. A close event that
         // fails at once releases the transport.
         let transport = transport
-        end(code: code, reason: reason, initiator: .server, for: cause)
-        transport?.close(code: code, reason: reason)
+        let cause = cause ?? CloseCause(code: code, initiator: .server)
+        let delay = code.returnDelay(leavesSession: cause.leavesSession)
+        let farewell = conversation?.farewell(code, returnAfter: delay) ?? []
+        if !cause.leavesSession || !detachIfPossible(code: code, reason: reason, initiator: .server, cause) {
+            end(code: code, reason: reason, initiator: .server, for: cause)
+        }
+        transport?.close(code: code, reason: reason, farewell: farewell)
     }
 
     /// Closes for a ban that was made after the connection was accepted, or that covers its new user.
@@ -125,8 +130,10 @@ extension BridgeSession {
         if !isKept { context.metrics.messagesDropped(owed - (isLeft ? 1 : 0), reason: .drainTimeout) }
         let transport = transport
         if machine.isRunning {
+            let delay = SessionCloseCode.serviceRestart.returnDelay(leavesSession: false)
+            let farewell = conversation?.farewell(.serviceRestart, returnAfter: delay) ?? []
             end(code: .serviceRestart, reason: "the server is restarting", initiator: .server)
-            transport?.close(code: .serviceRestart, reason: "the server is restarting")
+            transport?.close(code: .serviceRestart, reason: "the server is restarting", farewell: farewell)
         } else if !machine.wasAccepted, !machine.hasEnded {
             machine.refused()
             decide(.refuse(.draining, .draining))
@@ -153,6 +160,8 @@ extension BridgeSession {
         }
         let wasRunning = isOpen
         isOpen = false
+        if conversation?.absence != nil { context.state.detachedSessions.adjust(by: -1) }
+        conversation?.end()
         context.channels.leaveAll(self)
         let now = NIODeadline.now()
         let age = machine.age(at: now)
@@ -167,5 +176,22 @@ extension BridgeSession {
         }
         perform(step)
         accountBytes()
+    }
+}
+
+extension SessionCloseCode {
+    /// After how many milliseconds a client should connect again that is closed with this code; nil for not at all. It
+    /// is random, so that not all clients come back at once.
+    ///
+    /// - Parameter leavesSession: Whether its session waits for it.
+    func returnDelay(leavesSession: Bool) -> Int64? {
+        switch self {
+        case .policyViolation: leavesSession ? .random(in: 1_000...5_000) : nil
+        case .goingAway, .internalError, .gap: .random(in: 0...1_000)
+        case .serviceRestart: .random(in: 0...5_000)
+        case .tryAgainLater, .tooManyRequests: .random(in: 5_000...15_000)
+        case .unauthorized, .resumeTimeout: 0
+        default: nil
+        }
     }
 }

@@ -48,17 +48,18 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     func deliveryEnded(_ delivery: WebhookDelivery, _ result: WebhookResult) -> ReplyEffects {
         guard let current = self.delivery, current === delivery else { return ReplyEffects() }
-        guard context.webhooks.logsAttempts else { return ReplyEffects(fault: eventEnded(current, result)) }
+        let ended = EndedDelivery(current.event, current.rejection)
+        guard context.webhooks.logsAttempts else { return ReplyEffects(fault: eventEnded(ended, result)) }
         let (sentBefore, publishedBefore) = (machine.messagesOut, publications)
         return ReplyEffects(
-            fault: eventEnded(current, result),
+            fault: eventEnded(ended, result),
             sent: machine.messagesOut - sentBefore,
             published: publications - publishedBefore
         )
     }
 
     /// - Returns: Why the reply could not be applied, although it is well-formed.
-    private func eventEnded(_ current: ConnectionEventDelivery, _ result: WebhookResult) -> DeliveryFailure? {
+    func eventEnded(_ current: EndedDelivery, _ result: WebhookResult) -> DeliveryFailure? {
         guard case .taken(_, .success(let reply)) = result else {
             follow(current, result)
             return nil
@@ -81,7 +82,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         return .badReply("It would exceed MAX_CHANNELS_PER_CONNECTION.")
     }
 
-    private func follow(_ current: ConnectionEventDelivery, _ result: WebhookResult) {
+    private func follow(_ current: EndedDelivery, _ result: WebhookResult) {
         switch current.kind {
         case .open: openEnded(result)
         case .message: messageFailed(current, result)
@@ -92,17 +93,28 @@ extension BridgeSession: WebhookDeliveryOwner {
 
     // MARK: Messages
 
-    private func messageAnswered(_ delivery: ConnectionEventDelivery, _ reply: SessionReply) {
-        apply(reply)
+    private func messageAnswered(_ delivery: EndedDelivery, _ reply: SessionReply) {
+        if let conversation {
+            conversation.beginAnswer(to: delivery.event.label)
+            apply(reply)
+            conversation.endAnswer()
+        } else {
+            apply(reply)
+        }
         noteAnswered(delivery.event)
         eventDone(delivery.sequences)
     }
 
-    private func messageFailed(_ delivery: ConnectionEventDelivery, _ result: WebhookResult) {
+    private func messageFailed(_ delivery: EndedDelivery, _ result: WebhookResult) {
         if let failure = result.failure {
-            log(failure, level: .warning)
+            let isRejection = conversation != nil && failure.closeCode == .policyViolation
+            log(failure, of: delivery.event, level: isRejection ? .debug : .warning)
             context.metrics.messagesDropped(delivery.count, reason: .appFailed)
-            if context.settings.webhookFailure == .close { close(with: failure) }
+            if let conversation {
+                conversation.failed(delivery.event.label, failure, content: content(of: delivery))
+            } else if context.settings.webhookFailure == .close {
+                close(with: failure)
+            }
         }
         eventDone(delivery.sequences)
     }
@@ -170,4 +182,20 @@ extension BridgeSession: WebhookDeliveryOwner {
         perform(machine.answered())
         accountBytes()
     }
+}
+
+/// An event whose delivery is over.
+struct EndedDelivery: Sendable {
+    let event: Delivery
+    /// The reply with which the app has refused it for good.
+    let rejection: (HTTPReplyHead, ByteBuffer)?
+
+    init(_ event: Delivery, _ rejection: (HTTPReplyHead, ByteBuffer)?) {
+        self.event = event
+        self.rejection = rejection
+    }
+
+    var kind: SessionEvent.Kind { event.event.kind }
+    var sequences: ClosedRange<UInt64> { event.sequences }
+    var count: Int { sequences.count }
 }

@@ -128,6 +128,7 @@ extension BridgeSession {
         decide(.accept(head))
         perform(step)
         if machine.isRunning {
+            if resumeAttempt == nil { conversation?.begin(.init()) } else { conversationAwaitsPositions() }
             identitySettled()
             apply(reply)
             if context.admission.bans.covers(IPAddress(clientAddress)) || context.admission.bans.covers(user: user) {

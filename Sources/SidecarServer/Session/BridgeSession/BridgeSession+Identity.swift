@@ -39,6 +39,18 @@ extension BridgeSession {
         return made
     }
 
+    /// Notes a token for the session that the client goes on with; the user's slot is that session's.
+    func hold(_ token: VerifiedToken) { makeToken().adopt(token) }
+
+    /// Takes over who the client is from the session that it goes on with.
+    func adopt(_ facts: ConnectionIdentity, _ token: TokenIdentity.Facts?) {
+        if let token { makeToken().adopt(token) }
+        identity.user = facts.user
+        identity.state = facts.state
+        identity.prepared = context.configuration.dialect.prepare(identity.facts)
+        journalIdentity()
+    }
+
     // MARK: Tokens
 
     /// Takes over the claims of a token; false when its user has too many connections.
@@ -94,7 +106,7 @@ extension BridgeSession {
         return true
     }
 
-    private func takeFirstToken(_ token: String?, _ known: TokenIdentity) {
+    func takeFirstToken(_ token: String?, _ known: TokenIdentity) {
         guard let token else { return refuseToken("the first message is not a token") }
         do throws(TokenRefusal) {
             let verified = try verify(token)
@@ -127,7 +139,7 @@ extension BridgeSession {
     }
 
     /// Ends a socket that did not authenticate.
-    private func refuseToken(_ why: String) {
+    func refuseToken(_ why: String) {
         countViolation()
         refuse(why, code: .unauthorized, as: .auth)
     }

@@ -13,16 +13,21 @@ extension BridgeSession {
     }
 
     /// The event in flight was not accepted.
-    func log(_ failure: DeliveryFailure, level: Logger.Level, _ message: Logger.Message = "delivery failed") {
-        guard context.log.logger.logLevel <= level, let delivery else { return }
+    func log(
+        _ failure: DeliveryFailure,
+        of event: Delivery? = nil,
+        level: Logger.Level,
+        _ message: Logger.Message = "delivery failed"
+    ) {
+        guard context.log.logger.logLevel <= level, let event = event ?? delivery?.event else { return }
         var metadata = logFields
         if level >= .warning {
             guard let leftOut = context.log.takeLine() else { return }
             if leftOut > 0 { metadata["left_out"] = .stringConvertible(leftOut) }
         }
-        metadata["event"] = "\(delivery.eventName)"
-        metadata["event_id"] = "\(delivery.eventID)"
-        metadata["events"] = .stringConvertible(delivery.count)
+        metadata["event"] = "\(event.event.kind.rawValue)"
+        metadata["event_id"] = "\(prepared.eventID(event.sequence))"
+        metadata["events"] = .stringConvertible(event.sequences.count)
         metadata["why"] = "\(failure.sentence)"
         if case .status(let status) = failure { metadata["status"] = .stringConvertible(status) }
         context.log.logger.log(level: level, message, metadata: metadata)

@@ -17,7 +17,8 @@ extension BridgeSession {
             messagesIn: machine.messagesIn,
             messagesOut: machine.messagesOut,
             pendingBytes: machine.pendingBytes,
-            channels: channels.names.sorted()
+            channels: channels.names.sorted(),
+            isDetached: conversation.map { $0.phase == .detached }
         )
     }
 
@@ -30,10 +31,31 @@ extension BridgeSession {
         return mayHoldToken ? String(subject.prefix { $0 != "?" }) : subject
     }
 
-    /// Sends a published message; false when it was dropped.
-    func deliver(_ message: PreparedMessage, at mark: StreamMark?, _ action: SlowClientAction?) -> Bool {
-        guard machine.isRunning, let transport, transport.send(message, at: mark, action) else { return false }
+    /// Sends a message shared with other clients; false when it was dropped.
+    func deliver(_ message: PreparedMessage) -> Bool {
+        guard machine.isRunning else { return false }
+        if let conversation {
+            conversation.send(message.format, message.payload, type: message.event)
+            return machine.isRunning
+        }
+        guard let transport, transport.send(message) else { return false }
         noteSent(message.format, payloadBytes: message.payload.readableBytes)
+        return true
+    }
+
+    /// Sends a publication, unless it has to wait.
+    ///
+    /// - Returns: False when it was dropped; nil when there is no client, who gets it from the history.
+    func deliver(_ delivery: ChannelDelivery) -> Bool? {
+        guard let conversation else { return pass(delivery) }
+        if conversation.phase == .detached || successor != nil { return nil }
+        return conversation.holds(delivery) || pass(delivery)
+    }
+
+    /// Sends a publication now; false when it was dropped.
+    func pass(_ delivery: ChannelDelivery) -> Bool {
+        guard machine.isRunning, let transport, transport.send(delivery) else { return false }
+        noteSent(delivery.message.format, payloadBytes: delivery.message.payload.readableBytes)
         return true
     }
 

@@ -7,6 +7,8 @@ extension BridgeSession: ClientOutputOwner {
         noteRefused(kind, action.map { ["action": "\($0.rawValue)"] } ?? [:])
     }
 
+    func outputIsClear() { conversation?.goOn() }
+
     func closeAsTooSlow() {
         close(code: .policyViolation, reason: "the client reads too slowly", for: .slowClient)
     }

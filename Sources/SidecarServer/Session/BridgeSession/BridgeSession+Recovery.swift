@@ -15,9 +15,9 @@ extension BridgeSession {
     /// Delivers what an earlier process owed: the messages, then the end.
     func resume(_ recovered: RecoveredSession) {
         context.registry.insert(self)
-        for message in recovered.row.messages {
+        for message in recovered.messages {
             let payload = ByteBuffer(bytes: message.payload)
-            perform(machine.received(.init(isText: message.isText), payload, at: message.at))
+            perform(machine.received(message.format, payload, label: message.label, at: message.at))
         }
         if let report = recovered.close {
             perform(machine.ended(with: report))

@@ -35,7 +35,7 @@ extension BridgeSession {
         case .none: break
         case .message where !reply.publish.isEmpty:
             for publication in reply.outputPublications { publish(publication, excludesSelf: reply.excludesSelf) }
-        case .message(let format, let payload): send(format, payload)
+        case .message(let format, let payload): send(format, payload, type: reply.event)
         case .commands(let commands): for command in commands { apply(command) }
         }
         if let token = reply.token { renew(byApp: token) }

@@ -12,15 +12,24 @@ import SidecarCore
 /// more, ``SessionJournal`` records what is owed, and a ``SessionTransport`` carries messages to the client while there is
 /// one.
 final class BridgeSession: TimerOwner {
-    let id: String
+    /// That of the session that it goes on with, once it is resumed.
+    var id: String
     let context: SessionContext
     /// The start of each of its requests.
-    let prepared: PreparedConnection
+    var prepared: PreparedConnection
     let clientAddress: String
     let transportKind: TransportKind
     /// What carries messages to the client. Nil while the session is detached: before the connection has become one, for
     /// events of an earlier process, and after its end, since the transport holds the session, too.
     var transport: (any SessionTransport)?
+    /// What it does beyond that for a client of the protocol; nil for other clients.
+    var conversation: ProtocolConversation?
+    /// What the client needs to do before it gets the session that it wants to resume; nil for others.
+    var resumeAttempt: ResumeAttempt?
+    /// The session on another event loop that goes on with this one.
+    var successor: NIOLoopBound<BridgeSession>?
+    /// An event that the app was asked about before the session came here.
+    var underWay: Delivery?
     /// Is told what the app decides about the handshake; nil after that.
     var responder: (any HandshakeResponder)?
     /// Keeps the order of events, and the messages that wait.
@@ -85,7 +94,7 @@ final class BridgeSession: TimerOwner {
         let connection = dialect.connection(for: handshake, id: id, client: client, transportKind: transportKind)
         prepared = dialect.prepare(connection)
         let record = context.outbox == nil && context.registrations == nil ? [] : connection.record
-        self.handshake = SessionHandshake(request: handshake, record: record)
+        self.handshake = SessionHandshake(request: handshake, client: client, record: record)
         if context.registrations != nil { registration = SessionRegistration(record) }
     }
 
@@ -160,23 +169,49 @@ final class BridgeSession: TimerOwner {
     func received(_ format: MessageFormat, _ payload: ByteBuffer, at now: NIODeadline) {
         context.metrics.incoming.message(format, payloadBytes: payload.readableBytes)
         guard isAllowed(payloadBytes: payload.readableBytes, at: now) else { return }
+        if let conversation {
+            return awaitsToken ? takeFirstFrame(format, payload) : conversation.received(format, payload, at: now)
+        }
         if context.authenticator != nil, takesToken(format, payload) { return }
+        accept(format, payload, label: nil, at: now)
+    }
+
+    /// Takes over a message for the app.
+    ///
+    /// - Parameter label: What a client of the protocol says of it.
+    func accept(_ format: MessageFormat, _ payload: ByteBuffer, label: MessageLabel?, at now: NIODeadline) {
         let time = WallClock.unixMilliseconds()
         if machine.isRunning {
-            journal?.accepted(format, payload, sequence: machine.nextSequence, at: time)
+            journal?.accepted(format, payload, label: label, sequence: machine.nextSequence, at: time)
         }
-        perform(machine.received(format, payload, at: time, since: now), at: now)
+        perform(machine.received(format, payload, label: label, at: time, since: now), at: now)
         accountBytes()
     }
 
-    /// The transport has ended, or is ending, for a reason of its own.
-    func transportEnded(code: SessionCloseCode, reason: String, initiator: CloseInitiator) {
+    /// A transport has ended, or is ending, for a reason of its own; another one may have replaced it.
+    ///
+    /// - Parameter ended: Nil for a handshake that became none.
+    func transportEnded(
+        _ ended: (any SessionTransport)? = nil,
+        code: SessionCloseCode,
+        reason: String,
+        initiator: CloseInitiator
+    ) {
+        if let ended, ended !== transport { return }
+        if attemptEnded() { return }
+        if mayReturn(code, initiator), detachIfPossible(code: code, reason: reason, initiator: initiator, nil) {
+            return
+        }
         end(code: code, reason: reason, initiator: initiator)
         transport = nil
         responder = nil
     }
 
-    func send(_ format: MessageFormat, _ payload: ByteBuffer) {
+    /// Sends a message to this client.
+    ///
+    /// - Parameter type: Its type, for clients of the protocol; nil for the usual one.
+    func send(_ format: MessageFormat, _ payload: ByteBuffer, type: String? = nil) {
+        if let conversation, machine.isRunning { return conversation.send(format, payload, type: type) }
         guard machine.isRunning, let transport else {
             context.metrics.messagesDropped(1, reason: .clientGone)
             return

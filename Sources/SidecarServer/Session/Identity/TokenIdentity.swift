@@ -33,6 +33,23 @@ final class TokenIdentity {
         expiresAt = token.expiresAt
     }
 
+    /// What is known of a client from its token.
+    struct Facts: Sendable {
+        fileprivate let claims: [ConnectionIdentity.Claim]
+        fileprivate let user: UserName?
+        fileprivate let expiresAt: Double
+    }
+
+    var facts: Facts { Facts(claims: claims, user: user, expiresAt: expiresAt) }
+
+    /// Takes over what was known of the client, unless its new connection has brought a token.
+    func adopt(_ facts: Facts) {
+        guard user == nil else { return }
+        claims = facts.claims
+        user = facts.user
+        expiresAt = facts.expiresAt
+    }
+
     // MARK: Deadlines
 
     /// Calls back when no token has come in time.

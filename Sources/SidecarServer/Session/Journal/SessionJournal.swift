@@ -21,11 +21,18 @@ struct SessionJournal {
         outbox.identityChanged(id: id, identity: identity.record)
     }
 
-    func accepted(_ format: MessageFormat, _ payload: ByteBuffer, sequence: UInt64, at time: Int64) {
+    func accepted(
+        _ format: MessageFormat,
+        _ payload: ByteBuffer,
+        label: MessageLabel?,
+        sequence: UInt64,
+        at time: Int64
+    ) {
         outbox.accepted(
             id: id,
             sequence: sequence,
-            isText: format.isText,
+            format: format.outboxNumber,
+            label: label?.record ?? [],
             payload: Array(payload.readableBytesView),
             at: time
         )

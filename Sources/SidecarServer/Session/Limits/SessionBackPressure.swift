@@ -20,6 +20,14 @@ struct SessionBackPressure {
     /// Bytes that count against the budget.
     var pendingBytes: Int { pending.bytes }
 
+    /// What it holds of the budget goes to another session.
+    mutating func move() -> BudgetShare {
+        defer { pending = BudgetShare() }
+        return pending
+    }
+
+    mutating func adopt(_ share: BudgetShare) { pending = share }
+
     /// Returns what is to be added to the budget.
     mutating func account(pendingBytes: Int, owesClose: Bool) -> Int {
         pending.change(to: pendingBytes + (owesClose ? Self.undeliveredCloseBytes : 0))

@@ -24,10 +24,41 @@ struct SessionSlots {
         grant = nil
     }
 
-    /// The connection has ended.
-    mutating func releaseAll(in slots: ConnectionSlots) {
+    /// The client has gone, but not its session.
+    mutating func releaseAddress(in slots: ConnectionSlots) {
         if let slot { slots.close(slot) }
         slot = nil
+    }
+
+    /// The connection has ended.
+    mutating func releaseAll(in slots: ConnectionSlots) {
+        releaseAddress(in: slots)
         releaseUser(in: slots)
+    }
+
+    // MARK: Moving
+
+    /// What a session takes with it to another connection.
+    struct Moved: Sendable {
+        fileprivate let userSlot: (bucket: SharedBucket, user: UserName)?
+        fileprivate let grant: UserGrant.Decided?
+    }
+
+    /// Its slot among the connections of its address.
+    var address: ConnectionSlots.Slot? { slot }
+    /// Whether it is known if its user counts on all nodes.
+    var isSettled: Bool { grant?.isDecided ?? true }
+
+    /// The session moves to another connection, with its user's slot.
+    mutating func move(in slots: ConnectionSlots) -> Moved {
+        releaseAddress(in: slots)
+        defer { (userSlot, grant) = (nil, nil) }
+        return Moved(userSlot: userSlot, grant: grant?.decided)
+    }
+
+    /// Takes over what a session has brought.
+    mutating func adopt(_ moved: Moved) {
+        userSlot = moved.userSlot
+        grant = moved.grant.map { UserGrant($0) }
     }
 }

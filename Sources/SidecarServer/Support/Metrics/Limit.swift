@@ -19,6 +19,9 @@ enum Limit: String, CaseIterable {
     case messageTooBig = "message_too_big"
     case tooManyFragments = "too_many_fragments"
     case compressionRatio = "compression_ratio"
+    /// What is kept for a client of the protocol that may return.
+    case sessionBuffer = "session_buffer"
+    case maxDetached = "max_detached"
     /// Failed calls of the control API.
     case apiRefusals = "api_refusals"
     // Those of `DRY_RUN`.
@@ -65,8 +68,9 @@ enum Limit: String, CaseIterable {
         case .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable,
             .apiRefusals:
             [.refused]
+        case .sessionBuffer: [.refused, .closed]
         case .maxTotalPendingBytes: [.throttled, .refused, .closed]
-        case .messageAssemblyTimeout, .clientIdleTimeout, .maxConnectionAge, .tokenExpiry, .messageTooBig,
+        case .maxDetached, .messageAssemblyTimeout, .clientIdleTimeout, .maxConnectionAge, .tokenExpiry, .messageTooBig,
             .tooManyFragments, .compressionRatio:
             [.closed]
         case .ban: [.refused, .closed]

@@ -36,10 +36,7 @@ final class MessageMetrics: Sendable {
     }
 
     func message(_ format: MessageFormat, payloadBytes count: Int) {
-        switch format {
-        case .text: text.increment()
-        case .binary: binary.increment()
-        }
+        if format.isText { text.increment() } else { binary.increment() }
         payloadBytes.increment(by: Int64(count))
     }
 }

@@ -22,6 +22,8 @@ final class ServerMetrics: Sendable {
     private let handshakes = LabelledCounters<HandshakeResult>("sidesocket_handshakes_total", "result")
     private let limits: [Limit: [LimitAction: Counter]]
     private let slowClients = LabelledCounters<SlowClientAction>("sidesocket_slow_client_total", "action")
+    let resumes = LabelledCounters<ResumeResult>("sidesocket_resumes_total", "result")
+    let protocolErrors = LabelledCounters<ProtocolError.Code>("sidesocket_protocol_errors_total", "code")
     private let drops = LabelledCounters<DropReason>("sidesocket_messages_dropped_total", "reason")
     private let broadcasts = LabelledCounters<BroadcastResult>("sidesocket_broadcasts_total", "result")
     private let httpRefusals = LabelledCounters<RefusalReason>("sidesocket_http_refused_total", "reason")
@@ -102,7 +104,7 @@ final class ServerMetrics: Sendable {
     /// A client may send any code; those without a defined meaning share one series.
     private static func codeLabel(_ code: SessionCloseCode) -> String {
         switch code.rawValue {
-        case 1000...1003, 1005...1014, 4401, 4403, 4429: String(code.rawValue)
+        case 1000...1003, 1005...1014, 4400, 4401, 4403, 4408...4410, 4429: String(code.rawValue)
         default: "other"
         }
     }

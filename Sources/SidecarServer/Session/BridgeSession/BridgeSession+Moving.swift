@@ -1,0 +1,146 @@
+import CoreMetrics
+import NIOCore
+import SidecarCore
+
+/// A session on its way from one event loop to another one.
+struct MovedSession: Sendable {
+    let id: String
+    let machine: SessionStateMachine
+    let identity: ConnectionIdentity
+    /// The claims and the expiry of its token.
+    let token: TokenIdentity.Facts?
+    let slots: SessionSlots.Moved
+    let allowance: MessageAllowance
+    let pendingBytes: BudgetShare
+    let publications: Int
+    let openedAt: Int64?
+    let channels: [ChannelName]
+    let conversation: MovedConversation
+    let registration: SessionRegistration.Moved?
+    /// The event that the app has been asked about; its result follows.
+    let underWay: Delivery?
+    /// The session that it was, which is still in its channels.
+    let origin: NIOLoopBound<BridgeSession>
+}
+
+/// Moves a session to the event loop of the connection that resumes it, since nothing of a session is shared by two.
+extension BridgeSession {
+    /// Gives the session away, to a connection on any event loop.
+    ///
+    /// It stays in its channels until the receiver has joined them, so that they do not become empty in between.
+    ///
+    /// - Parameter seq: The last message that the client has.
+    /// - Returns: Nil when the session cannot go on with that.
+    func surrender(to receiver: NIOLoopBound<BridgeSession>, seq: UInt64) -> MovedSession? {
+        guard let conversation, conversation.canBeResumed, machine.isRunning, slots.isSettled else { return nil }
+        guard conversation.stream.acknowledge(seq), conversation.stream.frames(after: seq) != nil else {
+            // The client cannot go on, and would try for ever.
+            context.metrics.resumes[.behind].increment()
+            endBehind()
+            return nil
+        }
+        if let transport {
+            self.transport = nil
+            let farewell = [conversation.encoding.write(.bye(.replaced, reconnectAfter: nil))]
+            transport.close(code: .replaced, reason: "another connection has resumed the session", farewell: farewell)
+            clientLeft()
+        } else {
+            context.state.detachedSessions.adjust(by: -1)
+        }
+        successor = receiver
+        var underWay: Delivery?
+        if let delivery {
+            underWay = delivery.event
+            context.registry.relay(delivery) { [self] result in pass(on: result, of: delivery) }
+            self.delivery = nil
+        }
+        endPause()
+        cancelIdentityTimers()
+        let moved = MovedSession(
+            id: id,
+            machine: machine,
+            identity: identity.facts,
+            token: identity.token?.facts,
+            slots: slots.move(in: context.admission.slots),
+            allowance: allowance,
+            pendingBytes: backPressure.move(),
+            publications: publications,
+            openedAt: openedAt,
+            channels: Array(channels.names),
+            conversation: conversation.moved(),
+            registration: registration?.move(),
+            underWay: underWay,
+            origin: NIOLoopBound(self, eventLoop: context.eventLoop)
+        )
+        conversation.leave()
+        machine = SessionStateMachine()
+        isOpen = false
+        context.registry.remove(self)
+        return moved
+    }
+
+    private func endBehind() {
+        if let transport {
+            self.transport = nil
+            transport.close(code: .replaced, reason: "another connection cannot resume the session")
+        }
+        if conversation?.absence != nil { return endAbsent() }
+        end(code: .abnormal, reason: "", initiator: .network)
+    }
+
+    /// Becomes a session that has come from elsewhere, on this connection.
+    func adopt(_ moved: MovedSession) {
+        id = moved.id
+        machine = moved.machine
+        publications = moved.publications
+        openedAt = moved.openedAt
+        if let handshake {
+            let dialect = context.configuration.dialect
+            prepared = dialect.prepare(
+                dialect.connection(
+                    for: handshake.request,
+                    id: id,
+                    client: handshake.client,
+                    transportKind: transportKind
+                )
+            )
+        }
+        handshake = nil
+        slots.adopt(moved.slots)
+        allowance = context.admission.allowances.allowance(moved.allowance, for: slots.address)
+        context.admission.allowances.change(&allowance)
+        backPressure.adopt(moved.pendingBytes)
+        adopt(moved.identity, moved.token)
+        registration = moved.registration.map(SessionRegistration.init)
+        underWay = moved.underWay
+        context.registry.insert(self)
+        context.registrations?.changed(self)
+        isOpen = true
+        isCounted = true
+        context.state.sessionOpened(transportKind)
+        for channel in moved.channels { context.channels.join(self, channel) }
+        moved.origin.eventLoop.execute {
+            let origin = moved.origin.value
+            origin.context.channels.leaveAll(origin)
+        }
+        conversation?.adopt(moved.conversation)
+        identitySettled()
+        accountBytes()
+    }
+
+    // MARK: The event under way
+
+    /// The app has answered an event that was sent before the session moved.
+    private func pass(on result: WebhookResult, of delivery: ConnectionEventDelivery) {
+        guard let successor else { return }
+        let ended = EndedDelivery(delivery.event, delivery.rejection)
+        successor.eventLoop.execute { successor.value.relayed(ended, result) }
+    }
+
+    func relayed(_ ended: EndedDelivery, _ result: WebhookResult) {
+        if let successor { return successor.eventLoop.execute { successor.value.relayed(ended, result) } }
+        guard underWay != nil else { return }
+        underWay = nil
+        _ = eventEnded(ended, result)
+    }
+}

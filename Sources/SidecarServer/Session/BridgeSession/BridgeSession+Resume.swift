@@ -1,0 +1,197 @@
+import CoreMetrics
+import HTTP1
+import Logging
+import NIOCore
+import SidecarCore
+import TokenVerifier
+
+/// What a connection that wants to resume a session waits for.
+final class ResumeAttempt {
+    enum Stage {
+        /// The client says what it has.
+        case awaitsFrame
+        /// The session is on its way.
+        case isMoving
+    }
+
+    /// The token that the client has shown; nil when it begins a new session, with positions of an earlier one.
+    let token: ResumeToken?
+    var stage = Stage.awaitsFrame
+    let timer = CallbackTimer()
+    /// True once the client has gone again.
+    var isAbandoned = false
+
+    init(_ token: ResumeToken?) {
+        self.token = token
+    }
+}
+
+/// Sessions that outlive their connection.
+extension BridgeSession {
+    // MARK: Without a client
+
+    /// Whether the session outlives its connection, when that ends for this cause.
+    private var outlivesConnection: Bool {
+        guard let conversation, conversation.canBeResumed, conversation.phase != .detached else { return false }
+        return machine.isRunning && !isDraining && !context.state.isDraining
+    }
+
+    /// The client has gone without saying goodbye.
+    ///
+    /// - Returns: False when that is the end of the session.
+    func detachIfPossible(code: SessionCloseCode, reason: String, initiator: CloseInitiator, _ cause: CloseCause?)
+        -> Bool
+    {
+        guard outlivesConnection, let conversation else { return false }
+        transport = nil
+        responder = nil
+        endPause()
+        cancelIdentityTimers()
+        slots.releaseAddress(in: context.admission.slots)
+        clientLeft()
+        context.state.detachedSessions.adjust(by: 1)
+        conversation.detach(
+            ClientAbsence(
+                code: code,
+                reason: reason,
+                initiator: initiator,
+                cause: cause ?? CloseCause(code: code, initiator: initiator),
+                deadline: .now() + context.settings.resumeWindow
+            )
+        )
+        context.absent.add(self)
+        return true
+    }
+
+    /// The client has not come back in time, or the session cannot be kept any longer.
+    func endAbsent() {
+        guard let absence = conversation?.absence else { return }
+        end(code: absence.code, reason: absence.reason, initiator: absence.initiator, for: absence.cause)
+    }
+
+    /// Whether a handshake is that of this session's client.
+    ///
+    /// - Parameter user: The user of its token; nil without `AUTH`.
+    func accepts(_ terms: ResumeTerms, user: UserName?) -> Bool {
+        guard let conversation, conversation.canBeResumed, machine.isRunning, terms == conversation.terms,
+            slots.isSettled
+        else { return false }
+        if context.authenticator != nil, user != identity.token?.user { return false }
+        conversation.expectReturn()
+        return true
+    }
+
+    /// Whether the end of a transport may be followed by another one: always but for a goodbye of the client, and a
+    /// violation of the protocol.
+    func mayReturn(_ code: SessionCloseCode, _ initiator: CloseInitiator) -> Bool {
+        switch initiator {
+        case .network: true
+        case .client: code == .backLater
+        case .server: false
+        }
+    }
+
+    // MARK: The returning client
+
+    /// The client will say what it has, once it is connected.
+    ///
+    /// - Parameters:
+    ///   - token: What it has shown; nil when it begins a new session.
+    ///   - identity: The token of its user.
+    func expectResume(with token: ResumeToken?, _ identity: VerifiedToken? = nil) {
+        resumeAttempt = ResumeAttempt(token)
+        if let identity { hold(identity) }
+    }
+
+    /// It is connected.
+    func awaitResume() {
+        guard let attempt = resumeAttempt else { return }
+        attempt.timer.arm(in: context.timers, at: .now() + context.settings.handshakeTimeout) { [weak self] _ in
+            self?.abandonResume()
+        }
+    }
+
+    /// The app has accepted a client that will say what it has got in an earlier session.
+    func conversationAwaitsPositions() {
+        if conversation == nil { resumeAttempt = nil } else { awaitResume() }
+    }
+
+    private func abandonResume() {
+        guard let attempt = resumeAttempt, attempt.stage == .awaitsFrame else { return }
+        endAttempt(.timeout)
+        close(asUnresumable: .resumeTimeout, "no $resume came in time", returnAfter: nil)
+    }
+
+    private func endAttempt(_ result: ResumeResult) {
+        resumeAttempt?.timer.cancel(in: context.timers)
+        resumeAttempt = nil
+        context.metrics.resumes[result].increment()
+    }
+
+    /// Closes a connection that has got no session; a new one that the app knows already ends.
+    private func close(asUnresumable code: SessionCloseCode, _ reason: String, returnAfter delay: Int64?) {
+        if machine.isRunning { return close(code: code, reason: reason, for: .resumeFailed) }
+        let farewell = conversation.map { [$0.encoding.write(.bye(code, reconnectAfter: delay))] } ?? []
+        transport?.close(code: code, reason: reason, farewell: delay == nil ? [] : farewell)
+        leaveUnopened()
+    }
+
+    /// Forgets a connection that never had a session.
+    private func leaveUnopened() {
+        releaseSlots()
+        handshake = nil
+        machine.refused()
+        transport = nil
+        responder = nil
+        conversation?.end()
+    }
+
+    /// `$resume` has come.
+    func resume(_ request: ResumeRequest) {
+        guard let attempt = resumeAttempt, attempt.stage == .awaitsFrame, let conversation else { return }
+        attempt.timer.cancel(in: context.timers)
+        guard let token = attempt.token else {
+            resumeAttempt = nil
+            return conversation.begin(.init(request: request))
+        }
+        attempt.stage = .isMoving
+        let receiver = NIOLoopBound(self, eventLoop: context.eventLoop)
+        guard let place = context.state.resumes[token.hash] else { return moved(nil, request, token) }
+        place.registry.eventLoop.execute {
+            let session = place.registry.value[place.id]
+            let moved = session?.surrender(to: receiver, seq: request.seq)
+            receiver.eventLoop.execute { receiver.value.moved(moved, request, token) }
+        }
+    }
+
+    private func moved(_ moved: MovedSession?, _ request: ResumeRequest, _ token: ResumeToken) {
+        guard let attempt = resumeAttempt else { return }
+        guard let moved else {
+            endAttempt(.gone)
+            return close(asUnresumable: .resumeTimeout, "the session has ended", returnAfter: 0)
+        }
+        endAttempt(.resumed)
+        adopt(moved)
+        if attempt.isAbandoned {
+            // The client has gone again meanwhile.
+            _ = detachIfPossible(code: .abnormal, reason: "", initiator: .network, .connectionLost)
+        } else {
+            conversation?.begin(.init(request: request, isResumed: true, used: token.hash))
+        }
+    }
+
+    /// The connection that wanted to resume a session has ended.
+    ///
+    /// - Returns: False for one that has its session.
+    func attemptEnded() -> Bool {
+        guard let attempt = resumeAttempt, attempt.token != nil else { return false }
+        transport = nil
+        if attempt.stage == .isMoving {
+            attempt.isAbandoned = true
+        } else {
+            endAttempt(.clientGone)
+            leaveUnopened()
+        }
+        return true
+    }
+}

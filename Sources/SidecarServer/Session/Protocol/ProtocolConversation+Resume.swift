@@ -1,0 +1,125 @@
+import DequeModule
+import NIOCore
+import SidecarCore
+
+/// Why there is no client, and for how long the session waits for it.
+final class ClientAbsence {
+    /// What the app is told if the client does not return.
+    let code: SessionCloseCode
+    let reason: String
+    let initiator: CloseInitiator
+    let cause: CloseCause
+    let timer = CallbackTimer()
+    /// When the session ends.
+    var deadline: NIODeadline
+
+    init(
+        code: SessionCloseCode,
+        reason: String,
+        initiator: CloseInitiator,
+        cause: CloseCause,
+        deadline: NIODeadline
+    ) {
+        self.code = code
+        self.reason = reason
+        self.initiator = initiator
+        self.cause = cause
+        self.deadline = deadline
+    }
+}
+
+/// What moves with a session to the event loop of the connection that resumes it.
+struct MovedConversation: Sendable {
+    let requests: RequestLedger
+    let stream: DirectStream
+    let places: ChannelPlaces
+    let keys: ResumeKeys
+}
+
+/// The way back to a session.
+extension ProtocolConversation {
+    /// Whether a client can come back to it.
+    var canBeResumed: Bool { !keys.isEmpty }
+
+    /// A new token for the client; the one that it has shown stays valid until it sends something.
+    func wayBack() -> Welcome.Resume? {
+        guard terms != nil, context.settings.resumeWindow != Settings.never else { return nil }
+        let (token, dropped) = keys.rotate(used: start.used)
+        forget(dropped)
+        context.state.resumes[token.hash] = context.place(of: session.id)
+        return Welcome.Resume(token: token, window: context.settings.resumeWindow.nanoseconds / 1_000_000)
+    }
+
+    /// The client has sent something, so it has the newest token.
+    func confirm() {
+        if keys.hashes.count > 1 { forget(keys.confirm()) }
+    }
+
+    private func forget(_ hashes: [ResumeToken.Hash]) {
+        for hash in hashes { context.state.resumes[hash] = nil }
+    }
+
+    /// The session is over, or has moved.
+    func end() {
+        forget(keys.removeAll())
+        endAbsence()
+        dropHeld()
+        dropKept()
+    }
+
+    // MARK: Absence
+
+    /// The client has gone, and may return.
+    func detach(_ absence: ClientAbsence) {
+        phase = .detached
+        start = Start()
+        answering = nil
+        feeds = ChannelFeeds()
+        replays = []
+        dropHeld()
+        self.absence = absence
+        waitForClient()
+        account()
+    }
+
+    private func waitForClient() {
+        guard let absence else { return }
+        absence.timer.arm(in: context.timers, at: absence.deadline) { [weak session] _ in session?.endAbsent() }
+    }
+
+    /// A client has shown the token of this session, and has a while to say what it has.
+    func expectReturn() {
+        guard let absence else { return }
+        absence.deadline = max(absence.deadline, .now() + context.settings.handshakeTimeout + .seconds(1))
+        waitForClient()
+    }
+
+    /// It no longer waits for its client.
+    func endAbsence() {
+        absence?.timer.cancel(in: context.timers)
+        absence = nil
+    }
+
+    // MARK: Moving
+
+    /// What goes with the session to another event loop.
+    func moved() -> MovedConversation {
+        MovedConversation(requests: requests, stream: stream, places: places, keys: keys)
+    }
+
+    /// Takes over what has come from another event loop.
+    func adopt(_ moved: MovedConversation) {
+        requests = moved.requests
+        stream = moved.stream
+        places = moved.places
+        keys = moved.keys
+        for hash in keys.hashes { context.state.resumes[hash] = context.place(of: session.id) }
+        account()
+    }
+
+    /// The session has moved; its tokens are valid where it is now.
+    func leave() {
+        keys = ResumeKeys()
+        end()
+    }
+}

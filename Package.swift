@@ -89,6 +89,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            // The client for browsers, which scripts/client-script.sh makes.
+            resources: [
+                .embedInCode("Client/Script/sidesocket.min.js"), .embedInCode("Client/Script/sidesocket.min.js.gz"),
             ],
             swiftSettings: settings
         ),

@@ -65,6 +65,9 @@ need() { # SCOPE
         need_command redis-cli redis-tools
         # WebSocket clients.
         need_package node-ws
+        # What checks and packs the client for browsers.
+        need_command tsc node-typescript
+        need_command esbuild esbuild
         need_command go golang-go
         need_package golang-github-gorilla-websocket-dev
         need_command javac default-jdk-headless

@@ -21,6 +21,7 @@ spec.loader.exec_module(bridge)
 
 HANDSHAKE = (b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+OFFER = b"\r\nSec-WebSocket-Protocol: sidesocket.v1.json\r\n\r\n"
 FORM = "1025q"
 
 
@@ -59,18 +60,35 @@ def main():
         few, many = run(0.2), run(arguments.seconds)
         print(f"allocations per message of {arguments.size} bytes: {(many[0] - few[0]) / (many[1] - few[1]):.1f}")
 
+        def connect(request):
+            sockets = []
+            for _ in range(arguments.idle):
+                sockets.append(socket.create_connection(("127.0.0.1", port)))
+                sockets[-1].sendall(request)
+                if not sockets[-1].recv(4096).startswith(b"HTTP/1.1 101"):
+                    sys.exit("bench: a handshake was refused")
+            return sockets
+
+        def show(what, before):
+            time.sleep(2)
+            rows = [(16 * index + 8, (now - then) / arguments.idle)
+                    for index, (then, now) in enumerate(zip(before, read()[1])) if now - then > arguments.idle / 5]
+            print(f"on the heap for {what}: {sum(size * count for size, count in rows):.0f} bytes "
+                  f"in {sum(count for _, count in rows):.0f} blocks")
+
         _, before = read()
-        sockets = []
-        for _ in range(arguments.idle):
-            sockets.append(socket.create_connection(("127.0.0.1", port)))
-            sockets[-1].sendall(HANDSHAKE)
-            if not sockets[-1].recv(4096).startswith(b"HTTP/1.1 101"):
-                sys.exit("bench: a handshake was refused")
-        time.sleep(2)
-        rows = [(16 * index + 8, (now - then) / arguments.idle)
-                for index, (then, now) in enumerate(zip(before, read()[1])) if now - then > arguments.idle / 5]
-        print("on the heap for an idle connection: "
-              f"{sum(size * count for size, count in rows):.0f} bytes in {sum(count for _, count in rows):.0f} blocks")
+        raw = connect(HANDSHAKE)
+        show("an idle connection", before)
+        _, before = read()
+        clients = connect(HANDSHAKE.replace(b"\r\n\r\n", OFFER))
+        show("an idle connection of a client of the protocol", before)
+        # A reset, which leaves the session behind.
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        show("a session without a client", before)
+        for client in raw:
+            client.close()
         return 0
     finally:
         bench.stop()

@@ -1,5 +1,6 @@
 // WebSocket load: each connection sends a message, waits for its answer, and sends the next.
-// Usage: load PORT PATH CONNECTIONS SIZE SECONDS. Prints one line of JSON.
+// Usage: load PORT PATH CONNECTIONS SIZE SECONDS [protocol]. Prints one line of JSON. With `protocol` it speaks the client
+// protocol: each message has an id, and what comes is acknowledged every 32 replies.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -16,7 +17,8 @@
 enum { SLOTS = 1 << 20 };  // latencies are counted by the microsecond; all above a second in the last slot
 
 struct client {
-    int fd, is_open;
+    int fd, is_open, is_welcome;
+    uint32_t sent;
     uint64_t sent_at;
     size_t filled;
     uint8_t *input;
@@ -25,7 +27,9 @@ struct client {
 static uint32_t latencies[SLOTS];
 static uint64_t messages, errors;
 static uint8_t *frame;
-static size_t frame_size, input_size;
+static size_t frame_size, input_size, id_at;
+static int speaks_protocol;
+static const uint8_t mask[4] = {0x3a, 0x91, 0x5c, 0xe7};
 
 static uint64_t now(void) {
     struct timespec t;
@@ -33,9 +37,10 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-// One masked text frame, the same for every message.
-static void make_frame(size_t size) {
-    static const uint8_t mask[4] = {0x3a, 0x91, 0x5c, 0xe7};
+// One masked text frame, the same for every message but for its id.
+static void make_frame(size_t payload) {
+    static const char before[] = "{\"type\":\"post\",\"id\":\"0000000000\",\"payload\":\"", after[] = "\"}";
+    size_t lead = speaks_protocol ? sizeof before - 1 : 0, size = payload + (speaks_protocol ? lead + 2 : 0);
     uint8_t *at = frame = malloc(size + 14);
     *at++ = 0x81;
     if (size < 126) {
@@ -50,7 +55,11 @@ static void make_frame(size_t size) {
     }
     memcpy(at, mask, 4);
     at += 4;
-    for (size_t i = 0; i < size; i++) *at++ = (uint8_t)('a' + i % 26) ^ mask[i % 4];
+    id_at = (size_t)(at - frame) + 21;
+    for (size_t i = 0; i < size; i++) {
+        char byte = i < lead ? before[i] : i - lead < payload ? (char)('a' + (i - lead) % 26) : after[i - lead - payload];
+        *at++ = (uint8_t)byte ^ mask[i % 4];
+    }
     frame_size = (size_t)(at - frame);
 }
 
@@ -60,8 +69,24 @@ static void fail(struct client *c) {
     c->fd = -1;
 }
 
+// Each message has had one reply, so the last reply has the number of the messages.
+static void acknowledge(struct client *c) {
+    uint8_t bytes[64] = {0x81};
+    int size = snprintf((char *)bytes + 6, sizeof bytes - 6, "{\"type\":\"$ack\",\"seq\":%u}", c->sent - 1);
+    bytes[1] = (uint8_t)(0x80 | size);
+    memcpy(bytes + 2, mask, 4);
+    for (int i = 0; i < size; i++) bytes[6 + i] ^= mask[i % 4];
+    if (send(c->fd, bytes, (size_t)size + 6, MSG_NOSIGNAL) < 0) fail(c);
+}
+
 static void send_message(struct client *c) {
     c->sent_at = now();
+    if (speaks_protocol) {
+        char id[11];
+        snprintf(id, sizeof id, "%010u", c->sent++);
+        for (size_t i = 0; i < 10; i++) frame[id_at + i] = (uint8_t)id[i] ^ mask[(i + 21) % 4];
+        if (c->sent % 32 == 0) acknowledge(c);
+    }
     for (size_t done = 0; done < frame_size;) {
         ssize_t sent = send(c->fd, frame + done, frame_size - done, MSG_NOSIGNAL);
         if (sent < 0) return fail(c);
@@ -102,10 +127,19 @@ static void receive(struct client *c) {
         memmove(c->input, c->input + head, c->filled - head);
         c->filled -= head;
         c->is_open = 1;
-        send_message(c);
+        if (!speaks_protocol) send_message(c);
     }
     for (size_t size; c->fd >= 0 && (size = whole_frame(c)) > 0;) {
         int opcode = c->input[0] & 15;
+        if (speaks_protocol && opcode <= 2 && memmem(c->input, size, "\"type\":\"reply\"", 14) == NULL) {
+            // $welcome is followed by the first message; nothing else comes but replies.
+            if (c->is_welcome) return fail(c);
+            c->is_welcome = 1;
+            memmove(c->input, c->input + size, c->filled - size);
+            c->filled -= size;
+            send_message(c);
+            continue;
+        }
         memmove(c->input, c->input + size, c->filled - size);
         c->filled -= size;
         if (opcode == 8) return fail(c);
@@ -125,7 +159,8 @@ static double percentile(double part) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 6) return 2;
+    if (count != 6 && count != 7) return 2;
+    speaks_protocol = count == 7;
     int port = atoi(arguments[1]), connections = atoi(arguments[3]), one = 1;
     size_t size = strtoul(arguments[4], NULL, 10);
     double seconds = atof(arguments[5]);
@@ -143,8 +178,8 @@ int main(int count, char **arguments) {
     char request[1024];
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: c2lkZXNvY2tldC1iZW5jaA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                          arguments[2], port);
+                          "Sec-WebSocket-Key: c2lkZXNvY2tldC1iZW5jaA==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+                          arguments[2], port, speaks_protocol ? "Sec-WebSocket-Protocol: sidesocket.v1.json\r\n" : "");
     struct client *clients = calloc((size_t)connections, sizeof *clients);
     for (int i = 0; i < connections; i++) {
         struct client *c = &clients[i];

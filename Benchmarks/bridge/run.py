@@ -201,6 +201,7 @@ def main():
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a setting for sidesocket")
     parser.add_argument("--versus", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting for a second sidesocket in the same rounds")
+    parser.add_argument("--protocol", action="store_true", help="clients of the client protocol too, in the same rounds")
     parser.add_argument("--versus-binary", help="another binary for the second sidesocket")
     arguments = parser.parse_args()
     if not os.access(arguments.binary, os.X_OK):
@@ -215,6 +216,8 @@ def main():
             servers["versus"] = start_sidesocket(
                 bench, arguments.versus_binary or arguments.binary, arguments.versus, app_port
             )
+        if arguments.protocol:
+            servers["protocol"] = start_sidesocket(bench, arguments.binary, arguments.env, app_port)
         servers["nchan"] = start_nchan(bench, app_port)
         if servers["nchan"] is None:
             del servers["nchan"]
@@ -226,7 +229,8 @@ def main():
         for number in range(-1, arguments.rounds):  # round -1 warms up and does not count
             for name, (pid, port) in servers.items():
                 before = cpu_seconds(pid)
-                run = subprocess.run([load, str(port), "/ws", *shape], capture_output=True, text=True, check=True)
+                speaks = ["protocol"] if name == "protocol" else []
+                run = subprocess.run([load, str(port), "/ws", *shape, *speaks], capture_output=True, text=True, check=True)
                 used, said = cpu_seconds(pid) - before, json.loads(run.stdout)
                 if said["errors"] or not said["messages"]:
                     failed = True

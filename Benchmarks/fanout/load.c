@@ -27,7 +27,7 @@ struct subscriber {
 
 static uint32_t latencies[SLOTS];
 static uint64_t deliveries, errors;
-static int is_stream;
+static int is_stream, speaks_protocol;
 
 static uint64_t now(void) {
     struct timespec t;
@@ -87,7 +87,14 @@ static size_t take_frames(struct subscriber *s) {
             head = 4;
         }
         if (s->filled - at < head + size) break;
-        if ((frame[0] & 0x0f) == 1 && size >= STAMP) delivered(frame + head);
+        const uint8_t *text = frame + head;
+        if (speaks_protocol) {
+            // $welcome has no payload.
+            uint8_t *payload = memmem(text, size, "\"payload\":\"", 11);
+            if (payload != NULL && text + size - payload >= 11 + STAMP) delivered(payload + 11);
+        } else if ((frame[0] & 0x0f) == 1 && size >= STAMP) {
+            delivered(text);
+        }
         at += head + size;
     }
     return at;
@@ -115,6 +122,7 @@ int main(int argc, char **argv) {
     int stalled = atoi(argv[10]);
     double rate = atof(argv[6]), seconds = atof(argv[8]);
     is_stream = strcmp(argv[9], "sse") == 0;
+    speaks_protocol = strcmp(argv[9], "protocol") == 0;
     if (size < STAMP || size > MAX_SIZE) { fprintf(stderr, "load: a size from 16 to 4096\n"); return 1; }
     struct rlimit files = {20000, 20000};
     setrlimit(RLIMIT_NOFILE, &files);
@@ -122,10 +130,11 @@ int main(int argc, char **argv) {
     int poll = epoll_create1(0);
     for (int i = 0; i < count + stalled; i++) {
         char request[512];
-        int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n", argv[2],
+        int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s%s\r\n\r\n", argv[2],
             is_stream ? "Accept: text/event-stream"
                       : "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            speaks_protocol ? "\r\nSec-WebSocket-Protocol: sidesocket.v1.json" : "");
         all[i].fd = dial(port);
         if (send(all[i].fd, request, (size_t)n, 0) != n) errors++;
         read_head(all[i].fd);

@@ -40,7 +40,7 @@ def start_sidesocket(bench, binary, arguments, app_port):
     control = bridge.free_port()
     settings = [f"SIDESOCKET_CONTROL_LISTEN=127.0.0.1:{control}", "SIDESOCKET_SSE_PATHS=/sse", *arguments.env]
     pid, port = bridge.start_sidesocket(bench, binary, settings, app_port)
-    return pid, port, f"/{arguments.transport}", control, "/v1/channels/room/messages"
+    return pid, port, f"/{arguments.transport}", control, "/v1/channels/room/messages", arguments.transport
 
 
 def start_nchan(bench, transport):
@@ -52,7 +52,7 @@ def start_nchan(bench, transport):
     if started is None:
         return None
     pid, port = started
-    return pid, port, f"/{transport}", port, "/publish"
+    return pid, port, f"/{transport}", port, "/publish", transport
 
 
 def main():
@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a setting for sidesocket")
+    parser.add_argument("--protocol", action="store_true", help="clients of the client protocol too, in the same rounds")
     parser.add_argument("--versus-binary", help="another binary, in the same rounds")
     arguments = parser.parse_args()
     if not os.access(arguments.binary, os.X_OK):
@@ -83,6 +84,9 @@ def main():
         servers = {"sidesocket": start_sidesocket(bench, arguments.binary, arguments, app_port)}
         if arguments.versus_binary:
             servers["versus"] = start_sidesocket(bench, arguments.versus_binary, arguments, app_port)
+        if arguments.protocol:
+            started = start_sidesocket(bench, arguments.binary, arguments, app_port)
+            servers["protocol"] = (*started[:2], "/ws", *started[3:5], "protocol")
         if nchan := start_nchan(bench, arguments.transport):
             servers["nchan"] = nchan
         else:
@@ -90,12 +94,12 @@ def main():
         rows = {name: [] for name in servers}
         failed = False
         for number in range(-1, arguments.rounds):  # round -1 warms up and does not count
-            for name, (pid, port, path, publish_port, publish_path) in servers.items():
+            for name, (pid, port, path, publish_port, publish_path, transport) in servers.items():
                 shape = [arguments.subscribers, arguments.rate, arguments.size]
 
                 def measure(seconds):
                     command = [load, port, path, publish_port, publish_path, *shape, seconds,
-                               arguments.transport, arguments.stalled]
+                               transport, arguments.stalled]
                     bridge.wait_until_idle(pid)
                     before = bridge.cpu_seconds(pid)
                     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)

@@ -185,6 +185,15 @@ final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
+    func broadcast(
+        _ event: ClientBroadcast,
+        _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void
+    ) {
+        guard !isStopped else { return completion(.failure(Self.stopped)) }
+        perform { $0.publisher.broadcast(event, completion) }
+    }
+
+    /// See ``ChannelBroker``.
     func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,

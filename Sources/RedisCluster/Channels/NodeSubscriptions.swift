@@ -125,6 +125,10 @@ final class NodeSubscriptions {
     func received(_ topic: String, _ payload: ByteBuffer) {
         guard let channel = context.keys.channel(ofTopic: topic), let subscription = all[channel] else { return }
         do throws(FrameFault) {
+            if ClientEventFrame.isOne(payload) {
+                hasReceived = true
+                return context.events.received(try ClientEventFrame.read(payload, of: channel))
+            }
             perform(subscription.follower.received(try MessageFrame(payload)), on: subscription)
         } catch {
             context.warn(

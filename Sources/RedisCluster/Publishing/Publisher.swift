@@ -14,7 +14,7 @@ final class Publisher {
     /// How long idempotency keys hold, in milliseconds.
     private static let idempotencyTime: Int64 = 300_000
 
-    private let context: NodeContext
+    let context: NodeContext
     private let subscriptions: NodeSubscriptions
     private var lanes = Array(repeating: PublishLane(), count: ClusterKeys.tags)
     /// All that have not been answered, or have not come back, by id.

@@ -12,6 +12,8 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     public let historyTTL: TimeAmount?
     /// Whether a raw WebSocket, which cannot be told, is closed with 4410 when messages of the channel were lost.
     public let closesOnGap: Bool
+    /// Whether clients of the protocol may send events to the other members.
+    public let allowsClientEvents: Bool
 
     /// Whether the policy applies to a channel.
     public func matches(_ channel: ChannelName) -> Bool {
@@ -22,7 +24,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         let items = [
             action?.rawValue, historySize.map { "history=\($0)" }, historyTTL.map { "ttl=\(showDuration($0))" },
-            closesOnGap ? "gap=close" : nil,
+            closesOnGap ? "gap=close" : nil, allowsClientEvents ? "client-events=on" : nil,
         ]
         return pattern + "=" + items.compactMap { $0 }.joined(separator: ",")
     }
@@ -31,7 +33,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
 extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
         accepted:
-            "PATTERN=ACTION,history=COUNT,ttl=DURATION,gap=close such as ticker:*=latest;chat:*=close,history=100; ACTION is "
+            "PATTERN=ACTION,history=COUNT,ttl=DURATION,gap=close,client-events=on such as ticker:*=latest;chat:*=close,history=100; ACTION is "
             + SlowClientAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []
@@ -54,6 +56,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
         var size: Int?
         var ttl: TimeAmount?
         var closesOnGap = false
+        var allowsClientEvents = false
         for item in try listItems(String(entry[entry.index(after: equals)...])) {
             if let word = SlowClientAction(rawValue: String(item)), action == nil {
                 action = word
@@ -63,6 +66,8 @@ extension ValueSyntax where Value == [ChannelPolicy] {
                 ttl = try ValueSyntax<TimeAmount>.duration(Settings.historyTTLs).read(String(item.dropFirst(4)))
             } else if item == "gap=close", !closesOnGap {
                 closesOnGap = true
+            } else if item == "client-events=on", !allowsClientEvents {
+                allowsClientEvents = true
             } else {
                 throw ValueProblem("has an item that is unknown or appears twice")
             }
@@ -72,7 +77,8 @@ extension ValueSyntax where Value == [ChannelPolicy] {
             action: action,
             historySize: size,
             historyTTL: ttl,
-            closesOnGap: closesOnGap
+            closesOnGap: closesOnGap,
+            allowsClientEvents: allowsClientEvents
         )
     }
 }
@@ -92,6 +98,9 @@ public struct ChannelRules: Sendable, Equatable {
 
     /// The first policy that matches a channel.
     public func policy(for channel: ChannelName) -> ChannelPolicy? { policies.first { $0.matches(channel) } }
+
+    /// Whether clients may send events to each other in any channel.
+    public var allowsClientEvents: Bool { policies.contains(where: \.allowsClientEvents) }
 
     /// How many messages of a channel are kept.
     public func historyCount(of channel: ChannelName) -> Int { policy(for: channel)?.historySize ?? historySize }

@@ -31,6 +31,7 @@ public struct ClientResponseHead: Sendable {
         case relayed(HTTPReplyHead)
         case refusal(Refusal)
         case eventStream(HTTPReplyHead, origin: String?)
+        case ours(reason: String, [(String, String)])
     }
 
     /// 100…599, or the status of a refusal of ours.
@@ -84,12 +85,26 @@ public struct ClientResponseHead: Sendable {
         ClientResponseHead(status: 200, body: .events, .eventStream(reply, origin: origin))
     }
 
+    /// A response of our own.
+    ///
+    /// - Parameter byteCount: How many bytes follow; nil for a status that has no body.
+    public static func ours(
+        status: Int,
+        _ reason: String,
+        _ fields: [(String, String)],
+        byteCount: Int?
+    ) -> ClientResponseHead {
+        let body: Body = byteCount.map { .length($0) } ?? .none
+        return ClientResponseHead(status: status, body: body, .ours(reason: reason, fields))
+    }
+
     /// The reason phrase, which has no meaning (RFC 9112 §4).
     var reason: String {
         switch source {
         case .response(let reply), .interim(let reply), .relayed(let reply): reply.reason
         case .refusal(let refusal): refusal.reasonPhrase
         case .eventStream: "OK"
+        case .ours(let reason, _): reason
         }
     }
 
@@ -112,6 +127,9 @@ public struct ClientResponseHead: Sendable {
             body(.framing)
         case .refusal(let refusal):
             refusal.forEachField { body(.ours($0, $1)) }
+            body(.framing)
+        case .ours(_, let fields):
+            for (name, value) in fields { body(.ours(name, value)) }
             body(.framing)
         case .eventStream(let reply, let origin):
             body(.ours("Content-Type", "text/event-stream"))

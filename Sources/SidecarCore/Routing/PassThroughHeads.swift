@@ -28,6 +28,7 @@ public enum PassThroughHeads {
             {
                 return
             }
+            if HTTPField.equals(name, "sec-websocket-protocol") { return buffer.writeOfferedSubprotocols(name, value) }
             buffer.writeField(name, value)
         }
         buffer.writeForwardingFields(client: client, host: host)

@@ -4,6 +4,8 @@ public enum RequestRoute: Sendable, Equatable {
     case upgrade
     /// It asks for a stream of events.
     case eventStream
+    /// It asks for the client script.
+    case clientScript
     /// Passed through to the app.
     ///
     /// - Parameters:

@@ -6,6 +6,8 @@ public struct RequestRouter: Sendable {
     private let streamPaths: [PathPattern]
     /// The path of `WEBHOOK_URL` when it is on the app; only Sidesocket may call it.
     private let webhookPath: FoldedPath?
+    /// Where the client script is; nil for nowhere.
+    private let scriptPath: String?
 
     /// Makes a router.
     ///
@@ -13,7 +15,14 @@ public struct RequestRouter: Sendable {
     ///   - webSocketPaths: Paths whose upgrade requests become sessions.
     ///   - streamPaths: Paths where a GET that accepts `text/event-stream` becomes a session.
     ///   - webhookPath: The path of `WEBHOOK_URL` when it is on the app.
-    public init(webSocketPaths: [PathPattern], streamPaths: [PathPattern] = [], webhookPath: String?) {
+    ///   - scriptPath: Where the client script is served.
+    public init(
+        webSocketPaths: [PathPattern],
+        streamPaths: [PathPattern] = [],
+        webhookPath: String?,
+        scriptPath: String? = nil
+    ) {
+        self.scriptPath = scriptPath
         self.webSocketPaths = webSocketPaths
         self.streamPaths = streamPaths
         self.webhookPath = webhookPath.map { FoldedPath(target: $0) }
@@ -33,6 +42,11 @@ public struct RequestRouter: Sendable {
         }
         if let webhookPath, FoldedPath(target: target).mayPass(for: webhookPath) {
             return .refuse(.init(status: 404, sentence: "There is nothing at this path.", reason: .webhookPath))
+        }
+        if let scriptPath, head.method == "GET" || head.method == "HEAD", !head.hasBody,
+            Self.path(of: target) == scriptPath
+        {
+            return .clientScript
         }
         if head.method == "GET", head.target.hasPrefix("/"), asksForEvents(head) { return .eventStream }
         let closes = head.headers.contains("upgrade")

@@ -10,6 +10,10 @@ public enum SessionEvent: Sendable, Equatable {
     case batch([QueuedMessage])
     /// Asks whether the client is still welcome (`REVALIDATE_INTERVAL`).
     case revalidate
+    /// A client of the protocol has gone, and may return (`SESSION_EVENTS`).
+    case detached
+    /// It has returned.
+    case resumed
     /// The connection has ended.
     case close(CloseReport)
 
@@ -19,6 +23,8 @@ public enum SessionEvent: Sendable, Equatable {
         case .open: .open
         case .message, .batch: .message
         case .revalidate: .revalidate
+        case .detached: .detached
+        case .resumed: .resumed
         case .close: .close
         }
     }
@@ -31,6 +37,10 @@ public enum SessionEvent: Sendable, Equatable {
         case message
         /// A question about the client.
         case revalidate
+        /// The client has gone, and may return.
+        case detached
+        /// The client has returned.
+        case resumed
         /// The end.
         case close
 
@@ -38,7 +48,7 @@ public enum SessionEvent: Sendable, Equatable {
         public var lane: PermitLane {
             switch self {
             case .open: .handshakes
-            case .message, .revalidate: .events
+            case .message, .revalidate, .detached, .resumed: .events
             case .close: .closes
             }
         }

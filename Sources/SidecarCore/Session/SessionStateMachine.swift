@@ -31,9 +31,16 @@ public struct SessionStateMachine: Sendable {
     private var phase = Phase.opening
     private var eventInFlight = false
     private var sequence: UInt64 = 0
-    private var queue: Deque<QueuedMessage> = []
-    /// How many messages precede a revalidation that is due; nil when none is.
-    private var revalidationAfter: Int?
+    /// What waits for its turn.
+    private enum Item: Sendable {
+        case message(QueuedMessage)
+        /// One without bytes: a revalidation, or what has become of the client.
+        case event(SessionEvent)
+    }
+
+    private var queue: Deque<Item> = []
+    /// Whether a revalidation waits.
+    private var revalidates = false
     private let maxBatch: Int
     private var inFlightBytes = 0
     private var report: CloseReport?
@@ -85,7 +92,7 @@ public struct SessionStateMachine: Sendable {
     public var nextSequence: UInt64 { queuedSequences.upperBound }
     /// The sequences that the waiting messages will have.
     public var queuedSequences: Range<UInt64> {
-        sequence + 1..<sequence + UInt64(queue.count) + (revalidationAfter == nil ? 1 : 2)
+        sequence + 1..<sequence + UInt64(queue.count) + 1
     }
 
     /// Ends a session of an earlier process with the report that was recorded then.
@@ -98,7 +105,7 @@ public struct SessionStateMachine: Sendable {
     }
 
     /// Messages that wait behind the one in flight; for tests.
-    var queuedMessages: Int { queue.count }
+    var queuedMessages: Int { queue.count { if case .message = $0 { true } else { false } } }
     /// True between the accepted handshake and the end of the connection.
     public var isRunning: Bool { phase == .running }
     /// True before the app has decided about the handshake, while the client is there.
@@ -159,7 +166,7 @@ public struct SessionStateMachine: Sendable {
         messagesIn += 1
         pendingBytes += message.bytes
         if eventInFlight {
-            queue.append(message)
+            queue.append(.message(message))
             return .wait
         }
         return deliver(message)
@@ -167,8 +174,17 @@ public struct SessionStateMachine: Sendable {
 
     /// Asks the app whether the client is still welcome, after the messages that wait.
     public mutating func revalidate() -> Step {
-        guard phase == .running, revalidationAfter == nil else { return .wait }
-        revalidationAfter = queue.count
+        guard phase == .running, !revalidates else { return .wait }
+        revalidates = true
+        return tell(.revalidate)
+    }
+
+    /// Tells the app of something that has happened, after the messages that wait.
+    ///
+    /// - Parameter event: One without bytes.
+    public mutating func tell(_ event: SessionEvent) -> Step {
+        guard phase == .running else { return .wait }
+        queue.append(.event(event))
         return eventInFlight ? .wait : next()
     }
 
@@ -217,25 +233,28 @@ public struct SessionStateMachine: Sendable {
     ///
     /// Used when the app closes the session or fails: later messages will not be processed.
     public mutating func discardQueue() -> Int {
-        let dropped = queue.count
-        for message in queue { pendingBytes -= message.bytes }
+        var dropped = 0
+        for case .message(let message) in queue {
+            pendingBytes -= message.bytes
+            dropped += 1
+        }
         queue = []
-        revalidationAfter = nil
+        revalidates = false
         return dropped
     }
 
     private mutating func next() -> Step {
-        if revalidationAfter == 0 {
-            revalidationAfter = nil
-            // Also when the client has gone meanwhile: the messages behind it have their sequences already.
-            return deliver(.revalidate)
-        }
         if let first = queue.popFirst() {
-            let others = first.needsAnswer ? [] : batch(behind: min(maxBatch, revalidationAfter ?? .max) - 1)
-            queue.removeFirst(others.count)
-            if queue.isEmpty { queue = [] }  // an idle session keeps no storage
-            revalidationAfter? -= 1 + others.count
-            return others.isEmpty ? deliver(first) : deliver([first] + others)
+            defer { if queue.isEmpty { queue = [] } }  // an idle session keeps no storage
+            switch first {
+            case .event(let event):
+                if event.kind == .revalidate { revalidates = false }
+                // Also when the client has gone meanwhile: the messages behind it have their sequences already.
+                return deliver(event)
+            case .message(let message):
+                let others = message.needsAnswer ? [] : takeBatch(of: maxBatch - 1)
+                return others.isEmpty ? deliver(message) : deliver([message] + others)
+            }
         }
         guard phase == .ending, var last = report else { return .wait }
         if !isReportFinal {
@@ -246,9 +265,14 @@ public struct SessionStateMachine: Sendable {
         return deliver(.close(last))
     }
 
-    /// The messages that go into one request with the one before them.
-    private func batch(behind count: Int) -> [QueuedMessage] {
-        count > 0 ? Array(queue.prefix(count).prefix { !$0.needsAnswer }) : []
+    /// Takes the messages that go into one request with the one before them.
+    private mutating func takeBatch(of count: Int) -> [QueuedMessage] {
+        var batch: [QueuedMessage] = []
+        while batch.count < count, case .message(let message)? = queue.first, !message.needsAnswer {
+            batch.append(message)
+            queue.removeFirst()
+        }
+        return batch
     }
 
     private mutating func deliver(_ message: QueuedMessage) -> Step {

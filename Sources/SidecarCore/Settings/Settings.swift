@@ -87,6 +87,12 @@ public struct Settings: Sendable, Equatable {
     public var resumeWindow = TimeAmount.minutes(2)
     /// The cookies that must be the same at a resume (`RESUME_COOKIES`); nil: none.
     public var resumeCookies: [String]?
+    /// Where the client for browsers is served (`CLIENT_SCRIPT`); nil: nowhere.
+    public var clientScriptPath: String?
+    /// Whether the app is told when clients lose and resume their sessions (`SESSION_EVENTS`).
+    public var sessionEvents = false
+    /// What a client may send to others (`CLIENT_EVENT_RATE`); nil when off.
+    public var clientEventRate: Rate? = Rate(10, per: .seconds(1), burst: 20)
     /// The sessions that wait for their clients, in all (`MAX_DETACHED`); nil: as many as connections.
     public var maxDetached: Int?
     /// The paths of event streams (`SSE_PATHS`); nil: none.

@@ -117,12 +117,20 @@ struct ConnectionSlots: Sendable {
 
     /// Counts a connection with its user.
     ///
-    /// - Parameter client: The address of the connection.
+    /// - Parameters:
+    ///   - client: The address of the connection.
+    ///   - makeRoom: Called for a user who has too many; returns whether one of them ends.
     /// - Returns: The user's bucket, to be given back when the connection ends; nil when the user has too many
     ///   connections.
-    func open(for user: UserName, client: String, now: Int64 = MonotonicClock.now()) -> SharedBucket? {
+    func open(
+        for user: UserName,
+        client: String,
+        now: Int64 = MonotonicClock.now(),
+        makeRoom: () -> Bool = { false }
+    ) -> SharedBucket? {
         let limit = limits.isUserShared ? .max : limits.perUser
         if let bucket = users.tryOpen(user, limit: limit, now: now) { return bucket }
+        if makeRoom() { return users.tryOpen(user, limit: .max, now: now) }
         if enforcement.allows(.maxConnectionsPerUser) { return users.tryOpen(user, limit: .max, now: now) }
         enforcement.refused(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
         return nil

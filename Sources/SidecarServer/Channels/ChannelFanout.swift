@@ -48,6 +48,9 @@ final class ChannelFanout: Sendable {
     /// How many connections have subscribed to a channel.
     func connections(in channel: ChannelName) -> Int { dispatcher.connections(in: channel) }
 
+    /// Whether clients may send events to each other in a channel.
+    func allowsClientEvents(in channel: ChannelName) -> Bool { dispatcher.allowsClientEvents(in: channel) }
+
     /// Whether WebSockets in a channel are closed when messages of it are lost.
     func closesOnGap(_ channel: ChannelName) -> Bool { dispatcher.closesOnGap(channel) }
 

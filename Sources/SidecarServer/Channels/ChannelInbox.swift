@@ -7,6 +7,8 @@ import Synchronization
 final class ChannelInbox: Sendable {
     enum Item: Sendable {
         case publication(ChannelDelivery)
+        /// A client's event for the others in its channel.
+        case clientEvent(PreparedClientEvent)
         /// Messages of a channel are received again, from this position on.
         case resumed(ChannelName, isComplete: Bool, at: ChannelPosition)
     }

@@ -60,6 +60,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         )
     }
 
+    func allowsClientEvents(in channel: ChannelName) -> Bool { rules.policy(for: channel)?.allowsClientEvents ?? false }
     func closesOnGap(_ channel: ChannelName) -> Bool { rules.policy(for: channel)?.closesOnGap ?? false }
 
     // MARK: Subscriptions
@@ -111,6 +112,16 @@ final class LoopDispatcher: ChannelBrokerEvents {
         for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(item) {
             sleeping.insert(loop)
         }
+        if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
+    }
+
+    func received(_ event: ClientBroadcast) {
+        let loops = stripe(of: event.channel).table.withLock { $0.loops(of: event.channel) }
+        guard !loops.isEmpty else { return }
+        let item = ChannelInbox.Item.clientEvent(PreparedClientEvent(event))
+        var sleeping = LoopSet()
+        let inboxes = inboxes
+        for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(item) { sleeping.insert(loop) }
         if !sleeping.isEmpty { toWake.bitwiseOr(sleeping.bits, ordering: .releasing) }
     }
 

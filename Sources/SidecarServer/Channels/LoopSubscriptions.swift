@@ -173,6 +173,7 @@ final class LoopSubscriptions {
     private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
         switch item {
         case .publication(let delivery): deliver(delivery)
+        case .clientEvent(let prepared): deliver(prepared)
         case .resumed(let channel, let isComplete, let position): resumed(channel, isComplete, position, &told)
         }
     }
@@ -211,6 +212,25 @@ final class LoopSubscriptions {
         }
         fanout.delivered(counts, since: delivery.queuedAt)
         report(counts, receipt, to: delivery.tally)
+    }
+
+    /// Only clients of the protocol get the events of others.
+    private func deliver(_ prepared: PreparedClientEvent) {
+        let event = prepared.event
+        for session in subscribers[event.channel] ?? [] where session.id != event.sender {
+            session.conversation?.deliver(prepared)
+        }
+    }
+
+    /// Whether clients may send events to each other in a channel.
+    func allowsClientEvents(in channel: ChannelName) -> Bool { fanout.allowsClientEvents(in: channel) }
+
+    /// Sends a client's event to the others in its channel.
+    func broadcast(_ event: ClientBroadcast, _ completion: @escaping (Result<Void, ChannelFailure>) -> Void) {
+        let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        fanout.broker.broadcast(event) { [eventLoop] result in
+            if eventLoop.inEventLoop { bound.value(result) } else { eventLoop.execute { bound.value(result) } }
+        }
     }
 
     /// Sends a message to single sessions, not to a channel.

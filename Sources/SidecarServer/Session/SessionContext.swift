@@ -70,6 +70,10 @@ final class SessionContext {
     /// Where a session of this loop is found.
     func place(of id: String) -> ResumeDirectory.Place { .init(id: id, registry: boundRegistry) }
 
+    /// What channels may offer to clients of the protocol beyond messages.
+    var features: [String] { rules.allowsClientEvents ? ["client-events"] : [] }
+    private lazy var rules = ChannelRules(configuration.settings)
+
     /// From now on other settings hold.
     func reload(_ configuration: ServerConfiguration, _ admission: SessionAdmission) {
         self.configuration = configuration

@@ -5,6 +5,10 @@ import SidecarCore
 protocol SessionTransport: AnyObject {
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
+    /// Sends one message, unless it would have to wait too long.
+    ///
+    /// - Parameter channel: Where it was sent.
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName)
     /// Sends a message shared with other clients; false when there was no room for it.
     func send(_ message: PreparedMessage) -> Bool
     /// The same for one that was published to a channel.
@@ -31,6 +35,8 @@ protocol SessionTransport: AnyObject {
 extension SessionTransport {
     var replay: (any ReplayTransport)? { nil }
     func close(code: SessionCloseCode, reason: String) { close(code: code, reason: reason, farewell: []) }
+
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) {}
 
     // Defaults for transports on which the client sends nothing.
     var hasInputWaiting: Bool { false }

@@ -20,6 +20,8 @@ final class ServerConfiguration: Sendable {
     let deflate: DeflateSettings?
     let heartbeat: HeartbeatPolicy
     let retryPolicy: RetryPolicy
+    /// The client for browsers; nil where it is not served.
+    let clientScript: ClientScript?
 
     /// How long a connection to the app may stay unused. Below the five seconds after which Node closes, so that
     /// we rarely write into a closing one, and short enough to free the workers of small apps.
@@ -68,8 +70,10 @@ final class ServerConfiguration: Sendable {
         router = RequestRouter(
             webSocketPaths: settings.wsPaths,
             streamPaths: settings.ssePaths ?? [],
-            webhookPath: isOnApp ? target?.path : nil
+            webhookPath: isOnApp ? target?.path : nil,
+            scriptPath: settings.clientScriptPath
         )
+        clientScript = settings.clientScriptPath == nil ? nil : ClientScript()
         deflate =
             settings.compression
             ? DeflateSettings(allowContextTakeover: settings.compressionContextTakeover) : nil

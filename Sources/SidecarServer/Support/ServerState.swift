@@ -26,6 +26,8 @@ public final class ServerState: Sendable {
     let detachedSessions: SharedBudget
     /// Bytes kept for clients that may return; they count in ``sendBuffers`` too.
     let sessionBufferBytes = SharedBudget(limit: .max)
+    /// The sessions without a client, by user.
+    let absentUsers = AbsentUsers()
     /// Where the sessions are that can be resumed.
     let resumes = ResumeDirectory()
     /// File descriptors of clients and of connections to the app.

@@ -103,3 +103,12 @@ def test_a_refused_client_gets_the_answer_of_the_app(app, edge):
     app.on(Reply(403, "no"), event="open")
     answer = ProtocolClient(edge, greet=False).answer
     assert (answer.status, answer.text) == (403, "no")
+
+
+def test_a_request_that_is_passed_on_has_none_of_it(script, edge):
+    offered = f"chat, {JSON}, sidesocket.resume.SECRET"
+    with edge.client() as one:
+        answer = one.ask("GET", "/page", {"Sec-WebSocket-Protocol": offered}.items())
+        assert answer.status == 200
+    assert script.plain()[0].header("sec-websocket-protocol") == "chat"
+    assert b"SECRET" not in script.plain()[0].head

@@ -7,7 +7,7 @@ import pytest
 from support.api import API
 from support.app import Reply, gate
 from support.net import eventually
-from support.protocol import JSON, MSGPACK, ProtocolClient
+from support.protocol import JSON, MSGPACK, ProtocolClient, lose
 from support.publishing import TEXT
 
 HISTORY = {"HISTORY_SIZE": "100"}
@@ -24,14 +24,6 @@ def publish(api, channel, text, headers=TEXT):
 
 def send(api, client, text):
     return api.want(200, "POST", f"/v1/connections/{client.welcome['session']}/messages", text, TEXT).json
-
-
-def lose(client):
-    """The connection is gone without a word, and Sidesocket knows it."""
-    edge = client.edge
-    before = edge.metric("sessions_detached")
-    client.reset()
-    eventually(lambda: edge.metric("sessions_detached") == before + 1, "the session is detached")
 
 
 def events(app):
@@ -374,6 +366,22 @@ def test_the_oldest_session_ends_when_there_are_too_many(script, sidesocket):
         client.resumes()
 
 
+def test_a_users_absent_session_makes_room_for_a_new_one(script, sidesocket):
+    edge = sidesocket(script, MAX_CONNECTIONS_PER_USER="2")
+    one, two = (ProtocolClient(edge, "/ws?user=42") for _ in range(2))
+    assert ProtocolClient(edge, "/ws?user=42", greet=False).answer.status == 429
+    lose(one)
+    three = ProtocolClient(edge, "/ws?user=42")
+    # The app had been asked about the one that was refused, and is told of its end.
+    assert script.wait_events(2, "close")[1].header("ce-connectionid") == one.welcome["session"]
+    lose(two)
+    # A session that comes back needs no second place.
+    two = two.resumes()
+    assert ProtocolClient(edge, "/ws?user=42", greet=False).answer.status == 429
+    two.quiet()
+    three.quiet()
+
+
 def test_too_much_for_an_absent_client_ends_its_session(script, sidesocket):
     edge = sidesocket(script, MAX_SEND_BUFFER_BYTES="16KiB")
     api = API(edge)
@@ -626,3 +634,49 @@ def test_a_drain_ends_sessions_without_a_client(script, edge):
     two.expect_goodbye(1012, reconnect=True)
     assert edge.wait_exit() == 0
     assert len(script.events("close")) == 2
+
+
+# What the app is told
+
+
+def test_the_app_is_told_in_order_when_a_client_goes_and_returns(script, sidesocket, encoding):
+    edge = sidesocket(script, SESSION_EVENTS="on")
+    held = gate()
+    script.on(Reply(200, "while you were away", {"Content-Type": "text/plain"}), event="detached")
+    script.on(Reply(200, "welcome back", {"Content-Type": "text/plain"}), event="resumed")
+    script.on(Reply(204, gate=held), event="message")
+    one = ProtocolClient(edge, protocol=encoding)
+    one.post("x")
+    one.barrier()
+    lose(one)
+    held.set()
+    script.wait_events(1, "detached")
+    two = one.resumes()
+    got = two.missed
+    while [frame["payload"] for frame in got] != ["while you were away", "welcome back"]:
+        got.append(two.frame_())
+    two.close()
+    script.wait_events(1, "close")
+    assert events(script) == ["open", "message", "detached", "resumed", "close"]
+    assert [event.sequence for event in script.events()] == [1, 2, 3, 4, 5]
+    assert all(event.body == b"" for event in script.events("detached") + script.events("resumed"))
+
+
+def test_a_connection_that_is_taken_over_is_no_news(script, sidesocket):
+    edge = sidesocket(script, SESSION_EVENTS="on")
+    one = ProtocolClient(edge)
+    two = one.resumes()
+    two.quiet()
+    assert events(script) == ["open"]
+
+
+def test_an_app_that_fails_at_such_an_event_loses_nobody(script, sidesocket):
+    edge = sidesocket(script, SESSION_EVENTS="on")
+    script.on(Reply(500), event="detached")
+    script.on(Reply(422), event="resumed")
+    one = ProtocolClient(edge)
+    lose(one)
+    two = one.resumes()
+    two.post("x", id="1")
+    two.frame_of("reply", re="1")
+    assert edge.metric("messages_dropped_total", reason="session_event_undelivered") == 2

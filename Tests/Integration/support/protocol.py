@@ -4,6 +4,7 @@ import json
 
 import msgpack
 
+from .net import eventually
 from .ws import WebSocket
 
 JSON, MSGPACK = "sidesocket.v1.json", "sidesocket.v1.msgpack"
@@ -111,3 +112,11 @@ class ProtocolClient(WebSocket):
 def place(frame):
     """The position in a frame; a publication has no epoch, which stays as it was."""
     return {name: frame[name] for name in ("offset", "epoch", "id") if name in frame}
+
+
+def lose(client):
+    """The connection is gone without a word, and Sidesocket knows it."""
+    edge = client.edge
+    before = edge.metric("sessions_detached")
+    client.reset()
+    eventually(lambda: edge.metric("sessions_detached") == before + 1, "the session is detached")

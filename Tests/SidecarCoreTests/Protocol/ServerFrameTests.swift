@@ -290,15 +290,17 @@ struct ServerFrameTests {
         let codes: [ProtocolError.Code: String] = [
             .badFrame: "bad_frame", .rejected: "rejected", .failed: "failed", .unavailable: "unavailable",
             .unauthorized: "unauthorized", .inProgress: "in_progress", .forbidden: "forbidden",
+            .rateLimited: "rate_limited",
         ]
         for code in ProtocolError.Code.allCases {
             let name = try #require(codes[code], "a code that clients have not been told of")
+            let mayRetry = code == .unavailable
             try expect(
                 .error(ProtocolError(code, about: nil, "Say \"no\".")),
-                #"{"type":"$error","code":"\#(name)","message":"Say \"no\".","retry":false}"#,
+                #"{"type":"$error","code":"\#(name)","message":"Say \"no\".","retry":\#(mayRetry)}"#,
                 [
                     type("$error"), member("code", .text(name)), member("message", .text("Say \"no\".")),
-                    member("retry", .bool(false)),
+                    member("retry", .bool(mayRetry)),
                 ]
             )
         }

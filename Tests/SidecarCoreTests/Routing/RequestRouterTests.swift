@@ -9,7 +9,8 @@ struct RequestRouterTests {
         RequestRouter(
             webSocketPaths: paths.compactMap { PathPattern($0) },
             streamPaths: ["/events", "/live/*"].compactMap { PathPattern($0) },
-            webhookPath: webhookPath
+            webhookPath: webhookPath,
+            scriptPath: "/client.js"
         )
     }
 
@@ -17,6 +18,7 @@ struct RequestRouterTests {
         switch router(webhookPath: webhookPath).route(try Heads.request(lines: lines)) {
         case .upgrade: "upgrade"
         case .eventStream: "stream"
+        case .clientScript: "script"
         case .passThrough(let target, let closes, let inspects):
             (inspects ? "inspect" : "pass") + " \(target)" + (closes ? " close" : "")
         case .refuse(let refusal): "\(refusal.status) \(refusal.reason.rawValue)"
@@ -35,6 +37,18 @@ struct RequestRouterTests {
         #expect(try route("GET /ws HTTP/1.1", "Host: a", "Upgrade: h2c, websocket") == "upgrade")
         #expect(try route("POST /ws HTTP/1.1", "Host: a", "Upgrade: x", "Upgrade: websocket") == "upgrade")
         #expect(try route("GET http://169.254.169.254/ HTTP/1.1", "Host: a", "Upgrade: websocket") == "upgrade")
+    }
+
+    @Test("The client script is had by GET and HEAD at exactly its path; the rest goes to the app")
+    func clientScript() throws {
+        #expect(try route("GET /client.js HTTP/1.1", "Host: a") == "script")
+        #expect(try route("HEAD /client.js?v=2 HTTP/1.1", "Host: a") == "script")
+        #expect(try route("GET http://a/client.js HTTP/1.1", "Host: a") == "script")
+        #expect(try route("POST /client.js HTTP/1.1", "Host: a", "Content-Length: 0") == "pass /client.js")
+        #expect(try route("GET /client.js HTTP/1.1", "Host: a", "Content-Length: 3") == "pass /client.js")
+        for path in ["/client.js/", "/Client.js", "/client.jsx", "/x/client.js"] {
+            #expect(try route("GET \(path) HTTP/1.1", "Host: a") == "pass \(path)")
+        }
     }
 
     @Test("A GET that accepts events on one of the paths for them is a stream, and nothing else is")

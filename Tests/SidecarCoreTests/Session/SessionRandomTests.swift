@@ -76,7 +76,7 @@ private struct SessionLedger {
             if closes > 0 || isRefused { faults.append("an event after the last at \(sequence)") }
             if (delivery.event == .open) != (delivery.sequence == 1) { faults.append("open is not the first") }
             switch delivery.event {
-            case .open, .revalidate: break
+            case .open, .revalidate, .detached, .resumed: break
             case .message(_, let payload, _): take([payload])
             case .batch(let messages):
                 if messages.count < 2 || messages.count > maxBatch { faults.append("a batch of \(messages.count)") }

@@ -63,6 +63,8 @@ extension SessionEvent {
         switch self {
         case .open: "open"
         case .revalidate: "revalidate"
+        case .detached: "detached"
+        case .resumed: "resumed"
         case .message(.binary, let payload, _): "binary \(payload.readableBytes)"
         case .message(let format, let payload, let label):
             "\(label.map { "\($0.type) \($0.id ?? "-") " } ?? "")\(format) \(String(buffer: payload))"

@@ -83,6 +83,11 @@ final class DelayedBroker: ChannelBroker {
         note("publish \(envelope.publication.channel)")
     }
 
+    func broadcast(
+        _ event: ClientBroadcast,
+        _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void
+    ) { note("broadcast \(event.channel)") }
+
     func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,

@@ -41,6 +41,8 @@ final class FakeApp: AppCaller {
         case .message(_, let payload, _): "message \(String(buffer: payload))"
         case .batch(let messages): "messages \(messages.map { String(buffer: $0.payload) }.joined(separator: ", "))"
         case .revalidate: "revalidate"
+        case .detached: "detached"
+        case .resumed: "resumed"
         case .close(let report): "close \(report.code) by \(report.initiator.rawValue)"
         }
     }

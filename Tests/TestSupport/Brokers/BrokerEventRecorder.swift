@@ -20,6 +20,7 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
     }
     private struct State: Sendable {
         var received: [Received] = []
+        var clientEvents: [ClientBroadcast] = []
         var incomplete = 0
         var occupancy: [Occupancy] = []
         var resumptions: [Resumption] = []
@@ -54,6 +55,15 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
         )
         state.withLock { state in
             state.received.append(received)
+            state.incomplete += 1
+        }
+    }
+
+    /// Events of clients, in the order in which they came.
+    package var clientEvents: [ClientBroadcast] { state.withLock { $0.clientEvents } }
+    package func received(_ event: ClientBroadcast) {
+        state.withLock { state in
+            state.clientEvents.append(event)
             state.incomplete += 1
         }
     }

@@ -20,6 +20,11 @@ public protocol ChannelBroker: Sendable {
     ///     and gives each the same position. Within one process the callers ensure that, and the broker ignores it.
     func publish(_ envelope: ChannelEnvelope, id: String?, _ completion: PublishCompletion?)
 
+    /// Delivers a client's event to the members of a channel on all nodes, and keeps nothing of it.
+    ///
+    /// - Parameter completion: Called when it is on its way, or with why it is not.
+    func broadcast(_ event: ClientBroadcast, _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void)
+
     /// Starts receiving what is published to a channel, until ``unsubscribe(_:)``.
     ///
     /// It may be called again for a later subscriber who needs a replay; one ``unsubscribe(_:)`` still ends it.

@@ -8,6 +8,9 @@ public protocol ChannelBrokerEvents: AnyObject, Sendable {
     /// - Parameter time: When it was published, in milliseconds since 1970; nil when that is now.
     func received(_ envelope: ChannelEnvelope, at position: ChannelPosition, time: Int64?)
 
+    /// A client's event for the members of a channel that is subscribed here; in no order with the messages.
+    func received(_ event: ClientBroadcast)
+
     /// No more messages are pending for now. Comes soon after ``received(_:at:time:)``, may cover several, and no lock is
     /// held.
     func receiveComplete()

@@ -79,6 +79,16 @@ public final class MemoryChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
+    public func broadcast(
+        _ event: ClientBroadcast,
+        _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void
+    ) {
+        events.received(event)
+        events.receiveComplete()
+        completion(.success(()))
+    }
+
+    /// See ``ChannelBroker``.
     public func subscribe(
         _ name: ChannelName,
         after position: ChannelPosition?,

@@ -99,6 +99,59 @@ struct MessagePackReader {
         return bytes[position..<position + byteCount].reduce(0) { $0 << 8 | Int($1) }
     }
 
+    // MARK: Items
+
+    /// A value, or the beginning of an array or a map.
+    enum Item {
+        case null
+        case bool(Bool)
+        case unsigned(UInt64)
+        case negative(Int64)
+        case double(Double)
+        /// It need not be UTF-8.
+        case text(UnsafeRawBufferPointer)
+        case bytes(UnsafeRawBufferPointer)
+        case extended
+        /// So many values follow.
+        case array(Int)
+        /// So many names with their values follow.
+        case map(Int)
+    }
+
+    /// Takes an item.
+    mutating func item() throws(Fault) -> Item {
+        let start = position
+        let count = try skipHead()
+        let value = UnsafeRawBufferPointer(rebasing: bytes[start..<position])
+        if let count {
+            let isMap = (0x80...0x8F).contains(value[0]) || value[0] == 0xDE || value[0] == 0xDF
+            return isMap ? .map(count / 2) : .array(count)
+        }
+        switch value[0] {
+        case 0xC0: return .null
+        case 0xC2, 0xC3: return .bool(value[0] == 0xC3)
+        case 0xCA: return .double(Double(Float(bitPattern: UInt32(truncatingIfNeeded: Self.bits(value)))))
+        case 0xCB: return .double(Double(bitPattern: Self.bits(value)))
+        case 0xE0...0xFF: return .negative(Int64(Int8(bitPattern: value[0])))
+        case 0xD0...0xD3:
+            // Signed, in 1, 2, 4 or 8 bytes.
+            let unused = 64 - 8 * (value.count - 1)
+            let number = Int64(bitPattern: Self.bits(value) << UInt64(unused)) >> Int64(unused)
+            return number < 0 ? .negative(number) : .unsigned(UInt64(number))
+        case 0xC7...0xC9, 0xD4...0xD8: return .extended
+        default:
+            if let text = Self.text(in: value) { return .text(text) }
+            if let range = Self.bytes(in: value) { return .bytes(UnsafeRawBufferPointer(rebasing: value[range])) }
+            guard let number = Self.unsigned(in: value) else { throw .malformed }
+            return .unsigned(number)
+        }
+    }
+
+    /// What follows the first byte, most significant first.
+    private static func bits(_ value: UnsafeRawBufferPointer) -> UInt64 {
+        value.dropFirst().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
     // MARK: Whole values
 
     /// The bytes of a string, which need not be UTF-8; nil for any other value.

@@ -153,6 +153,17 @@ struct FrameWriter {
         }
     }
 
+    /// A payload of another client, which may use the other encoding.
+    mutating func write(clientPayload payload: ByteBuffer, _ format: MessageFormat) {
+        guard encoding == .json, format == .messagePack else { return write(payload: payload, format) }
+        name("payload")
+        if !JSONFromMessagePack.write(payload, into: &buffer) {
+            buffer.writeStaticString("{\"base64\":\"")
+            Base64.write(payload, into: &buffer)
+            buffer.writeStaticString("\"}")
+        }
+    }
+
     private mutating func string(_ text: ByteBuffer) {
         text.withUnsafeReadableBytes { buffer.writeMessagePack(text: $0) }
     }

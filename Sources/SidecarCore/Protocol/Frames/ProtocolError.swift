@@ -12,6 +12,8 @@ public struct ProtocolError: Sendable, Equatable {
         case failed
         /// The app could not be reached for as long as messages are retried.
         case unavailable
+        /// The client sends too much.
+        case rateLimited = "rate_limited"
         /// The token is not valid.
         case unauthorized
         /// The message with this id is being handled; its answer follows.
@@ -44,15 +46,39 @@ public struct ProtocolError: Sendable, Equatable {
     public let message: String
     /// Whether the same may succeed later.
     public let mayRetry: Bool
+    /// After how many milliseconds it may; nil where that is not known.
+    public let retryAfter: Int64?
     /// What the app has said about it, if it has.
     public let content: Content?
 
     /// An error of ours.
     public init(_ code: Code, about id: String?, _ message: String) {
-        self.init(code, about: id, message, status: nil, mayRetry: false, content: nil)
+        self.init(code, about: id, message, status: nil, mayRetry: code == .unavailable, content: nil)
     }
 
-    init(_ code: Code, about id: String?, _ message: String, status: Int?, mayRetry: Bool, content: Content?) {
+    /// The client has sent too much, and may send again after so many milliseconds.
+    public init(rateLimited id: String?, retryAfter: Int64) {
+        self.init(
+            .rateLimited,
+            about: id,
+            "Too many events.",
+            status: nil,
+            mayRetry: true,
+            retryAfter: retryAfter,
+            content: nil
+        )
+    }
+
+    init(
+        _ code: Code,
+        about id: String?,
+        _ message: String,
+        status: Int?,
+        mayRetry: Bool,
+        retryAfter: Int64? = nil,
+        content: Content?
+    ) {
+        self.retryAfter = retryAfter
         self.code = code
         self.id = id
         self.message = message

@@ -73,6 +73,8 @@ public struct Welcome: Sendable {
     public var user: UserName?
     /// All channels that the client is in.
     public var channels: [(ChannelName, Place)]
+    /// What channels may offer beyond messages.
+    public var features: [String]
 
     /// What a client is told.
     public init(
@@ -83,8 +85,10 @@ public struct Welcome: Sendable {
         maxBytes: Int,
         seq: UInt64,
         user: UserName?,
-        channels: [(ChannelName, Place)]
+        channels: [(ChannelName, Place)],
+        features: [String] = []
     ) {
+        self.features = features
         self.session = session
         self.isResumed = isResumed
         self.resume = resume
@@ -191,6 +195,16 @@ extension ProtocolEncoding {
         return writer.finish()
     }
 
+    /// An event of another client as the payload of a message, the same for all members.
+    public func clientEvent(_ event: ClientBroadcast) -> ByteBuffer {
+        var writer = FrameWriter(self, into: ByteBuffer())
+        writer.write("type", event.type)
+        writer.write("channel", event.channel.text)
+        if let user = event.user { writer.write("user", user.text) }
+        writer.write(clientPayload: event.payload, event.format)
+        return writer.finish()
+    }
+
     private func write(_ welcome: Welcome, with writer: inout FrameWriter) {
         writer.write("type", "$welcome")
         writer.write("session", welcome.session)
@@ -211,7 +225,7 @@ extension ProtocolEncoding {
             case .pending: writer.write("pending", true)
             }
         }
-        writer.write("features", [])
+        writer.write("features", welcome.features)
     }
 
     private func write(_ message: SentMessage, with writer: inout FrameWriter) {
@@ -229,6 +243,7 @@ extension ProtocolEncoding {
         if let status = error.status { writer.write("status", UInt64(clamping: status)) }
         writer.write("message", error.message)
         writer.write("retry", error.mayRetry)
+        if let delay = error.retryAfter { writer.write("after", delay) }
         if let content = error.content { writer.write(payload: content.payload, content.format) }
     }
 }

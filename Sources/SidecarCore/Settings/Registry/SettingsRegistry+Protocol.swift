@@ -33,5 +33,27 @@ extension SettingsRegistry {
             unset: "MAX_CONNECTIONS",
             "How many sessions may wait for their clients, in all; beyond it those that have waited longest end."
         ),
+        SettingDefinition(
+            "CLIENT_SCRIPT",
+            .clientProtocol,
+            \.clientScriptPath,
+            .servedPath,
+            unset: "none",
+            "The path at which the client for browsers is served."
+        ),
+        SettingDefinition(
+            "SESSION_EVENTS",
+            .clientProtocol,
+            \.sessionEvents,
+            .onOff,
+            "Whether the app gets an event when a client loses its connection and may return, and when it has returned."
+        ),
+        SettingDefinition(
+            "CLIENT_EVENT_RATE",
+            .clientProtocol,
+            \.clientEventRate,
+            .rate(.events),
+            "Events from one client to the others in its channels."
+        ),
     ]
 }

@@ -74,6 +74,16 @@ extension ValueSyntax where Value == String {
         },
         show: { $0 }
     )
+
+    /// A path without a query.
+    static let servedPath = ValueSyntax(
+        accepted: "a path such as /sidesocket.js, without a query",
+        read: { text throws(ValueProblem) in
+            guard !text.contains("?") else { throw ValueProblem("has a query") }
+            return try requestPath.read(text)
+        },
+        show: { $0 }
+    )
 }
 
 extension ValueSyntax where Value == WebhookTarget {

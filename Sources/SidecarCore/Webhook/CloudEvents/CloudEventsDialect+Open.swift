@@ -37,14 +37,7 @@ extension CloudEventsDialect {
                 return
             }
             if HTTPField.equals(name, "sec-websocket-protocol") {
-                let offered = String(decoding: value, as: UTF8.self).split(separator: ",")
-                    .map { $0.drop { $0 == " " || $0 == "\t" } }
-                let shown = offered.filter { !ProtocolOffer.isReserved($0) }
-                if shown.count < offered.count {
-                    // What is between the client and Sidesocket, and may be a token, is not shown to the app.
-                    if !shown.isEmpty { buffer.writeField("Sec-WebSocket-Protocol", shown.joined(separator: ", ")) }
-                    return
-                }
+                return buffer.writeOfferedSubprotocols(name, value)
             }
             buffer.writeField(name, value)
         }

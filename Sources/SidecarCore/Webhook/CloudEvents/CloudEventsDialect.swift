@@ -63,7 +63,7 @@ public final class CloudEventsDialect: WebhookDialect {
                 into: &buffer
             )
             return writeBody(body, id: connection.eventID(sequence), signedAt: signedAt, into: &buffer)
-        case .open, .revalidate:
+        case .open, .revalidate, .detached, .resumed:
             body = ByteBuffer()
         case .message(let format, let payload, let known):
             contentType = format.contentType

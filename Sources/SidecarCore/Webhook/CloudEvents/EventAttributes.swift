@@ -58,6 +58,8 @@ extension SessionEvent {
         case .open: "sidesocket.open"
         case .message, .batch: "sidesocket.message"
         case .revalidate: "sidesocket.revalidate"
+        case .detached: "sidesocket.detached"
+        case .resumed: "sidesocket.resumed"
         case .close: "sidesocket.close"
         }
     }

@@ -88,6 +88,8 @@ extension EdgeHTTPHandler {
             upgrade(head, resolved)
         case .eventStream:
             openStream(head, resolved)
+        case .clientScript:
+            serveClientScript(to: head)
         case .passThrough(let target, let closeAfterwards, let inspects):
             if closeAfterwards { response.close() }
             if inspects {

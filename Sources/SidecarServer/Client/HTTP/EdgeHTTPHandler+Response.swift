@@ -89,6 +89,20 @@ extension EdgeHTTPHandler: ClientExchange {
         beginLinger()
     }
 
+    /// Sends the client script, and goes on with the next request.
+    func serveClientScript(to head: HTTPRequestHead) {
+        guard let (answer, body) = loop.configuration.clientScript?.response(to: head) else { return endNow() }
+        loop.scratch.clear()
+        response.write(answer, isLast: isClosingSoon || loop.state.isDraining, into: &loop.scratch)
+        if head.method == "GET", answer.body != .none { loop.scratch.writeImmutableBuffer(body) }
+        guard response.keepsAlive else { return finish(with: loop.scratch) }
+        write(loop.scratch)
+        response = HTTPResponseWriter()
+        flush()
+        guard case .readingHead = phase else { return }  // the write has failed: the client has gone
+        armTimer(after: ServerConfiguration.clientKeepAlive)
+    }
+
     /// Records that the client was refused, for the operator.
     func noteRefused(_ kind: RefusalKind, _ more: @autoclosure () -> Logger.Metadata = [:]) {
         loop.admission.sessions.refusals.note(kind, client: client.address, more())

@@ -22,6 +22,13 @@ extension WebSocketHandler {
         }
     }
 
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) {
+        guard phase == .open else { return }
+        guard !output.isClear else { return send(format, payload) }
+        guard output.makeRoom(for: payload.readableBytes, of: channel, .dropNewest) else { return }
+        output.append(frame(format, payload, mayBeDropped: true).message.compacted)
+    }
+
     func send(_ message: PreparedMessage) -> Bool { send(message, in: nil) }
     func send(_ delivery: ChannelDelivery) -> Bool { send(delivery.message, in: delivery) }
 

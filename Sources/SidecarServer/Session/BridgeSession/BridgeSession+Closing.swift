@@ -160,6 +160,8 @@ extension BridgeSession {
         }
         let wasRunning = isOpen
         isOpen = false
+        resumeAttempt?.timer.cancel(in: context.timers)
+        resumeAttempt = nil
         if conversation?.absence != nil { context.state.detachedSessions.adjust(by: -1) }
         conversation?.end()
         context.channels.leaveAll(self)

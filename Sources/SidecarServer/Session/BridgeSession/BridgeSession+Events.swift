@@ -87,6 +87,7 @@ extension BridgeSession: WebhookDeliveryOwner {
         case .open: openEnded(result)
         case .message: messageFailed(current, result)
         case .revalidate: revalidationEnded(current.sequences, result)
+        case .detached, .resumed: sessionEventEnded(current, result)
         case .close: closeEnded(result)
         }
     }
@@ -159,6 +160,19 @@ extension BridgeSession: WebhookDeliveryOwner {
             }
         }
         eventDone(sequences)
+    }
+
+    // MARK: Clients that return
+
+    /// What the app says to an absent client is kept for it.
+    private func sessionEventEnded(_ ended: EndedDelivery, _ result: WebhookResult) {
+        do throws(DeliveryFailure) {
+            apply(try result.get())
+        } catch {
+            log(error, of: ended.event, level: .warning)
+            context.metrics.messagesDropped(1, reason: .sessionEventUndelivered)
+        }
+        eventDone(ended.sequences)
     }
 
     // MARK: The end

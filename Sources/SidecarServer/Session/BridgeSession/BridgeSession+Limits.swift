@@ -138,7 +138,9 @@ extension BridgeSession {
 
     /// Counts the connection with those of this user; false when the user has reached the limit.
     func takeSlot(ofUser user: UserName) -> Bool {
-        guard let bucket = context.admission.slots.open(for: user, client: clientAddress) else { return false }
+        let absent = context.state.absentUsers
+        let bucket = context.admission.slots.open(for: user, client: clientAddress) { absent.endOldest(of: user) }
+        guard let bucket else { return false }
         identity.user = user
         slots.take(bucket, of: user, in: context.admission.slots)
         askForUser(user)

@@ -17,6 +17,8 @@ struct MovedSession: Sendable {
     let channels: [ChannelName]
     let conversation: MovedConversation
     let registration: SessionRegistration.Moved?
+    /// Whether it had no client.
+    let wasAbsent: Bool
     /// The event that the app has been asked about; its result follows.
     let underWay: Delivery?
     /// The session that it was, which is still in its channels.
@@ -39,6 +41,7 @@ extension BridgeSession {
             endBehind()
             return nil
         }
+        let wasAbsent = conversation.absence != nil
         if let transport {
             self.transport = nil
             let farewell = [conversation.encoding.write(.bye(.replaced, reconnectAfter: nil))]
@@ -69,6 +72,7 @@ extension BridgeSession {
             channels: Array(channels.names),
             conversation: conversation.moved(),
             registration: registration?.move(),
+            wasAbsent: wasAbsent,
             underWay: underWay,
             origin: NIOLoopBound(self, eventLoop: context.eventLoop)
         )

@@ -60,6 +60,7 @@ extension BridgeSession {
             )
         )
         context.absent.add(self)
+        if context.settings.sessionEvents { perform(machine.tell(.detached)) }
         return true
     }
 
@@ -172,12 +173,14 @@ extension BridgeSession {
         }
         endAttempt(.resumed)
         adopt(moved)
+        if context.settings.sessionEvents, moved.wasAbsent { perform(machine.tell(.resumed)) }
         if attempt.isAbandoned {
             // The client has gone again meanwhile.
             _ = detachIfPossible(code: .abnormal, reason: "", initiator: .network, .connectionLost)
         } else {
             conversation?.begin(.init(request: request, isResumed: true, used: token.hash))
         }
+        if context.state.isDraining { drain() }
     }
 
     /// The connection that wanted to resume a session has ended.

@@ -42,7 +42,8 @@ extension ProtocolConversation {
             channels: channels.map { channel in
                 let beginning = feeds.beginning(of: channel)
                 return (channel, beginning.map { .position($0.position, isRecovered: $0.isRecovered) } ?? .pending)
-            }
+            },
+            features: context.features
         )
         phase = .replaying
         send(.welcome(welcome))

@@ -33,7 +33,7 @@ extension ProtocolConversation {
         case .pong: break
         case .resume: tell(ProtocolError(.badFrame, about: nil, "there is nothing to resume now"))
         case .token(let token, let id): renew(with: token, id)
-        case .clientEvent(let event): tell(ProtocolError(.forbidden, about: event.id, "Client events are off."))
+        case .clientEvent(let event): broadcast(event, at: now)
         }
     }
 

@@ -10,6 +10,8 @@ final class ClientAbsence {
     let initiator: CloseInitiator
     let cause: CloseCause
     let timer = CallbackTimer()
+    /// The user whose session it is, as it was when the client went.
+    var user: UserName?
     /// When the session ends.
     var deadline: NIODeadline
 
@@ -78,6 +80,8 @@ extension ProtocolConversation {
         replays = []
         dropHeld()
         self.absence = absence
+        absence.user = session.user
+        if let user = session.user { context.state.absentUsers.add(user, context.place(of: session.id)) }
         waitForClient()
         account()
     }
@@ -96,8 +100,10 @@ extension ProtocolConversation {
 
     /// It no longer waits for its client.
     func endAbsence() {
-        absence?.timer.cancel(in: context.timers)
-        absence = nil
+        guard let absence else { return }
+        absence.timer.cancel(in: context.timers)
+        if let user = absence.user { context.state.absentUsers.remove(user, session.id) }
+        self.absence = nil
     }
 
     // MARK: Moving

@@ -53,6 +53,9 @@ final class ProtocolConversation {
     var places = ChannelPlaces()
     var replays: Deque<Replay> = []
 
+    /// When the client may send the next event to others, as ``GCRA`` counts.
+    var eventTime = GCRA.full
+
     // The way back.
     /// What has to be the same at a resume; nil where sessions cannot be resumed.
     let terms: ResumeTerms?

@@ -7,6 +7,7 @@ enum DropReason: String, CaseIterable {
     case closed
     case appFailed = "app_failed"
     case closeUndelivered = "close_undelivered"
+    case sessionEventUndelivered = "session_event_undelivered"
     case channelEventUndelivered = "channel_event_undelivered"
     case drainTimeout = "drain_timeout"
 }

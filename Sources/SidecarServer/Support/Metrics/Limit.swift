@@ -22,6 +22,7 @@ enum Limit: String, CaseIterable {
     /// What is kept for a client of the protocol that may return.
     case sessionBuffer = "session_buffer"
     case maxDetached = "max_detached"
+    case clientEventRate = "client_event_rate"
     /// Failed calls of the control API.
     case apiRefusals = "api_refusals"
     // Those of `DRY_RUN`.
@@ -65,7 +66,7 @@ enum Limit: String, CaseIterable {
     /// The actions that can follow.
     var actions: [LimitAction] {
         switch self {
-        case .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable,
+        case .clientEventRate, .maxConnections, .handshakeQueue, .handshakeTimeout, .breaker, .autoBan, .banTable,
             .apiRefusals:
             [.refused]
         case .sessionBuffer: [.refused, .closed]

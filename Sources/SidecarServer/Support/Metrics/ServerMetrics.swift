@@ -11,6 +11,8 @@ final class ServerMetrics: Sendable {
     let message = WebhookMetrics(.message)
     let close = WebhookMetrics(.close)
     let revalidate = WebhookMetrics(.revalidate)
+    private let detached = WebhookMetrics(.detached)
+    private let resumed = WebhookMetrics(.resumed)
     let channel = WebhookMetrics(.channel)
     let pingsSent = Counter(label: "sidesocket_pings_sent_total")
     let pongTimeouts = Counter(label: "sidesocket_pong_timeouts_total")
@@ -43,6 +45,8 @@ final class ServerMetrics: Sendable {
         case .message: message
         case .close: close
         case .revalidate: revalidate
+        case .detached: detached
+        case .resumed: resumed
         }
     }
 

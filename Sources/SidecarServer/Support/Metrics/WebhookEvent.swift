@@ -4,6 +4,8 @@ enum WebhookEvent: String, CaseIterable {
     case message
     case close
     case revalidate
+    case detached
+    case resumed
     /// A channel has got its first subscriber or lost its last one.
     case channel
 }

@@ -94,6 +94,22 @@ def test_the_numbers_go_on(script, client, api):
     assert two.resumes().missed == []
 
 
+def test_an_answer_finds_a_session_that_has_been_resumed_many_times(script, client):
+    held = gate()
+    script.on(Reply(200, "done", gate=held), event="message")
+    one = client()
+    one.post(id="1")
+    script.wait_head("/ws")
+    # Each connection is on one of the event loops.
+    for _ in range(12):
+        lose(one)
+        one = one.resumes()
+    held.set()
+    one.frame_of("reply", re="1", seq=1, payload="done")
+    one.post(id="2")
+    one.frame_of("reply", re="2", seq=2)
+
+
 def test_an_answer_that_the_client_has_not_got_comes_with_the_resume(script, client):
     held = gate()
     script.on(Reply(200, "done", gate=held), event="message")

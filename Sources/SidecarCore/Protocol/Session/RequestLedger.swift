@@ -49,14 +49,23 @@ public struct RequestLedger: Sendable {
         case answered(Answer)
     }
 
-    private enum Entry {
+    private enum State {
         case inProgress
-        case answered(Answer, at: NIODeadline)
+        /// Its answer has this number.
+        case answered(UInt64)
     }
 
-    private var entries: [String: Entry] = [:]
-    /// The answered ids, oldest answer first.
-    private var answered: Deque<String> = []
+    private struct Answered {
+        let id: String
+        var answer: Answer
+        let time: NIODeadline
+    }
+
+    private var states: [String: State] = [:]
+    /// The remembered answers, oldest first.
+    private var answers: Deque<Answered> = []
+    /// The number of the first of them.
+    private var firstNumber: UInt64 = 0
     /// How many of those at the front have no content any more.
     private var emptied = 0
     /// What the kept answers count for, in bytes.
@@ -68,12 +77,12 @@ public struct RequestLedger: Sendable {
     /// A message with an id has come.
     public mutating func received(_ id: String, at now: NIODeadline) -> Verdict {
         expire(at: now)
-        switch entries[id] {
-        case nil:
-            entries[id] = .inProgress
-            return .new
+        switch Self.enter(&states[id]) {
+        case nil: return .new
         case .inProgress: return .inProgress
-        case .answered(let answer, _): return .answered(answer)
+        case .answered(let number):
+            let index = Int(truncatingIfNeeded: number &- firstNumber)
+            return answers.indices.contains(index) ? .answered(answers[index].answer) : .answered(.acknowledged)
         }
     }
 
@@ -81,12 +90,11 @@ public struct RequestLedger: Sendable {
     ///
     /// - Parameter limit: What the answers may take together, in bytes; the contents of the oldest go first.
     public mutating func answered(_ id: String, _ answer: Answer, limit: Int, at now: NIODeadline) {
-        guard case .inProgress = entries[id] else { return }
-        entries[id] = .answered(answer, at: now)
-        answered.append(id)
+        guard Self.settle(&states[id], firstNumber &+ UInt64(answers.count)) else { return }
+        answers.append(Answered(id: id, answer: answer, time: now))
         keptBytes += Self.answerOverhead + answer.bytes
         expire(at: now)
-        while answered.count > Self.mostIDs { removeOldest() }
+        while answers.count > Self.mostIDs { removeOldest() }
         while keptBytes > limit, emptyOldest() {}
     }
 
@@ -95,35 +103,45 @@ public struct RequestLedger: Sendable {
 
     /// A message could not be handled now: it is new when it comes again.
     public mutating func forget(_ id: String) {
-        if case .inProgress = entries[id] { entries[id] = nil }
+        if case .inProgress = states[id] { states[id] = nil }
+    }
+
+    // These two change a value where it is, so that its key is looked up once.
+
+    private static func enter(_ state: inout State?) -> State? {
+        defer { if state == nil { state = .inProgress } }
+        return state
+    }
+
+    private static func settle(_ state: inout State?, _ number: UInt64) -> Bool {
+        guard case .inProgress = state else { return false }
+        state = .answered(number)
+        return true
     }
 
     private mutating func expire(at now: NIODeadline) {
-        while let id = answered.first, case .answered(_, let time) = entries[id], now - time >= Self.window {
-            removeOldest()
-        }
+        while let oldest = answers.first, now - oldest.time >= Self.window { removeOldest() }
     }
 
     private mutating func removeOldest() {
-        guard let id = answered.popFirst(), case .answered(let answer, _) = entries.removeValue(forKey: id) else {
-            return
-        }
+        guard let oldest = answers.popFirst() else { return }
+        states[oldest.id] = nil
+        firstNumber &+= 1
         emptied = max(emptied - 1, 0)
-        keptBytes -= Self.answerOverhead + answer.bytes
-        if answered.isEmpty {
-            answered = []
-            if entries.isEmpty { entries = [:] }
+        keptBytes -= Self.answerOverhead + oldest.answer.bytes
+        if answers.isEmpty {
+            answers = []
+            if states.isEmpty { states = [:] }
         }
     }
 
     /// Drops the content of the oldest answer that has one; false when none has.
     private mutating func emptyOldest() -> Bool {
-        guard emptied < answered.count else { return false }
-        let id = answered[emptied]
-        emptied += 1
-        guard case .answered(let answer, let time) = entries[id] else { return true }
+        guard emptied < answers.count else { return false }
+        let answer = answers[emptied].answer
         keptBytes -= answer.bytes
-        entries[id] = .answered(answer.withoutContent, at: time)
+        answers[emptied].answer = answer.withoutContent
+        emptied += 1
         return true
     }
 }

@@ -20,7 +20,7 @@ struct MovedSession: Sendable {
     /// Whether it had no client.
     let wasAbsent: Bool
     /// The event that the app has been asked about; its result follows.
-    let underWay: Delivery?
+    let hasEventUnderWay: Bool
     /// The session that it was, which is still in its channels.
     let origin: NIOLoopBound<BridgeSession>
 }
@@ -51,9 +51,8 @@ extension BridgeSession {
             context.state.detachedSessions.adjust(by: -1)
         }
         successor = receiver
-        var underWay: Delivery?
         if let delivery {
-            underWay = delivery.event
+            hasEventUnderWay = true
             context.registry.relay(delivery) { [self] result in pass(on: result, of: delivery) }
             self.delivery = nil
         }
@@ -73,7 +72,7 @@ extension BridgeSession {
             conversation: conversation.moved(),
             registration: registration?.move(),
             wasAbsent: wasAbsent,
-            underWay: underWay,
+            hasEventUnderWay: hasEventUnderWay,
             origin: NIOLoopBound(self, eventLoop: context.eventLoop)
         )
         conversation.leave()
@@ -116,7 +115,7 @@ extension BridgeSession {
         backPressure.adopt(moved.pendingBytes)
         adopt(moved.identity, moved.token)
         registration = moved.registration.map(SessionRegistration.init)
-        underWay = moved.underWay
+        hasEventUnderWay = moved.hasEventUnderWay
         context.registry.insert(self)
         context.registrations?.changed(self)
         isOpen = true
@@ -143,8 +142,8 @@ extension BridgeSession {
 
     func relayed(_ ended: EndedDelivery, _ result: WebhookResult) {
         if let successor { return successor.eventLoop.execute { successor.value.relayed(ended, result) } }
-        guard underWay != nil else { return }
-        underWay = nil
+        guard hasEventUnderWay else { return }
+        hasEventUnderWay = false
         _ = eventEnded(ended, result)
     }
 }

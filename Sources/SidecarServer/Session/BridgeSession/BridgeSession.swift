@@ -28,8 +28,6 @@ final class BridgeSession: TimerOwner {
     var resumeAttempt: ResumeAttempt?
     /// The session on another event loop that goes on with this one.
     var successor: NIOLoopBound<BridgeSession>?
-    /// An event that the app was asked about before the session came here.
-    var underWay: Delivery?
     /// Is told what the app decides about the handshake; nil after that.
     var responder: (any HandshakeResponder)?
     /// Keeps the order of events, and the messages that wait.
@@ -70,6 +68,8 @@ final class BridgeSession: TimerOwner {
     /// True while it counts as a connection.
     var isCounted = false
     var isDraining = false
+    /// The app was asked about an event before the session came to this event loop.
+    var hasEventUnderWay = false
 
     /// A session whose handshake the app has not seen yet.
     init(

@@ -3,13 +3,15 @@ import NIOCore
 import SidecarCore
 
 /// Why there is no client, and for how long the session waits for it.
-final class ClientAbsence {
+final class ClientAbsence: TimerOwner {
     /// What the app is told if the client does not return.
     let code: SessionCloseCode
     let reason: String
     let initiator: CloseInitiator
     let cause: CloseCause
-    let timer = CallbackTimer()
+    private let timer = TimerEntry()
+    /// The session, until its client returns or it ends. Not weak, which would allocate a side table for each.
+    private var session: BridgeSession?
     /// The user whose session it is, as it was when the client went.
     var user: UserName?
     /// When the session ends.
@@ -27,6 +29,22 @@ final class ClientAbsence {
         self.initiator = initiator
         self.cause = cause
         self.deadline = deadline
+    }
+
+    /// The session ends when the deadline has passed.
+    func wait(_ session: BridgeSession) {
+        self.session = session
+        session.context.timers.arm(timer, owner: self, at: deadline)
+    }
+
+    func end(in timers: ShardTimers) {
+        timers.cancel(timer)
+        session = nil
+    }
+
+    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
+        session?.endAbsent()
+        return nil
     }
 }
 
@@ -82,26 +100,21 @@ extension ProtocolConversation {
         self.absence = absence
         absence.user = session.user
         if let user = session.user { context.state.absentUsers.add(user, context.place(of: session.id)) }
-        waitForClient()
+        absence.wait(session)
         account()
-    }
-
-    private func waitForClient() {
-        guard let absence else { return }
-        absence.timer.arm(in: context.timers, at: absence.deadline) { [weak session] _ in session?.endAbsent() }
     }
 
     /// A client has shown the token of this session, and has a while to say what it has.
     func expectReturn() {
         guard let absence else { return }
         absence.deadline = max(absence.deadline, .now() + context.settings.handshakeTimeout + .seconds(1))
-        waitForClient()
+        absence.wait(session)
     }
 
     /// It no longer waits for its client.
     func endAbsence() {
         guard let absence else { return }
-        absence.timer.cancel(in: context.timers)
+        absence.end(in: context.timers)
         if let user = absence.user { context.state.absentUsers.remove(user, session.id) }
         self.absence = nil
     }

@@ -114,6 +114,9 @@ def test_the_connections_of_a_lost_node_count_no_longer(make_cluster, redis):
 
 def test_while_the_engine_is_away_each_node_has_its_share(make_cluster, redis):
     cluster = make_cluster(2, redis, MAX_CONNECTIONS_PER_USER="4")
+    # The one that came first has to know of the other.
+    for node in cluster.nodes:
+        node.wait_metric("cluster_nodes", 2)
     redis.kill()
     for node in cluster.nodes:
         node.wait_metric("cluster_up", 0)

@@ -70,3 +70,11 @@ def test_a_client_that_closes_gets_all_of_it(edge):
         answer = browser.ask(target=PATH, headers=[("Connection", "close")])
         assert (answer.body, answer.header("connection")) == (SCRIPT, "close")
         browser.wait_closed()
+
+
+def test_a_client_that_does_not_wait_for_its_responses_gets_one(edge):
+    with Client(edge.port) as browser:
+        browser.send(f"GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        answer = browser.response()
+        assert (answer.status, answer.body, answer.header("connection")) == (200, SCRIPT, "close")
+        browser.wait_closed()

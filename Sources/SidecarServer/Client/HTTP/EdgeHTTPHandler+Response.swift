@@ -89,11 +89,14 @@ extension EdgeHTTPHandler: ClientExchange {
         beginLinger()
     }
 
-    /// Sends the client script, and goes on with the next request.
+    /// Sends the client script, and goes on with the next request, unless the client does not wait for its responses:
+    /// what is sent to one that asks and does not read must not grow.
     func serveClientScript(to head: HTTPRequestHead) {
         guard let (answer, body) = loop.configuration.clientScript?.response(to: head) else { return endNow() }
+        _ = try? reader.next()  // the end of the request, which has no body
+        let isAhead = reader.bufferedBytes > 0 || !isWritable
         loop.scratch.clear()
-        response.write(answer, isLast: isClosingSoon || loop.state.isDraining, into: &loop.scratch)
+        response.write(answer, isLast: isAhead || isClosingSoon || loop.state.isDraining, into: &loop.scratch)
         if head.method == "GET", answer.body != .none { loop.scratch.writeImmutableBuffer(body) }
         guard response.keepsAlive else { return finish(with: loop.scratch) }
         write(loop.scratch)

@@ -181,9 +181,16 @@ public struct SessionStateMachine: Sendable {
 
     /// Tells the app of something that has happened, after the messages that wait.
     ///
+    /// An absence that is over before its turn has come is not told, so that a client that comes and goes while the app is
+    /// slow does not make the queue longer and longer.
+    ///
     /// - Parameter event: One without bytes.
     public mutating func tell(_ event: SessionEvent) -> Step {
         guard phase == .running else { return .wait }
+        if event.kind == .resumed, case .event(let last)? = queue.last, last.kind == .detached {
+            queue.removeLast()
+            return .wait
+        }
         queue.append(.event(event))
         return eventInFlight ? .wait : next()
     }

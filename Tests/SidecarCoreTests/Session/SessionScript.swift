@@ -10,6 +10,8 @@ enum SessionInput {
     case binary(Int)
     case sent
     case revalidate
+    case lost
+    case returned
     case answered
     case ended(UInt16, String, CloseInitiator, atMillisecond: Int64)
     case discard
@@ -30,6 +32,8 @@ extension SessionStateMachine {
             sent()
             return "-"
         case .revalidate: return revalidate().words
+        case .lost: return tell(.detached).words
+        case .returned: return tell(.resumed).words
         case .answered: return answered().words
         case .ended(let code, let reason, let initiator, let millisecond):
             return ended(

@@ -257,6 +257,32 @@ struct SessionStateMachineTests {
         #expect(machine.pendingBytes == 0)
     }
 
+    @Test("An absence that is over before its turn is not told, so that comings and goings do not pile up")
+    func absences() {
+        var machine = play([
+            .begin: "1 open",
+            .accepted(atMillisecond: 0): "wait",
+            .lost: "2 detached",
+            .returned: "wait",
+            .answered: "3 resumed",
+            .answered: "wait",
+            .text("a"): "4 text a",
+            .lost: "wait",
+            .text("b"): "wait",
+            .returned: "wait",
+        ])
+        let waiting = machine.queuedSequences
+        for _ in 0..<1000 {
+            #expect(machine.perform(.lost) == "wait")
+            #expect(machine.perform(.returned) == "wait")
+        }
+        #expect(machine.queuedSequences == waiting)
+        #expect(machine.perform(.answered) == "5 detached")
+        #expect(machine.perform(.answered) == "6 text b")
+        #expect(machine.perform(.answered) == "7 resumed")
+        #expect(machine.perform(.answered) == "wait")
+    }
+
     @Test("A question that waits when the client leaves is still asked: what came behind it has its number already")
     func revalidationAtTheEnd() {
         play([

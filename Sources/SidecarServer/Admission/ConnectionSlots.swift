@@ -130,8 +130,9 @@ struct ConnectionSlots: Sendable {
     ) -> SharedBucket? {
         let limit = limits.isUserShared ? .max : limits.perUser
         if let bucket = users.tryOpen(user, limit: limit, now: now) { return bucket }
-        if makeRoom() { return users.tryOpen(user, limit: .max, now: now) }
-        if enforcement.allows(.maxConnectionsPerUser) { return users.tryOpen(user, limit: .max, now: now) }
+        if enforcement.allows(.maxConnectionsPerUser) || makeRoom() {
+            return users.tryOpen(user, limit: .max, now: now)
+        }
         enforcement.refused(.maxConnectionsPerUser, client: client, ["user": "\(user)"])
         return nil
     }

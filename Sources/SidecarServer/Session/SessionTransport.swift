@@ -5,10 +5,10 @@ import SidecarCore
 protocol SessionTransport: AnyObject {
     /// Sends one message.
     func send(_ format: MessageFormat, _ payload: ByteBuffer)
-    /// Sends one message, unless it would have to wait too long.
+    /// Sends one message, unless it would have to wait too long; false when it was not sent.
     ///
     /// - Parameter channel: Where it was sent.
-    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName)
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) -> Bool
     /// Sends a message shared with other clients; false when there was no room for it.
     func send(_ message: PreparedMessage) -> Bool
     /// The same for one that was published to a channel.
@@ -36,7 +36,7 @@ extension SessionTransport {
     var replay: (any ReplayTransport)? { nil }
     func close(code: SessionCloseCode, reason: String) { close(code: code, reason: reason, farewell: []) }
 
-    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) {}
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) -> Bool { false }
 
     // Defaults for transports on which the client sends nothing.
     var hasInputWaiting: Bool { false }

@@ -398,6 +398,16 @@ def test_a_users_absent_session_makes_room_for_a_new_one(script, sidesocket):
     three.quiet()
 
 
+def test_in_a_dry_run_no_absent_session_makes_room(script, sidesocket):
+    edge = sidesocket(script, MAX_CONNECTIONS_PER_USER="1", DRY_RUN="max_connections_per_user")
+    one = ProtocolClient(edge, "/ws?user=42")
+    lose(one)
+    two = ProtocolClient(edge, "/ws?user=42")
+    assert one.resumes().welcome["session"] == one.welcome["session"]
+    two.quiet()
+    assert script.events("close") == []
+
+
 def test_too_much_for_an_absent_client_ends_its_session(script, sidesocket):
     edge = sidesocket(script, MAX_SEND_BUFFER_BYTES="16KiB")
     api = API(edge)

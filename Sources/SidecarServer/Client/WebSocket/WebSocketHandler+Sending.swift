@@ -22,11 +22,15 @@ extension WebSocketHandler {
         }
     }
 
-    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) {
-        guard phase == .open else { return }
-        guard !output.isClear else { return send(format, payload) }
-        guard output.makeRoom(for: payload.readableBytes, of: channel, .dropNewest) else { return }
-        output.append(frame(format, payload, mayBeDropped: true).message.compacted)
+    func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) -> Bool {
+        guard phase == .open else { return false }
+        if output.isClear {
+            send(format, payload)
+        } else {
+            guard output.makeRoom(for: payload.readableBytes, of: channel, .dropNewest) else { return false }
+            output.append(frame(format, payload, mayBeDropped: true).message.compacted)
+        }
+        return true
     }
 
     func send(_ message: PreparedMessage) -> Bool { send(message, in: nil) }

@@ -47,7 +47,7 @@ extension ProtocolConversation {
         let event = prepared.event
         guard phase == .live, feeds.isLive(event.channel) else { return }
         let frame = prepared.frame(in: encoding)
+        guard session.transport?.sendIfPossible(encoding.format, frame, of: event.channel) == true else { return }
         context.metrics.outgoing.message(encoding.format, payloadBytes: frame.readableBytes)
-        session.transport?.sendIfPossible(encoding.format, frame, of: event.channel)
     }
 }

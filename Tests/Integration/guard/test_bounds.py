@@ -11,6 +11,7 @@ from support.ws import handshake_headers
 # Which test loads the bound of each setting.
 LOADED = {
     "BYTE_RATE": "test_bytes_above_the_rate_are_throttled",
+    "CLIENT_EVENT_RATE": "test_too_many_events_between_clients_are_refused",
     "COMPRESSION_CONTEXT_TAKEOVER": "test_case_21_either_limit_alone_stops_a_bomb",
     "CONTROL_RATE": "test_a_flood_fills_the_socket_of_who_sends_it_and_delays_nobody",
     "HANDSHAKE_TIMEOUT": "test_heads_that_never_end_hold_no_more_than_their_cap_and_not_for_long",
@@ -21,6 +22,7 @@ LOADED = {
     "MAX_CONNECTIONS": "test_refused_connections_take_up_no_room",
     "MAX_CONNECTIONS_PER_IP": "test_one_address_cannot_take_all_connections_without_saying_a_word",
     "MAX_CONNECTIONS_PER_USER": "test_connections_of_one_user_are_limited_over_all_addresses",
+    "MAX_DETACHED": "test_the_oldest_session_ends_when_there_are_too_many",
     "MAX_FRAGMENTS": "test_case_18_endless_fragments_close_at_the_cap",
     "MAX_HEADERS": "test_case_09_too_many_headers",
     "MAX_HEADER_BYTES": "test_heads_that_never_end_hold_no_more_than_their_cap_and_not_for_long",
@@ -36,6 +38,7 @@ LOADED = {
     "MESSAGE_RATE_PER_IP": "test_messages_of_one_address_over_all_its_connections",
     "MESSAGE_RATE_PER_USER": "test_messages_of_one_user_over_all_addresses",
     "PUBLISH_RATE": "test_more_publications_than_the_rate_are_refused_and_not_sent",
+    "RESUME_WINDOW": "test_the_window_ends",
     "WEBHOOK_BATCH": "test_a_batch_is_at_most_so_large",
     "WEBHOOK_MAX_IN_FLIGHT": "test_webhook_max_in_flight_is_never_exceeded",
     "WEBHOOK_RETRY_FOR": "test_when_the_time_is_over_the_client_gets_1013_and_the_app_the_close_event",

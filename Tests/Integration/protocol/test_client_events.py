@@ -73,7 +73,7 @@ def test_without_the_policy_there_are_none(script, sidesocket):
     one.frame_of("$error", re="1", code="forbidden")
 
 
-def test_too_many_are_refused(script, sidesocket):
+def test_too_many_events_between_clients_are_refused(script, sidesocket):
     edge = sidesocket(script, **POLICY, CLIENT_EVENT_RATE="2/1m")
     one, two = (ProtocolClient(edge, "/ws?join=room") for _ in range(2))
     for number in range(4):

@@ -194,6 +194,12 @@ final class RedisChannelBroker: ChannelBroker {
     }
 
     /// See ``ChannelBroker``.
+    func announce(_ notice: MemberNotice, failed: @escaping @Sendable () -> Void) {
+        // What is not told before the end, the others notice with the end of the node.
+        if !isStopped { perform { $0.publisher.announce(notice, failed: failed) } }
+    }
+
+    /// See ``ChannelBroker``.
     func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,

@@ -66,12 +66,20 @@ export interface MembershipEvent extends Partial<Position> {
   count?: number
 }
 
-/** `$member`: a user has come into the channel, or is gone. */
+/**
+ * `$member`: a user has come into the channel, or is gone; or, with `reset`, all that are there, since some changes were
+ * missed.
+ */
 export interface MemberEvent {
   type: '$member'
   channel: string
-  user: string
-  event: 'joined' | 'left'
+  event: 'joined' | 'left' | 'reset'
+  /** Who; not with `reset`. */
+  user?: string
+  /** With `reset`: users in the channel, at most 100. */
+  members?: string[]
+  /** How many there are. */
+  count: number
 }
 
 /**
@@ -134,6 +142,13 @@ export interface RequestOptions {
 
 export interface Channel {
   readonly name: string
+  /**
+   * With `presence=on`: the users in the channel, oneself among them. Of those that were there at first it has 100 at
+   * most.
+   */
+  readonly members: Set<string>
+  /** How many there are. */
+  readonly count: number
   on(type: 'gap', listener: (event: GapEvent) => void): this
   on(type: 'member', listener: (event: MemberEvent) => void): this
   on(type: 'joined' | 'left', listener: (event: MembershipEvent) => void): this

@@ -399,6 +399,10 @@ class Emitter {
 
 class Channel extends Emitter {
   #give
+  /** Users in the channel, at most 100 of those that were there at first; only with `presence=on`. */
+  members = /** @type {Set<string>} */ (new Set())
+  /** How many there are. */
+  count = 0
 
   /**
    * @param {string} name
@@ -408,6 +412,16 @@ class Channel extends Emitter {
     super()
     this.name = name
     this.#give = give
+  }
+
+  /**
+   * Takes over who is in the channel, as far as a frame says it.
+   * @param {{ members?: string[], count?: number, user?: string, event?: string }} frame
+   */
+  place({ members, count, user, event }) {
+    if (members) this.members = new Set(members)
+    else if (user !== undefined) this.members[event === 'joined' ? 'add' : 'delete'](user)
+    this.count = count ?? this.count
   }
 
   /**
@@ -769,7 +783,7 @@ class Session extends Emitter {
         this.#positions.set(frame.channel, positionOf(frame))
         return this.channel(frame.channel).emit('gap', frame)
       case '$member':
-        return this.channel(frame.channel).emit('member', frame)
+        return this.#member(frame)
     }
     if (typeof type === 'string' && !type.startsWith('$')) this.#message(frame, data.length)
   }
@@ -810,14 +824,29 @@ class Session extends Emitter {
       // Where it goes on `$joined` will say. Until then, our own position is the one to come back with.
       if (place.pending) this.#positions.set(name, this.#positions.get(name))
       else if (isNew) this.#joined({ type: '$joined', channel: name, ...place })
-      else this.#continue(name, place)
+      else {
+        this.#continue(name, place)
+        if (place.members) {
+          const { members, count } = place
+          this.#member({ type: '$member', channel: name, event: 'reset', members, count })
+        }
+      }
     }
+  }
+
+  /** @param {any} frame */
+  #member(frame) {
+    const channel = this.channel(frame.channel)
+    channel.place(frame)
+    channel.emit('member', frame)
   }
 
   /** @param {any} frame */
   #joined(frame) {
     this.#continue(frame.channel, frame)
-    this.channel(frame.channel).emit('joined', frame)
+    const channel = this.channel(frame.channel)
+    channel.place(frame)
+    channel.emit('joined', frame)
   }
 
   /**
@@ -837,7 +866,9 @@ class Session extends Emitter {
   /** @param {any} frame */
   #left(frame) {
     this.#positions.delete(frame.channel)
-    this.channel(frame.channel).emit('left', frame)
+    const channel = this.channel(frame.channel)
+    channel.place({ members: [], count: 0 })
+    channel.emit('left', frame)
   }
 
   /**

@@ -129,6 +129,11 @@ final class NodeSubscriptions {
                 hasReceived = true
                 return context.events.received(try ClientEventFrame.read(payload, of: channel))
             }
+            if MemberFrame.isOne(payload) {
+                let (notice, node) = try MemberFrame.read(payload, of: channel)
+                if node != context.incarnation { context.events.received(notice, from: node) }
+                return
+            }
             perform(subscription.follower.received(try MessageFrame(payload)), on: subscription)
         } catch {
             context.warn(

@@ -196,6 +196,7 @@ extension RedisChannelNode: NodeRegistryDelegate {
     func registryRenewed(lost: Set<NodeID>, alive: [NodeID], bansVersion: Int64) {
         self.lost.saw(lost, alive: alive)
         bans.check(bansVersion)
+        context.link.node?.nodesAre(Set(alive))
     }
 
     func registryEntered(among others: [NodeID]) {

@@ -14,6 +14,8 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
     public let closesOnGap: Bool
     /// Whether clients of the protocol may send events to the other members.
     public let allowsClientEvents: Bool
+    /// Whether clients of the protocol are told which users are in the channel.
+    public let showsMembers: Bool
 
     /// Whether the policy applies to a channel.
     public func matches(_ channel: ChannelName) -> Bool {
@@ -25,6 +27,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
         let items = [
             action?.rawValue, historySize.map { "history=\($0)" }, historyTTL.map { "ttl=\(showDuration($0))" },
             closesOnGap ? "gap=close" : nil, allowsClientEvents ? "client-events=on" : nil,
+            showsMembers ? "presence=on" : nil,
         ]
         return pattern + "=" + items.compactMap { $0 }.joined(separator: ",")
     }
@@ -33,7 +36,7 @@ public struct ChannelPolicy: Sendable, Equatable, CustomStringConvertible {
 extension ValueSyntax where Value == [ChannelPolicy] {
     static let channelPolicies = ValueSyntax(
         accepted:
-            "PATTERN=ACTION,history=COUNT,ttl=DURATION,gap=close,client-events=on such as ticker:*=latest;chat:*=close,history=100; ACTION is "
+            "PATTERN=ACTION,history=COUNT,ttl=DURATION,gap=close,client-events=on,presence=on such as ticker:*=latest;chat:*=close,history=100; ACTION is "
             + SlowClientAction.allCases.map(\.rawValue).joined(separator: ", ") + "; separate several with ;",
         read: { text throws(ValueProblem) in
             var policies: [ChannelPolicy] = []
@@ -57,6 +60,7 @@ extension ValueSyntax where Value == [ChannelPolicy] {
         var ttl: TimeAmount?
         var closesOnGap = false
         var allowsClientEvents = false
+        var showsMembers = false
         for item in try listItems(String(entry[entry.index(after: equals)...])) {
             if let word = SlowClientAction(rawValue: String(item)), action == nil {
                 action = word
@@ -68,6 +72,8 @@ extension ValueSyntax where Value == [ChannelPolicy] {
                 closesOnGap = true
             } else if item == "client-events=on", !allowsClientEvents {
                 allowsClientEvents = true
+            } else if item == "presence=on", !showsMembers {
+                showsMembers = true
             } else {
                 throw ValueProblem("has an item that is unknown or appears twice")
             }
@@ -78,7 +84,8 @@ extension ValueSyntax where Value == [ChannelPolicy] {
             historySize: size,
             historyTTL: ttl,
             closesOnGap: closesOnGap,
-            allowsClientEvents: allowsClientEvents
+            allowsClientEvents: allowsClientEvents,
+            showsMembers: showsMembers
         )
     }
 }
@@ -101,6 +108,9 @@ public struct ChannelRules: Sendable, Equatable {
 
     /// Whether clients may send events to each other in any channel.
     public var allowsClientEvents: Bool { policies.contains(where: \.allowsClientEvents) }
+
+    /// Whether clients are told of the users in any channel.
+    public var showsMembers: Bool { policies.contains(where: \.showsMembers) }
 
     /// How many messages of a channel are kept.
     public func historyCount(of channel: ChannelName) -> Int { policy(for: channel)?.historySize ?? historySize }

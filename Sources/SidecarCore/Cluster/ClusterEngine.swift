@@ -53,6 +53,8 @@ public protocol ClusterNode: AnyObject, Sendable {
     func bansChanged(_ bans: [ClusterBan])
     /// A user is connected to so many nodes, this one included.
     func userIsOn(_ nodes: Int, _ user: UserName)
+    /// The list of nodes was read; these are alive, this one among them.
+    func nodesAre(_ nodes: Set<NodeID>)
     /// Connections have to be registered again.
     func registerAgain(_ which: Reregistration)
     /// Connections of a lost node, of whose end the app is told here.

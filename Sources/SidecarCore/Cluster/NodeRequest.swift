@@ -20,6 +20,8 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case presence(channels: [ChannelName])
     /// How many connections are in a channel, and a page of its users, by name.
     case members(channel: ChannelName, after: UserName?, limit: Int)
+    /// A page of the users that the node has in a channel with `presence=on`.
+    case memberPage(channel: ChannelName, after: UserName?, limit: Int)
     /// The asking node has written a publication to its subscribers, which it was to report (``ChannelEnvelope/report``).
     case wrote(report: String, DeliveryCounts)
 
@@ -43,6 +45,7 @@ public enum NodeAnswer: Codable, Sendable, Equatable {
     /// In the order of the channels that were asked for.
     case presence([Int])
     case members(connections: Int, users: [UserName])
+    case memberPage(MemberPage)
     case failed(Failure)
 
     /// Why a request could not be carried out.

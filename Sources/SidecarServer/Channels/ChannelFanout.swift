@@ -15,6 +15,8 @@ final class ChannelFanout: Sendable {
     let broker: any ChannelBroker
     /// The channel events for the app; nil when `CHANNEL_EVENTS` is off.
     let occupancy: Occupancy?
+    /// Reads the users that other nodes have in the channels; nil where there is none.
+    let memberSync: MemberSync?
     private let dispatcher: LoopDispatcher
     /// Serialises, for each channel, the broker calls for the first and the last subscriber. Striped by name, and
     /// separate from the dispatcher's locks, since a broker may call the dispatcher while it holds a lock of its own.
@@ -25,11 +27,31 @@ final class ChannelFanout: Sendable {
     private let deliveries = LabelledCounters<DeliveryResult>("sidesocket_deliveries_total", "result")
 
     /// - Parameter makeBroker: The broker calls its argument with what it receives.
-    init(settings: Settings, makeBroker: MakeBroker) {
+    init(settings: Settings, engine: (any ClusterEngine)? = nil, makeBroker: MakeBroker) {
         occupancy = settings.channelEvents ? Occupancy(isShared: settings.clusterURL != nil) : nil
-        dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
-        broker = makeBroker(dispatcher)
+        let dispatcher = LoopDispatcher(settings: settings, occupancy: occupancy)
+        let broker = makeBroker(dispatcher)
+        (self.dispatcher, self.broker) = (dispatcher, broker)
+        guard let members = dispatcher.members else {
+            memberSync = nil
+            return
+        }
+        let sync = engine.map { MemberSync(members, engine: $0, broker: broker) }
+        memberSync = sync
+        members.begin(
+            in: .init(
+                tell: { [weak dispatcher] in dispatcher?.tell($0, in: $1, count: $2) },
+                wake: { [weak dispatcher] in dispatcher?.receiveComplete() },
+                announce: { [weak sync] notice in
+                    broker.announce(notice) { [weak sync] in sync?.mayHaveFailed(notice.channel) }
+                },
+                sync: sync
+            )
+        )
     }
+
+    /// Who is in the channels; nil without `presence=on`.
+    var members: ChannelMembers? { dispatcher.members }
 
     /// Tells another node who got one of its publications here.
     typealias SendReport = LoopDispatcher.SendReport
@@ -70,16 +92,18 @@ final class ChannelFanout: Sendable {
     }
 
     /// A connection has joined a channel.
-    func joined(_ channel: ChannelName, onLoop loop: Int, isFirstOfLoop: Bool) {
+    func joined(_ channel: ChannelName, onLoop loop: Int, isFirstOfLoop: Bool, _ user: UserName?) {
         subscriptionCount.wrappingAdd(1, ordering: .relaxed)
         change(channel, isEdge: isFirstOfLoop) {
             if dispatcher.joined(channel, onLoop: loop) { broker.subscribe(channel, after: nil, reader: 0, nil) }
         }
+        members?.joined(channel, user)
     }
 
     /// A connection has left a channel.
-    func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool) {
+    func left(_ channel: ChannelName, onLoop loop: Int, isLastOfLoop: Bool, _ user: UserName?) {
         subscriptionCount.wrappingSubtract(1, ordering: .relaxed)
+        members?.left(channel, user)
         change(channel, isEdge: isLastOfLoop) {
             if dispatcher.left(channel, onLoop: loop, isLastOfLoop: isLastOfLoop) { broker.unsubscribe(channel) }
         }

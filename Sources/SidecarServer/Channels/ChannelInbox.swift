@@ -8,7 +8,9 @@ final class ChannelInbox: Sendable {
     enum Item: Sendable {
         case publication(ChannelDelivery)
         /// A client's event for the others in its channel.
-        case clientEvent(PreparedClientEvent)
+        case clientEvent(ClientBroadcast, SharedFrame)
+        /// A user has come into a channel, or is gone.
+        case member(ChannelName, MemberEvent, SharedFrame)
         /// Messages of a channel are received again, from this position on.
         case resumed(ChannelName, isComplete: Bool, at: ChannelPosition)
     }

@@ -20,7 +20,9 @@ final class LoopDispatcher: ChannelBrokerEvents {
         init(_ send: @escaping SendReport) { self.send = send }
     }
 
-    private let rules: ChannelRules
+    let rules: ChannelRules
+    /// Who is in the channels; nil without `presence=on`.
+    let members: ChannelMembers?
     private let reporter = AtomicLazyReference<Reporter>()
     private let servesStreams: Bool
     private let occupancy: Occupancy?
@@ -33,6 +35,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
 
     init(settings: Settings, occupancy: Occupancy?) {
         rules = ChannelRules(settings)
+        members = ChannelMembers(rules)
         servesStreams = settings.ssePaths != nil
         self.occupancy = occupancy
     }
@@ -116,9 +119,22 @@ final class LoopDispatcher: ChannelBrokerEvents {
     }
 
     func received(_ event: ClientBroadcast) {
-        let loops = stripe(of: event.channel).table.withLock { $0.loops(of: event.channel) }
+        append(.clientEvent(event, SharedFrame { $0.clientEvent(event) }), of: event.channel)
+    }
+
+    func received(_ notice: MemberNotice, from node: NodeID) { members?.received(notice, from: node) }
+
+    /// Tells the clients in a channel that a user has come or gone, once ``receiveComplete()`` is called.
+    ///
+    /// - Parameter count: The number of users now.
+    func tell(_ event: MemberEvent, in channel: ChannelName, count: Int) {
+        append(.member(channel, event, SharedFrame { $0.write(.member(channel, event, count: count)) }), of: channel)
+    }
+
+    /// Appends an item that is in no order with messages.
+    private func append(_ item: ChannelInbox.Item, of channel: ChannelName) {
+        let loops = stripe(of: channel).table.withLock { $0.loops(of: channel) }
         guard !loops.isEmpty else { return }
-        let item = ChannelInbox.Item.clientEvent(PreparedClientEvent(event))
         var sleeping = LoopSet()
         let inboxes = inboxes
         for loop in inboxes.indices where loops.contains(loop) && inboxes[loop].append(item) { sleeping.insert(loop) }
@@ -160,6 +176,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
     func interrupted() {}
 
     func resumed(_ channel: ChannelName, isComplete: Bool, at position: ChannelPosition) {
+        members?.resumed(channel)
         let loops = stripe(of: channel).table.withLock { $0.loops(of: channel) }
         guard !loops.isEmpty else { return }
         let inboxes = inboxes

@@ -32,7 +32,7 @@ final class LoopSubscriptions {
         let index = subscribers[channel]?.count ?? 0
         subscribers[channel, default: []].append(session)
         session.channels.set(channel, at: index)
-        fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0)
+        fanout.joined(channel, onLoop: loop, isFirstOfLoop: index == 0, session.user)
         session.conversation?.joined(channel)
         if fanout.broker.ordersEachChannel, let stream = session.transport?.replay { begin(stream, in: channel) }
     }
@@ -69,15 +69,21 @@ final class LoopSubscriptions {
         _ completion: @escaping (ChannelReplay?) -> Void
     ) {
         let bound = NIOLoopBound(completion, eventLoop: eventLoop)
-        fanout.broker.subscribe(channel, after: position, reader: reader) { [eventLoop] answer in
-            let replay = try? answer.get()
+        let answer = { @Sendable [eventLoop] (replay: ChannelReplay?) in
             if eventLoop.inEventLoop {
                 bound.value(replay)
             } else {
                 eventLoop.execute { bound.value(replay) }
             }
         }
+        fanout.broker.subscribe(channel, after: position, reader: reader) { [members = fanout.members] result in
+            guard let members, case .success(let replay) = result else { return answer(try? result.get()) }
+            members.whenKnown(channel) { answer(replay) }
+        }
     }
+
+    /// The users in a channel; nil where clients are not told of them.
+    func members(of channel: ChannelName) -> MemberSnapshot? { fanout.members?.snapshot(of: channel) }
 
     /// Tells a stream where it begins in a channel, now or later.
     private func begin(_ stream: any ReplayTransport, in channel: ChannelName) {
@@ -92,16 +98,16 @@ final class LoopSubscriptions {
     func leave(_ session: BridgeSession, _ channel: ChannelName) {
         guard let index = session.channels.remove(channel) else { return }
         session.transport?.replay?.ends(in: channel)
-        remove(at: index, from: channel)
+        remove(session, at: index, from: channel)
         session.conversation?.left(channel)
     }
 
     func leaveAll(_ session: BridgeSession) {
-        for (channel, index) in session.channels.removeAll() { remove(at: index, from: channel) }
+        for (channel, index) in session.channels.removeAll() { remove(session, at: index, from: channel) }
     }
 
     /// The last subscriber moves to the index that becomes free.
-    private func remove(at index: Int, from channel: ChannelName) {
+    private func remove(_ session: BridgeSession, at index: Int, from channel: ChannelName) {
         let isLast = subscribers[channel]?.count == 1
         if isLast {
             subscribers[channel] = nil
@@ -110,7 +116,13 @@ final class LoopSubscriptions {
             subscribers[channel]?[index] = moved
             moved.channels.set(channel, at: index)
         }
-        fanout.left(channel, onLoop: loop, isLastOfLoop: isLast)
+        fanout.left(channel, onLoop: loop, isLastOfLoop: isLast, session.user)
+    }
+
+    /// A session has another user than before.
+    func renamed(_ session: BridgeSession, from old: UserName?) {
+        guard let members = fanout.members, old != session.user else { return }
+        members.renamed(from: old, to: session.user, in: session.channels.names)
     }
 
     /// The replay of a session's channels since a stream's last event, as far as it fits into so many bytes.
@@ -173,7 +185,8 @@ final class LoopSubscriptions {
     private func process(_ item: ChannelInbox.Item, _ told: inout Set<ObjectIdentifier>) {
         switch item {
         case .publication(let delivery): deliver(delivery)
-        case .clientEvent(let prepared): deliver(prepared)
+        case .clientEvent(let event, let frame): deliver(event, frame)
+        case .member(let channel, let event, let frame): tell(event, in: channel, frame)
         case .resumed(let channel, let isComplete, let position): resumed(channel, isComplete, position, &told)
         }
     }
@@ -215,10 +228,16 @@ final class LoopSubscriptions {
     }
 
     /// Only clients of the protocol get the events of others.
-    private func deliver(_ prepared: PreparedClientEvent) {
-        let event = prepared.event
+    private func deliver(_ event: ClientBroadcast, _ frame: SharedFrame) {
         for session in subscribers[event.channel] ?? [] where session.id != event.sender {
-            session.conversation?.deliver(prepared)
+            session.conversation?.deliver(frame, of: event.channel)
+        }
+    }
+
+    /// Tells the others that a user has come or gone.
+    private func tell(_ event: MemberEvent, in channel: ChannelName, _ frame: SharedFrame) {
+        for session in subscribers[channel] ?? [] where session.user != event.user {
+            session.conversation?.tellOfMember(frame, in: channel)
         }
     }
 

@@ -89,6 +89,12 @@ final class ClusterMember: ClusterNode {
         case .members(let channel, let user, let limit):
             let (connections, users) = await local.members(of: channel, after: user, limit: min(max(1, limit), 1001))
             return .members(connections: connections, users: users)
+        case .memberPage(let channel, let user, let limit):
+            let members = local.edge.state.channels.members
+            return .memberPage(
+                members?.page(of: channel, after: user, limit: min(max(1, limit), 1000))
+                    ?? MemberPage([], limit: 1, version: 0)
+            )
         case .wrote(let report, let counts):
             reports.add(counts, of: node, to: report)
             return .done
@@ -121,8 +127,11 @@ final class ClusterMember: ClusterNode {
 
     func userIsOn(_ nodes: Int, _ user: UserName) { edge?.userIsOn(nodes, user) }
 
+    func nodesAre(_ nodes: Set<NodeID>) { edge?.state.channels.memberSync?.nodesAre(nodes) }
+
     func registerAgain(_ which: Reregistration) {
         bans.share()
+        if case .anew = which { edge?.state.channels.memberSync?.begins() }
         guard let shards = edge?.shards else { return }
         Task { await shards.forEach { $0.registrations?.again(which) } }
     }

@@ -125,6 +125,7 @@ public final class EdgeService: Service {
             $0.watchHealth()
             $0.fetchKeySet()
             $0.state.historyExpiry?.start(on: $0.eventLoop)
+            $0.state.channels.members?.start(on: $0.eventLoop)
             $0.reportOccupancy()
         }
         let banning = Task { await closeBanned() }

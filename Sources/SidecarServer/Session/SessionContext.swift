@@ -71,7 +71,9 @@ final class SessionContext {
     func place(of id: String) -> ResumeDirectory.Place { .init(id: id, registry: boundRegistry) }
 
     /// What channels may offer to clients of the protocol beyond messages.
-    var features: [String] { rules.allowsClientEvents ? ["client-events"] : [] }
+    var features: [String] {
+        (rules.allowsClientEvents ? ["client-events"] : []) + (rules.showsMembers ? ["presence"] : [])
+    }
     private lazy var rules = ChannelRules(configuration.settings)
 
     /// From now on other settings hold.

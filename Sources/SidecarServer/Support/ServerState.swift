@@ -67,6 +67,7 @@ public final class ServerState: Sendable {
         var historyExpiry: HistoryExpiry?
         channels = ChannelFanout(
             settings: settings,
+            engine: engine,
             makeBroker: makeBroker ?? engine?.makeBroker ?? { events in
                 let broker = MemoryChannelBroker(settings: settings, events: events)
                 historyExpiry = HistoryExpiry(of: broker)

@@ -44,6 +44,7 @@ final class FakeMember: ClusterNode {
     func wasRepeat(report: String) {}
     func bansChanged(_ bans: [ClusterBan]) { told.withLock { $0.bans = bans } }
     func userIsOn(_ nodes: Int, _ user: UserName) {}
+    func nodesAre(_ nodes: Set<NodeID>) {}
     func registerAgain(_ which: Reregistration) { told.withLock { $0.again.append(which) } }
 
     func adopt(

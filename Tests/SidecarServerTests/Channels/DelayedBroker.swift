@@ -88,6 +88,11 @@ final class DelayedBroker: ChannelBroker {
         _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void
     ) { note("broadcast \(event.channel)") }
 
+    func announce(_ notice: MemberNotice, failed: @escaping @Sendable () -> Void) {
+        let change = notice.change.map { "\($0.hasJoined ? "+" : "-")\($0.user)" } ?? "="
+        note("announce \(notice.channel) \(change)")
+    }
+
     func subscribe(
         _ channel: ChannelName,
         after position: ChannelPosition?,

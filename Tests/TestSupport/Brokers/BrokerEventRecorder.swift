@@ -21,6 +21,7 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
     private struct State: Sendable {
         var received: [Received] = []
         var clientEvents: [ClientBroadcast] = []
+        var notices: [(MemberNotice, NodeID)] = []
         var incomplete = 0
         var occupancy: [Occupancy] = []
         var resumptions: [Resumption] = []
@@ -66,6 +67,12 @@ package final class BrokerEventRecorder: ChannelBrokerEvents {
             state.clientEvents.append(event)
             state.incomplete += 1
         }
+    }
+
+    /// What other nodes have told of their users.
+    package var notices: [(MemberNotice, NodeID)] { state.withLock { $0.notices } }
+    package func received(_ notice: MemberNotice, from node: NodeID) {
+        state.withLock { $0.notices.append((notice, node)) }
     }
 
     package func receiveComplete() { state.withLock { $0.incomplete = 0 } }

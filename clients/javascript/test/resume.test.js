@@ -249,6 +249,19 @@ test('a recovered channel goes on without a word', async () => {
   assert.deepEqual(heard, [])
 })
 
+test('who is in a channel after a resume is told as a whole', async () => {
+  const { world, s } = await start({}, { channels: { room: { ...ROOM, members: ['ann', 'bob'], count: 2 } } })
+  const heard = []
+  s.channel('room').on('member', frame => heard.push(frame))
+  await lose(world)
+  world.last.open()
+  assert.equal(s.channel('room').count, 2)
+  const place = { ...ROOM, recovered: true, members: ['ann', 'cid'], count: 2 }
+  world.last.give(resumed({ channels: { room: place } }))
+  assert.deepEqual(heard, [{ type: '$member', channel: 'room', event: 'reset', members: ['ann', 'cid'], count: 2 }])
+  assert.deepEqual([...s.channel('room').members], ['ann', 'cid'])
+})
+
 test('a channel that is not recovered has a gap', async () => {
   const place = { offset: 99, epoch: 'k3', id: 'q' }
   const { world, heard } = await channels({ room: ROOM }, anew({ channels: { room: { ...place, recovered: false } } }))

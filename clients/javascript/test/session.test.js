@@ -194,13 +194,31 @@ test('membership, members and gaps are events of the channel', async () => {
   for (const type of ['joined', 'left', 'member', 'gap']) s.channel('room').on(type, frame => heard.push(frame))
   const frames = [
     { type: '$joined', channel: 'room', offset: 1, epoch: 'k', id: 'a', members: ['bob'], count: 1 },
-    { type: '$member', channel: 'room', user: 'bob', event: 'left' },
+    { type: '$member', channel: 'room', user: 'bob', event: 'left', count: 0 },
     { type: '$gap', channel: 'room', offset: 7, epoch: 'k', id: 'b' },
     { type: '$left', channel: 'room' },
   ]
   world.last.give(...frames, { type: '$new', channel: 'room' })
   assert.deepEqual(heard, frames)
   assert.deepEqual(seen, ['open new'], 'none is a message, an unknown one neither')
+})
+
+test('a channel knows who is in it', async () => {
+  const { world, s } = await start({}, { channels: { room: { offset: 1, epoch: 'k', id: 'a', members: ['ann'], count: 1 } } })
+  const room = s.channel('room')
+  const is = (names, count) => assert.deepEqual([[...room.members], room.count], [names, count])
+  is(['ann'], 1)
+  room.on('member', ({ event, user }) => event === 'joined' && assert.ok(room.members.has(user), 'known when it is told'))
+  world.last.give({ type: '$member', channel: 'room', user: 'bob', event: 'joined', count: 2 })
+  is(['ann', 'bob'], 2)
+  world.last.give({ type: '$member', channel: 'room', user: 'bob', event: 'joined', count: 2 })
+  is(['ann', 'bob'], 2)
+  world.last.give({ type: '$member', channel: 'room', user: 'ann', event: 'left', count: 1 })
+  is(['bob'], 1)
+  world.last.give({ type: '$member', channel: 'room', event: 'reset', members: ['cid', 'dan'], count: 120 })
+  is(['cid', 'dan'], 120)
+  world.last.give({ type: '$left', channel: 'room' })
+  is([], 0)
 })
 
 test('a fault of a listener is reported, and stops nothing', async t => {

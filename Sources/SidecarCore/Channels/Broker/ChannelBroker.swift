@@ -25,6 +25,14 @@ public protocol ChannelBroker: Sendable {
     /// - Parameter completion: Called when it is on its way, or with why it is not.
     func broadcast(_ event: ClientBroadcast, _ completion: @escaping @Sendable (Result<Void, ChannelFailure>) -> Void)
 
+    /// Tells the other nodes of a change among the users of a channel here (`presence=on`), in the order of the calls.
+    ///
+    /// Callers may hold a lock, so nothing is called back before this returns.
+    ///
+    /// - Parameter failed: Called when it is not known that the change is on its way: the others have to be told the
+    ///   version (``MemberNotice``).
+    func announce(_ notice: MemberNotice, failed: @escaping @Sendable () -> Void)
+
     /// Starts receiving what is published to a channel, until ``unsubscribe(_:)``.
     ///
     /// It may be called again for a later subscriber who needs a replay; one ``unsubscribe(_:)`` still ends it.

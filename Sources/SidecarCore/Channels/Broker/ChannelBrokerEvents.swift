@@ -11,6 +11,9 @@ public protocol ChannelBrokerEvents: AnyObject, Sendable {
     /// A client's event for the members of a channel that is subscribed here; in no order with the messages.
     func received(_ event: ClientBroadcast)
 
+    /// What another node tells of its users in a channel that is subscribed here; in the order in which it was told.
+    func received(_ notice: MemberNotice, from node: NodeID)
+
     /// No more messages are pending for now. Comes soon after ``received(_:at:time:)``, may cover several, and no lock is
     /// held.
     func receiveComplete()

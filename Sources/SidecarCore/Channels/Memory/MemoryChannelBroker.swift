@@ -88,6 +88,9 @@ public final class MemoryChannelBroker: ChannelBroker {
         completion(.success(()))
     }
 
+    /// See ``ChannelBroker``; there is no other node.
+    public func announce(_ notice: MemberNotice, failed: @escaping @Sendable () -> Void) {}
+
     /// See ``ChannelBroker``.
     public func subscribe(
         _ name: ChannelName,

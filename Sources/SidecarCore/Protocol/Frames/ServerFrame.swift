@@ -16,10 +16,16 @@ public enum ServerFrame: Sendable {
     case error(ProtocolError)
     /// The client is in a channel, whose messages begin after this position.
     ///
-    /// - Parameter isRecovered: Whether a returning client gets all that it has missed; nil where that is no question.
-    case joined(ChannelName, ChannelPosition, isRecovered: Bool? = nil)
+    /// - Parameters:
+    ///   - isRecovered: Whether a returning client gets all that it has missed; nil where that is no question.
+    ///   - members: Who is in the channel; nil without `presence=on`.
+    case joined(ChannelName, ChannelPosition, isRecovered: Bool? = nil, members: MemberSnapshot? = nil)
     /// The client is no longer in a channel.
     case left(ChannelName)
+    /// A user has come into a channel, or is gone (`presence=on`); so many are there now.
+    case member(ChannelName, MemberEvent, count: Int)
+    /// Who is in a channel, since the client has missed who came and went.
+    case members(ChannelName, MemberSnapshot)
     /// Messages of a channel are lost; the next ones follow this position.
     case gap(ChannelName, ChannelPosition)
     /// Answers a `$ping`.
@@ -36,8 +42,10 @@ public struct Welcome: Sendable {
     public enum Place: Sendable {
         /// After this position.
         ///
-        /// - Parameter isRecovered: Whether a returning client gets all that it has missed; nil for a new one.
-        case position(ChannelPosition, isRecovered: Bool?)
+        /// - Parameters:
+        ///   - isRecovered: Whether a returning client gets all that it has missed; nil for a new one.
+        ///   - members: Who is in the channel; nil without `presence=on`.
+        case position(ChannelPosition, isRecovered: Bool?, members: MemberSnapshot? = nil)
         /// It is not known yet, since the engine is away; `$joined` follows.
         case pending
     }
@@ -148,14 +156,26 @@ extension ProtocolEncoding {
             writer.write("re", id)
             if isRepeat { writer.write("dup", true) }
         case .error(let error): write(error, with: &writer)
-        case .joined(let channel, let position, let isRecovered):
+        case .joined(let channel, let position, let isRecovered, let members):
             writer.write("type", "$joined")
             writer.write("channel", channel.text)
             writer.write(position)
             if let isRecovered { writer.write("recovered", isRecovered) }
+            if let members { writer.write(members) }
         case .left(let channel):
             writer.write("type", "$left")
             writer.write("channel", channel.text)
+        case .member(let channel, let event, let count):
+            writer.write("type", "$member")
+            writer.write("channel", channel.text)
+            writer.write("user", event.user.text)
+            writer.write("event", event.hasJoined ? "joined" : "left")
+            writer.write("count", UInt64(clamping: count))
+        case .members(let channel, let members):
+            writer.write("type", "$member")
+            writer.write("channel", channel.text)
+            writer.write("event", "reset")
+            writer.write(members)
         case .gap(let channel, let position):
             writer.write("type", "$gap")
             writer.write("channel", channel.text)
@@ -219,9 +239,10 @@ extension ProtocolEncoding {
         if let user = welcome.user { writer.write("user", user.text) }
         writer.write("channels", welcome.channels.map { (name: $0.text, value: $1) }) { place, writer in
             switch place {
-            case .position(let position, let isRecovered):
+            case .position(let position, let isRecovered, let members):
                 writer.write(position)
                 if let isRecovered { writer.write("recovered", isRecovered) }
+                if let members { writer.write(members) }
             case .pending: writer.write("pending", true)
             }
         }
@@ -253,5 +274,10 @@ extension FrameWriter {
         write("offset", position.offset)
         write("epoch", position.epoch.description)
         write("id", position.id.description)
+    }
+
+    fileprivate mutating func write(_ members: MemberSnapshot) {
+        write("members", members.users.map(\.text))
+        write("count", UInt64(clamping: members.count))
     }
 }

@@ -47,7 +47,7 @@ extension BridgeSession {
         whenUserCounts { [self] isAllowed in
             if !isAllowed {
                 slots.releaseUser(in: context.admission.slots)
-                identity.user = before
+                self.user = before
             }
             body(isAllowed)
         }

@@ -8,12 +8,12 @@ extension BridgeSession {
 
     func mark(user: UserName?, state: String?) {
         if let user, user != self.user ?? "" {
-            identity.user = nil
+            self.user = nil
             slots.releaseUser(in: context.admission.slots)
             allowance.share(withUser: nil)
             if !machine.isRunning {
                 // The client has gone. Its close event has the user, but a slot would never be given back.
-                identity.user = user.isEmpty ? nil : user
+                self.user = user.isEmpty ? nil : user
             } else if !user.isEmpty, !takeSlot(ofUser: user) {
                 close(code: .policyViolation, reason: Self.tooManyConnections, for: .connectionLimit)
             } else if context.admission.bans.covers(user: user) {
@@ -45,7 +45,7 @@ extension BridgeSession {
     /// Takes over who the client is from the session that it goes on with.
     func adopt(_ facts: ConnectionIdentity, _ token: TokenIdentity.Facts?) {
         if let token { makeToken().adopt(token) }
-        identity.user = facts.user
+        user = facts.user
         identity.state = facts.state
         identity.prepared = context.configuration.dialect.prepare(identity.facts)
         journalIdentity()

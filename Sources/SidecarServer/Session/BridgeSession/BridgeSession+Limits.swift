@@ -141,7 +141,7 @@ extension BridgeSession {
         let absent = context.state.absentUsers
         let bucket = context.admission.slots.open(for: user, client: clientAddress) { absent.endOldest(of: user) }
         guard let bucket else { return false }
-        identity.user = user
+        self.user = user
         slots.take(bucket, of: user, in: context.admission.slots)
         askForUser(user)
         allowance.share(withUser: context.admission.allowances.limitsUsers ? bucket : nil)

@@ -46,7 +46,14 @@ final class BridgeSession: TimerOwner {
     var recoveredCloseTime: Int64?
 
     var identity: SessionIdentity
-    var user: UserName? { identity.user }
+    var user: UserName? {
+        get { identity.user }
+        set {
+            let old = identity.user
+            identity.user = newValue
+            context.channels.renamed(self, from: old)
+        }
+    }
 
     /// How many messages it has published, for the log.
     var publications = 0

@@ -43,11 +43,14 @@ extension ProtocolConversation {
     }
 
     /// An event of another client; one that comes too early or too late is worth nothing.
-    func deliver(_ prepared: PreparedClientEvent) {
-        let event = prepared.event
-        guard phase == .live, feeds.isLive(event.channel) else { return }
-        let frame = prepared.frame(in: encoding)
-        guard session.transport?.sendIfPossible(encoding.format, frame, of: event.channel) == true else { return }
+    func deliver(_ shared: SharedFrame, of channel: ChannelName) {
+        guard phase == .live, feeds.isLive(channel) else { return }
+        _ = sendIfPossible(shared.written(in: encoding), of: channel)
+    }
+
+    func sendIfPossible(_ frame: ByteBuffer, of channel: ChannelName) -> Bool {
+        guard session.transport?.sendIfPossible(encoding.format, frame, of: channel) == true else { return false }
         context.metrics.outgoing.message(encoding.format, payloadBytes: frame.readableBytes)
+        return true
     }
 }

@@ -40,8 +40,9 @@ extension ProtocolConversation {
             seq: seq,
             user: session.user,
             channels: channels.map { channel in
-                let beginning = feeds.beginning(of: channel)
-                return (channel, beginning.map { .position($0.position, isRecovered: $0.isRecovered) } ?? .pending)
+                guard let beginning = feeds.beginning(of: channel) else { return (channel, .pending) }
+                let members = context.channels.members(of: channel)
+                return (channel, .position(beginning.position, isRecovered: beginning.isRecovered, members: members))
             },
             features: context.features
         )
@@ -76,6 +77,7 @@ extension ProtocolConversation {
             send(message, of: replay)
         }
         if phase == .replaying { goLive() }
+        if !staleMembers.isEmpty { resetMembers() }
     }
 
     private func send(_ message: StoredMessage, of replay: Replay) {
@@ -140,16 +142,21 @@ extension ProtocolConversation {
     }
 
     private func tell(_ beginning: ChannelFeeds.Beginning, of channel: ChannelName) {
-        write(.joined(channel, beginning.position, isRecovered: beginning.isRecovered))
+        let members = context.channels.members(of: channel)
+        write(.joined(channel, beginning.position, isRecovered: beginning.isRecovered, members: members))
         queueReplay(of: channel)
         if phase == .live, beginning.replay.isEmpty { passOn(channel) }
         goOn()
     }
 
+    /// Whether the client knows that it is in a channel: `$welcome` has named it, or `$joined`.
+    func isTold(of channel: ChannelName) -> Bool {
+        isWelcomed && (feeds.isLive(channel) || feeds.beginning(of: channel) != nil)
+    }
+
     /// The client has left a channel.
     func left(_ channel: ChannelName) {
-        // `$welcome` has named it, or `$joined`.
-        let wasTold = isWelcomed && (feeds.isLive(channel) || feeds.beginning(of: channel) != nil)
+        let wasTold = isTold(of: channel)
         feeds.left(channel)
         places.left(channel)
         replays.removeAll { $0.channel == channel }

@@ -96,6 +96,7 @@ extension ProtocolConversation {
         answering = nil
         feeds = ChannelFeeds()
         replays = []
+        staleMembers = []
         dropHeld()
         self.absence = absence
         absence.user = session.user

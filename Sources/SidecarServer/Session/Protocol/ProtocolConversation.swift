@@ -53,6 +53,9 @@ final class ProtocolConversation {
     var places = ChannelPlaces()
     var replays: Deque<Replay> = []
 
+    /// Where the client was too slow to be told who came and went.
+    var staleMembers: Set<ChannelName> = []
+
     /// When the client may send the next event to others, as ``GCRA`` counts.
     var eventTime = GCRA.full
 

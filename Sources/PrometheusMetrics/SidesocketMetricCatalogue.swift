@@ -51,6 +51,7 @@ public enum SidesocketMetricCatalogue {
         .gauge("sessions_detached", "Sessions of the client protocol that wait for their clients."),
         .gauge("session_buffer_bytes", "Bytes kept for clients of the protocol until they have acknowledged them."),
         .counter("resumes_total", "Attempts of clients to resume a session, by result."),
+        .counter("handovers_total", "Sessions given to another node, by result."),
         .counter("protocol_errors_total", "Errors that clients of the protocol were told, by code."),
         .counter("messages_dropped_total", "Messages that were not delivered, by reason."),
         .histogram(

@@ -55,6 +55,8 @@ final class RedisChannelBroker: ChannelBroker {
     ) {
         self.eventLoop = eventLoop
         let status = ClusterStatusBox()
+        let incarnation = NodeID.newNode()
+        status.nodeID = incarnation
         self.status = status
         let box = NIOLoopBoundBox.makeEmptyBox(valueType: RedisChannelNode.self, eventLoop: eventLoop)
         node = box
@@ -71,7 +73,7 @@ final class RedisChannelBroker: ChannelBroker {
                 events: events,
                 metrics: ClusterMetrics(),
                 clock: EngineClock(unixMilliseconds: unixMilliseconds),
-                incarnation: .newNode(),
+                incarnation: incarnation,
                 link: link,
                 isSharded: isSharded,
                 logger: logger
@@ -125,6 +127,9 @@ final class RedisChannelBroker: ChannelBroker {
 
     /// How many nodes were alive at the last renewal.
     var nodeCount: Int { status.nodes }
+
+    /// The node's present identity.
+    var nodeID: NodeID { status.nodeID }
 
     /// Whether the engine is there.
     var isUp: Bool { status.isUp }

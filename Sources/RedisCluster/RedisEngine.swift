@@ -78,6 +78,9 @@ public final class RedisEngine: ClusterEngine {
     }
 
     /// See ``ClusterEngine``.
+    public var nodeID: NodeID { front.broker?.nodeID ?? "" }
+
+    /// See ``ClusterEngine``.
     public var status: ClusterStatus {
         let broker = front.broker
         return ClusterStatus(kind: "redis", isUp: broker?.isUp ?? false, nodes: broker?.nodeCount ?? 0)

@@ -218,6 +218,7 @@ extension RedisChannelNode: NodeRegistryDelegate {
 
     func registryRejoins(_ which: Reregistration) {
         isListening = false
+        status.nodeID = context.incarnation
         updateStatus()
         calls.listen()
         users.announceAll()

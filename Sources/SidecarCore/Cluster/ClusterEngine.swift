@@ -13,6 +13,8 @@ public protocol ClusterEngine: Sendable {
 
     // MARK: Nodes
 
+    /// What identifies this run of the node for the others; it changes when they have taken it for lost.
+    var nodeID: NodeID { get }
     /// The nodes that were alive at the last look, this one included, by name.
     func nodes() async -> [NodeInfo]
     /// What should not be so between the nodes, in sentences for an operator.

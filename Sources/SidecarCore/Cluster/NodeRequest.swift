@@ -22,6 +22,16 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case members(channel: ChannelName, after: UserName?, limit: Int)
     /// A page of the users that the node has in a channel with `presence=on`.
     case memberPage(channel: ChannelName, after: UserName?, limit: Int)
+    /// Whether the node has a session that can be resumed with a token, by a client with these terms.
+    case findSession(token: String, terms: WireBytes, user: UserName?)
+    /// Gives up a session to the asking node, whose client has everything up to `seq`.
+    case takeSession(token: String, seq: UInt64)
+    /// Takes over a session of the asking node.
+    case giveSession(MovingSession)
+    /// The asking node has what was given to it with this move.
+    case tookSession(move: String)
+    /// Whether the node has what was given to it with this move. If it has not, it will not take it any more.
+    case hasSession(move: String)
     /// The asking node has written a publication to its subscribers, which it was to report (``ChannelEnvelope/report``).
     case wrote(report: String, DeliveryCounts)
 
@@ -46,6 +56,10 @@ public enum NodeAnswer: Codable, Sendable, Equatable {
     case presence([Int])
     case members(connections: Int, users: [UserName])
     case memberPage(MemberPage)
+    /// A session that is now the asking node's, which has to say that it has it.
+    case session(MovingSession)
+    /// The app has yet to answer an event of the session.
+    case sessionIsBusy
     case failed(Failure)
 
     /// Why a request could not be carried out.
@@ -100,6 +114,42 @@ extension NodeAnswer.Failure {
 }
 
 // MARK: Values
+
+/// A session on its way to another node.
+public struct MovingSession: Codable, Sendable, Equatable {
+    /// Random; identifies this one move of it.
+    public let move: String
+    /// The session (``SessionRecord``).
+    public let record: WireBytes
+
+    /// A session with this record.
+    public init(move: String, record: [UInt8]) {
+        self.move = move
+        self.record = WireBytes(record)
+    }
+}
+
+/// Any bytes, as base64.
+public struct WireBytes: Codable, Sendable, Equatable {
+    /// The bytes.
+    public let bytes: [UInt8]
+
+    /// Holds bytes.
+    public init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    /// Reads them.
+    public init(from decoder: any Decoder) throws {
+        bytes = Array(try decoder.singleValueContainer().decode(Data.self))
+    }
+
+    /// Writes them.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(Data(bytes))
+    }
+}
 
 extension UserName: Codable {
     /// Reads the name; too long a one is malformed.

@@ -25,6 +25,21 @@ public struct MessageAllowance: Sendable {
         self.dryRun = dryRun
     }
 
+    /// In how many nanoseconds the allowances of the connection alone are full again.
+    public func debts(now: Int64) -> (messages: Int64, bytes: Int64) {
+        func debt(_ time: Int64) -> Int64 { time <= now ? 0 : time - now }
+        return (debt(messageTime), debt(byteTime))
+    }
+
+    /// Takes over what the connection has sent elsewhere.
+    public mutating func owe(messages: Int64, bytes: Int64, now: Int64) {
+        func time(_ debt: Int64) -> Int64 { debt <= 0 ? GCRA.full : now.addingReportingOverflow(debt).partialValue }
+        (messageTime, byteTime) = (time(min(messages, Self.mostDebt)), time(min(bytes, Self.mostDebt)))
+    }
+
+    /// A day, in nanoseconds.
+    private static let mostDebt: Int64 = 86_400_000_000_000
+
     /// Applies other limits; what was sent so far still counts.
     public mutating func change(perConnection: GCRA?, bytes: GCRA?, dryRun: Set<DryRunLimit>) {
         self.perConnection = perConnection

@@ -16,4 +16,25 @@ public enum MessageFormat: Sendable, Equatable {
         case .binary, .messagePack: false
         }
     }
+
+    /// The number that stands for it in the outbox, and in records for other nodes.
+    package var recordNumber: UInt8 {
+        switch self {
+        case .binary: 0
+        case .text: 1
+        case .json: 2
+        case .messagePack: 3
+        }
+    }
+
+    /// The format with a number; nil for a number that stands for none.
+    package init?(recordNumber number: UInt8) {
+        switch number {
+        case 0: self = .binary
+        case 1: self = .text
+        case 2: self = .json
+        case 3: self = .messagePack
+        default: return nil
+        }
+    }
 }

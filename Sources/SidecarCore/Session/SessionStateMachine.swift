@@ -85,6 +85,42 @@ public struct SessionStateMachine: Sendable {
         acceptedAt = now
     }
 
+    /// Where a session stands that goes on elsewhere.
+    public struct Standing: Sendable, Equatable {
+        /// The sequence of the last event.
+        public var sequence: UInt64
+        /// Data messages received.
+        public var messagesIn: Int
+        /// Data messages sent.
+        public var messagesOut: Int
+        /// Time since the accepted handshake.
+        public var age: TimeAmount
+
+        /// A standing.
+        public init(sequence: UInt64, messagesIn: Int, messagesOut: Int, age: TimeAmount) {
+            self.sequence = sequence
+            self.messagesIn = messagesIn
+            self.messagesOut = messagesOut
+            self.age = age
+        }
+    }
+
+    /// Where it stands; nil while an event is in flight or waits, since those cannot go elsewhere.
+    public func standing(at now: NIODeadline) -> Standing? {
+        guard phase == .running, isQuiet else { return nil }
+        return Standing(sequence: sequence, messagesIn: messagesIn, messagesOut: messagesOut, age: age(at: now))
+    }
+
+    /// A session that goes on here.
+    public init(_ standing: Standing, maxBatch: Int, at now: NIODeadline) {
+        self.maxBatch = max(maxBatch, 1)
+        phase = .running
+        sequence = standing.sequence
+        messagesIn = standing.messagesIn
+        messagesOut = standing.messagesOut
+        acceptedAt = now - standing.age
+    }
+
     /// The close event of a session of a lost node.
     public mutating func tellLoss() -> Step { isLost && !eventInFlight ? next() : .wait }
 

@@ -137,6 +137,11 @@ struct ConnectionSlots: Sendable {
         return nil
     }
 
+    /// Counts a session that was counted on another node.
+    func takeOver(_ user: UserName, now: Int64 = MonotonicClock.now()) -> SharedBucket? {
+        users.tryOpen(user, limit: .max, now: now)
+    }
+
     /// The most connections of a user.
     var perUser: Int { limits.perUser }
 

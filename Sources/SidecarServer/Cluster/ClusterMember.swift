@@ -95,6 +95,10 @@ final class ClusterMember: ClusterNode {
                 members?.page(of: channel, after: user, limit: min(max(1, limit), 1000))
                     ?? MemberPage([], limit: 1, version: 0)
             )
+        case .findSession, .takeSession, .tookSession, .hasSession, .giveSession:
+            let edge = local.edge
+            guard let moves = edge.state.moves else { return .failed(.unknownRequest) }
+            return await moves.answer(request, from: node, shards: edge.shards, isDraining: edge.state.isDraining)
         case .wrote(let report, let counts):
             reports.add(counts, of: node, to: report)
             return .done

@@ -20,6 +20,13 @@ final class SessionRegistration {
 
     init(_ record: [UInt8]) { self.record = record }
 
+    /// That of a session that has come from another node, to be registered.
+    static func ofComer(_ record: [UInt8]) -> SessionRegistration {
+        let registration = SessionRegistration(record)
+        registration.isWanted = true
+        return registration
+    }
+
     // MARK: Moving
 
     /// What goes to another event loop.

@@ -20,7 +20,9 @@ extension EdgeService {
         let most = TimeAmount.nanoseconds(Int64(Double(timeout.nanoseconds) * ServerConfiguration.drainSpread))
         let span = DrainSchedule.span(connections: state.sessions, atMost: most)
         await shards.forEach { $0.sessions.drain(over: span) }
-        await wait(until: deadline) { await shards.allSatisfy { $0.isWithoutSessions } }
+        await wait(until: deadline) {
+            await shards.allSatisfy { $0.isWithoutSessions } && state.moves?.isSettled ?? true
+        }
         for listener in listeners { try? await listener.close().get() }
         await shards.forEach { $0.clients.registry.drainRequests() }
         await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } && occupancy?.isSettled ?? true }

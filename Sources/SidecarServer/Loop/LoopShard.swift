@@ -142,6 +142,9 @@ final class LoopShard {
     /// How the other nodes know the sessions; nil without a cluster.
     var registrations: LoopRegistrations? { sessionContext.registrations }
 
+    /// Whether one more session may wait for its client.
+    var hasRoomForAbsent: Bool { state.detachedSessions.held < state.detachedSessions.limit }
+
     /// True when no WebSocket is left, nor an event of one.
     var isWithoutSessions: Bool { sessions.isEmpty && !clients.registry.hasStreams }
     /// True when no session and no request is left.

@@ -39,6 +39,8 @@ public final class ServerState: Sendable {
     let channels: ChannelFanout
     /// What connects this node with others; nil without `CLUSTER_URL`.
     let engine: (any ClusterEngine)?
+    /// Moves sessions to other nodes; nil without `CLUSTER_URL`.
+    let moves: SessionMoves?
     /// Housekeeping of the broker in memory; nil with another one.
     let historyExpiry: HistoryExpiry?
     /// Verifies tokens; nil when `AUTH` is off.
@@ -64,6 +66,7 @@ public final class ServerState: Sendable {
     ) {
         self.authenticator = authenticator
         self.engine = engine
+        moves = engine.map { [resumes] in SessionMoves($0, resumes) }
         var historyExpiry: HistoryExpiry?
         channels = ChannelFanout(
             settings: settings,

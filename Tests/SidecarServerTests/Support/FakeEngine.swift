@@ -77,6 +77,7 @@ final class FakeEngine: ClusterEngine, ConnectionRegister, ClusterUsers, Cluster
     }
     func start(_ node: any ClusterNode) {}
     func stop() async {}
+    var nodeID: NodeID { "0000000000000001" }
     func nodes() async -> [NodeInfo] { [] }
     func warnings() async -> [String] { [] }
     func ask(_ nodes: [NodeID], _ request: NodeRequest) async -> [NodeID: NodeAnswer] { [:] }

@@ -74,4 +74,37 @@ public struct DirectStream: Sendable {
         guard seq >= freed, seq <= last else { return nil }
         return kept.lazy.filter { $0.seq > seq }.map(\.frame)
     }
+
+    // MARK: Record
+
+    private enum Tag {
+        static let last: UInt8 = 1
+        static let freed: UInt8 = 2
+        static let frame: UInt8 = 3
+    }
+
+    /// For another node.
+    var record: [UInt8] {
+        var writer = JournalWriter(capacity: 64 + keptBytes)
+        writer.write(Tag.last, number: last)
+        writer.write(Tag.freed, number: freed)
+        for one in kept {
+            writer.write(Tag.frame, name: JournalWriter.bytes(of: one.seq), value: one.frame.readableBytesView)
+        }
+        return writer.record
+    }
+
+    init(record: [UInt8]) throws(JournalFault) {
+        var reader = try JournalReader(record)
+        last = try reader.number(Tag.last)
+        freed = try reader.number(Tag.freed)
+        while let (name, value) = try reader.takePair(Tag.frame) {
+            let seq = JournalReader.number(name)
+            guard name.count == 8, seq > kept.last?.seq ?? freed, seq <= last else { throw .malformed }
+            kept.append(Kept(seq: seq, frame: ByteBuffer(bytes: value)))
+            keptBytes += value.count + Self.overhead
+        }
+        // The numbers must leave room for those that follow.
+        guard freed <= last, last < 1 << 62 else { throw .malformed }
+    }
 }

@@ -144,4 +144,61 @@ public struct RequestLedger: Sendable {
         emptied += 1
         return true
     }
+
+    // MARK: Record
+
+    private enum Tag {
+        static let answer: UInt8 = 1
+    }
+
+    /// For another node; without the ids that have no answer.
+    func record(at now: NIODeadline) -> [UInt8] {
+        var writer = JournalWriter(capacity: 64 + keptBytes)
+        for one in answers {
+            let age = JournalWriter.bytes(of: UInt64(max((now - one.time).nanoseconds, 0)))
+            writer.write(Tag.answer, name: one.id.utf8, value: age + one.answer.record)
+        }
+        return writer.record
+    }
+
+    init(record: [UInt8], at now: NIODeadline) throws(JournalFault) {
+        var reader = try JournalReader(record)
+        while let (name, value) = try reader.takePair(Tag.answer) {
+            let age = JournalReader.number(value.prefix(8))
+            guard let id = String(validating: name, as: UTF8.self), id.utf8.count <= ClientFrame.maxIDBytes,
+                value.count >= 8, answers.count < Self.mostIDs, states[id] == nil
+            else { throw .malformed }
+            let answer = try Answer(record: Array(value.dropFirst(8)), to: id)
+            states[id] = .answered(UInt64(answers.count))
+            answers.append(Answered(id: id, answer: answer, time: now - .nanoseconds(Int64(clamping: age))))
+            keptBytes += Self.answerOverhead + answer.bytes
+        }
+        while emptied < answers.count, answers[emptied].answer.bytes == 0 { emptied += 1 }
+    }
+}
+
+extension RequestLedger.Answer {
+    /// The first byte of a record.
+    private enum Kind {
+        static let message: UInt8 = 1
+        static let acknowledged: UInt8 = 2
+        static let error: UInt8 = 3
+    }
+
+    fileprivate var record: [UInt8] {
+        switch self {
+        case .message(let frame): [Kind.message] + frame.readableBytesView
+        case .acknowledged: [Kind.acknowledged]
+        case .error(let error): [Kind.error] + error.record
+        }
+    }
+
+    fileprivate init(record: [UInt8], to id: String) throws(JournalFault) {
+        switch record.first {
+        case Kind.message: self = .message(ByteBuffer(bytes: record.dropFirst()))
+        case Kind.acknowledged: self = .acknowledged
+        case Kind.error: self = .error(try ProtocolError(record: Array(record.dropFirst()), about: id))
+        default: throw .malformed
+        }
+    }
 }

@@ -1,6 +1,7 @@
 import Crypto
 
-/// What a client shows to resume a session: 256 random bits as base64url (RFC 4648 §5).
+/// What a client shows to resume a session: 256 random bits as base64url (RFC 4648 §5), and in a cluster the node that
+/// made it.
 ///
 /// Whoever has it can take the session over. Only its ``hash`` is kept here.
 public struct ResumeToken: Sendable, Equatable {
@@ -8,9 +9,26 @@ public struct ResumeToken: Sendable, Equatable {
     public struct Hash: Sendable, Hashable {
         let high: UInt64
         let low: UInt64
+
+        /// 32 hexadecimal digits.
+        public var text: String { MessageID(high).description + MessageID(low).description }
+
+        /// Reads them; nil for anything else.
+        public init?(_ text: String) {
+            guard text.utf8.count == 32, let high = MessageID(text.prefix(16)), let low = MessageID(text.suffix(16))
+            else { return nil }
+            self.init(high: high.bits, low: low.bits)
+        }
+
+        init(high: UInt64, low: UInt64) {
+            self.high = high
+            self.low = low
+        }
     }
 
     private static let length = 43
+    /// The length of a ``NodeID``.
+    private static let nodeLength = 16
 
     /// As the client gets it.
     public let text: String
@@ -25,18 +43,26 @@ public struct ResumeToken: Sendable, Equatable {
             default: false
             }
         }
-        guard text.utf8.count == Self.length, isToken else { return nil }
+        let length = text.utf8.count
+        guard length == Self.length || length == Self.length + Self.nodeLength, isToken else { return nil }
         self.text = text
     }
 
-    private init(_ digits: [UInt8]) {
-        text = String(decoding: digits, as: UTF8.self)
+    private init(_ digits: [UInt8], _ node: NodeID?) {
+        text = String(decoding: digits, as: UTF8.self) + (node ?? "")
+    }
+
+    /// The node that made it, as the client says; nil without a cluster.
+    public var node: NodeID? {
+        text.utf8.count == Self.length ? nil : String(text.suffix(Self.nodeLength))
     }
 
     /// A new token.
     ///
-    /// - Parameter nextBits: Makes random bits that nobody can guess.
-    public static func make(_ nextBits: () -> UInt64) -> ResumeToken {
+    /// - Parameters:
+    ///   - node: The node that makes it; nil without a cluster.
+    ///   - nextBits: Makes random bits that nobody can guess.
+    public static func make(by node: NodeID? = nil, _ nextBits: () -> UInt64) -> ResumeToken {
         let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         var digits: [UInt8] = []
         digits.reserveCapacity(length)
@@ -47,7 +73,7 @@ public struct ResumeToken: Sendable, Equatable {
                 bits >>= 6
             }
         }
-        return ResumeToken(digits)
+        return ResumeToken(digits, node)
     }
 
     /// By what it is known here.

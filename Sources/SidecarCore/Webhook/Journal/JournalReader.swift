@@ -1,41 +1,44 @@
 /// Reads a record of this version field by field, in the order of the tags.
-struct JournalReader {
+package struct JournalReader {
     private var rest: ArraySlice<UInt8>
 
-    init(_ record: [UInt8]) throws(JournalFault) {
+    package init(_ record: [UInt8]) throws(JournalFault) {
         rest = record[...]
         guard let version = rest.popFirst() else { throw .malformed }
         guard version == JournalRecord.version else { throw .unknownVersion(version) }
     }
 
     /// The value of this field if it comes next.
-    mutating func take(_ tag: UInt8) throws(JournalFault) -> ArraySlice<UInt8>? {
+    package mutating func take(_ tag: UInt8) throws(JournalFault) -> ArraySlice<UInt8>? {
         guard rest.first == tag else { return nil }
         rest.removeFirst()
         return try Self.cut(&rest)
     }
 
     /// The text of this field if it comes next.
-    mutating func takeText(_ tag: UInt8) throws(JournalFault) -> String? {
+    package mutating func takeText(_ tag: UInt8) throws(JournalFault) -> String? {
         guard let value = try take(tag) else { return nil }
         guard let text = String(validating: value, as: UTF8.self) else { throw .malformed }
         return text
     }
 
     /// The text of this field, which must come next.
-    mutating func text(_ tag: UInt8) throws(JournalFault) -> String {
+    package mutating func text(_ tag: UInt8) throws(JournalFault) -> String {
         guard let text = try takeText(tag) else { throw .malformed }
         return text
     }
 
     /// The number of this field, which must come next.
-    mutating func number(_ tag: UInt8) throws(JournalFault) -> UInt64 {
+    package mutating func number(_ tag: UInt8) throws(JournalFault) -> UInt64 {
         guard let value = try take(tag), value.count == 8 else { throw .malformed }
-        return value.reduce(0) { $0 << 8 | UInt64($1) }
+        return Self.number(value)
     }
 
+    /// The number that some bytes are, the most significant first.
+    package static func number(_ bytes: some Sequence<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+
     /// An entry of a list if one comes next.
-    mutating func takePair(
+    package mutating func takePair(
         _ tag: UInt8
     ) throws(JournalFault) -> (name: ArraySlice<UInt8>, value: ArraySlice<UInt8>)? {
         guard var value = try take(tag) else { return nil }
@@ -43,7 +46,7 @@ struct JournalReader {
     }
 
     /// Checks that nothing follows.
-    func expectEnd() throws(JournalFault) {
+    package func expectEnd() throws(JournalFault) {
         guard rest.isEmpty else { throw .malformed }
     }
 

@@ -1,30 +1,31 @@
 /// Writes a record.
-struct JournalWriter {
-    private(set) var record: [UInt8]
+package struct JournalWriter {
+    /// What was written.
+    package private(set) var record: [UInt8]
 
     /// - Parameter capacity: What the record will take, about, in bytes.
-    init(capacity: Int = 64) {
+    package init(capacity: Int = 64) {
         record = []
         record.reserveCapacity(capacity)
         record.append(JournalRecord.version)
     }
 
-    mutating func write(_ tag: UInt8, _ value: some Collection<UInt8>) {
+    package mutating func write(_ tag: UInt8, _ value: some Collection<UInt8>) {
         record.append(tag)
         append(UInt64(value.count), bytes: 4)
         record += value
     }
 
-    mutating func write(_ tag: UInt8, text: String) { write(tag, text.utf8) }
+    package mutating func write(_ tag: UInt8, text: String) { write(tag, text.utf8) }
 
-    mutating func write(_ tag: UInt8, number: UInt64) {
+    package mutating func write(_ tag: UInt8, number: UInt64) {
         record.append(tag)
         append(8, bytes: 4)
         append(number, bytes: 8)
     }
 
     /// An entry of a list, with a name and a value.
-    mutating func write(_ tag: UInt8, name: some Collection<UInt8>, value: some Collection<UInt8>) {
+    package mutating func write(_ tag: UInt8, name: some Collection<UInt8>, value: some Collection<UInt8>) {
         record.append(tag)
         append(UInt64(4 + name.count + value.count), bytes: 4)
         append(UInt64(name.count), bytes: 4)
@@ -33,6 +34,11 @@ struct JournalWriter {
     }
 
     private mutating func append(_ number: UInt64, bytes: Int) {
-        for byte in (0..<bytes).reversed() { record.append(UInt8(truncatingIfNeeded: number >> UInt64(8 * byte))) }
+        record += Self.bytes(of: number).suffix(bytes)
+    }
+
+    /// Eight bytes, the most significant first.
+    package static func bytes(of number: UInt64) -> [UInt8] {
+        (0..<8).reversed().map { UInt8(truncatingIfNeeded: number >> UInt64(8 * $0)) }
     }
 }

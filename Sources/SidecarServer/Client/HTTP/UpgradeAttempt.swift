@@ -84,24 +84,52 @@ final class UpgradeAttempt: HandshakeResponder {
     private func resumeOrStart(_ identity: VerifiedToken?) {
         guard let terms, let resume = offer?.resume else { return startAnew(identity) }
         guard case .session(let token) = resume else { return startAnew(identity, awaitingPositions: true) }
-        guard let place = loop.state.resumes[token.hash] else {
-            loop.metrics.resumes[.unknown].increment()
-            return startAnew(identity, awaitingPositions: true)
-        }
+        guard let place = loop.state.resumes[token.hash] else { return find(token, terms, identity) }
+        ask(place, token, terms, identity)
+    }
+
+    /// Asks a session of this node.
+    private func ask(
+        _ place: ResumeDirectory.Place,
+        _ token: ResumeToken,
+        _ terms: ResumeTerms,
+        _ identity: VerifiedToken?
+    ) {
         let attempt = NIOLoopBound(self, eventLoop: loop.eventLoop)
         place.registry.eventLoop.execute {
             let isAccepted = place.registry.value[place.id]?.accepts(terms, user: identity?.user) ?? false
-            attempt.eventLoop.execute { attempt.value.judged(isAccepted, token, identity) }
+            attempt.eventLoop.execute { attempt.value.judged(isAccepted, token, at: nil, identity) }
         }
     }
 
+    /// The session is not here, and may be on another node.
+    private func find(_ token: ResumeToken, _ terms: ResumeTerms, _ identity: VerifiedToken?) {
+        guard let moves = loop.state.moves else { return unknown(identity) }
+        moves.find(token, terms, user: identity?.user, on: loop.eventLoop) { [self] found in
+            switch found {
+            case .on(let owner): judged(true, token, at: owner, identity)
+            case .here:
+                guard let place = loop.state.resumes[token.hash] else { return unknown(identity) }
+                ask(place, token, terms, identity)
+            case .nowhere: unknown(identity)
+            }
+        }
+    }
+
+    private func unknown(_ identity: VerifiedToken?) {
+        loop.metrics.resumes[.unknown].increment()
+        startAnew(identity, awaitingPositions: true)
+    }
+
     /// The session has said whether this is its client.
-    private func judged(_ isAccepted: Bool, _ token: ResumeToken, _ identity: VerifiedToken?) {
+    ///
+    /// - Parameter owner: The node that has it; nil for this one.
+    private func judged(_ isAccepted: Bool, _ token: ResumeToken, at owner: NodeID?, _ identity: VerifiedToken?) {
         guard let client, case .webSocket(let accepted) = kind, let offer, isAccepted else {
             loop.metrics.resumes[.refused].increment()
             return startAnew(identity, awaitingPositions: true)
         }
-        session.expectResume(with: token, identity)
+        session.expectResume(with: token, at: owner, identity)
         session.speak(offer.encoding, terms)
         client.becomeWebSocket(
             session,

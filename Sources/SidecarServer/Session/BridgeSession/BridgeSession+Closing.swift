@@ -91,7 +91,11 @@ extension BridgeSession {
             return
         }
         isDraining = true
-        if machine.isRunning, machine.isQuiet { close(code: .serviceRestart, reason: "the server is restarting") }
+        guard machine.isRunning, machine.isQuiet, !giveAway() else { return }
+        if let absence = conversation?.absence, transport == nil {
+            return end(code: absence.code, reason: absence.reason, initiator: absence.initiator, for: absence.cause)
+        }
+        close(code: .serviceRestart, reason: "the server is restarting")
     }
 
     /// The drain has ended: undelivered events are left to the next process; of the others the close event is left to

@@ -123,6 +123,20 @@ final class BridgeSession: TimerOwner {
         registration?.whenTold = whenTold
     }
 
+    /// A session that waits for its client, after it was on another node.
+    init(arriving record: SessionRecord, _ connection: WebhookConnection, context: SessionContext) {
+        id = record.id
+        self.context = context
+        transportKind = connection.transportKind
+        allowance = MessageAllowance(perConnection: nil, bytes: nil, dryRun: [])
+        slots = SessionSlots(nil)
+        clientAddress = "moved"
+        prepared = context.configuration.dialect.prepare(connection)
+        identity = SessionIdentity()
+        machine = SessionStateMachine()
+        registration = SessionRegistration(record.connection)
+    }
+
     /// The session of a client of an earlier process, for which events are owed to the app.
     init(recovered session: RecoveredSession, context: SessionContext) {
         let recovered = session.row

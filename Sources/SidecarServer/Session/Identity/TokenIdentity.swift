@@ -35,9 +35,10 @@ final class TokenIdentity {
 
     /// What is known of a client from its token.
     struct Facts: Sendable {
-        fileprivate let claims: [ConnectionIdentity.Claim]
-        fileprivate let user: UserName?
-        fileprivate let expiresAt: Double
+        let claims: [ConnectionIdentity.Claim]
+        let user: UserName?
+        /// In seconds since 1970.
+        let expiresAt: Double
     }
 
     var facts: Facts { Facts(claims: claims, user: user, expiresAt: expiresAt) }

@@ -59,7 +59,7 @@ struct RecoveredSession {
 
 extension RecoveredSession.Message {
     fileprivate init(_ row: RecoveredMessage) throws(JournalFault) {
-        guard let format = MessageFormat(outboxNumber: row.format) else { throw .malformed }
+        guard let format = MessageFormat(recordNumber: row.format) else { throw .malformed }
         self.format = format
         label = row.label.isEmpty ? nil : try MessageLabel(record: row.label)
         payload = row.payload

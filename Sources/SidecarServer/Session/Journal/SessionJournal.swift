@@ -31,7 +31,7 @@ struct SessionJournal {
         outbox.accepted(
             id: id,
             sequence: sequence,
-            format: format.outboxNumber,
+            format: format.recordNumber,
             label: label?.record ?? [],
             payload: Array(payload.readableBytesView),
             at: time

@@ -42,6 +42,9 @@ struct SessionSlots {
     struct Moved: Sendable {
         fileprivate let userSlot: (bucket: SharedBucket, user: UserName)?
         fileprivate let grant: UserGrant.Decided?
+
+        /// Nothing, as a session of another node brings it.
+        static let none = Moved(userSlot: nil, grant: nil)
     }
 
     /// Its slot among the connections of its address.

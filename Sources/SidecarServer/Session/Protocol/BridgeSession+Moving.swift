@@ -17,12 +17,12 @@ struct MovedSession: Sendable {
     let channels: [ChannelName]
     let conversation: MovedConversation
     let registration: SessionRegistration.Moved?
-    /// Whether it had no client.
+    /// Whether it had no client, as far as the app knows.
     let wasAbsent: Bool
     /// The event that the app has been asked about; its result follows.
     let hasEventUnderWay: Bool
-    /// The session that it was, which is still in its channels.
-    let origin: NIOLoopBound<BridgeSession>
+    /// The session that it was, which is still in its channels; nil for one of another node.
+    let origin: NIOLoopBound<BridgeSession>?
 }
 
 /// Moves a session to the event loop of the connection that resumes it, since nothing of a session is shared by two.
@@ -34,21 +34,12 @@ extension BridgeSession {
     /// - Parameter seq: The last message that the client has.
     /// - Returns: Nil when the session cannot go on with that.
     func surrender(to receiver: NIOLoopBound<BridgeSession>, seq: UInt64) -> MovedSession? {
-        guard let conversation, conversation.canBeResumed, machine.isRunning, slots.isSettled else { return nil }
-        guard conversation.stream.acknowledge(seq), conversation.stream.frames(after: seq) != nil else {
-            // The client cannot go on, and would try for ever.
-            context.metrics.resumes[.behind].increment()
-            endBehind()
-            return nil
-        }
+        guard let conversation, slots.isSettled, canGoOn(from: seq) else { return nil }
         let wasAbsent = conversation.absence != nil
         if let transport {
             self.transport = nil
-            let farewell = [conversation.encoding.write(.bye(.replaced, reconnectAfter: nil))]
-            transport.close(code: .replaced, reason: "another connection has resumed the session", farewell: farewell)
+            closeAsReplaced(transport, conversation.encoding)
             clientLeft()
-        } else {
-            context.state.detachedSessions.adjust(by: -1)
         }
         successor = receiver
         if let delivery {
@@ -56,6 +47,30 @@ extension BridgeSession {
             context.registry.relay(delivery) { [self] result in pass(on: result, of: delivery) }
             self.delivery = nil
         }
+        return pack(wasAbsent: wasAbsent)
+    }
+
+    /// Whether a client that has everything up to a number can go on with the session; it ends if not.
+    func canGoOn(from seq: UInt64) -> Bool {
+        guard let conversation, conversation.canBeResumed, machine.isRunning else { return false }
+        if conversation.stream.acknowledge(seq), conversation.stream.frames(after: seq) != nil { return true }
+        // The client cannot go on, and would try for ever.
+        context.metrics.resumes[.behind].increment()
+        endBehind()
+        return false
+    }
+
+    func closeAsReplaced(_ transport: any SessionTransport, _ encoding: ProtocolEncoding) {
+        let farewell = [encoding.write(.bye(.replaced, reconnectAfter: nil))]
+        transport.close(code: .replaced, reason: "another connection has resumed the session", farewell: farewell)
+    }
+
+    /// All that goes along; what is left here is no session any more.
+    ///
+    /// - Parameter wasAbsent: Whether the app is told when its client is back, with `SESSION_EVENTS`.
+    func pack(wasAbsent: Bool) -> MovedSession? {
+        guard let conversation else { return nil }
+        if conversation.absence != nil { context.state.detachedSessions.adjust(by: -1) }
         endPause()
         cancelIdentityTimers()
         let moved = MovedSession(
@@ -114,7 +129,11 @@ extension BridgeSession {
         context.admission.allowances.change(&allowance)
         backPressure.adopt(moved.pendingBytes)
         adopt(moved.identity, moved.token)
-        registration = moved.registration.map(SessionRegistration.init)
+        if moved.origin == nil {
+            enterFromElsewhere()
+        } else {
+            registration = moved.registration.map(SessionRegistration.init)
+        }
         hasEventUnderWay = moved.hasEventUnderWay
         context.registry.insert(self)
         context.registrations?.changed(self)
@@ -122,9 +141,8 @@ extension BridgeSession {
         isCounted = true
         context.state.sessionOpened(transportKind)
         for channel in moved.channels { context.channels.join(self, channel) }
-        moved.origin.eventLoop.execute {
-            let origin = moved.origin.value
-            origin.context.channels.leaveAll(origin)
+        if let origin = moved.origin {
+            origin.eventLoop.execute { origin.value.context.channels.leaveAll(origin.value) }
         }
         conversation?.adopt(moved.conversation)
         identitySettled()

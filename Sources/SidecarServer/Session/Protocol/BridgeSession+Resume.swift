@@ -16,13 +16,16 @@ final class ResumeAttempt {
 
     /// The token that the client has shown; nil when it begins a new session, with positions of an earlier one.
     let token: ResumeToken?
+    /// The node that has the session; nil for this one.
+    let owner: NodeID?
     var stage = Stage.awaitsFrame
     let timer = CallbackTimer()
     /// True once the client has gone again.
     var isAbandoned = false
 
-    init(_ token: ResumeToken?) {
+    init(_ token: ResumeToken?, at owner: NodeID?) {
         self.token = token
+        self.owner = owner
     }
 }
 
@@ -33,15 +36,26 @@ extension BridgeSession {
     /// Whether the session outlives its connection, when that ends for this cause.
     private var outlivesConnection: Bool {
         guard let conversation, conversation.canBeResumed, conversation.phase != .detached else { return false }
-        return machine.isRunning && !isDraining && !context.state.isDraining
+        // During the drain another node may take it.
+        return machine.isRunning && (!isDraining && !context.state.isDraining || context.state.moves != nil)
     }
 
     /// The client has gone without saying goodbye.
     ///
+    /// - Parameters:
+    ///   - tells: Whether the app is told, with `SESSION_EVENTS`.
+    ///   - wasTold: Whether it has been told before.
+    ///   - left: For how long it waits; nil for `RESUME_WINDOW`.
     /// - Returns: False when that is the end of the session.
-    func detachIfPossible(code: SessionCloseCode, reason: String, initiator: CloseInitiator, _ cause: CloseCause?)
-        -> Bool
-    {
+    func detachIfPossible(
+        code: SessionCloseCode,
+        reason: String,
+        initiator: CloseInitiator,
+        _ cause: CloseCause?,
+        tells: Bool = true,
+        wasTold: Bool = false,
+        left: TimeAmount? = nil
+    ) -> Bool {
         guard outlivesConnection, let conversation else { return false }
         transport = nil
         responder = nil
@@ -56,11 +70,12 @@ extension BridgeSession {
                 reason: reason,
                 initiator: initiator,
                 cause: cause ?? CloseCause(code: code, initiator: initiator),
-                deadline: .now() + context.settings.resumeWindow
+                isTold: tells || wasTold,
+                deadline: .now() + min(left ?? .nanoseconds(.max), context.settings.resumeWindow)
             )
         )
         context.absent.add(self)
-        if context.settings.sessionEvents { perform(machine.tell(.detached)) }
+        if context.settings.sessionEvents, tells { perform(machine.tell(.detached)) }
         return true
     }
 
@@ -98,9 +113,10 @@ extension BridgeSession {
     ///
     /// - Parameters:
     ///   - token: What it has shown; nil when it begins a new session.
+    ///   - owner: The node that has the session; nil for this one.
     ///   - identity: The token of its user.
-    func expectResume(with token: ResumeToken?, _ identity: VerifiedToken? = nil) {
-        resumeAttempt = ResumeAttempt(token)
+    func expectResume(with token: ResumeToken?, at owner: NodeID? = nil, _ identity: VerifiedToken? = nil) {
+        resumeAttempt = ResumeAttempt(token, at: owner)
         if let identity { hold(identity) }
     }
 
@@ -156,12 +172,40 @@ extension BridgeSession {
             return conversation.begin(.init(request: request))
         }
         attempt.stage = .isMoving
+        guard let place = context.state.resumes[token.hash] else {
+            return fetch(request, token, from: attempt.owner)
+        }
+        fetch(request, token, from: place)
+    }
+
+    /// Asks another event loop for the session.
+    private func fetch(_ request: ResumeRequest, _ token: ResumeToken, from place: ResumeDirectory.Place) {
         let receiver = NIOLoopBound(self, eventLoop: context.eventLoop)
-        guard let place = context.state.resumes[token.hash] else { return moved(nil, request, token) }
         place.registry.eventLoop.execute {
             let session = place.registry.value[place.id]
             let moved = session?.surrender(to: receiver, seq: request.seq)
             receiver.eventLoop.execute { receiver.value.moved(moved, request, token) }
+        }
+    }
+
+    /// Asks another node for the session.
+    private func fetch(_ request: ResumeRequest, _ token: ResumeToken, from owner: NodeID?) {
+        guard let owner, let moves = context.state.moves else { return moved(nil, request, token) }
+        let deadline = NIODeadline.now() + context.settings.handshakeTimeout
+        moves.take(token.hash, seq: request.seq, from: owner, until: deadline, on: context.eventLoop) { [self] taken in
+            switch taken {
+            case .session(let record, let move):
+                let isWanted = resumeAttempt != nil
+                moved(MovedSession(record, in: context), request, token)
+                moves.arrived(move, from: owner, isTaken: isWanted)
+            case .gone:
+                // It may have come here meanwhile, from a node that stops.
+                if let place = context.state.resumes[token.hash] { return fetch(request, token, from: place) }
+                moved(nil, request, token)
+            case .busy:
+                endAttempt(.busy)
+                close(asUnresumable: .resumeTimeout, "the session is busy", returnAfter: 1_000)
+            }
         }
     }
 

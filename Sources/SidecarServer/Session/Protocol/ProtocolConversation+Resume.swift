@@ -9,6 +9,8 @@ final class ClientAbsence: TimerOwner {
     let reason: String
     let initiator: CloseInitiator
     let cause: CloseCause
+    /// Whether the app is told (`SESSION_EVENTS`).
+    let isTold: Bool
     private let timer = TimerEntry()
     /// The session, until its client returns or it ends. Not weak, which would allocate a side table for each.
     private var session: BridgeSession?
@@ -22,8 +24,10 @@ final class ClientAbsence: TimerOwner {
         reason: String,
         initiator: CloseInitiator,
         cause: CloseCause,
+        isTold: Bool,
         deadline: NIODeadline
     ) {
+        self.isTold = isTold
         self.code = code
         self.reason = reason
         self.initiator = initiator
@@ -64,7 +68,7 @@ extension ProtocolConversation {
     /// A new token for the client; the one that it has shown stays valid until it sends something.
     func wayBack() -> Welcome.Resume? {
         guard terms != nil, context.settings.resumeWindow != Settings.never else { return nil }
-        let (token, dropped) = keys.rotate(used: start.used)
+        let (token, dropped) = keys.rotate(used: start.used, by: context.state.engine?.nodeID)
         forget(dropped)
         context.state.resumes[token.hash] = context.place(of: session.id)
         return Welcome.Resume(token: token, window: context.settings.resumeWindow.nanoseconds / 1_000_000)

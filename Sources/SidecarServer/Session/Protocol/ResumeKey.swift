@@ -18,6 +18,34 @@ struct ResumeTerms: Sendable, Equatable {
         cookies = names.isEmpty ? nil : Self.hash(of: names, in: head.headers)
     }
 
+    // MARK: Record
+
+    private enum Tag {
+        static let encoding: UInt8 = 1
+        static let origin: UInt8 = 2
+        static let path: UInt8 = 3
+        static let cookies: UInt8 = 4
+    }
+
+    /// For another node.
+    var record: [UInt8] {
+        var writer = JournalWriter()
+        writer.write(Tag.encoding, text: encoding.rawValue)
+        if let origin { writer.write(Tag.origin, text: origin) }
+        writer.write(Tag.path, text: path)
+        if let cookies { writer.write(Tag.cookies, cookies) }
+        return writer.record
+    }
+
+    init(record: [UInt8]) throws(JournalFault) {
+        var reader = try JournalReader(record)
+        guard let encoding = ProtocolEncoding(rawValue: try reader.text(Tag.encoding)) else { throw .malformed }
+        self.encoding = encoding
+        origin = try reader.takeText(Tag.origin)
+        path = try reader.text(Tag.path)
+        cookies = try reader.take(Tag.cookies).map(Array.init)
+    }
+
     private static func hash(of names: [String], in headers: HTTPHeaders) -> [UInt8] {
         let fields: [Substring] = headers.values(of: "cookie").flatMap { $0.split(separator: ";") }
         let pairs = fields.map { $0.drop { $0 == " " } }
@@ -39,15 +67,22 @@ struct ResumeTerms: Sendable, Equatable {
 struct ResumeKeys: Sendable {
     private(set) var hashes: [ResumeToken.Hash] = []
 
+    init(_ hashes: [ResumeToken.Hash] = []) {
+        self.hashes = hashes
+    }
+
     var isEmpty: Bool { hashes.isEmpty }
 
     /// A new token.
     ///
-    /// - Parameter used: The one that the client has shown.
+    /// - Parameters:
+    ///   - used: The one that the client has shown.
+    ///   - node: Where it is made; nil without a cluster.
     /// - Returns: The token, and those that are no longer valid.
-    mutating func rotate(used: ResumeToken.Hash?) -> (token: ResumeToken, dropped: [ResumeToken.Hash]) {
+    mutating func rotate(used: ResumeToken.Hash?, by node: NodeID?) -> (token: ResumeToken, dropped: [ResumeToken.Hash])
+    {
         var generator = SystemRandomNumberGenerator()
-        let token = ResumeToken.make { generator.next() }
+        let token = ResumeToken.make(by: node) { generator.next() }
         let dropped = hashes.filter { $0 != used }
         hashes = hashes.filter { $0 == used } + [token.hash]
         return (token, dropped)

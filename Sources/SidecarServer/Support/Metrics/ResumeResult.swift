@@ -9,6 +9,8 @@ enum ResumeResult: String, CaseIterable {
     case behind
     /// The session ended between the handshake and `$resume`.
     case gone
+    /// The session is on another node, and the app has not answered its last event in time.
+    case busy
     /// `$resume` did not come in time.
     case timeout
     case clientGone = "client_gone"

@@ -1,9 +1,7 @@
-import SidecarCore
-
 /// Where a session of the protocol has come into its channels, and what it has been spared there since.
-struct ChannelPlaces: Sendable {
+public struct ChannelPlaces: Sendable {
     /// A position, without what only event streams need.
-    private struct Point: Sendable, Equatable {
+    fileprivate struct Point: Sendable, Equatable {
         let offset: UInt64
         let epoch: ChannelEpoch
         let id: MessageID
@@ -28,17 +26,21 @@ struct ChannelPlaces: Sendable {
 
     private var places: [ChannelName: Place] = [:]
 
+    /// The places of a session without channels.
+    public init() {}
+
     /// The session is in a channel, whose messages begin after a position, unless it has been in it before.
-    mutating func joined(_ channel: ChannelName, ifNewAt position: ChannelPosition) {
+    public mutating func joined(_ channel: ChannelName, ifNewAt position: ChannelPosition) {
         if places[channel] == nil { places[channel] = Place(joined: Point(position)) }
     }
 
-    mutating func left(_ channel: ChannelName) { places[channel] = nil }
+    /// The session has left a channel.
+    public mutating func left(_ channel: ChannelName) { places[channel] = nil }
 
     /// A message was not for this session.
     ///
     /// - Parameter before: The message before it; nil when there was none since the session joined.
-    mutating func skipped(_ channel: ChannelName, _ position: ChannelPosition, after before: ChannelPosition?) {
+    public mutating func skipped(_ channel: ChannelName, _ position: ChannelPosition, after before: ChannelPosition?) {
         guard let place = places[channel] else { return }
         let before = before.map { Point($0) } ?? place.joined
         let isContinued = place.skipped.map { $0.last == before } ?? false
@@ -47,7 +49,7 @@ struct ChannelPlaces: Sendable {
 
     /// After which position a client gets the messages of a channel that it has a position in; nil when that is from
     /// before the session joined, so that what was published before a rejoin does not reach it.
-    func start(in channel: ChannelName, after claimed: ResumeRequest.Position?) -> ChannelPosition? {
+    public func start(in channel: ChannelName, after claimed: ResumeRequest.Position?) -> ChannelPosition? {
         guard let place = places[channel] else { return nil }
         guard let claimed else { return place.joined.position(in: channel) }
         let position = ChannelPosition(offset: claimed.offset, epoch: claimed.epoch, id: claimed.id, in: channel)
@@ -57,5 +59,46 @@ struct ChannelPlaces: Sendable {
         // Those that were not for it may be gone from the history by now, which makes no difference to it.
         if let skipped = place.skipped, skipped.before == Point(position) { return skipped.last.position(in: channel) }
         return position
+    }
+
+    // MARK: Record
+
+    private enum Tag {
+        static let place: UInt8 = 1
+    }
+
+    /// For another node.
+    var record: [UInt8] {
+        var writer = JournalWriter()
+        for (channel, place) in places {
+            let points = [place.joined, place.skipped?.before, place.skipped?.last].compactMap { $0 }
+            writer.write(Tag.place, name: channel.text.utf8, value: points.flatMap(\.bytes))
+        }
+        return writer.record
+    }
+
+    init(record: [UInt8]) throws(JournalFault) {
+        var reader = try JournalReader(record)
+        while let (name, value) = try reader.takePair(Tag.place) {
+            let points = stride(from: value.startIndex, to: value.endIndex, by: 24).map { start in
+                Point(bytes: value[start..<min(start + 24, value.endIndex)])
+            }
+            guard let text = String(validating: name, as: UTF8.self), let channel = ChannelName(text),
+                value.count % 24 == 0, points.count == 1 || points.count == 3
+            else { throw .malformed }
+            places[channel] = Place(joined: points[0], skipped: points.count == 3 ? (points[1], points[2]) : nil)
+        }
+    }
+}
+
+extension ChannelPlaces.Point {
+    /// Three numbers of eight bytes.
+    fileprivate var bytes: [UInt8] { [offset, epoch.bits, id.bits].flatMap { JournalWriter.bytes(of: $0) } }
+
+    fileprivate init(bytes: ArraySlice<UInt8>) {
+        let numbers = (0..<3).map { JournalReader.number(bytes.dropFirst(8 * $0).prefix(8)) }
+        offset = numbers[0]
+        epoch = ChannelEpoch(numbers[1])
+        id = MessageID(numbers[2])
     }
 }

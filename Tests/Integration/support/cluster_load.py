@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import random
+import threading
 import time
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -26,6 +27,8 @@ class Load:
 
     def __init__(self, cluster, *, seed=0, channels=6, publishers=2, repliers=1, streams=4, sockets=4, pace=0.03):
         self.cluster, self.seed, self.pace = cluster, seed, pace
+        # The threads that are publishing through the API at this moment.
+        self.calls = set()
         self.recording = Recording()
         self.channels = [f"c:{n}" for n in range(channels)]
         self.publishers = [Publisher(self, f"p{n}") for n in range(publishers)]
@@ -76,6 +79,7 @@ class Load:
         headers = {**PLAIN, "Idempotency-Key": key} if key else PLAIN
         try:
             path = f"/v1/channels/{quote(channel, safe='')}/messages"
+            self.calls.add(threading.get_ident())
             answer = API(node, timeout=CALL).ask("POST", path, payload, headers)
             status = answer.status
             if status == 200:
@@ -84,6 +88,8 @@ class Load:
                 result = REFUSED
         except (OSError, EOFError, http.client.HTTPException):
             pass
+        finally:
+            self.calls.discard(threading.get_ident())
         ended = time.monotonic()
         self.recording.add(Published(channel, short(payload), began, ended, result, node.name, status=status, **place))
         return result

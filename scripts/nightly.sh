@@ -22,6 +22,10 @@ echo "=== long histories, in which the app fails in every way"
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_HISTORY_CLIENTS=200 SIDESOCKET_HISTORY_SECONDS=120 \
     SIDESOCKET_OUTAGE_SECONDS=20 .venv/bin/pytest -q Tests/Integration/delivery/test_history.py
 
+echo "=== clients of the protocol whose connections are cut, and nodes that are restarted under them"
+SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_HISTORY_CLIENTS=200 SIDESOCKET_HISTORY_SECONDS=120 \
+    .venv/bin/pytest -q -s Tests/Integration/protocol/test_protocol_history.py
+
 echo "=== faults of the engine and of nodes, as seeds draw them"
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_FAULT_MINUTES="${SIDESOCKET_FAULT_MINUTES:-30}" \
     .venv/bin/pytest -q -s Tests/Integration/cluster/test_faults.py

@@ -809,6 +809,8 @@ class Session extends Emitter {
       this.#seq = frame.seq ?? 0
       for (const [id, { sent }] of this.#outgoing) if (sent) this.#reject(id, LOST())
     }
+    // From now on the old token is worth nothing: an attempt that was held up cannot take the session back.
+    if (frame.resumed) this.#transmit(JSON.stringify({ type: '$ack', seq: this.#seq }))
     this.emit('state', { state: 'open', resumed: frame.resumed === true })
     this.#moveTo(frame.channels ?? {})
     if (!this.#resuming) this.#goLive()

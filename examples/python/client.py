@@ -84,6 +84,8 @@ class Session:
             elif not frame["resumed"]:
                 self.seq = 0
                 self.give_up("the session was lost")
+            if frame["resumed"]:  # from now on the old token is worth nothing
+                await self.send({"type": "$ack", "seq": self.seq})
         elif kind == "$live":
             await self.go_live()
         elif kind == "$bye":

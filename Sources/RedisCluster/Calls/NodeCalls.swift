@@ -67,11 +67,13 @@ final class NodeCalls {
     /// A node that has just been silent is not asked until it is heard of, or some seconds later: otherwise each of many
     /// calls would wait for it.
     func ask(_ nodes: [NodeID], _ request: NodeRequest, _ completion: @escaping ([NodeID: NodeAnswer]) -> Void) {
-        let nodes = silent.isEmpty ? nodes : nodes.filter { silent[$0].map { $0 <= .now() } ?? true }
+        let nodes =
+            silent.isEmpty || request.mustBeAnswered ? nodes : nodes.filter { silent[$0].map { $0 <= .now() } ?? true }
         guard !nodes.isEmpty, context.client.isUp else { return completion([:]) }
         number += 1
         let (number, body) = (number, request.json)
-        let timeout = context.settings.timeout + (request.waitsForKernel ? .seconds(10) : .zero)
+        let more: TimeAmount = request.waitsForKernel ? .seconds(10) : request.mustBeAnswered ? .seconds(5) : .zero
+        let timeout = context.settings.timeout + more
         let timer = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] () -> Void in
             self?.timedOut(number)
         }
@@ -221,6 +223,19 @@ extension NodeRequest {
         switch self {
         case .send(let message, _, _): message.waitsForKernel
         case .sendToUser(let message, _, _): message.waitsForKernel
+        default: false
+        }
+    }
+
+    /// Whether it is worth to ask a node that has just been silent: without the answer a session is lost.
+    var isAboutMoves: Bool {
+        if case .findSession = self { true } else { mustBeAnswered }
+    }
+
+    /// Whether it matters more to have the answer than to have it soon: a session goes from one node to another.
+    var mustBeAnswered: Bool {
+        switch self {
+        case .takeSession, .giveSession, .tookSession, .hasSession: true
         default: false
         }
     }

@@ -77,11 +77,16 @@ final class HistoryReader {
         replay(channel, after: known, room: Self.mostReplayBytes, overhead: 0) { answer in
             waiter.completion(
                 answer.map { replay in
-                    let messages = replay.isComplete ? replay.messages.filter { !$0.excludes(reader) } : []
+                    // The engine may be ahead: what has not been received here yet comes live.
+                    let received = subscription.follower.point ?? point
+                    let head = replay.head ?? received
+                    let upTo = head.epoch == received.epoch && head.offset < received.offset ? head : received
+                    let isComplete = replay.isComplete && head.epoch == received.epoch
+                    let messages = replay.messages.filter { $0.point.offset <= upTo.offset && !$0.excludes(reader) }
                     return ChannelReplay(
-                        messages: messages.map(\.stored),
-                        isComplete: replay.isComplete,
-                        upTo: (replay.head ?? point).position(in: channel)
+                        messages: isComplete ? messages.map(\.stored) : [],
+                        isComplete: isComplete,
+                        upTo: upTo.position(in: channel)
                     )
                 }
             )

@@ -24,8 +24,9 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case memberPage(channel: ChannelName, after: UserName?, limit: Int)
     /// Whether the node has a session that can be resumed with a token, by a client with these terms.
     case findSession(token: String, terms: WireBytes, user: UserName?)
-    /// Gives up a session to the asking node, whose client has everything up to `seq`.
-    case takeSession(token: String, seq: UInt64)
+    /// Gives up a session to the asking node, whose client has everything up to `seq` and was let in `age` milliseconds
+    /// ago.
+    case takeSession(token: String, seq: UInt64, age: Int64)
     /// Takes over a session of the asking node.
     case giveSession(MovingSession)
     /// The asking node has what was given to it with this move.

@@ -13,6 +13,7 @@ final class LoopSubscriptions {
     /// The last message of each channel with subscribers, for those that are spared the next one.
     private var lastPositions: [ChannelName: ChannelPosition] = [:]
     private var inbox: ChannelInbox?
+    private var isDraining = false
     private var loop = 0
 
     init(fanout: ChannelFanout, flushes: FlushQueue, eventLoop: any EventLoop) {
@@ -68,13 +69,15 @@ final class LoopSubscriptions {
         reader: UInt64,
         _ completion: @escaping (ChannelReplay?) -> Void
     ) {
-        let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        let bound = NIOLoopBound((self, completion), eventLoop: eventLoop)
         let answer = { @Sendable [eventLoop] (replay: ChannelReplay?) in
-            if eventLoop.inEventLoop {
-                bound.value(replay)
-            } else {
-                eventLoop.execute { bound.value(replay) }
+            let pass: @Sendable () -> Void = {
+                let (subscriptions, completion) = bound.value
+                // What the answer covers may still be in the inbox, and must not come behind it.
+                subscriptions.drain()
+                completion(replay)
             }
+            if eventLoop.inEventLoop { pass() } else { eventLoop.execute(pass) }
         }
         fanout.broker.subscribe(channel, after: position, reader: reader) { [members = fanout.members] result in
             guard let members, case .success(let replay) = result else { return answer(try? result.get()) }
@@ -168,7 +171,9 @@ final class LoopSubscriptions {
     }
 
     private func drain() {
-        guard let inbox else { return }
+        guard let inbox, !isDraining else { return }
+        isDraining = true
+        defer { isDraining = false }
         while true {
             let items = inbox.take()
             if items.isEmpty { return }

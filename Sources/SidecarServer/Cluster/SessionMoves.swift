@@ -26,7 +26,7 @@ final class SessionMoves: Sendable {
     /// What came of asking for a session.
     enum Taken: Sendable {
         case session(SessionRecord, move: String)
-        /// The app has not answered its last event in time.
+        /// The app has not answered its last event yet.
         case busy
         case gone
     }
@@ -48,6 +48,8 @@ final class SessionMoves: Sendable {
     /// By move.
     private let departures = Mutex<[String: Departure]>([:])
     private let arrivals = Mutex(Arrivals())
+    /// Sessions that have come, of which the other node has not heard yet.
+    private let unconfirmed = Atomic<Int>(0)
     private let next = Atomic<Int>(0)
     private let results = LabelledCounters<HandoverResult>("sidesocket_handovers_total", "result")
 
@@ -56,8 +58,8 @@ final class SessionMoves: Sendable {
         self.resumes = resumes
     }
 
-    /// Whether no session is on its way from here.
-    var isSettled: Bool { departures.withLock { $0.isEmpty } }
+    /// Whether no session is on its way from here, and the others know of those that have come.
+    var isSettled: Bool { departures.withLock { $0.isEmpty } && unconfirmed.load(ordering: .relaxed) == 0 }
 
     // MARK: A client that comes back here
 
@@ -107,37 +109,33 @@ final class SessionMoves: Sendable {
     ///
     /// - Parameters:
     ///   - seq: The last message that the client has.
-    ///   - deadline: When to give up waiting for the app's answer to an event.
+    ///   - attemptedAt: When the client's handshake was accepted.
     ///   - completion: Called on the event loop.
     func take(
         _ token: ResumeToken.Hash,
         seq: UInt64,
+        attemptedAt: NIODeadline,
         from node: NodeID,
-        until deadline: NIODeadline,
         on eventLoop: any EventLoop,
         _ completion: @escaping (Taken) -> Void
     ) {
         let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        let age = max((NIODeadline.now() - attemptedAt).nanoseconds / 1_000_000, 0)
         Task {
-            let taken = await take(.takeSession(token: token.text, seq: seq), from: node, until: deadline)
+            let taken = await take(.takeSession(token: token.text, seq: seq, age: age), from: node)
             eventLoop.execute { bound.value(taken) }
         }
     }
 
-    private func take(_ request: NodeRequest, from node: NodeID, until deadline: NIODeadline) async -> Taken {
-        while true {
-            switch await engine.ask([node], request)[node] {
-            case .session(let moving)?:
-                guard let record = try? SessionRecord(bytes: moving.record.bytes, at: .now()), accept(moving.move)
-                else {
-                    return .gone
-                }
-                return .session(record, move: moving.move)
-            case .sessionIsBusy?:
-                guard .now() < deadline else { return .busy }
-                try? await Task.sleep(for: Self.pause)
-            default: return .gone
+    private func take(_ request: NodeRequest, from node: NodeID) async -> Taken {
+        switch await engine.ask([node], request)[node] {
+        case .session(let moving)?:
+            guard let record = try? SessionRecord(bytes: moving.record.bytes, at: .now()), accept(moving.move) else {
+                return .gone
             }
+            return .session(record, move: moving.move)
+        case .sessionIsBusy?: return .busy
+        default: return .gone
         }
     }
 
@@ -145,11 +143,20 @@ final class SessionMoves: Sendable {
     ///
     /// - Parameter isTaken: False when nobody wants it any more: then it stays where it was.
     func arrived(_ move: String, from node: NodeID, isTaken: Bool) {
-        if isTaken {
-            Task { _ = await engine.ask([node], .tookSession(move: move)) }
-        } else {
-            arrivals.withLock { $0.taken[move] = nil }
+        guard isTaken else { return arrivals.withLock { $0.taken[move] = nil } }
+        unconfirmed.wrappingAdd(1, ordering: .relaxed)
+        Task {
+            defer { unconfirmed.wrappingSubtract(1, ordering: .relaxed) }
+            while await engine.ask([node], .tookSession(move: move))[node] == nil, await isThere(node) {
+                try? await Task.sleep(for: Self.pause)
+            }
         }
+    }
+
+    /// Whether a node is alive, as far as that can be known.
+    private func isThere(_ node: NodeID) async -> Bool {
+        let (others, areCurrent) = await engine.others()
+        return !areCurrent || others.contains { $0.id == node }
     }
 
     /// - Returns: False for one that its node has kept, since this node has said that it does not have it.
@@ -188,11 +195,15 @@ final class SessionMoves: Sendable {
                 let isLeaving = departures.withLock { $0.values.contains { $0.record.tokens.contains(hash) } }
                 return isLeaving ? .sessionIsBusy : .failed(.noConnection)
             }
-            let isAccepted = await ask(place) { $0?.accepts(terms, user: user) ?? false }
-            return isAccepted == true ? .done : .failed(.noConnection)
-        case .takeSession(let token, let seq):
+            switch await ask(place, { $0?.accepts(terms, user: user) }) {
+            case true??: return .done
+            case false??: return .failed(.noConnection)
+            // On its way from one event loop to another.
+            case nil, .some(nil): return resumes[hash] == nil ? .failed(.noConnection) : .sessionIsBusy
+            }
+        case .takeSession(let token, let seq, let age):
             guard let place = ResumeToken.Hash(token).flatMap({ resumes[$0] }) else { return .failed(.noConnection) }
-            return await ask(place) { [self] in surrender($0, seq: seq, to: node) } ?? .failed(.noConnection)
+            return await ask(place) { [self] in surrender($0, seq: seq, age: age, to: node) } ?? .failed(.noConnection)
         case .tookSession(let move):
             commit(move, as: .resumed)
             return .done
@@ -205,6 +216,10 @@ final class SessionMoves: Sendable {
                 return .failed(.refused("The session cannot be read."))
             }
             guard accept(moving.move) else { return .failed(.noConnection) }
+            // It has been here before, and the other node had it since.
+            for move in departures.withLock({ $0.filter { $0.value.record.id == record.id }.keys }) {
+                commit(move, as: .resumed)
+            }
             let loop = next.wrappingAdd(1, ordering: .relaxed).oldValue % max(1, shards.loops.count)
             let isHere = await shards.collect(on: [loop]) {
                 $0.hasRoomForAbsent && BridgeSession.restore(record, nil, in: $0.sessionContext) != nil
@@ -223,8 +238,9 @@ final class SessionMoves: Sendable {
         try? await place.registry.eventLoop.submit { body(place.registry.value[place.id]) }.get()
     }
 
-    private func surrender(_ session: BridgeSession?, seq: UInt64, to node: NodeID) -> NodeAnswer {
-        switch session?.surrenderToNode(seq: seq) {
+    private func surrender(_ session: BridgeSession?, seq: UInt64, age: Int64, to node: NodeID) -> NodeAnswer {
+        let attemptedAt = NIODeadline.now() - .milliseconds(min(max(age, 0), 3_600_000))
+        switch session?.surrenderToNode(seq: seq, attemptedAt: attemptedAt) {
         case nil, .gone?: return .failed(.noConnection)
         case .busy?: return .sessionIsBusy
         case .moved(let record, let moved)?:
@@ -278,8 +294,7 @@ final class SessionMoves: Sendable {
                 case .done?: commit(move, as: .resumed)
                 case .failed(.noConnection)?: takeBack(move)
                 default:
-                    let (others, areCurrent) = await engine.others()
-                    if areCurrent, !others.contains(where: { $0.id == node }) { takeBack(move) }
+                    if await !isThere(node) { takeBack(move) }
                     try? await Task.sleep(for: Self.pause)
                 }
             }
@@ -320,19 +335,13 @@ final class SessionMoves: Sendable {
 
     private func give(_ moving: MovingSession) async -> Bool {
         for node in await receivers() {
-            switch await engine.ask([node], .giveSession(moving))[node] {
-            case .done?: return true
-            case .some: continue
-            case nil: break
+            var answer = await engine.ask([node], .giveSession(moving))[node]
+            while answer == nil, await isThere(node) {
+                // It may have it all the same.
+                try? await Task.sleep(for: Self.pause)
+                answer = await engine.ask([node], .hasSession(move: moving.move))[node]
             }
-            // It may have it all the same.
-            asking: for _ in 0..<3 {
-                switch await engine.ask([node], .hasSession(move: moving.move))[node] {
-                case .done?: return true
-                case .some: break asking
-                case nil: try? await Task.sleep(for: Self.pause)
-                }
-            }
+            if answer == .done { return true }
         }
         return false
     }

@@ -14,6 +14,14 @@ final class UserGrant {
         self.users = users
     }
 
+    /// That of a session that has counted on another node, and counts here from now on.
+    init(takingOver user: UserName, users: any ClusterUsers) {
+        self.user = user
+        self.users = users
+        isGranted = true
+        users.open(user, limit: .max) { _ in }
+    }
+
     /// A grant that is decided, on its way to another event loop.
     struct Decided: Sendable {
         fileprivate let user: UserName

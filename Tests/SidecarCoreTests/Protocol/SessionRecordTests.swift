@@ -65,7 +65,8 @@ struct SessionRecordTests {
                 cause: .connectionLost,
                 left: .seconds(30),
                 isTold: true
-            )
+            ),
+            attemptAge: .seconds(7)
         )
     }
 
@@ -77,7 +78,7 @@ struct SessionRecordTests {
         #expect(read.token == record.token && read.standing == record.standing && read.channels == [room])
         #expect(read.messageDebt == 5 && read.byteDebt == 6 && read.publications == 2)
         #expect(read.openedAt == record.openedAt && read.tokens == record.tokens && read.terms == [9, 9])
-        #expect(read.absence == record.absence)
+        #expect(read.absence == record.absence && read.attemptAge == .seconds(7))
         // Written once more it is the same, so nothing of it is lost.
         #expect(read.bytes(at: now) == bytes)
         #expect(read.stream.frames(after: 1)?.map { String(buffer: $0) } == ["two", "three"])

@@ -81,6 +81,8 @@ public struct SessionRecord: Sendable {
     public var terms: [UInt8]
     /// Why it has no client.
     public var absence: Absence
+    /// How long ago the handshake of the connection that last resumed it was accepted.
+    public var attemptAge: TimeAmount
 
     /// A record of these parts.
     public init(
@@ -99,7 +101,8 @@ public struct SessionRecord: Sendable {
         stream: DirectStream,
         tokens: [ResumeToken.Hash],
         terms: [UInt8],
-        absence: Absence
+        absence: Absence,
+        attemptAge: TimeAmount
     ) {
         self.id = id
         self.connection = connection
@@ -117,6 +120,7 @@ public struct SessionRecord: Sendable {
         self.tokens = tokens
         self.terms = terms
         self.absence = absence
+        self.attemptAge = attemptAge
     }
 
     // MARK: As bytes
@@ -147,6 +151,7 @@ public struct SessionRecord: Sendable {
         static let cause: UInt8 = 23
         static let left: UInt8 = 24
         static let isTold: UInt8 = 25
+        static let attemptAge: UInt8 = 26
     }
 
     /// Writes it.
@@ -179,6 +184,7 @@ public struct SessionRecord: Sendable {
         writer.write(Tag.cause, text: absence.cause.rawValue)
         writer.write(Tag.left, number: UInt64(clamping: absence.left.nanoseconds))
         writer.write(Tag.isTold, number: absence.isTold ? 1 : 0)
+        writer.write(Tag.attemptAge, number: UInt64(clamping: attemptAge.nanoseconds))
         return writer.record
     }
 
@@ -223,6 +229,7 @@ public struct SessionRecord: Sendable {
         let cause = CloseCause(rawValue: try reader.text(Tag.cause))
         let left = try reader.duration(Tag.left)
         let isTold = try reader.number(Tag.isTold) == 1
+        attemptAge = try reader.duration(Tag.attemptAge)
         // The sequence must leave room for those that follow.
         guard let code, let initiator, let cause, !tokens.isEmpty, standing.sequence < 1 << 62 else { throw .malformed }
         absence = Absence(

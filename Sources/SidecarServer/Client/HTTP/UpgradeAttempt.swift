@@ -88,18 +88,35 @@ final class UpgradeAttempt: HandshakeResponder {
         ask(place, token, terms, identity)
     }
 
+    /// How often a session is looked for that is on its way from one event loop to another, and the pause in between.
+    private static let mostLooks = 20
+    private static let pause = TimeAmount.milliseconds(20)
+
     /// Asks a session of this node.
     private func ask(
         _ place: ResumeDirectory.Place,
         _ token: ResumeToken,
         _ terms: ResumeTerms,
-        _ identity: VerifiedToken?
+        _ identity: VerifiedToken?,
+        looks: Int = mostLooks
     ) {
         let attempt = NIOLoopBound(self, eventLoop: loop.eventLoop)
         place.registry.eventLoop.execute {
-            let isAccepted = place.registry.value[place.id]?.accepts(terms, user: identity?.user) ?? false
-            attempt.eventLoop.execute { attempt.value.judged(isAccepted, token, at: nil, identity) }
+            let isAccepted = place.registry.value[place.id]?.accepts(terms, user: identity?.user)
+            attempt.eventLoop.execute {
+                if isAccepted != nil || looks == 0 {
+                    return attempt.value.judged(isAccepted ?? false, token, at: nil, identity)
+                }
+                attempt.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+                    attempt.value.lookAgain(token, terms, identity, looks: looks - 1)
+                }
+            }
         }
+    }
+
+    private func lookAgain(_ token: ResumeToken, _ terms: ResumeTerms, _ identity: VerifiedToken?, looks: Int) {
+        guard let place = loop.state.resumes[token.hash] else { return find(token, terms, identity) }
+        ask(place, token, terms, identity, looks: looks)
     }
 
     /// The session is not here, and may be on another node.

@@ -91,7 +91,13 @@ extension BridgeSession {
             return
         }
         isDraining = true
-        guard machine.isRunning, machine.isQuiet, !giveAway() else { return }
+        guard machine.isRunning, machine.isQuiet else { return }
+        if !slots.isSettled, context.state.moves != nil {
+            // It is known soon whether its user counts, and then it can go.
+            context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.drain() }
+            return
+        }
+        if giveAway() { return }
         if let absence = conversation?.absence, transport == nil {
             return end(code: absence.code, reason: absence.reason, initiator: absence.initiator, for: absence.cause)
         }

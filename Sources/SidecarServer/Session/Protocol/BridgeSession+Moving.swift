@@ -31,10 +31,16 @@ extension BridgeSession {
     ///
     /// It stays in its channels until the receiver has joined them, so that they do not become empty in between.
     ///
-    /// - Parameter seq: The last message that the client has.
+    /// - Parameters:
+    ///   - seq: The last message that the client has.
+    ///   - attemptedAt: When that connection's handshake was accepted.
     /// - Returns: Nil when the session cannot go on with that.
-    func surrender(to receiver: NIOLoopBound<BridgeSession>, seq: UInt64) -> MovedSession? {
-        guard let conversation, slots.isSettled, canGoOn(from: seq) else { return nil }
+    func surrender(
+        to receiver: NIOLoopBound<BridgeSession>,
+        seq: UInt64,
+        attemptedAt: NIODeadline
+    ) -> MovedSession? {
+        guard let conversation, slots.isSettled, canGoOn(from: seq, attemptedAt: attemptedAt) else { return nil }
         let wasAbsent = conversation.absence != nil
         if let transport {
             self.transport = nil
@@ -51,8 +57,11 @@ extension BridgeSession {
     }
 
     /// Whether a client that has everything up to a number can go on with the session; it ends if not.
-    func canGoOn(from seq: UInt64) -> Bool {
-        guard let conversation, conversation.canBeResumed, machine.isRunning else { return false }
+    ///
+    /// An attempt that was held up on the way, and is older than the one that the session goes on with, is of no account.
+    func canGoOn(from seq: UInt64, attemptedAt: NIODeadline) -> Bool {
+        guard let conversation, conversation.canBeResumed, machine.isRunning, attemptedAt >= conversation.lastAttempt
+        else { return false }
         if conversation.stream.acknowledge(seq), conversation.stream.frames(after: seq) != nil { return true }
         // The client cannot go on, and would try for ever.
         context.metrics.resumes[.behind].increment()

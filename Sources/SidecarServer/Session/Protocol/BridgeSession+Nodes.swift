@@ -15,9 +15,11 @@ extension BridgeSession {
 
     /// Gives the session away, to a connection on another node.
     ///
-    /// - Parameter seq: The last message that the client has.
-    func surrenderToNode(seq: UInt64) -> Surrender {
-        guard let conversation, canGoOn(from: seq) else { return .gone }
+    /// - Parameters:
+    ///   - seq: The last message that the client has.
+    ///   - attemptedAt: When that connection's handshake was accepted.
+    func surrenderToNode(seq: UInt64, attemptedAt: NIODeadline) -> Surrender {
+        guard let conversation, canGoOn(from: seq, attemptedAt: attemptedAt) else { return .gone }
         if let transport {
             // It is the same client, so the app is told nothing.
             guard detachIfPossible(code: .abnormal, reason: "", initiator: .network, nil, tells: false) else {
@@ -97,7 +99,8 @@ extension BridgeSession {
             stream: kept.stream,
             tokens: kept.keys.hashes,
             terms: terms.record,
-            absence: absence
+            absence: absence,
+            attemptAge: max(.now() - kept.lastAttempt, .zero)
         )
     }
 
@@ -135,11 +138,7 @@ extension BridgeSession {
         if let user, let bucket = context.admission.slots.takeOver(user) {
             slots.take(bucket, of: user, in: context.admission.slots)
             allowance.share(withUser: context.admission.allowances.limitsUsers ? bucket : nil)
-            if let users = context.state.engine?.users {
-                let grant = UserGrant(user, users: users)
-                slots.grant = grant
-                grant.ask(limit: .max, on: context.eventLoop) { false }
-            }
+            slots.grant = context.state.engine.map { UserGrant(takingOver: user, users: $0.users) }
         }
         registration?.isWanted = true
         journal?.opened(registration?.record ?? [], identity: identity.facts)
@@ -186,7 +185,8 @@ extension MovedSession {
                 requests: record.requests,
                 stream: record.stream,
                 places: record.places,
-                keys: ResumeKeys(record.tokens)
+                keys: ResumeKeys(record.tokens),
+                lastAttempt: .now() - record.attemptAge
             ),
             registration: nil,
             wasAbsent: record.absence.isTold,

@@ -18,6 +18,8 @@ final class ResumeAttempt {
     let token: ResumeToken?
     /// The node that has the session; nil for this one.
     let owner: NodeID?
+    /// When its handshake was accepted.
+    let startedAt = NIODeadline.now()
     var stage = Stage.awaitsFrame
     let timer = CallbackTimer()
     /// True once the client has gone again.
@@ -173,38 +175,59 @@ extension BridgeSession {
         }
         attempt.stage = .isMoving
         guard let place = context.state.resumes[token.hash] else {
-            return fetch(request, token, from: attempt.owner)
+            return fetch(request, token, from: attempt.owner, until: .now() + context.settings.handshakeTimeout)
         }
         fetch(request, token, from: place)
     }
 
     /// Asks another event loop for the session.
     private func fetch(_ request: ResumeRequest, _ token: ResumeToken, from place: ResumeDirectory.Place) {
+        guard let attemptedAt = resumeAttempt?.startedAt else { return }
         let receiver = NIOLoopBound(self, eventLoop: context.eventLoop)
         place.registry.eventLoop.execute {
             let session = place.registry.value[place.id]
-            let moved = session?.surrender(to: receiver, seq: request.seq)
+            let moved = session?.surrender(to: receiver, seq: request.seq, attemptedAt: attemptedAt)
             receiver.eventLoop.execute { receiver.value.moved(moved, request, token) }
         }
     }
 
+    /// How long a session is left alone whose last event the app has not answered.
+    private static let busyPause = TimeAmount.milliseconds(250)
+
     /// Asks another node for the session.
-    private func fetch(_ request: ResumeRequest, _ token: ResumeToken, from owner: NodeID?) {
+    private func fetch(
+        _ request: ResumeRequest,
+        _ token: ResumeToken,
+        from owner: NodeID?,
+        until deadline: NIODeadline
+    ) {
         guard let owner, let moves = context.state.moves else { return moved(nil, request, token) }
-        let deadline = NIODeadline.now() + context.settings.handshakeTimeout
-        moves.take(token.hash, seq: request.seq, from: owner, until: deadline, on: context.eventLoop) { [self] taken in
+        guard let attemptedAt = resumeAttempt?.startedAt else { return }
+        moves.take(token.hash, seq: request.seq, attemptedAt: attemptedAt, from: owner, on: context.eventLoop) {
+            [self] taken in
+            // It stays where it is when the client has gone again: by now it may be connected there.
+            let isWanted = resumeAttempt.map { !$0.isAbandoned } ?? false
             switch taken {
             case .session(let record, let move):
-                let isWanted = resumeAttempt != nil
-                moved(MovedSession(record, in: context), request, token)
                 moves.arrived(move, from: owner, isTaken: isWanted)
+                if isWanted { moved(MovedSession(record, in: context), request, token) }
             case .gone:
                 // It may have come here meanwhile, from a node that stops.
-                if let place = context.state.resumes[token.hash] { return fetch(request, token, from: place) }
-                moved(nil, request, token)
-            case .busy:
+                if isWanted, let place = context.state.resumes[token.hash] { return fetch(request, token, from: place) }
+                if isWanted { moved(nil, request, token) }
+            case .busy where isWanted && .now() < deadline:
+                context.eventLoop.assumeIsolated().scheduleTask(in: Self.busyPause) {
+                    self.fetch(request, token, from: owner, until: deadline)
+                }
+                return
+            case .busy where isWanted:
                 endAttempt(.busy)
                 close(asUnresumable: .resumeTimeout, "the session is busy", returnAfter: 1_000)
+            case .busy: break
+            }
+            if !isWanted, resumeAttempt != nil {
+                endAttempt(.clientGone)
+                leaveUnopened()
             }
         }
     }
@@ -217,6 +240,7 @@ extension BridgeSession {
         }
         endAttempt(.resumed)
         adopt(moved)
+        conversation?.lastAttempt = attempt.startedAt
         if context.settings.sessionEvents, moved.wasAbsent { perform(machine.tell(.resumed)) }
         if attempt.isAbandoned {
             // The client has gone again meanwhile.

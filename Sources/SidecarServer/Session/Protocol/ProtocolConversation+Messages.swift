@@ -137,7 +137,8 @@ extension ProtocolConversation {
         session.machine.sent()
         keep(frame)
         if let id { remember(.message(frame), of: id) }
-        write(frame)
+        // What is kept goes out with the replay, which has not begun yet.
+        if terms == nil || isWelcomed { write(frame) }
     }
 
     /// Where sessions can be resumed, a message is kept until the client has acknowledged it.

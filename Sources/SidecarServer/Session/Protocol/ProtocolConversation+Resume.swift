@@ -58,6 +58,7 @@ struct MovedConversation: Sendable {
     let stream: DirectStream
     let places: ChannelPlaces
     let keys: ResumeKeys
+    let lastAttempt: NIODeadline
 }
 
 /// The way back to a session.
@@ -128,7 +129,7 @@ extension ProtocolConversation {
 
     /// What goes with the session to another event loop.
     func moved() -> MovedConversation {
-        MovedConversation(requests: requests, stream: stream, places: places, keys: keys)
+        MovedConversation(requests: requests, stream: stream, places: places, keys: keys, lastAttempt: lastAttempt)
     }
 
     /// Takes over what has come from another event loop.
@@ -137,6 +138,7 @@ extension ProtocolConversation {
         stream = moved.stream
         places = moved.places
         keys = moved.keys
+        lastAttempt = moved.lastAttempt
         for hash in keys.hashes { context.state.resumes[hash] = context.place(of: session.id) }
         account()
     }

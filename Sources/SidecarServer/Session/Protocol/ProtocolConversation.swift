@@ -63,6 +63,8 @@ final class ProtocolConversation {
     /// What has to be the same at a resume; nil where sessions cannot be resumed.
     let terms: ResumeTerms?
     var keys = ResumeKeys()
+    /// When the handshake of the last connection that resumed it was accepted.
+    var lastAttempt = NIODeadline.distantPast
     var absence: ClientAbsence?
     private var accountedBytes = 0
 

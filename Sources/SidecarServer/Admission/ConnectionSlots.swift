@@ -145,6 +145,9 @@ struct ConnectionSlots: Sendable {
     /// The most connections of a user.
     var perUser: Int { limits.perUser }
 
+    /// Whether a user's limit is only counted (`DRY_RUN`).
+    var isUserLimitDry: Bool { enforcement.dryRun.contains(.maxConnectionsPerUser) }
+
     /// Whether a user who has too many connections on all nodes is refused.
     func refuses(_ user: UserName, client: String) -> Bool {
         if enforcement.allows(.maxConnectionsPerUser) { return false }

@@ -45,6 +45,7 @@ final class SessionMoves: Sendable {
 
     private let engine: any ClusterEngine
     private let resumes: ResumeDirectory
+    private let absentUsers: AbsentUsers
     /// By move.
     private let departures = Mutex<[String: Departure]>([:])
     private let arrivals = Mutex(Arrivals())
@@ -53,9 +54,10 @@ final class SessionMoves: Sendable {
     private let next = Atomic<Int>(0)
     private let results = LabelledCounters<HandoverResult>("sidesocket_handovers_total", "result")
 
-    init(_ engine: any ClusterEngine, _ resumes: ResumeDirectory) {
+    init(_ engine: any ClusterEngine, _ resumes: ResumeDirectory, _ absentUsers: AbsentUsers) {
         self.engine = engine
         self.resumes = resumes
+        self.absentUsers = absentUsers
     }
 
     /// Whether no session is on its way from here, and the others know of those that have come.
@@ -180,6 +182,23 @@ final class SessionMoves: Sendable {
         }
     }
 
+    // MARK: Sessions that make room
+
+    /// Ends a session of a user that waits for its client on another node.
+    ///
+    /// - Parameter completion: Called on the event loop, with whether there was one.
+    func endAbsent(of user: UserName, on eventLoop: any EventLoop, _ completion: @escaping (Bool) -> Void) {
+        guard engine.status.nodes > 1 else { return completion(false) }
+        let bound = NIOLoopBound(completion, eventLoop: eventLoop)
+        Task {
+            var hasEnded = false
+            for node in await engine.others().nodes where !hasEnded {
+                hasEnded = await engine.ask([node.id], .endAbsentSession(user: user))[node.id] == .done
+            }
+            eventLoop.execute { [hasEnded] in bound.value(hasEnded) }
+        }
+    }
+
     // MARK: Questions of other nodes
 
     /// Answers a question about a session.
@@ -204,6 +223,7 @@ final class SessionMoves: Sendable {
         case .takeSession(let token, let seq, let age):
             guard let place = ResumeToken.Hash(token).flatMap({ resumes[$0] }) else { return .failed(.noConnection) }
             return await ask(place) { [self] in surrender($0, seq: seq, age: age, to: node) } ?? .failed(.noConnection)
+        case .endAbsentSession(let user): return absentUsers.endOldest(of: user) ? .done : .failed(.noConnection)
         case .tookSession(let move):
             commit(move, as: .resumed)
             return .done

@@ -38,18 +38,57 @@ final class UserGrant {
         isGranted = decided.isGranted
     }
 
+    /// Makes room for one more connection of a user, on the event loop; calls with whether there may be some now.
+    typealias MakeRoom = (_ completion: @escaping (Bool) -> Void) -> Void
+    /// How often it is asked again after room was made: the end of another session takes a moment to be known.
+    private static let mostTries = 5
+    private static let pause = TimeAmount.milliseconds(50)
+
     /// Asks for it.
     ///
-    /// - Parameter isRefused: Whether the limit is enforced on a user who has reached it.
-    func ask(limit: Int, on eventLoop: any EventLoop, isRefused: @escaping () -> Bool) {
-        let bound = NIOLoopBound((self, isRefused), eventLoop: eventLoop)
-        users.open(user, limit: limit) { isGranted in
-            eventLoop.execute {
-                let (grant, isRefused) = bound.value
-                if isGranted || isRefused() { return grant.decided(isGranted) }
-                grant.ask(limit: .max, on: eventLoop) { true }
+    /// - Parameters:
+    ///   - makeRoom: Called for a user who has reached the limit.
+    ///   - isRefused: Whether the limit is enforced on a user who has.
+    func ask(
+        limit: Int,
+        on eventLoop: any EventLoop,
+        makeRoom: @escaping MakeRoom,
+        isRefused: @escaping () -> Bool
+    ) {
+        ask(limit, eventLoop) { [self] in
+            makeRoom { [self] hasRoom in
+                if hasRoom {
+                    askAgain(limit, eventLoop, tries: Self.mostTries, isRefused)
+                } else {
+                    refuse(eventLoop, isRefused)
+                }
             }
         }
+    }
+
+    /// - Parameter full: Called when the user has reached the limit.
+    private func ask(_ limit: Int, _ eventLoop: any EventLoop, full: @escaping () -> Void) {
+        let bound = NIOLoopBound((self, full), eventLoop: eventLoop)
+        users.open(user, limit: limit) { isGranted in
+            eventLoop.execute {
+                let (grant, full) = bound.value
+                if isGranted { grant.decided(true) } else { full() }
+            }
+        }
+    }
+
+    private func askAgain(_ limit: Int, _ eventLoop: any EventLoop, tries: Int, _ isRefused: @escaping () -> Bool) {
+        ask(limit, eventLoop) { [self] in
+            guard tries > 0 else { return refuse(eventLoop, isRefused) }
+            eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+                self.askAgain(limit, eventLoop, tries: tries - 1, isRefused)
+            }
+        }
+    }
+
+    private func refuse(_ eventLoop: any EventLoop, _ isRefused: () -> Bool) {
+        if isRefused() { return decided(false) }
+        ask(.max, eventLoop) { [self] in decided(false) }
     }
 
     private func decided(_ isGranted: Bool) {

@@ -70,6 +70,15 @@ final class SessionContext {
     /// Where a session of this loop is found.
     func place(of id: String) -> ResumeDirectory.Place { .init(id: id, registry: boundRegistry) }
 
+    /// Ends a session of a user that waits for its client, here or on another node: the user has too many connections.
+    ///
+    /// - Parameter completion: Called on the event loop, with whether there was one.
+    func makeRoom(for user: UserName, _ completion: @escaping (Bool) -> Void) {
+        guard !admission.slots.isUserLimitDry, let moves = state.moves else { return completion(false) }
+        if state.absentUsers.endOldest(of: user) { return completion(true) }
+        moves.endAbsent(of: user, on: eventLoop, completion)
+    }
+
     /// What channels may offer to clients of the protocol beyond messages.
     var features: [String] {
         (rules.allowsClientEvents ? ["client-events"] : []) + (rules.showsMembers ? ["presence"] : [])

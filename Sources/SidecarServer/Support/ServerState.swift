@@ -66,7 +66,7 @@ public final class ServerState: Sendable {
     ) {
         self.authenticator = authenticator
         self.engine = engine
-        moves = engine.map { [resumes] in SessionMoves($0, resumes) }
+        moves = engine.map { [resumes, absentUsers] in SessionMoves($0, resumes, absentUsers) }
         var historyExpiry: HistoryExpiry?
         channels = ChannelFanout(
             settings: settings,

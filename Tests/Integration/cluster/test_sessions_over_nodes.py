@@ -230,6 +230,20 @@ def test_a_users_limit_counts_a_session_once(make_cluster, redis):
     eventually(lambda: not is_refused(two), "there is room")
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["here", "there"])
+def test_a_users_absent_session_makes_room_on_any_node(make_cluster, redis, number):
+    two = make_cluster(2, redis, MAX_CONNECTIONS_PER_USER=2)
+    gone, stays = comes(two, 0, user="bob"), comes(two, 1, user="bob")
+    lose(gone)
+    new = comes(two, number, user="bob")
+    (closed,) = two.app.wait_events(1, "close")
+    assert closed.header("ce-connectionid") == gone.welcome["session"]
+    # Of those that are there, none yields.
+    assert is_refused(two)
+    stays.quiet()
+    new.quiet()
+
+
 def is_refused(cluster):
     status = ProtocolClient(cluster.nodes[0], target("/ws", user="bob"), greet=False).answer.status
     assert status in (101, 429), status

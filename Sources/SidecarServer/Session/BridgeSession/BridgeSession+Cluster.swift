@@ -59,9 +59,12 @@ extension BridgeSession {
         let slots = context.admission.slots
         let grant = UserGrant(user, users: users)
         self.slots.grant = grant
-        grant.ask(limit: slots.perUser, on: context.eventLoop) { [clientAddress] in
-            slots.refuses(user, client: clientAddress)
-        }
+        grant.ask(
+            limit: slots.perUser,
+            on: context.eventLoop,
+            makeRoom: { [context] in context.makeRoom(for: user, $0) },
+            isRefused: { [clientAddress] in slots.refuses(user, client: clientAddress) }
+        )
         guard machine.isRunning else { return }
         grant.whenDecided { [weak self] isAllowed in
             guard let self, !isAllowed, self.slots.grant === grant else { return }

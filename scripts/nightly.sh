@@ -33,6 +33,8 @@ SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_FAULT_MINUTES="${SID
 echo "=== a storm of thousands, and the other tests that take long"
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_STORM_SOCKETS=5000 \
     .venv/bin/pytest -q Tests/Integration/guard/test_storm.py
+SIDESOCKET_BINARY=$PWD/.build/release/sidesocket SIDESOCKET_STORM_SESSIONS=5000 \
+    .venv/bin/pytest -q -s Tests/Integration/cluster/test_resume_storm.py
 SIDESOCKET_BINARY=$PWD/.build/release/sidesocket .venv/bin/pytest -q -m nightly Tests/Integration
 
 echo "=== benchmark"

@@ -68,7 +68,7 @@ final class NodeCalls {
     /// calls would wait for it.
     func ask(_ nodes: [NodeID], _ request: NodeRequest, _ completion: @escaping ([NodeID: NodeAnswer]) -> Void) {
         let nodes =
-            silent.isEmpty || request.mustBeAnswered ? nodes : nodes.filter { silent[$0].map { $0 <= .now() } ?? true }
+            silent.isEmpty || request.isAboutMoves ? nodes : nodes.filter { silent[$0].map { $0 <= .now() } ?? true }
         guard !nodes.isEmpty, context.client.isUp else { return completion([:]) }
         number += 1
         let (number, body) = (number, request.json)
@@ -235,7 +235,7 @@ extension NodeRequest {
     /// Whether it matters more to have the answer than to have it soon: a session goes from one node to another.
     var mustBeAnswered: Bool {
         switch self {
-        case .takeSession, .giveSession, .tookSession, .hasSession: true
+        case .takeSession, .giveSession, .tookSession, .refusedSession, .hasSession: true
         default: false
         }
     }

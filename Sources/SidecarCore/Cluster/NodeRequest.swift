@@ -33,6 +33,8 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case giveSession(MovingSession)
     /// The asking node has what was given to it with this move.
     case tookSession(move: String)
+    /// The asking node will not take what was given to it with this move.
+    case refusedSession(move: String)
     /// Whether the node has what was given to it with this move. If it has not, it will not take it any more.
     case hasSession(move: String)
     /// The asking node has written a publication to its subscribers, which it was to report (``ChannelEnvelope/report``).

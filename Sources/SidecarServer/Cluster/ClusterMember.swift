@@ -95,10 +95,10 @@ final class ClusterMember: ClusterNode {
                 members?.page(of: channel, after: user, limit: min(max(1, limit), 1000))
                     ?? MemberPage([], limit: 1, version: 0)
             )
-        case .findSession, .takeSession, .tookSession, .hasSession, .giveSession, .endAbsentSession:
+        case .findSession, .takeSession, .tookSession, .refusedSession, .hasSession, .giveSession, .endAbsentSession:
             let edge = local.edge
             guard let moves = edge.state.moves else { return .failed(.unknownRequest) }
-            return await moves.answer(request, from: node, shards: edge.shards, isDraining: edge.state.isDraining)
+            return await moves.answer(request, from: node, shards: edge.shards)
         case .wrote(let report, let counts):
             reports.add(counts, of: node, to: report)
             return .done

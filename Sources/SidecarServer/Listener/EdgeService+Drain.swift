@@ -27,6 +27,7 @@ extension EdgeService {
         await shards.forEach { $0.clients.registry.drainRequests() }
         await wait(until: deadline) { await shards.allSatisfy { $0.isQuiet } && occupancy?.isSettled ?? true }
         state.gate.stop()
+        await state.moves?.giveUp()
         let fates = await shards.collect { $0.endNow() }.joined()
         tell(of: fates.count { $0 == .kept }, .notice, "undelivered events are kept for the next start")
         tell(of: fates.count { $0 == .left }, .notice, "close events are left to other nodes")

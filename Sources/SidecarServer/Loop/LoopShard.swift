@@ -142,8 +142,8 @@ final class LoopShard {
     /// How the other nodes know the sessions; nil without a cluster.
     var registrations: LoopRegistrations? { sessionContext.registrations }
 
-    /// Whether one more session may wait for its client.
-    var hasRoomForAbsent: Bool { state.detachedSessions.held < state.detachedSessions.limit }
+    /// Whether a session of another node may wait here for its client.
+    var takesAbsent: Bool { !state.isDraining && state.detachedSessions.held < state.detachedSessions.limit }
 
     /// True when no WebSocket is left, nor an event of one.
     var isWithoutSessions: Bool { sessions.isEmpty && !clients.registry.hasStreams }

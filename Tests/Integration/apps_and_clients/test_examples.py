@@ -28,7 +28,7 @@ def example(request, sidesocket, tmp_path):
     with Server(tmp_path, free_port()) as app:
         app.run(*COMMANDS[request.param](app.port), PORT=str(app.port), PHP_CLI_SERVER_WORKERS="4")
         app.wait_ready()
-        yield sidesocket(APP_URL=app.url)
+        yield sidesocket(APP_URL=app.url, CLIENT_SCRIPT="/sidesocket.js")
         app.check_alive()
 
 
@@ -41,7 +41,7 @@ def test_the_page_and_a_conversation(example):
     with example.client() as client:
         page = client.ask(target="/")
         assert page.status == 200 and page.header("content-type").startswith("text/html")
-        assert "WebSocket" in page.text
+        assert "/sidesocket.js" in page.text
     with example.client() as client:
         assert client.ask(target="/nothing").status == 404
 
@@ -91,7 +91,7 @@ def test_a_forged_event_from_outside_does_not_reach_the_app(example):
 
 @pytest.mark.skipif(not browser(), reason="chromium is missing")
 def test_a_browser(example, tmp_path):
-    """The page sends a message by itself and shows the answer that came back."""
-    with page(f"http://127.0.0.1:{example.port}/?auto=hello", tmp_path) as shows:
-        assert "hello" in shows("answers", "hello")
-    example.wait_metric("messages_total", 1, direction="in", type="text")
+    """The page sends a message by itself, and shows that the app has it."""
+    with page(f"http://127.0.0.1:{example.port}/?name=Ann&auto=hello", tmp_path) as shows:
+        assert "hello" in shows("messages", "sent")
+    example.wait_metric("webhook_requests_total", 1, event="message", outcome="2xx")

@@ -301,6 +301,39 @@ def test_a_session_is_with_one_node_whatever_is_lost(two, lost):
     assert "close" not in events(two.app)
 
 
+def test_a_client_that_returns_while_its_session_is_on_its_way(two):
+    one = comes(two, 0, join="room")
+    lose(one)
+    send(two, 0, one, "direct")
+    away = ProtocolClient(
+        two.nodes[1], "/ws?join=room", protocol=f"{JSON}, sidesocket.resume.{one.welcome['resume']}", greet=False
+    )
+    away.encoding = JSON
+    # The second node does not hear that it gets the session, and its client has left it.
+    two.relays[1].swallow_replies()
+    away.give(type="$resume", seq=0, channels={}, session=one.welcome["session"])
+    eventually(lambda: two.nodes[0].metric("sessions_detached") == 0, "the session has left")
+    away.reset()
+    threading.Timer(1.5, two.relays[1].mend).start()
+    back = one.resumes(edge=two.nodes[0])
+    assert [frame["payload"] for frame in back.missed] == ["direct"]
+    assert events(two.app) == ["open"]
+
+
+def test_a_stopping_node_ends_its_sessions_itself_while_the_engine_is_away(two, redis):
+    one, absent = comes(two, 0), comes(two, 0)
+    lose(absent)
+    redis.kill()
+    eventually(lambda: two.nodes[0].metric("cluster_up") == 0, "the node knows it", 20)
+    began = time.monotonic()
+    stops(two, 0)
+    one.frame_of("$bye", code=1012, reconnect=True)
+    two.app.wait_events(2, "close")
+    two.nodes[0].process.wait(30)
+    assert time.monotonic() - began < 10
+    redis.start()
+
+
 def test_a_node_that_dies_right_after_it_took_a_session(two):
     one = comes(two, 0, join="room")
     lose(one)

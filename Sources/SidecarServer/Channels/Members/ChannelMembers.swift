@@ -199,13 +199,12 @@ final class ChannelMembers: Sendable {
 
     /// The users of the other nodes have been read as far as possible.
     ///
-    /// - Parameter nodes: All nodes with subscribers; nil when it is not known which they are.
+    /// - Parameter nodes: All nodes with subscribers, as far as the engine knew them; nil when it is not known.
     func surveyed(_ channel: ChannelName, nodes: Set<NodeID>?) {
         if let nodes {
-            for node in stripe(of: channel).table.withLock({ $0.entries[channel]?.list.nodes ?? [] })
-            where !nodes.contains(node) {
-                change(channel) { table, now in table.entries[channel]?.list.lost(node, at: now) ?? .init() }
-            }
+            // One that is not among them has left, or has come only just.
+            let known = stripe(of: channel).table.withLock { $0.entries[channel]?.list.nodes ?? [] }
+            for node in known where !nodes.contains(node) { around?.sync?.read(node, in: channel) }
         }
         let waiting = stripe(of: channel).table.withLock { table in
             defer { table.entries[channel]?.waiting = nil }

@@ -20,17 +20,31 @@ extension BridgeSession {
     ///   - attemptedAt: When that connection's handshake was accepted.
     func surrenderToNode(seq: UInt64, attemptedAt: NIODeadline) -> Surrender {
         guard let conversation, canGoOn(from: seq, attemptedAt: attemptedAt) else { return .gone }
-        if let transport {
-            // It is the same client, so the app is told nothing.
-            guard detachIfPossible(code: .abnormal, reason: "", initiator: .network, nil, tells: false) else {
-                return .busy
+        // It is the same client, so the app is told nothing.
+        let absence =
+            conversation.absence?.facts(at: .now())
+            ?? SessionRecord.Absence(
+                code: .abnormal,
+                reason: "",
+                initiator: .network,
+                cause: .connectionLost,
+                left: context.settings.resumeWindow,
+                isTold: false
+            )
+        if slots.isSettled, let record = record(with: absence) {
+            let transport = transport
+            if transport != nil {
+                self.transport = nil
+                clientLeft()
             }
+            guard let moved = pack(wasAbsent: absence.isTold) else { return .gone }
+            if let transport { closeAsReplaced(transport, conversation.encoding) }
+            return .moved(record, moved)
+        }
+        if let transport, detachIfPossible(code: .abnormal, reason: "", initiator: .network, nil, tells: false) {
             closeAsReplaced(transport, conversation.encoding)
         }
-        guard slots.isSettled, let absence = conversation.absence, let record = record(with: absence.facts(at: .now())),
-            let moved = pack(wasAbsent: absence.isTold)
-        else { return .busy }
-        return .moved(record, moved)
+        return .busy
     }
 
     /// Gives the session to another node, since this one stops. If none takes it, it ends.
@@ -52,18 +66,17 @@ extension BridgeSession {
             )
         guard let record = record(with: absence) else { return false }
         let transport = transport
-        let delay = SessionCloseCode.serviceRestart.returnDelay(leavesSession: true)
+        // Until then another node has it.
+        let delay = SessionCloseCode.serviceRestart.returnDelay(leavesSession: true).map { max($0, 500) }
         let farewell = conversation.farewell(.serviceRestart, returnAfter: delay)
         if transport != nil {
             self.transport = nil
             clientLeft()
         }
         guard let moved = pack(wasAbsent: absence.isTold) else { return false }
-        let bound = NIOLoopBound((transport, context), eventLoop: context.eventLoop)
-        moves.give(record, moved, on: context.eventLoop) { isGiven in
-            let (transport, context) = bound.value
+        transport?.close(code: .serviceRestart, reason: "the server is restarting", farewell: farewell)
+        moves.give(record, moved, in: context) { [context] isGiven in
             if !isGiven { BridgeSession.restore(record, moved, in: context)?.endUntaken(absence) }
-            transport?.close(code: .serviceRestart, reason: "the server is restarting", farewell: farewell)
         }
         return true
     }
@@ -118,6 +131,7 @@ extension BridgeSession {
         session.speak(terms.encoding, terms)
         session.adopt(moved ?? MovedSession(record, in: context))
         session.waitForClient(record.absence)
+        session.closeIfBanned()
         return session
     }
 
@@ -142,19 +156,32 @@ extension BridgeSession {
         }
         registration?.isWanted = true
         journal?.opened(registration?.record ?? [], identity: identity.facts)
+        // After a crash its events go on from here.
+        journal?.answered([machine.nextSequence - 1])
     }
 
     // MARK: Departure
 
+    /// Closes a session whose user was banned while it was on its way.
+    func closeIfBanned() {
+        if context.admission.bans.covers(user: user) { closeAsBanned() }
+    }
+
     /// Another node has it: nothing of it is left here.
-    func discard(_ moved: MovedSession) {
+    ///
+    /// - Parameter returnsHere: Whether it comes back at once, and so stays registered and in the journal.
+    func discard(_ moved: MovedSession, returnsHere: Bool) {
         context.channels.leaveAll(self)
         slots.adopt(moved.slots)
         backPressure.adopt(moved.pendingBytes)
         registration = moved.registration.map(SessionRegistration.init)
         releaseSlots()
-        journal?.finished()
-        context.registrations?.leave(self)
+        if returnsHere {
+            registration?.isWanted = false
+        } else {
+            journal?.finished()
+            context.registrations?.leave(self)
+        }
         accountBytes()
     }
 }

@@ -248,6 +248,7 @@ extension BridgeSession {
         } else {
             conversation?.begin(.init(request: request, isResumed: true, used: token.hash))
         }
+        closeIfBanned()
         if context.state.isDraining { drain() }
     }
 

@@ -21,7 +21,12 @@ function opened(url) {
 
 // A message of the page: `say`, `join` or `leave`, with JSON.
 function said(kind, user, body) {
-  const { room, text } = JSON.parse(body)
+  let asked = null
+  try {
+    asked = JSON.parse(body)
+  } catch {} // a client may send anything
+  if (typeof asked !== 'object' || asked === null) return [422, 'A message is a JSON object.']
+  const { room, text } = asked
   if (!ROOMS.includes(room)) return [422, 'There is no such room.']
   if (kind === 'join') return [204, undefined, { 'Sidesocket-Subscribe': room }]
   if (kind === 'leave') return [204, undefined, { 'Sidesocket-Unsubscribe': room }]

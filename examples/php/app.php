@@ -35,6 +35,10 @@ function opened(): void
 function said(string $kind, string $user, string $body): void
 {
     $asked = json_decode($body, true);
+    if (!is_array($asked)) { // a client may send anything
+        answer(422, 'A message is a JSON object.');
+        return;
+    }
     $room = $asked['room'] ?? '';
     $text = $asked['text'] ?? '';
     if (!in_array($room, ROOMS, true)) {

@@ -25,7 +25,12 @@ def opened(url):
 
 def said(kind, user, body):
     """A message of the page: `say`, `join` or `leave`, with JSON."""
-    asked = json.loads(body)
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):  # a client may send anything
+        return 422, b"A message is a JSON object.", {}
     room, text = asked.get("room"), asked.get("text")
     if room not in ROOMS:
         return 422, b"There is no such room.", {}

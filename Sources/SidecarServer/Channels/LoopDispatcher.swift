@@ -20,7 +20,7 @@ final class LoopDispatcher: ChannelBrokerEvents {
         init(_ send: @escaping SendReport) { self.send = send }
     }
 
-    let rules: ChannelRules
+    private let rules: ChannelRules
     /// Who is in the channels; nil without `presence=on`.
     let members: ChannelMembers?
     private let reporter = AtomicLazyReference<Reporter>()

@@ -16,7 +16,7 @@ from support.browser import browser
 from support.history import Relay
 from support.net import eventually, free_port
 from support.process import ROOT
-from support.protocol import ProtocolClient
+from support.protocol import MSGPACK, ProtocolClient
 from support.servers import Server
 
 
@@ -182,12 +182,23 @@ def test_rooms_are_joined_and_left(example):
         ("say", {"room": "room", "text": 7}),
         ("join", {"room": "secret"}),
         ("dance", {"room": "room"}),
+        ("say", {"room": ["room"], "text": "x"}),
+        ("say", [1]),
+        ("say", "x"),
+        ("say", None),
+        ("join", 7),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(example, kind, payload):
     one = enters(example, "Ann")
     one.give(type=kind, id="1", payload=payload)
     assert one.frame_of("$error", re="1", code="rejected", status=422)["payload"].endswith(".")
+
+
+def test_a_message_that_is_no_json_is_refused_too(example):
+    one = ProtocolClient(example, "/ws?name=Ann", protocol=MSGPACK)
+    one.give(type="say", id="1", payload={"room": "room", "text": "x"})
+    one.frame_of("$error", re="1", code="rejected", status=422)
 
 
 def test_a_raw_client_takes_part(example):

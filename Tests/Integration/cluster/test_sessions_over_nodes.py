@@ -141,7 +141,6 @@ def test_an_event_under_way_is_answered_first(two):
     two.app.wait_head("/ws")
     lose(one)
     back = one.returns(edge=two.nodes[1])
-    time.sleep(1)
     held.set()
     back.welcome = back.frame_of("$welcome", resumed=True, session=one.welcome["session"])
     (reply,) = back.until_live()
@@ -354,11 +353,17 @@ def test_a_node_that_dies_right_after_it_took_a_session(two):
 
 
 def stops(cluster, number):
-    """Asks a node to stop, and waits until it has."""
+    """Asks a node to stop."""
     node = cluster.nodes[number]
     node.exit_expected = True
     node.process.terminate()
     return node
+
+
+def drains(cluster, number):
+    """The same, and waits until it has begun."""
+    node = stops(cluster, number)
+    eventually(lambda: any(line["message"] == "draining" for line in node.logs), "it drains")
 
 
 def test_a_node_that_stops_gives_its_sessions_away(two):
@@ -398,8 +403,7 @@ def test_messages_under_way_are_answered_before_a_session_goes(two):
     for number in range(3):
         one.post(number, id=str(number))
     two.app.wait_head("/ws")
-    stops(two, 0)
-    time.sleep(0.5)
+    drains(two, 0)
     held.set()
     assert [one.frame_of("reply")["re"] for _ in range(3)] == ["0", "1", "2"]
     one.frame_of("$bye", code=1012)
@@ -415,10 +419,8 @@ def test_a_client_that_goes_during_the_drain_finds_its_session_elsewhere(make_cl
     one = comes(two, 0)
     one.post(id="1")
     two.app.wait_head("/ws")
-    stops(two, 0)
-    eventually(lambda: any(line["message"] == "draining" for line in two.nodes[0].logs), "it drains")
-    one.reset()
-    time.sleep(0.3)
+    drains(two, 0)
+    lose(one)
     held.set()
     back = one.resumes(edge=two.nodes[1])
     assert [frame["re"] for frame in back.missed] == ["1"]

@@ -5,11 +5,10 @@ import SidecarServer
 /// Gauges whose value already stands somewhere: read at the scrape, so that nothing is counted twice.
 enum Gauges {
     static func register(_ state: ServerState, in registry: PrometheusRegistry) {
-        registry.gauge("sidesocket_connections", labels: [("transport", TransportKind.webSocket.rawValue)]) {
-            Double(state.sessions - state.streams)
-        }
-        registry.gauge("sidesocket_connections", labels: [("transport", TransportKind.eventStream.rawValue)]) {
-            Double(state.streams)
+        for kind in TransportKind.allCases {
+            registry.gauge("sidesocket_connections", labels: [("transport", kind.rawValue)]) {
+                Double(state.sessions(on: kind))
+            }
         }
         registry.gauge("sidesocket_max_connections", labels: []) { Double(state.maxConnections) }
         registry.gauge("sidesocket_webhook_max_in_flight", labels: []) { Double(state.maxInFlight) }

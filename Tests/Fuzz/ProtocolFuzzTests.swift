@@ -130,7 +130,7 @@ private struct ProtocolVerdict {
         case .resume(let request):
             if request.seq > 9_007_199_254_740_992 { fault = "the number \(request.seq)" }
             if !request.channels.keys.allSatisfy({ ChannelName($0.text) == $0 }) { fault = "a channel" }
-        case .ping, .pong: break
+        case .ping, .pong, .close: break
         }
     }
 

@@ -129,6 +129,11 @@ export interface Options {
   connectTimeout?: number
   /** Milliseconds a connection must last for the next failure to count as a first one. Default 5000. */
   stableAfter?: number
+  /**
+   * Where the protocol is spoken over HTTP (`HTTP_PATHS`), for networks that no WebSocket passes. Default: nowhere. A
+   * function is called for each connection.
+   */
+  http?: ValueOrFunction<string | URL>
   /** The class to use, where there is no global one (Node before 22). */
   WebSocket?: any
   /** A stand-in for the browser, for tests. */

@@ -1092,6 +1092,7 @@ class HTTPSocket {
   #outgoing = []
   #inFlight = 0
   #polledAt = 0
+  #mostAtOnce = 16_384
   /** @type {Promise<any>} */
   #inOrder = Promise.resolve()
   #ending = new AbortController()
@@ -1130,8 +1131,15 @@ class HTTPSocket {
     if (this.#outgoing.push(text) === 1 && this.#n > 0) queueMicrotask(() => this.#flush())
   }
 
-  close() {
+  /** @param {number} [code] */
+  close(code) {
+    // A client that comes back says nothing, as if its connection were lost.
+    const says = code !== I_COME_BACK && this.#resume && !this.#ending.signal.aborted
     this.#ending.abort()
+    if (!says) return
+    this.#outgoing.push('{"type":"$close"}')
+    // It outlives the page.
+    this.#post('application/json', undefined, { keepalive: true }).catch(() => {})
   }
 
   #flush() {
@@ -1196,11 +1204,15 @@ class HTTPSocket {
   /**
    * @param {string} accept
    * @param {object} [place]
+   * @param {object} [how] instead of what ends with this
    * @returns {Promise<Response>}
    */
-  async #post(accept, place) {
+  async #post(accept, place, how = { signal: this.#ending.signal }) {
     const head = JSON.stringify({ resume: this.#resume, key: this.#key, n: (this.#n += 1), ...place })
-    const send = this.#outgoing.splice(0)
+    // The server takes three times its maxBytes at once, and a character has up to three bytes.
+    let size = 0
+    let count = this.#outgoing.findIndex(text => (size += text.length) > this.#mostAtOnce)
+    const send = this.#outgoing.splice(0, count < 0 ? Infinity : count || 1)
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/vnd.sidesocket.v1+json', Accept: accept }
     if (this.#bearer) headers.Authorization = `Bearer ${this.#bearer}`
@@ -1210,7 +1222,7 @@ class HTTPSocket {
       body: send.length > 0 ? `${head.slice(0, -1)},"send":[${send.join()}]}` : head,
       credentials: 'include',
       cache: 'no-store',
-      signal: this.#ending.signal,
+      ...how,
     })
     const { status } = response
     // A captive portal answers 200 with its own page.
@@ -1230,6 +1242,7 @@ class HTTPSocket {
     if (frame.type === '$welcome') {
       this.#resume = frame.resume
       this.#key = undefined
+      this.#mostAtOnce = frame.maxBytes / 2 || this.#mostAtOnce
     }
     this.onmessage?.({ data: JSON.stringify(frame) })
     if (frame.type === '$bye') this.#fail({ code: frame.code, message: '' })

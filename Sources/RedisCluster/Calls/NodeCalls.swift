@@ -11,6 +11,8 @@ import SidecarCore
 final class NodeCalls {
     /// The most questions of others that are answered at once.
     private static let mostAnswers = 1000
+    /// The most POSTs of others that wait for an answer at once.
+    private static let mostPosts = 50_000
     /// The most senders whose numbers are remembered.
     private static let mostSenders = 10_000
     /// How old a message may be, in milliseconds.
@@ -27,6 +29,7 @@ final class NodeCalls {
     private var number: UInt64 = 0
     private var questions: [UInt64: Question] = [:]
     private var answering = 0
+    private var waitingPosts = 0
     private var senders: [NodeID: SeenNumbers] = [:]
     private let refused = CallRefusal.allCases.reduce(into: [CallRefusal: Counter]()) {
         $0[$1] = Counter(
@@ -72,8 +75,7 @@ final class NodeCalls {
         guard !nodes.isEmpty, context.client.isUp else { return completion([:]) }
         number += 1
         let (number, body) = (number, request.json)
-        let more: TimeAmount = request.waitsForKernel ? .seconds(10) : request.mustBeAnswered ? .seconds(5) : .zero
-        let timeout = context.settings.timeout + more
+        let timeout = context.settings.timeout + request.patience
         let timer = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] () -> Void in
             self?.timedOut(number)
         }
@@ -165,16 +167,17 @@ final class NodeCalls {
 
     private func answer(_ body: ByteBuffer, _ head: CallHead) {
         guard let request = NodeRequest(json: body) else { return reply(.failed(.unknownRequest), to: head) }
-        guard answering < Self.mostAnswers, let node = context.link.node else {
+        let isPost = if case .post = request { true } else { false }
+        guard isPost ? waitingPosts < Self.mostPosts : answering < Self.mostAnswers, let node = context.link.node else {
             return reply(.failed(.unavailable("The node has too much to do.")), to: head)
         }
-        answering += 1
+        if isPost { waitingPosts += 1 } else { answering += 1 }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
         Task {
             let answer = await node.answer(request, from: head.sender)
             eventLoop.execute {
-                bound.value.answering -= 1
+                if isPost { bound.value.waitingPosts -= 1 } else { bound.value.answering -= 1 }
                 bound.value.reply(answer, to: head)
             }
         }
@@ -218,12 +221,14 @@ enum CallRefusal: String, CaseIterable {
 }
 
 extension NodeRequest {
-    /// Whether the answer may take as long as a client needs to take a message.
-    var waitsForKernel: Bool {
+    /// How much longer the answer may take than others.
+    var patience: TimeAmount {
         switch self {
-        case .send(let message, _, _): message.waitsForKernel
-        case .sendToUser(let message, _, _): message.waitsForKernel
-        default: false
+        // As long as a client needs to take a message.
+        case .send(let message, _, _) where message.waitsForKernel: .seconds(10)
+        case .sendToUser(let message, _, _) where message.waitsForKernel: .seconds(10)
+        case .post(_, _, let wait): .milliseconds(min(max(wait, 0), 3_600_000))
+        default: mustBeAnswered ? .seconds(5) : .zero
         }
     }
 

@@ -155,7 +155,7 @@ public enum RefusalKind: Int, Sendable, Equatable, CaseIterable {
         case .webhookPath: self = .webhookPath
         case .badRequest, .badHandshake, .path, .method, .origin, .subprotocol, .auth, .ban, .timeout,
             .clientStalled, .connectionLimit, .rateLimited, .proxyProtocol, .draining, .appUnreachable, .appTimeout,
-            .appBadReply, .appFailed:
+            .appBadReply, .appFailed, .badPost, .postTooLarge, .postOutOfTurn:
             return nil
         }
     }

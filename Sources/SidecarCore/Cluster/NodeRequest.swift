@@ -37,6 +37,11 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case refusedSession(move: String)
     /// Whether the node has what was given to it with this move. If it has not, it will not take it any more.
     case hasSession(move: String)
+    /// A POST of the client protocol over HTTP for a session of the node, which may wait `wait` milliseconds for something
+    /// to answer.
+    ///
+    /// - Parameter terms: What has to be the same in all POSTs of the session.
+    case post(body: WireBytes, terms: WireBytes, wait: Int64)
     /// The asking node has written a publication to its subscribers, which it was to report (``ChannelEnvelope/report``).
     case wrote(report: String, DeliveryCounts)
 
@@ -65,6 +70,10 @@ public enum NodeAnswer: Codable, Sendable, Equatable {
     case session(MovingSession)
     /// The app has yet to answer an event of the session.
     case sessionIsBusy
+    /// The answer to a POST: its whole body; nil for none.
+    case posted(frames: WireBytes?)
+    /// A POST is refused with this status.
+    case postRefused(status: Int, sentence: String, retryAfter: Int?)
     case failed(Failure)
 
     /// Why a request could not be carried out.

@@ -38,6 +38,12 @@ public struct ProtocolOffer: Sendable, Equatable {
         case positions
     }
 
+    /// What a client says over HTTP, in the only encoding that there is.
+    public init(_ resume: Resume?) {
+        encoding = .json
+        self.resume = resume
+    }
+
     /// What stands before a token.
     private static let resumePrefix = "sidesocket.resume."
 

@@ -30,7 +30,8 @@ public struct ClientResponseHead: Sendable {
         case interim(HTTPReplyHead)
         case relayed(HTTPReplyHead)
         case refusal(Refusal)
-        case eventStream(HTTPReplyHead, origin: String?)
+        case eventStream(HTTPReplyHead?, origin: String?)
+        case frames(HTTPReplyHead?)
         case ours(reason: String, [(String, String)])
     }
 
@@ -81,8 +82,17 @@ public struct ClientResponseHead: Sendable {
     /// The start of an event stream, with the end-to-end fields of the app's reply to `open`.
     ///
     /// - Parameter origin: The page that may read it, when the browser sent one (CORS, Fetch Standard §3.2).
-    public static func eventStream(_ reply: HTTPReplyHead, origin: String?) -> ClientResponseHead {
+    public static func eventStream(_ reply: HTTPReplyHead?, origin: String?) -> ClientResponseHead {
         ClientResponseHead(status: 200, body: .events, .eventStream(reply, origin: origin))
+    }
+
+    /// The answer to a POST of the client protocol, with the end-to-end fields of the app's reply to `open`, if it is the
+    /// first one.
+    ///
+    /// - Parameter byteCount: How many bytes of frames follow; nil for none, as 204.
+    public static func frames(_ reply: HTTPReplyHead?, byteCount: Int?) -> ClientResponseHead {
+        let body: Body = byteCount.map { .length($0) } ?? .none
+        return ClientResponseHead(status: byteCount == nil ? 204 : 200, body: body, .frames(reply))
     }
 
     /// A response of our own.
@@ -104,6 +114,7 @@ public struct ClientResponseHead: Sendable {
         case .response(let reply), .interim(let reply), .relayed(let reply): reply.reason
         case .refusal(let refusal): refusal.reasonPhrase
         case .eventStream: "OK"
+        case .frames: status == 204 ? "No Content" : "OK"
         case .ours(let reason, _): reason
         }
     }
@@ -141,7 +152,12 @@ public struct ClientResponseHead: Sendable {
                 body(.ours("Access-Control-Allow-Credentials", "true"))
                 body(.ours("Vary", "Origin"))
             }
-            reply.forEachField(in: .eventStream) { body(.app($0, $1)) }
+            reply?.forEachField(in: .eventStream) { body(.app($0, $1)) }
+        case .frames(let reply):
+            if status != 204 { body(.ours("Content-Type", "application/json")) }
+            body(.ours("Cache-Control", "no-store"))
+            body(.framing)
+            reply?.forEachField(in: .eventStream) { body(.app($0, $1)) }
         }
     }
 }

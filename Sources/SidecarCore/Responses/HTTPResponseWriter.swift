@@ -21,6 +21,8 @@ public struct HTTPResponseWriter: Sendable {
     private let minorVersion: Int
     private let isToHead: Bool
     private var mayKeepAlive: Bool
+    /// What a page of another origin may do with the response; nil for one that is not about that.
+    public var crossOriginGrant: CrossOriginGrant?
     /// How the body has to be written whose head was written last.
     public private(set) var framing = Framing.none
     /// Whether another request may follow on the connection (RFC 9112 §9.3).
@@ -71,6 +73,7 @@ public struct HTTPResponseWriter: Sendable {
             case .framing: writeFraming(of: head.body, into: &buffer)
             }
         }
+        crossOriginGrant?.forEachField { buffer.writeField(named: $0, $1) }
         buffer.writeStaticString("\r\n")
     }
 

@@ -30,6 +30,12 @@ public enum RefusalReason: String, Sendable, Equatable, CaseIterable {
     case eventTooLarge = "event_too_large"
     /// Too many bodies are being checked.
     case bodyBudget = "body_budget"
+    /// Its body is not one of the client protocol.
+    case badPost = "bad_post"
+    /// It is too large for the client protocol.
+    case postTooLarge = "post_too_large"
+    /// It is out of turn among the POSTs of its session.
+    case postOutOfTurn = "post_out_of_turn"
     /// Its head or body took too long, or its handshake waited too long for the app.
     case timeout
     /// The client did not read the response.

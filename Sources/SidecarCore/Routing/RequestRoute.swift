@@ -4,6 +4,12 @@ public enum RequestRoute: Sendable, Equatable {
     case upgrade
     /// It asks for a stream of events.
     case eventStream
+    /// It is a POST of the client protocol over HTTP; its body has yet to be read.
+    ///
+    /// - Parameter asksForStream: Whether it wants one long answer.
+    case protocolPost(asksForStream: Bool)
+    /// A browser asks whether a page of another origin may send such a POST (Fetch Standard §4.8).
+    case protocolPreflight
     /// It asks for the client script.
     case clientScript
     /// Passed through to the app.

@@ -4,6 +4,7 @@ public import HTTP1
 public struct RequestRouter: Sendable {
     private let webSocketPaths: [PathPattern]
     private let streamPaths: [PathPattern]
+    private let protocolPaths: [PathPattern]
     /// The path of `WEBHOOK_URL` when it is on the app; only Sidesocket may call it.
     private let webhookPath: FoldedPath?
     /// Where the client script is; nil for nowhere.
@@ -14,17 +15,20 @@ public struct RequestRouter: Sendable {
     /// - Parameters:
     ///   - webSocketPaths: Paths whose upgrade requests become sessions.
     ///   - streamPaths: Paths where a GET that accepts `text/event-stream` becomes a session.
+    ///   - protocolPaths: Paths where a POST may be one of the client protocol.
     ///   - webhookPath: The path of `WEBHOOK_URL` when it is on the app.
     ///   - scriptPath: Where the client script is served.
     public init(
         webSocketPaths: [PathPattern],
         streamPaths: [PathPattern] = [],
+        protocolPaths: [PathPattern] = [],
         webhookPath: String?,
         scriptPath: String? = nil
     ) {
         self.scriptPath = scriptPath
         self.webSocketPaths = webSocketPaths
         self.streamPaths = streamPaths
+        self.protocolPaths = protocolPaths
         self.webhookPath = webhookPath.map { FoldedPath(target: $0) }
     }
 
@@ -49,6 +53,7 @@ public struct RequestRouter: Sendable {
             return .clientScript
         }
         if head.method == "GET", head.target.hasPrefix("/"), asksForEvents(head) { return .eventStream }
+        if let route = protocolRoute(head) { return route }
         let closes = head.headers.contains("upgrade")
         switch StructuredEvents.treatment(of: head) {
         case .refuse(let refusal): return .refuse(refusal)
@@ -63,10 +68,42 @@ public struct RequestRouter: Sendable {
         return webSocketPaths.contains { $0.matches(path) }
     }
 
+    /// The media type of a POST of the client protocol. No form and no script of another origin can send it unasked.
+    public static let protocolMediaType = "application/vnd.sidesocket.v1+json"
+
+    /// How a request of the client protocol over HTTP is handled; nil for any other.
+    private func protocolRoute(_ head: HTTPRequestHead) -> RequestRoute? {
+        guard !protocolPaths.isEmpty, head.method == "POST" || head.method == "OPTIONS", head.target.hasPrefix("/")
+        else { return nil }
+        let path = Self.path(of: head.target)
+        guard protocolPaths.contains(where: { $0.matches(path) }) else { return nil }
+        if head.method == "OPTIONS" {
+            let isPreflight = head.headers.contains("origin") && head.headers.contains("access-control-request-method")
+            return isPreflight && !head.hasBody ? .protocolPreflight : nil
+        }
+        let types = head.headers.values(of: "content-type")
+        if types.count == 1, types.first?.lowercased() == Self.protocolMediaType {
+            return .protocolPost(asksForStream: accepts(head))
+        }
+        // One that says more than the type would be for the app, which cannot know what it is.
+        guard types.contains(where: { $0.lowercased().hasPrefix(Self.protocolMediaType) }) else { return nil }
+        return .refuse(
+            Refusal(
+                status: 415,
+                sentence: "The Content-Type must be exactly \(Self.protocolMediaType).",
+                reason: .badRequest
+            )
+        )
+    }
+
     private func asksForEvents(_ head: HTTPRequestHead) -> Bool {
         guard !streamPaths.isEmpty else { return false }
         let path = Self.path(of: head.target)
-        guard streamPaths.contains(where: { $0.matches(path) }) else { return false }
+        return streamPaths.contains { $0.matches(path) } && accepts(head)
+    }
+
+    /// True when the client accepts events.
+    private func accepts(_ head: HTTPRequestHead) -> Bool {
         var accepts = false
         head.headers.forEach { name, value in
             if !accepts, HTTPField.equals(name, "accept") { accepts = Self.acceptsEvents(value) }

@@ -6,12 +6,11 @@ public enum TransportKind: String, Sendable, Equatable, CaseIterable {
     case webSocket = "websocket"
     /// Server-Sent Events.
     case eventStream = "event_stream"
+    /// The client protocol in HTTP requests, each answered when there is something to say (long polling, RFC 6202).
+    case poll
+    /// The client protocol in one long answer, beside requests with what the client sends.
+    case stream
 
-    /// True when clients can send messages on it.
-    public var receivesMessages: Bool {
-        switch self {
-        case .webSocket: true
-        case .eventStream: false
-        }
-    }
+    /// True when a client can send its token as its first message.
+    public var mayAuthenticateLater: Bool { self == .webSocket }
 }

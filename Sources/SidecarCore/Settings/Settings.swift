@@ -89,6 +89,10 @@ public struct Settings: Sendable, Equatable {
     public var resumeCookies: [String]?
     /// Where the client for browsers is served (`CLIENT_SCRIPT`); nil: nowhere.
     public var clientScriptPath: String?
+    /// The paths of the client protocol over HTTP (`HTTP_PATHS`); nil: none.
+    public var httpPaths: [PathPattern]?
+    /// How long a poll waits for something to say (`POLL_TIMEOUT`).
+    public var pollTimeout = TimeAmount.seconds(25)
     /// Whether the app is told when clients lose and resume their sessions (`SESSION_EVENTS`).
     public var sessionEvents = false
     /// What a client may send to others (`CLIENT_EVENT_RATE`); nil when off.

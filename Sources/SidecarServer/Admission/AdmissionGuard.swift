@@ -116,7 +116,24 @@ final class AdmissionGuard: Sendable {
         throw connectRate.rejection(retryAfter: wait)
     }
 
-    /// Decides about a valid handshake before the app is asked.
+    /// Checks the page that a handshake comes from.
+    func checkOrigin(of head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) {
+        try origins.check(head, client)
+    }
+
+    /// Decides about a POST of the client protocol, or a question about one.
+    ///
+    /// - Returns: What its page may do with the response.
+    func admitPost(_ head: HTTPRequestHead, _ client: ResolvedClient) throws(HandshakeRejection) -> CrossOriginGrant {
+        if sessions.bans.covers(client.ip) { throw banned(client) }
+        try origins.check(head, client)
+        return origins.policy.grant(
+            origin: head.headers.values(of: "origin"),
+            host: client.forwardedHost ?? head.headers.first("host") ?? ""
+        )
+    }
+
+    /// Decides about a valid handshake before the app is asked; its page has been checked.
     ///
     /// - Throws: The refusal and its label in `handshakes_total`.
     func admit(
@@ -124,7 +141,6 @@ final class AdmissionGuard: Sendable {
         _ client: ResolvedClient,
         transportKind: TransportKind
     ) throws(HandshakeRejection) -> (ConnectionSlots.Slot, HandshakeIdentity) {
-        try origins.check(head, client)
         let identity = try identify(head, client, transportKind: transportKind)
         guard let slot = sessions.slots.open(for: client) else {
             sessions.violations.count(by: client.ip)

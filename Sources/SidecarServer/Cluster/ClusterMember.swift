@@ -99,6 +99,9 @@ final class ClusterMember: ClusterNode {
             let edge = local.edge
             guard let moves = edge.state.moves else { return .failed(.unknownRequest) }
             return await moves.answer(request, from: node, shards: edge.shards)
+        case .post(let body, let terms, _):
+            guard let relays = local.edge.state.relays else { return .failed(.unknownRequest) }
+            return await relays.answer(body: body.bytes, terms: terms.bytes)
         case .wrote(let report, let counts):
             reports.add(counts, of: node, to: report)
             return .done

@@ -20,6 +20,8 @@ final class ServerConfiguration: Sendable {
     let deflate: DeflateSettings?
     let heartbeat: HeartbeatPolicy
     let retryPolicy: RetryPolicy
+    /// The most bytes in the body of a POST of the client protocol: some frames, or where a returning client was.
+    let maxPostBytes: Int
     /// The client for browsers; nil where it is not served.
     let clientScript: ClientScript?
 
@@ -70,10 +72,12 @@ final class ServerConfiguration: Sendable {
         router = RequestRouter(
             webSocketPaths: settings.wsPaths,
             streamPaths: settings.ssePaths ?? [],
+            protocolPaths: settings.clientProtocol ? settings.httpPaths ?? [] : [],
             webhookPath: isOnApp ? target?.path : nil,
             scriptPath: settings.clientScriptPath
         )
         clientScript = settings.clientScriptPath == nil ? nil : ClientScript()
+        maxPostBytes = 2 * settings.maxMessageBytes + max(64 << 10, 512 * settings.maxChannelsPerConnection)
         deflate =
             settings.compression
             ? DeflateSettings(allowContextTakeover: settings.compressionContextTakeover) : nil

@@ -1,5 +1,6 @@
 import DeliveryOutbox
 import Logging
+import NIOCore
 public import SidecarCore
 import Synchronization
 
@@ -7,8 +8,7 @@ import Synchronization
 public final class ServerState: Sendable {
     /// Bytes received and not yet answered by the app, over the process.
     public let pendingBytes: SharedBudget
-    private let sessionCount = Atomic<Int>(0)
-    private let streamCount = Atomic<Int>(0)
+    private let sessionCounts = TransportCounts()
     private let socketCount = Atomic<Int>(0)
     private let listeningFlag = Atomic<Bool>(false)
     private let drainingFlag = Atomic<Bool>(false)
@@ -30,6 +30,10 @@ public final class ServerState: Sendable {
     let absentUsers = AbsentUsers()
     /// Where the sessions are that can be resumed.
     let resumes = ResumeDirectory()
+    /// What clients of polls have yet to learn of the end of their sessions, by their tokens.
+    let farewells = ShortMemory<ResumeToken.Hash, PostAnswer>(capacity: 10_000, for: .seconds(60))
+    /// The sessions that clients have begun with a POST, whose answer may have been lost.
+    let openings = ShortMemory<OpeningKey, ResumeDirectory.Place>(capacity: 100_000, for: .seconds(60))
     /// File descriptors of clients and of connections to the app.
     let descriptors: SharedBudget
     let gate: WebhookGate
@@ -41,6 +45,8 @@ public final class ServerState: Sendable {
     let engine: (any ClusterEngine)?
     /// Moves sessions to other nodes; nil without `CLUSTER_URL`.
     let moves: SessionMoves?
+    /// Passes POSTs on to other nodes; nil without `CLUSTER_URL`.
+    let relays: PostRelays?
     /// Housekeeping of the broker in memory; nil with another one.
     let historyExpiry: HistoryExpiry?
     /// Verifies tokens; nil when `AUTH` is off.
@@ -67,6 +73,7 @@ public final class ServerState: Sendable {
         self.authenticator = authenticator
         self.engine = engine
         moves = engine.map { [resumes, absentUsers] in SessionMoves($0, resumes, absentUsers) }
+        relays = engine.map { [resumes, farewells] in PostRelays($0, resumes, farewells) }
         var historyExpiry: HistoryExpiry?
         channels = ChannelFanout(
             settings: settings,
@@ -94,10 +101,10 @@ public final class ServerState: Sendable {
         self.maxConnections = maxConnections
     }
 
-    /// Accepted WebSockets and event streams that are open.
-    public var sessions: Int { sessionCount.load(ordering: .relaxed) }
-    /// Event streams among them.
-    public var streams: Int { streamCount.load(ordering: .relaxed) }
+    /// Accepted sessions that have a client.
+    public var sessions: Int { TransportKind.allCases.reduce(0) { $0 + sessions(on: $1) } }
+    /// Those that are on one kind of transport.
+    public func sessions(on transportKind: TransportKind) -> Int { sessionCounts[transportKind] }
     /// Sessions that wait for their clients.
     public var detached: Int { detachedSessions.held }
     /// Bytes kept for clients that may return.
@@ -140,13 +147,11 @@ public final class ServerState: Sendable {
     var hasRoomForClients: Bool { descriptors.held < descriptors.limit - min(500, descriptors.limit / 8) }
 
     func sessionOpened(_ transportKind: TransportKind) {
-        sessionCount.wrappingAdd(1, ordering: .relaxed)
-        if transportKind == .eventStream { streamCount.wrappingAdd(1, ordering: .relaxed) }
+        sessionCounts.adjust(transportKind, by: 1)
     }
 
     func sessionClosed(_ transportKind: TransportKind) {
-        sessionCount.wrappingSubtract(1, ordering: .relaxed)
-        if transportKind == .eventStream { streamCount.wrappingSubtract(1, ordering: .relaxed) }
+        sessionCounts.adjust(transportKind, by: -1)
     }
 
     /// Counts a client connection, and returns how many are open with it. Its descriptor was counted at the accept.
@@ -170,5 +175,31 @@ public final class ServerState: Sendable {
     func noteApp(reachable: Bool) {
         let value: UInt8 = reachable ? 1 : 2
         if reachability.load(ordering: .relaxed) != value { reachability.store(value, ordering: .relaxed) }
+    }
+}
+
+/// How many sessions there are on each kind of transport.
+private struct TransportCounts: ~Copyable {
+    private let webSockets = Atomic<Int>(0)
+    private let eventStreams = Atomic<Int>(0)
+    private let polls = Atomic<Int>(0)
+    private let streams = Atomic<Int>(0)
+
+    subscript(kind: TransportKind) -> Int {
+        switch kind {
+        case .webSocket: webSockets.load(ordering: .relaxed)
+        case .eventStream: eventStreams.load(ordering: .relaxed)
+        case .poll: polls.load(ordering: .relaxed)
+        case .stream: streams.load(ordering: .relaxed)
+        }
+    }
+
+    func adjust(_ kind: TransportKind, by change: Int) {
+        switch kind {
+        case .webSocket: webSockets.wrappingAdd(change, ordering: .relaxed)
+        case .eventStream: eventStreams.wrappingAdd(change, ordering: .relaxed)
+        case .poll: polls.wrappingAdd(change, ordering: .relaxed)
+        case .stream: streams.wrappingAdd(change, ordering: .relaxed)
+        }
     }
 }

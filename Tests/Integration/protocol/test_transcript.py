@@ -4,6 +4,8 @@ import re
 
 from support.api import API
 from support.app import Reply
+from support.net import eventually
+from support.polling import PollClient
 from support.process import ROOT
 from support.protocol import ProtocolClient, lose
 from support.publishing import TEXT
@@ -71,3 +73,45 @@ def test_the_example(script, sidesocket):
     assert len(lines) > 20
     bodies = [event.body for event in script.events("message")]
     assert bodies == [b'{"text":"hi"}', b'{"text":"bye"}', b"null"]
+
+
+class Polls:
+    """The same over HTTP: a POST is sent with its line, and answered with a later one."""
+
+    def __init__(self, edge):
+        self.edge, self.token, self.posts = edge, None, []
+
+    def do(self, line):
+        who, what = re.fullmatch(r"(client|server|app) +(.+)", line).groups()
+        getattr(self, who)(what)
+
+    def client(self, what):
+        target, body = re.fullmatch(r"POST (\S+) (.+)", what).groups()
+        body = body.replace('"5f0c…"', '"5f0c5f0c5f0c5f0c"').replace("TOKEN", f'"{self.token}"')
+        number = int(re.search(r'"n":(\d+)', body)[1])
+        self.posts.append((number, PollClient(self.edge, target).post(body.encode())))
+
+    def server(self, what):
+        if old := re.fullmatch(r"204 to n=(\d+)", what):
+            number, post = self.posts.pop(0)
+            assert number == int(old[1]) and post.wait().status == 204
+            return
+        _, post = self.posts.pop(0)
+        names = re.findall(r'"(\w+)":…', what)
+        found = re.fullmatch(re.escape(what.removeprefix("200 ")).replace("…", VALUE), post.wait().body.decode())
+        assert found, f"\n{post.answer.body.decode()}\n{what}"
+        values = dict(zip(names, found.groups()))
+        self.token = values["resume"].strip('"') if "resume" in values else self.token
+
+    def app(self, what):
+        Conversation(self.edge).app(what)
+
+
+def test_the_example_over_http(script, sidesocket):
+    text = (ROOT / "docs/protocol.md").read_text()
+    lines = re.search(r"```transcript-http\n(.+?)```", text, re.DOTALL)[1].splitlines()
+    polls = Polls(sidesocket(script, HISTORY_SIZE="100", HTTP_PATHS="/http"))
+    for line in lines:
+        polls.do(line)
+    assert len(lines) > 10 and polls.posts == []
+    eventually(lambda: script.events("close"), "the session has ended")

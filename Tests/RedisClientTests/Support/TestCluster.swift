@@ -68,8 +68,18 @@ final class TestCluster: Sendable {
         try await body(cluster)
     }
 
-    /// The master that owns a slot, by what a node that lives says.
+    /// The master that owns a slot, by what a node that lives says; it may be the last to hear of a new one.
     func owner(of slot: Int, asking node: RedisServer) async throws -> RedisServer {
+        var found: RedisServer?
+        try await eventually("somebody owns \(slot)") {
+            found = try await knownOwner(of: slot, to: node)
+            return found != nil
+        }
+        guard let found else { throw ServerError("nobody owns \(slot)") }
+        return found
+    }
+
+    private func knownOwner(of slot: Int, to node: RedisServer) async throws -> RedisServer? {
         let line = try await CommandLineClient.run(node.address, ["cluster", "nodes"]).split(separator: "\n").first {
             line in
             let fields = line.split(separator: " ")
@@ -80,10 +90,7 @@ final class TestCluster: Sendable {
                 return first <= slot && slot <= last
             }
         }
-        guard let line, let server = nodes.first(where: { line.contains("127.0.0.1:\($0.port)@") }) else {
-            throw ServerError("nobody owns \(slot)")
-        }
-        return server
+        return line.flatMap { line in nodes.first { line.contains("127.0.0.1:\($0.port)@") } }
     }
 
     func id(of server: RedisServer) async throws -> String {

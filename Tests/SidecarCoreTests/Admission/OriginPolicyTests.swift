@@ -21,6 +21,38 @@ struct OriginPolicyTests {
         )
     }
 
+    @Test("A listed page may read what it gets and send cookies, any other one only read it")
+    func grants() throws {
+        func grant(_ list: [String], _ origin: String?) throws -> CrossOriginGrant {
+            try OriginPolicy(parsing: list).grant(origin: origin.map { [$0] } ?? [], host: "example.com")
+        }
+        let page = "https://a.example"
+        #expect(try grant([page], page) == .credentialed(page))
+        #expect(try grant(["*", page], page) == .credentialed(page))
+        #expect(try grant(["https://*.example"], page) == .credentialed(page))
+        #expect(try grant(["same-host"], "https://example.com") == .credentialed("https://example.com"))
+        #expect(try grant(["*"], page) == .anonymous)
+        #expect(try grant(["null"], "null") == .credentialed("null"))
+        #expect(try grant(["*"], nil) == .notAsked)
+        // With DRY_RUN even a page that is not listed is let in.
+        #expect(try grant(["same-host"], page) == .refused)
+        #expect(try grant(["same-host"], "null") == .refused)
+    }
+
+    @Test("The fields of a response never grant cookies to any page")
+    func grantFields() {
+        func fields(_ grant: CrossOriginGrant) -> [String: String] {
+            var fields: [String: String] = [:]
+            grant.forEachField { fields[$0] = $1 }
+            return fields
+        }
+        let exposed = ["Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"]
+        #expect(fields(.notAsked) == ["Vary": "Origin"] && fields(.refused) == ["Vary": "Origin"])
+        #expect(fields(.anonymous) == exposed.merging(["Access-Control-Allow-Origin": "*"]) { $1 })
+        let listed = ["Access-Control-Allow-Origin": "https://a", "Access-Control-Allow-Credentials": "true"]
+        #expect(fields(.credentialed("https://a")) == exposed.merging(listed) { $1 })
+    }
+
     @Test(
         "Without an Origin, Sec-Fetch-Site tells whether a page of another origin asks",
         arguments: [

@@ -9,6 +9,7 @@ struct RequestRouterTests {
         RequestRouter(
             webSocketPaths: paths.compactMap { PathPattern($0) },
             streamPaths: ["/events", "/live/*"].compactMap { PathPattern($0) },
+            protocolPaths: ["/poll", "/live/*"].compactMap { PathPattern($0) },
             webhookPath: webhookPath,
             scriptPath: "/client.js"
         )
@@ -19,10 +20,53 @@ struct RequestRouterTests {
         case .upgrade: "upgrade"
         case .eventStream: "stream"
         case .clientScript: "script"
+        case .protocolPost(let asksForStream): asksForStream ? "post for a stream" : "post"
+        case .protocolPreflight: "preflight"
         case .passThrough(let target, let closes, let inspects):
             (inspects ? "inspect" : "pass") + " \(target)" + (closes ? " close" : "")
         case .refuse(let refusal): "\(refusal.status) \(refusal.reason.rawValue)"
         }
+    }
+
+    @Test("A POST of the client protocol has exactly its type, on its paths; anything else goes to the app")
+    func protocolPost() throws {
+        let type = "Content-Type: application/vnd.sidesocket.v1+json"
+        func post(_ lines: String...) throws -> String {
+            let head = lines + ["Host: a", "Content-Length: 2"]
+            return switch router().route(try Heads.request(lines: head)) {
+            case .protocolPost(let asksForStream): asksForStream ? "stream" : "poll"
+            case .passThrough: "pass"
+            case .refuse(let refusal): "\(refusal.status)"
+            default: "?"
+            }
+        }
+        #expect(try post("POST /poll HTTP/1.1", type) == "poll")
+        #expect(try post("POST /poll?join=a HTTP/1.1", type.uppercased()) == "poll")
+        #expect(try post("POST /poll HTTP/1.1", type, "Accept: application/json") == "poll")
+        #expect(try post("POST /live/x HTTP/1.1", type, "Accept: text/event-stream") == "stream")
+        #expect(try post("POST /live/x HTTP/1.1", type, "Accept: text/event-stream;q=0") == "poll")
+        #expect(try post("POST /Poll HTTP/1.1", type) == "pass")
+        #expect(try post("POST /poll/ HTTP/1.1", type) == "pass")
+        #expect(try post("PUT /poll HTTP/1.1", type) == "pass")
+        #expect(try post("POST /poll HTTP/1.1") == "pass")
+        #expect(try post("POST /poll HTTP/1.1", "Content-Type: text/plain") == "pass")
+        #expect(try post("POST /poll HTTP/1.1", type + "; charset=utf-8") == "415")
+        #expect(try post("POST /poll HTTP/1.1", type, type) == "415")
+        #expect(try post("POST /poll HTTP/1.1", type, "Content-Type: text/plain") == "415")
+        // A body that imitates our events would otherwise get to the app by this way.
+        #expect(try post("POST /poll HTTP/1.1", type, "ce-type: sidesocket.message") == "403")
+    }
+
+    @Test("A preflight is answered on the paths of the protocol only")
+    func preflight() throws {
+        let asked = ["Host: a", "Origin: https://b.example", "Access-Control-Request-Method: POST"]
+        func options(_ path: String, _ lines: [String]) throws -> RequestRoute {
+            router().route(try Heads.request(lines: ["OPTIONS \(path) HTTP/1.1"] + lines))
+        }
+        #expect(try options("/poll", asked) == .protocolPreflight)
+        #expect(try options("/other", asked) != .protocolPreflight)
+        #expect(try options("/poll", Array(asked.dropLast())) != .protocolPreflight)
+        #expect(try options("/poll", ["Host: a", asked[2]]) != .protocolPreflight)
     }
 
     @Test("CONNECT is refused with 405, whatever else it asks for")

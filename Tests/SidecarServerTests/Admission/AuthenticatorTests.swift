@@ -17,7 +17,7 @@ struct AuthenticatorTests {
         let expected =
             switch kind {
             case .webSocket: "waits"
-            case .eventStream: "401"
+            case .eventStream, .poll, .stream: "401"
             }
         #expect(outcome(authenticator, head, kind) == expected)
     }

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import SidecarCore
 import Testing
 
 @testable import SidecarServer
@@ -203,7 +204,7 @@ struct EdgeHTTPHandlerTests {
                     + "X-Accel-Buffering: no\r\nConnection: close\r\nSet-Cookie: a=1\r\n\r\n:"
             )
         )
-        #expect(rig.shard.state.sessions == 1 && rig.shard.state.streams == 1)
+        #expect(rig.shard.state.sessions == 1 && rig.shard.state.sessions(on: .eventStream) == 1)
     }
 }
 

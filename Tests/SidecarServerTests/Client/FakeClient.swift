@@ -26,6 +26,12 @@ final class FakeClient: ClientExchange {
     func refuse(_ refusal: Refusal, handshake: HandshakeResult?) { calls.append("refuse \(refusal.status)") }
     func relay(_ reply: HTTPReplyHead, body: ByteBuffer) { calls.append("relay \(reply.status)") }
     func becomeEventStream(_ session: BridgeSession, _ head: ClientResponseHead) { calls.append("event stream") }
+    func becomePoll(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?) {
+        calls.append("poll")
+    }
+    func becomeStream(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?) {
+        calls.append("stream")
+    }
 
     func becomeWebSocket(
         _ session: BridgeSession,

@@ -27,7 +27,7 @@ private final class QueueScript {
     private(set) var fault: String?
 
     init(_ gaps: ProtocolEncoding? = nil, limit: Int) {
-        queue = gaps.map { SendQueue(tellingGapsIn: $0) } ?? SendQueue()
+        queue = gaps.map { SendQueue(tellingGapsIn: .protocolFrames($0)) } ?? SendQueue()
         self.gaps = gaps
         self.limit = limit
     }

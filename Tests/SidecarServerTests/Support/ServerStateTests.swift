@@ -5,17 +5,13 @@ import Testing
 
 @Suite("Numbers that all loops share")
 struct ServerStateTests {
-    @Test("A session counts while it is open, a stream also as such", arguments: TransportKind.allCases)
+    @Test("A session counts while it is open, in all and by its transport", arguments: TransportKind.allCases)
     func sessions(kind: TransportKind) throws {
         let state = try EdgeRig().shard.state
-        let streams =
-            switch kind {
-            case .webSocket: 0
-            case .eventStream: 1
-            }
         state.sessionOpened(kind)
-        #expect(state.sessions == 1 && state.streams == streams)
+        #expect(state.sessions == 1)
+        for other in TransportKind.allCases { #expect(state.sessions(on: other) == (other == kind ? 1 : 0)) }
         state.sessionClosed(kind)
-        #expect(state.sessions == 0 && state.streams == 0)
+        #expect(state.sessions == 0)
     }
 }

@@ -1,7 +1,7 @@
 // Compiled, never run: what a page writes is what sidesocket.d.ts describes.
 import { connect, ReconnectingWebSocket, reconnectDelay, type Session, type SidesocketError } from '../sidesocket.js'
 
-const s: Session = connect('/ws', { token: async () => (await fetch('/token')).text(), queue: 10 })
+const s: Session = connect('/ws', { token: async () => (await fetch('/token')).text(), queue: 10, http: '/ws' })
 s.on('state', ({ state, resumed, reason }) => `${state} ${resumed} ${reason?.length}`)
 s.on('message', m => `${m.type} ${m.channel} ${m.payload} ${m.offset} ${m.id} ${m.ts}`)
 s.on('error', error => error.code.length)

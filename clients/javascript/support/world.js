@@ -181,7 +181,7 @@ export class FakeHTTP {
       const post = { url, headers, how, body: JSON.parse(body), at: world.time, signal }
       this.posts.push(post)
       return new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason))
+        signal?.addEventListener('abort', () => reject(signal.reason))
         Promise.resolve()
           .then(() => answer(post))
           .then(resolve, reject)

@@ -481,15 +481,50 @@ test('$bye ends an answer, whichever code', async () => {
   assert.deepEqual([s.state, seen.at(-1), http.posts[0].signal.aborted], ['closed', 'closed 4403', true])
 })
 
-test('close() ends what is on its way', async () => {
+test('close() ends what is on its way, and says so', async () => {
   const { open, serve } = streams()
   const { world, http, s, seen } = await start(serve)
   open[0].give(WELCOME)
   await settle()
+  s.send('x', 1)
   s.close()
   open[0].give(message(1, 'late'))
   await world.advance(60_000)
-  assert.deepEqual([http.posts[0].signal.aborted, http.posts.length, seen.at(-1)], [true, 1, 'closed 1000'])
+  assert.deepEqual([http.posts[0].signal.aborted, http.posts.length, seen.at(-1)], [true, 2, 'closed 1000'])
+  const { body, how } = http.posts[1]
+  assert.deepEqual(body, { resume: 'r1', n: 2, send: [{ type: 'x', payload: 1 }, { type: '$close' }] })
+  assert.equal(how.keepalive, true)
+})
+
+test('close() before the welcome says nothing', async () => {
+  const { http, s } = await start(() => new Promise(() => {}))
+  s.close()
+  await settle()
+  assert.equal(http.posts.length, 1)
+})
+
+test('a page that is put aside says nothing, since it comes back', async () => {
+  const { open, serve } = streams()
+  const { world, http, s } = await start(serve)
+  open[0].give(WELCOME)
+  await settle()
+  world.event('pagehide', { persisted: true })
+  await settle()
+  assert.equal(http.posts.length, 1)
+  s.close()
+})
+
+test('a POST brings no more than the server takes', async () => {
+  const { open, serve } = streams()
+  const { http, s } = await start(serve)
+  open[0].give({ ...WELCOME, maxBytes: 1_000 })
+  await settle()
+  for (let i = 0; i < 30; i++) s.send('x', 'y'.repeat(100))
+  for (let i = 0; i < 10; i++) await settle()
+  const posts = http.posts.slice(1)
+  assert.ok(posts.every(({ body }) => JSON.stringify(body.send).length <= 1_100), 'each is small')
+  assert.equal(posts.flatMap(({ body }) => body.send).length, 30)
+  s.close()
 })
 
 // Bytes

@@ -89,6 +89,23 @@ public struct OriginPolicy: Sendable, Equatable {
         return origin.scheme == "http" && scheme == .https ? .refused(.downgrade) : .allowed
     }
 
+    /// What a page may do with the response to a request that ``decide(origin:fetchSite:host:scheme:allowMissing:)``
+    /// allows.
+    ///
+    /// - Parameters:
+    ///   - values: The values of all `Origin` fields.
+    ///   - host: The host that the client asked for.
+    public func grant(origin values: [String], host: String) -> CrossOriginGrant {
+        guard let value = values.first else { return .notAsked }
+        let origin = WebOrigin(value[...])
+        let isListed =
+            origin.map { origin in
+                exact.contains(origin) || subdomains.contains { $0.matches(origin) }
+                    || allowsSameHost && Self.isSameHost(origin, host)
+            } ?? allowsNull
+        return isListed ? .credentialed(value) : allowsAny ? .anonymous : .refused
+    }
+
     /// True when any value, also one of a list or with parameters, names another site, or another origin of this one.
     ///
     /// Values that the specification does not have come from no browser, and are ignored.

@@ -14,6 +14,8 @@ public enum ClientFrame: Sendable, Equatable {
     case ping
     /// Answers a `$ping`.
     case pong
+    /// The client ends the session, over HTTP.
+    case close
     /// A new token for the connection.
     case token(String, id: String?)
 
@@ -23,7 +25,7 @@ public enum ClientFrame: Sendable, Equatable {
         case .message(let label, _, _): label.id
         case .clientEvent(let event): event.id
         case .token(_, let id): id
-        case .resume, .acknowledge, .ping, .pong: nil
+        case .resume, .acknowledge, .ping, .pong, .close: nil
         }
     }
 

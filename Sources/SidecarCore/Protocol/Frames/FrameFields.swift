@@ -196,6 +196,7 @@ struct FrameFields {
             )
         case "$ping": return .ping
         case "$pong": return .pong
+        case "$close": return .close
         case "$token":
             guard let token = try text(.token) else { throw FieldFault(message: "$token must have a token") }
             return .token(token, id: id)

@@ -34,6 +34,21 @@ extension SettingsRegistry {
             "How many sessions may wait for their clients, in all; beyond it those that have waited longest end."
         ),
         SettingDefinition(
+            "HTTP_PATHS",
+            .clientProtocol,
+            \.httpPaths,
+            .pathPatterns,
+            unset: "none",
+            "The paths where clients can speak the client protocol over HTTP, where WebSockets do not pass."
+        ),
+        SettingDefinition(
+            "POLL_TIMEOUT",
+            .clientProtocol,
+            \.pollTimeout,
+            .duration(.seconds(1) ... .minutes(10)),
+            "How long a poll over HTTP waits for something to answer."
+        ),
+        SettingDefinition(
             "CLIENT_SCRIPT",
             .clientProtocol,
             \.clientScriptPath,

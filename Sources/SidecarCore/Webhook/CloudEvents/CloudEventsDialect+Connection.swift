@@ -126,6 +126,8 @@ extension TransportKind {
         switch self {
         case .webSocket: nil
         case .eventStream: "sse"
+        case .poll: "poll"
+        case .stream: "stream"
         }
     }
 }

@@ -89,6 +89,8 @@ extension TransportKind {
         switch self {
         case .webSocket: nil
         case .eventStream: []
+        case .poll: [1]
+        case .stream: [2]
         }
     }
 

@@ -73,7 +73,7 @@ public final class Authenticator: Sendable {
             }
         case .ambiguous:
             throw .badToken("There is more than one token, or one that cannot be read.")
-        case .nothing where isRequired && finder.takesMessages && transportKind.receivesMessages:
+        case .nothing where isRequired && finder.takesMessages && transportKind.mayAuthenticateLater:
             return .awaitsMessage
         case .nothing where isRequired:
             throw .badToken("A token is required.")

@@ -13,6 +13,21 @@ enum EventStreamCodec {
         return text
     }
 
+    /// A frame of the client protocol. The line ends that its JSON may have, always between its values, become blanks, so
+    /// that it is one line.
+    static func encode(frame: ByteBuffer) -> ByteBuffer {
+        func isEnd(_ byte: UInt8) -> Bool { byte == 0x0A || byte == 0x0D }
+        var text = ByteBufferAllocator().buffer(capacity: frame.readableBytes + 8)
+        text.writeStaticString("data: ")
+        if frame.readableBytesView.contains(where: isEnd) {
+            text.writeBytes(frame.readableBytesView.lazy.map { isEnd($0) ? 0x20 : $0 })
+        } else {
+            text.writeImmutableBuffer(frame)
+        }
+        text.writeStaticString("\n\n")
+        return text
+    }
+
     /// An event with its position, if it has one, for the send queue.
     static func message(_ text: ByteBuffer, at cursor: StreamCursor?) -> SendQueue.Message {
         guard let cursor else { return SendQueue.Message(header: text, payload: nil) }

@@ -5,20 +5,7 @@ import SidecarCore
 /// The one handler of a client's event stream: events go out, nothing comes in.
 ///
 /// What a message means is decided by the session, as with ``WebSocketHandler``.
-final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwner {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
-    let session: BridgeSession
-    let loop: ClientContext
-    private var context: ChannelHandlerContext?
-    let output: ClientOutput
-    private let isEncrypted: Bool
-    private(set) var isEnding = false
-    private let timer = TimerEntry()
-    private var heartbeat = Heartbeat(openedAt: .now(), jitter: .random(in: 0..<1), hasAnswers: false)
-    private var linger = Linger(patience: ServerConfiguration.flushPatience)
+final class EventStreamHandler: StreamHandler, ReplayTransport {
     /// What the client has got, as its ids say.
     private var position: StreamCursor
     /// The replay has already covered publications up to this position.
@@ -27,58 +14,14 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
     var pending: PendingReplay?
 
     init(session: BridgeSession, isEncrypted: Bool, loop: ClientContext) {
-        self.session = session
-        self.loop = loop
-        self.isEncrypted = isEncrypted
         position = StreamCursor(.channels([]), reader: StreamCursor.reader(session.id))
-        output = ClientOutput(owner: session, codec: .eventStream, flushes: loop.flushes, buffers: loop.sendBuffers)
+        super.init(session: session, codec: .eventStream, isEncrypted: isEncrypted, loop: loop)
     }
 
-    // MARK: Channel events
+    override var transport: (any SessionTransport)? { self }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.context = context
-        output.attach(context, isEncrypted: isEncrypted)
-    }
-
-    /// Sends the head of the answer and begins.
-    func start(head: ByteBuffer, mustRead: Bool) {
-        loop.registry.streamBegan()
-        limitTransport()
-        output.sendAtOnce(head)
-        output.sendAtOnce(EventStreamText.heartbeat)  // some proxies hold back a head until its body begins
-        arm()
-        if mustRead { context?.read() }
-    }
-
-    /// A client of an event stream sends nothing after its request.
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        output.writabilityChanged()
-        context.fireChannelWritabilityChanged()
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // A client that ends its half has closed the stream.
-        if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        output.connectionLost()
-        loop.timers.cancel(timer)
-        loop.state.socketClosed(hasLeft: isEnding)
-        isEnding = true
+    override func connectionLost() {
         for event in takePending() { drop(event) }
-        session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
-        loop.registry.streamEnded()
-        context.fireChannelInactive()
-        self.context = nil
     }
 
     // MARK: Output
@@ -163,59 +106,12 @@ final class EventStreamHandler: ChannelDuplexHandler, ReplayTransport, TimerOwne
 
     /// Ends the stream; a browser reconnects by itself, after a random time when many streams end at once.
     func close(code: SessionCloseCode, reason: String, farewell: [ByteBuffer]) {
-        guard !isEnding else { return }
-        isEnding = true
-        loop.state.socketLeft()
-        endPending()
-        output.finish()
-        if code == .serviceRestart || code == .tryAgainLater {
-            output.sendAtOnce(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
-        }
-        output.flush()
-        context?.close(mode: .output, promise: nil)
-        loop.timers.arm(timer, owner: self, at: linger.begin(at: .now()))
-    }
-
-    // MARK: Deadlines
-
-    func settingsChanged(isOfTransport: Bool) {
-        guard !isEnding else { return }
-        if isOfTransport { limitTransport() }
-        arm()
-    }
-
-    func deadlineReached(at now: NIODeadline) -> NIODeadline? {
-        if isEnding {
-            switch linger.deadlineReached(unsentBytes: output.unsentBytes, at: now) {
-            case .wait(let deadline): return deadline
-            case .close: context?.close(promise: nil)
+        end {
+            endPending()
+            output.finish()
+            if code == .serviceRestart || code == .tryAgainLater {
+                output.sendAtOnce(EventStreamText.retry(milliseconds: .random(in: 1_000...10_000)))
             }
-            return nil
         }
-        heartbeat.sent(at: output.sentAt)
-        switch heartbeat.deadlineReached(at: now, policy: loop.configuration.heartbeat) {
-        case .wait: break
-        case .sendPing: sendHeartbeat()
-        case .closeAged: session.closeAsAged()
-        case .closeUnresponsive, .closeIdle: break  // a stream has no answers
-        }
-        return isEnding ? now + ServerConfiguration.linger : heartbeat.nextDeadline(loop.configuration.heartbeat)
-    }
-
-    /// A client with unread bytes needs no heartbeat: those keep the stream open.
-    private func sendHeartbeat() {
-        guard output.isClear else { return }
-        output.sendAtOnce(EventStreamText.heartbeat)
-        loop.metrics.pingsSent.increment()
-    }
-
-    private func arm() {
-        heartbeat.sent(at: output.sentAt)
-        loop.timers.arm(timer, owner: self, at: heartbeat.nextDeadline(loop.configuration.heartbeat))
-    }
-
-    private func limitTransport() {
-        guard let channel = context?.channel else { return }
-        TransportLimits.set(on: channel, output, loop.configuration)
     }
 }

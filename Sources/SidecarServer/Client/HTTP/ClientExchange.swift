@@ -46,6 +46,14 @@ protocol ClientExchange: AnyObject {
 
     /// The app has accepted: sends the head and begins the events.
     func becomeEventStream(_ session: BridgeSession, _ head: ClientResponseHead)
+    /// Waits with the answer to the first poll until there are frames.
+    ///
+    /// - Parameter acceptance: The app's reply; nil where it was not asked.
+    func becomePoll(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?)
+    /// Sends the head and begins the frames of a stream.
+    ///
+    /// - Parameter acceptance: The app's reply; nil where it was not asked.
+    func becomeStream(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?)
     /// The app has accepted: sends the head and begins the frames.
     ///
     /// - Parameter isAccepted: False when that depends on the client's first message, a token.

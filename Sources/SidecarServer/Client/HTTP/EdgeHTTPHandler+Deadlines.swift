@@ -17,7 +17,7 @@ extension EdgeHTTPHandler {
             }
             if requestsServed == 0 { loop.metrics.httpRefused(.timeout) }  // else it was kept alive for nothing
             endNow()
-        case .inspecting:
+        case .holding:
             refuse(Refusal(status: 408, sentence: "The body of the request took too long.", reason: .timeout))
             return now + ServerConfiguration.linger
         case .proxying(let exchange):
@@ -32,7 +32,7 @@ extension EdgeHTTPHandler {
             case .wait(let next): return next
             case .close: endNow()
             }
-        case .gone:
+        case .posting, .gone:
             break
         }
         return nil
@@ -85,7 +85,7 @@ extension EdgeHTTPHandler {
         case .proxying(let exchange) where !exchange.isReplyBegun:
             exchange.clientGone()
             refuse(.draining)
-        case .inspecting: refuse(.draining)
+        case .holding, .posting: refuse(.draining)
         case .readingHead, .upgrading, .proxying, .lingering, .gone: break
         }
         endNow()

@@ -7,8 +7,8 @@ import SidecarCore
 extension EdgeHTTPHandler {
     var wantsInput: Bool {
         switch phase {
-        case .readingHead, .inspecting, .lingering, .gone: true
-        case .upgrading: reader.bufferedBytes < Self.maxPipelinedBytes
+        case .readingHead, .holding, .lingering, .gone: true
+        case .upgrading, .posting: reader.bufferedBytes < Self.maxPipelinedBytes
         case .proxying(let exchange):
             if exchange.isRequestWhole {
                 // Only reading shows that the client has gone.
@@ -38,7 +38,7 @@ extension EdgeHTTPHandler {
     /// Takes one part; false when there is none or it cannot be used yet.
     private func takePart() throws(HTTPParseError) -> Bool {
         switch phase {
-        case .upgrading, .lingering, .gone:
+        case .upgrading, .posting, .lingering, .gone:
             return false
         case .readingHead:
             guard case .head(let head)? = try reader.next() else {
@@ -47,8 +47,8 @@ extension EdgeHTTPHandler {
             }
             received(head)
             return true
-        case .inspecting(let inspection):
-            return try inspect(inspection)
+        case .holding(let held):
+            return try take(held)
         case .proxying(let exchange):
             guard !exchange.isRequestWhole, exchange.takesBody, let part = try reader.next() else { return false }
             switch part {
@@ -88,12 +88,16 @@ extension EdgeHTTPHandler {
             upgrade(head, resolved)
         case .eventStream:
             openStream(head, resolved)
+        case .protocolPost(let asksForStream):
+            receivePost(head, resolved, asksForStream: asksForStream)
+        case .protocolPreflight:
+            answerPreflight(head, resolved)
         case .clientScript:
             serveClientScript(to: head)
         case .passThrough(let target, let closeAfterwards, let inspects):
             if closeAfterwards { response.close() }
             if inspects {
-                beginInspection(head, target: target)
+                hold(head, for: .inspection(target: target))
             } else {
                 passOn(ProxyExchange(head: head, target: target, from: client, client: self, loop: loop))
             }

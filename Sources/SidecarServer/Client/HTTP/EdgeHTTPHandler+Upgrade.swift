@@ -37,7 +37,7 @@ extension EdgeHTTPHandler {
     }
 
     /// Counts a handshake, and refuses it when there is no room for another connection.
-    private func hasRoom(for resolved: ResolvedClient) -> Bool {
+    func hasRoom(for resolved: ResolvedClient) -> Bool {
         if loop.state.isDraining {
             refuse(.draining, handshake: .draining)
             return false
@@ -63,8 +63,9 @@ extension EdgeHTTPHandler {
         return false
     }
 
-    private func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
+    func admit(_ kind: UpgradeAttempt.Kind, _ head: HTTPRequestHead, _ resolved: ResolvedClient) {
         do throws(HandshakeRejection) {
+            if !kind.isPost { try loop.admission.checkOrigin(of: head, resolved) }
             let (slot, identity) = try loop.admission.admit(head, resolved, transportKind: kind.transportKind)
             let attempt = UpgradeAttempt(
                 kind: kind,
@@ -86,7 +87,7 @@ extension EdgeHTTPHandler {
     }
 
     /// Refuses an invalid handshake, with a log line; the number of such lines is limited by the checks before.
-    private func refuse(_ refusal: Refusal, _ result: HandshakeResult, _ head: HTTPRequestHead) {
+    func refuse(_ refusal: Refusal, _ result: HandshakeResult, _ head: HTTPRequestHead) {
         var metadata: Logger.Metadata = [
             "client": "\(client.address)", "path": "\(head.target.prefix { $0 != "?" })",
             "status": .stringConvertible(refusal.status), "why": "\(refusal.sentence)",
@@ -133,7 +134,7 @@ extension EdgeHTTPHandler {
     }
 
     /// Replaces this handler with the session's; false when the connection has closed.
-    private func giveWay(
+    func giveWay(
         to handler: some ChannelHandler & SessionTransport,
         responder: (any HandshakeResponder)? = nil,
         of session: BridgeSession,

@@ -18,8 +18,10 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         case readingHead
         /// The app decides about a handshake.
         case upgrading(UpgradeAttempt)
-        /// The body of a request is read before the app gets it.
-        case inspecting(BodyInspection)
+        /// The body of a request is read whole.
+        case holding(HeldBody)
+        /// A POST of the client protocol waits for its answer.
+        case posting(PostExchange)
         /// A request is with the app.
         case proxying(ProxyExchange)
         /// The last response has been sent; input is discarded until the client ends its half too.
@@ -61,7 +63,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     var isBusy: Bool {
         switch phase {
         case .readingHead, .gone: false
-        case .upgrading, .inspecting, .proxying, .lingering: true
+        case .upgrading, .holding, .posting, .proxying, .lingering: true
         }
     }
 
@@ -155,7 +157,7 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch phase {
         case .lingering, .gone: return
-        case .readingHead, .upgrading, .inspecting, .proxying: break
+        case .readingHead, .upgrading, .holding, .posting, .proxying: break
         }
         var bytes = unwrapInboundIn(data)
         reader.append(&bytes)
@@ -192,7 +194,8 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         switch ended {
         case .proxying(let exchange): exchange.clientGone()
         case .upgrading(let attempt): attempt.clientGone(leaving: reader.takeRemaining())
-        case .readingHead, .inspecting, .lingering, .gone: break
+        case .posting(let exchange): exchange.clientGone()
+        case .readingHead, .holding, .lingering, .gone: break
         }
         context.fireChannelInactive()
     }

@@ -14,7 +14,7 @@ final class ProxyExchange: AppExchange {
     private let loop: ClientContext
     private weak var client: (any ClientExchange)?
     /// A body that has been read before the app is called; nil when it is streamed.
-    private var held: (inspection: BodyInspection, trailers: HTTPHeaders?)?
+    private var held: (body: HeldBody, trailers: HTTPHeaders?)?
     private var connection: AppConnection?
     private let startedAt = NIODeadline.now()
     private var status = 0
@@ -48,14 +48,15 @@ final class ProxyExchange: AppExchange {
 
     /// A request whose body has been read whole.
     convenience init(
-        _ inspection: BodyInspection,
+        _ body: HeldBody,
+        to target: String,
         trailers: HTTPHeaders?,
         from identity: ClientIdentity,
         client: any ClientExchange,
         loop: ClientContext
     ) {
-        self.init(head: inspection.head, target: inspection.target, from: identity, client: client, loop: loop)
-        held = (inspection, trailers)
+        self.init(head: body.head, target: target, from: identity, client: client, loop: loop)
+        held = (body, trailers)
         isRequestWhole = true
     }
 
@@ -118,7 +119,7 @@ final class ProxyExchange: AppExchange {
         )
         if let held {
             connection.write(writeHead)
-            sendBody(held.inspection.body)
+            sendBody(held.body.body)
             sendEnd(held.trailers)
         } else if isRequestWhole {
             connection.sendWhole(writeHead)  // the retry of a request without a body

@@ -12,13 +12,27 @@ final class UpgradeAttempt: HandshakeResponder {
     enum Kind {
         case webSocket(AcceptedUpgrade)
         case eventStream(origin: String?, lastEventID: String?)
+        case poll(PostExchange)
+        case stream(PostExchange)
 
         var transportKind: TransportKind {
             switch self {
             case .webSocket: .webSocket
             case .eventStream: .eventStream
+            case .poll: .poll
+            case .stream: .stream
             }
         }
+
+        /// The POST of a client over HTTP; nil for others.
+        fileprivate var exchange: PostExchange? {
+            switch self {
+            case .poll(let exchange), .stream(let exchange): exchange
+            case .webSocket, .eventStream: nil
+            }
+        }
+
+        var isPost: Bool { exchange != nil }
     }
 
     private let kind: Kind
@@ -47,14 +61,18 @@ final class UpgradeAttempt: HandshakeResponder {
         self.client = client
         self.loop = loop
         let settings = loop.configuration.settings
-        if case .webSocket(let accepted) = kind, settings.clientProtocol {
+        if let exchange = kind.exchange {
+            offer = ProtocolOffer(exchange.post.sender.resume)
+            terms = exchange.terms
+        } else if case .webSocket(let accepted) = kind, settings.clientProtocol {
             offer = ProtocolOffer(accepted.offeredProtocols)
+            terms = offer.flatMap { offer in
+                settings.resumeWindow == Settings.never
+                    ? nil : ResumeTerms(handshake, offer.encoding, cookies: settings.resumeCookies ?? [])
+            }
         } else {
             offer = nil
-        }
-        terms = offer.flatMap { offer in
-            settings.resumeWindow == Settings.never
-                ? nil : ResumeTerms(handshake, offer.encoding, cookies: settings.resumeCookies ?? [])
+            terms = nil
         }
         session = BridgeSession(
             id: ConnectionID.make(),
@@ -65,6 +83,7 @@ final class UpgradeAttempt: HandshakeResponder {
             lastEventID: lastEventID,
             context: loop.sessions
         )
+        if let key = kind.exchange?.key { loop.state.openings[key] = loop.sessions.place(of: session.id) }
     }
 
     func start() {
@@ -142,23 +161,34 @@ final class UpgradeAttempt: HandshakeResponder {
     ///
     /// - Parameter owner: The node that has it; nil for this one.
     private func judged(_ isAccepted: Bool, _ token: ResumeToken, at owner: NodeID?, _ identity: VerifiedToken?) {
-        guard let client, case .webSocket(let accepted) = kind, let offer, isAccepted else {
+        guard let client, let offer, isAccepted else {
             loop.metrics.resumes[.refused].increment()
             return startAnew(identity, awaitingPositions: true)
         }
-        session.expectResume(with: token, at: owner, identity)
+        let keepsToken = kind.exchange.map { $0.post.number > 1 } ?? false
+        session.expectResume(with: token, at: owner, identity, keepsToken: keepsToken)
         session.speak(offer.encoding, terms)
-        client.becomeWebSocket(
-            session,
-            SwitchingProtocols(
-                acceptKey: accepted.acceptKey,
-                extensions: accepted.deflate?.fieldValue,
-                subprotocol: offer.encoding.subprotocol
-            ),
-            deflate: accepted.deflate,
-            isAccepted: true
-        )
-        session.awaitResume()
+        switch kind {
+        case .webSocket(let accepted):
+            client.becomeWebSocket(
+                session,
+                SwitchingProtocols(
+                    acceptKey: accepted.acceptKey,
+                    extensions: accepted.deflate?.fieldValue,
+                    subprotocol: offer.encoding.subprotocol
+                ),
+                deflate: accepted.deflate,
+                isAccepted: true
+            )
+            session.awaitResume()
+        case .poll(let exchange):
+            client.becomePoll(session, exchange, nil)
+            session.resume(exchange.post.position)
+        case .stream(let exchange):
+            client.becomeStream(session, exchange, nil)
+            session.resume(exchange.post.position)
+        case .eventStream: break
+        }
     }
 
     /// - Parameter awaitingPositions: Whether the client will say what it has got in an earlier session.
@@ -229,6 +259,14 @@ final class UpgradeAttempt: HandshakeResponder {
         switch kind {
         case .eventStream(let origin, _):
             client.becomeEventStream(session, .eventStream(reply, origin: origin))
+        case .poll(let exchange):
+            session.speak(.json, terms)
+            client.becomePoll(session, exchange, reply)
+            resume(with: exchange)
+        case .stream(let exchange):
+            session.speak(.json, terms)
+            client.becomeStream(session, exchange, reply)
+            resume(with: exchange)
         case .webSocket(let accepted):
             do throws(Refusal) {
                 let head = try SwitchingProtocols(
@@ -246,6 +284,12 @@ final class UpgradeAttempt: HandshakeResponder {
         }
     }
 
+    /// The positions of the client came with its POST; they are looked at when the session has begun.
+    private func resume(with exchange: PostExchange) {
+        guard session.resumeAttempt != nil else { return }
+        loop.eventLoop.assumeIsolated().execute { [session] in session.resume(exchange.post.position) }
+    }
+
     /// The app has accepted in a way that the client would not understand.
     private func refuse(_ refusal: Refusal, _ client: any ClientExchange) {
         loop.log.warn(
@@ -257,5 +301,16 @@ final class UpgradeAttempt: HandshakeResponder {
         )
         client.refuse(refusal, handshake: .appFailed)
         session.transportEnded(code: .abnormal, reason: "", initiator: .server)
+    }
+}
+
+extension ProtocolPost.Sender {
+    /// What a client offers in the handshake of a WebSocket for the same purpose.
+    fileprivate var resume: ProtocolOffer.Resume? {
+        switch self {
+        case .new: nil
+        case .positions: .positions
+        case .session(let token): .session(token)
+        }
     }
 }

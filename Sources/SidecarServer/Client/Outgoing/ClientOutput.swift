@@ -41,11 +41,7 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
 
     /// - Parameter codec: What its messages look like.
     init(owner: any ClientOutputOwner, codec: MessageCodec, flushes: FlushQueue, buffers: SendBuffers) {
-        if case .protocolFrames(let encoding) = codec {
-            queue = SendQueue(tellingGapsIn: encoding)
-        } else {
-            queue = SendQueue()
-        }
+        queue = SendQueue(tellingGapsIn: codec.encoding == nil ? nil : codec)
         self.owner = owner
         self.buffers = buffers
         super.init(queue: flushes)
@@ -131,6 +127,17 @@ final class ClientOutput: SocketOutput, SendBufferHolder {
     func append(_ message: SendQueue.Message) {
         queue.append(message)
         accountUnsent(unsentBytes)
+    }
+
+    /// True while messages wait.
+    var hasWaiting: Bool { !queue.isEmpty }
+
+    /// Takes all messages that wait, for a client that fetches them.
+    func takeWaiting() -> [SendQueue.Message] {
+        let messages = queue.takeAll()
+        buffers.metrics.outgoing.wireBytes.increment(by: messages.reduce(0) { $0 + $1.header.readableBytes })
+        accountUnsent(unsentBytes)
+        return messages
     }
 
     /// Settles the receipt when the kernel has taken the message sent last, or never will.

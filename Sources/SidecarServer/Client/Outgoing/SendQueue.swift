@@ -33,9 +33,9 @@ struct SendQueue {
     private var messages: Deque<Message> = []
     /// How the client is told that messages of a channel are missing; nil where it cannot be. Then only what was
     /// published to a channel is dropped.
-    private let gaps: ProtocolEncoding?
+    private let gaps: MessageCodec?
 
-    init(tellingGapsIn gaps: ProtocolEncoding? = nil) {
+    init(tellingGapsIn gaps: MessageCodec? = nil) {
         self.gaps = gaps
     }
 
@@ -102,9 +102,9 @@ struct SendQueue {
         }
     }
 
-    private static func gap(at delivery: ChannelDelivery, _ encoding: ProtocolEncoding) -> Message {
-        let bytes = encoding.write(.gap(delivery.channel, delivery.position))
-        var message = Message(header: RawFrames.encode(encoding.format, bytes), payload: nil)
+    private static func gap(at delivery: ChannelDelivery, _ codec: MessageCodec) -> Message {
+        let frame = (codec.encoding ?? .json).write(.gap(delivery.channel, delivery.position))
+        var message = Message(header: codec.wrap(frame), payload: nil)
         message.channel = delivery.channel
         message.delivery = delivery
         message.isGap = true
@@ -158,7 +158,7 @@ struct SendQueue {
     }
 
     /// Drops a publication, and tells the client so: once for a run of them.
-    private mutating func drop(_ index: Int, _ gaps: ProtocolEncoding) {
+    private mutating func drop(_ index: Int, _ gaps: MessageCodec) {
         let message = messages[index]
         message.receipts.settleAsDropped()
         guard let delivery = message.delivery else { return }
@@ -194,6 +194,12 @@ struct SendQueue {
         messages.removeAll { $0.channel == channel && !$0.isGap }
         byteCount = messages.reduce(0) { $0 + $1.byteCount }
         return before - messages.count
+    }
+
+    /// Takes all messages.
+    mutating func takeAll() -> [Message] {
+        defer { (messages, byteCount) = ([], 0) }
+        return Array(messages)
     }
 
     mutating func removeAll() -> Int {

@@ -18,6 +18,8 @@ final class ResumeAttempt {
     let token: ResumeToken?
     /// The node that has the session; nil for this one.
     let owner: NodeID?
+    /// Whether the client keeps its token: it opens a stream again.
+    let keepsToken: Bool
     /// When its handshake was accepted.
     let startedAt = NIODeadline.now()
     var stage = Stage.awaitsFrame
@@ -25,8 +27,9 @@ final class ResumeAttempt {
     /// True once the client has gone again.
     var isAbandoned = false
 
-    init(_ token: ResumeToken?, at owner: NodeID?) {
+    init(_ token: ResumeToken?, at owner: NodeID?, keepsToken: Bool = false) {
         self.token = token
+        self.keepsToken = keepsToken && owner == nil
         self.owner = owner
     }
 }
@@ -117,8 +120,14 @@ extension BridgeSession {
     ///   - token: What it has shown; nil when it begins a new session.
     ///   - owner: The node that has the session; nil for this one.
     ///   - identity: The token of its user.
-    func expectResume(with token: ResumeToken?, at owner: NodeID? = nil, _ identity: VerifiedToken? = nil) {
-        resumeAttempt = ResumeAttempt(token, at: owner)
+    ///   - keepsToken: Whether the client keeps its token.
+    func expectResume(
+        with token: ResumeToken?,
+        at owner: NodeID? = nil,
+        _ identity: VerifiedToken? = nil,
+        keepsToken: Bool = false
+    ) {
+        resumeAttempt = ResumeAttempt(token, at: owner, keepsToken: keepsToken)
         if let identity { hold(identity) }
     }
 
@@ -246,7 +255,9 @@ extension BridgeSession {
             // The client has gone again meanwhile.
             _ = detachIfPossible(code: .abnormal, reason: "", initiator: .network, .connectionLost)
         } else {
-            conversation?.begin(.init(request: request, isResumed: true, used: token.hash))
+            conversation?.begin(
+                .init(request: request, isResumed: true, used: token, keepsToken: attempt.keepsToken)
+            )
         }
         closeIfBanned()
         if context.state.isDraining { drain() }

@@ -33,6 +33,7 @@ extension ProtocolConversation {
         case .pong: break
         case .resume: tell(ProtocolError(.badFrame, about: nil, "there is nothing to resume now"))
         case .token(let token, let id): renew(with: token, id)
+        case .close: session.clientCloses()
         case .clientEvent(let event): broadcast(event, at: now)
         }
     }
@@ -51,6 +52,11 @@ extension ProtocolConversation {
             return tell(ProtocolError(.badFrame, about: nil, "seq is beyond what was sent"))
         }
         account()
+    }
+
+    /// The client has got everything up to a number, as its next request shows.
+    func hasGot(_ seq: UInt64) {
+        if stream.acknowledge(seq) { account() }
     }
 
     private func take(_ label: MessageLabel, _ format: MessageFormat, _ payload: ByteBuffer, at now: NIODeadline) {

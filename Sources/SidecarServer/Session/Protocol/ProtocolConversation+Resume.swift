@@ -64,19 +64,29 @@ struct MovedConversation: Sendable {
 /// The way back to a session.
 extension ProtocolConversation {
     /// Whether a client can come back to it.
-    var canBeResumed: Bool { !keys.isEmpty }
+    var canBeResumed: Bool { !keys.isEmpty && context.settings.resumeWindow != Settings.never }
+    /// Whether the client has shown its newest token.
+    func isNewest(_ hash: ResumeToken.Hash) -> Bool { keys.hashes.last == hash }
 
     /// A new token for the client; the one that it has shown stays valid until it sends something.
     func wayBack() -> Welcome.Resume? {
-        guard terms != nil, context.settings.resumeWindow != Settings.never else { return nil }
-        let (token, dropped) = keys.rotate(used: start.used, by: context.state.engine?.nodeID)
+        let window = context.settings.resumeWindow
+        // Over HTTP the token also says whose a request is.
+        guard terms != nil, window != Settings.never || session.transport is any PostTransport else { return nil }
+        let milliseconds = window == Settings.never ? 0 : window.nanoseconds / 1_000_000
+        if start.keepsToken, let token = start.used, isNewest(token.hash) {
+            return Welcome.Resume(token: token, window: milliseconds)
+        }
+        let (token, dropped) = keys.rotate(used: start.used?.hash, by: context.state.engine?.nodeID)
         forget(dropped)
         context.state.resumes[token.hash] = context.place(of: session.id)
-        return Welcome.Resume(token: token, window: context.settings.resumeWindow.nanoseconds / 1_000_000)
+        (session.transport as? PollTransport)?.note(token.hash)
+        return Welcome.Resume(token: token, window: milliseconds)
     }
 
     /// The client has sent something, so it has the newest token.
     func confirm() {
+        isConfirmed = true
         if keys.hashes.count > 1 { forget(keys.confirm()) }
     }
 

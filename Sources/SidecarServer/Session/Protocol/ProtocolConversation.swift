@@ -26,7 +26,9 @@ final class ProtocolConversation {
         /// Whether it goes on with its session.
         var isResumed = false
         /// The token that it has shown.
-        var used: ResumeToken.Hash?
+        var used: ResumeToken?
+        /// Whether that stays its token.
+        var keepsToken = false
     }
 
     /// What a client has missed of one channel.
@@ -63,6 +65,8 @@ final class ProtocolConversation {
     /// What has to be the same at a resume; nil where sessions cannot be resumed.
     let terms: ResumeTerms?
     var keys = ResumeKeys()
+    /// Whether the client has sent something since it was greeted, and so has a token.
+    var isConfirmed = false
     /// When the handshake of the last connection that resumed it was accepted.
     var lastAttempt = NIODeadline.distantPast
     var absence: ClientAbsence?

@@ -26,7 +26,15 @@ enum MetricSeries {
             (.goingAway, .server, .maxAge),
             (.serviceRestart, .server, .drain),
         ]
-        guard transportKind == .webSocket else { return ends }
+        switch transportKind {
+        case .eventStream: return ends
+        case .poll, .stream:
+            return ends + [
+                (.normal, .client, .client), (.badFrame, .server, .protocolError), (.tooBig, .server, .tooBig),
+                (.tooManyRequests, .server, .rateLimited),
+            ]
+        case .webSocket: break
+        }
         ends += [
             (.normal, .client, .client),
             (.goingAway, .client, .client),

@@ -25,6 +25,7 @@ final class ServerMetrics: Sendable {
     private let limits: [Limit: [LimitAction: Counter]]
     private let slowClients = LabelledCounters<SlowClientAction>("sidesocket_slow_client_total", "action")
     let resumes = LabelledCounters<ResumeResult>("sidesocket_resumes_total", "result")
+    let posts = LabelledCounters<PostResult>("sidesocket_posts_total", "result")
     let protocolErrors = LabelledCounters<ProtocolError.Code>("sidesocket_protocol_errors_total", "code")
     private let drops = LabelledCounters<DropReason>("sidesocket_messages_dropped_total", "reason")
     private let broadcasts = LabelledCounters<BroadcastResult>("sidesocket_broadcasts_total", "result")

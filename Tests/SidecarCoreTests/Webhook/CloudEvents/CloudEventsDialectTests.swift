@@ -289,6 +289,8 @@ struct CloudEventsDialectTests {
             switch kind {
             case .webSocket: []
             case .eventStream: ["ce-transport: sse"]
+            case .poll: ["ce-transport: poll"]
+            case .stream: ["ce-transport: stream"]
             }
         let dialect = dialect()
         let facts = dialect.connection(for: try handshake(), id: id, client: client, transportKind: kind)

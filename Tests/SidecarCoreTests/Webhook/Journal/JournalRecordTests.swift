@@ -67,6 +67,8 @@ struct JournalRecordTests {
             switch kind {
             case .webSocket: []
             case .eventStream: [5, 0, 0, 0, 0]
+            case .poll: [5, 0, 0, 0, 1, 1]
+            case .stream: [5, 0, 0, 0, 1, 2]
             }
         let small = WebhookConnection(
             id: "Zk3-_x",

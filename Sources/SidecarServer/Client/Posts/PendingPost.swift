@@ -1,0 +1,52 @@
+import NIOCore
+import SidecarCore
+
+/// A POST of the client protocol that has yet to be answered, for the event loop of its session.
+final class PendingPost: Sendable {
+    private let answer: @Sendable (PostAnswer) -> Void
+
+    /// - Parameter answer: Called once, on any event loop.
+    init(_ answer: @escaping @Sendable (PostAnswer) -> Void) {
+        self.answer = answer
+    }
+
+    func reply(_ answer: PostAnswer) { self.answer(answer) }
+}
+
+/// What a POST gets.
+enum PostAnswer: Sendable {
+    /// Frames for the client, as the whole body.
+    case frames(ByteBuffer)
+    /// Nothing: it only sent something, or a newer one waits in its place.
+    case nothing
+    /// The session has ended, is on another transport or has lost its client: the client has to resume it.
+    case ended
+    /// It begins a connection.
+    case opens
+    /// The app has not answered about its session yet.
+    case notYet
+    case refused(Refusal)
+
+    /// A body with frames.
+    static func frames(_ frames: [ByteBuffer]) -> PostAnswer {
+        var body = ByteBufferAllocator().buffer(capacity: frames.reduce(16) { $0 + $1.readableBytes + 1 })
+        body.writeStaticString("{\"frames\":[")
+        for (index, frame) in frames.enumerated() {
+            if index > 0 { body.writeStaticString(",") }
+            body.writeImmutableBuffer(frame)
+        }
+        body.writeStaticString("]}")
+        return .frames(body)
+    }
+
+    /// The client resumes its session at once.
+    static let resume = frames([ProtocolEncoding.json.write(.bye(.resumeTimeout, reconnectAfter: 0))])
+
+    static let outOfTurn = refused(
+        Refusal(
+            status: 409,
+            sentence: "The POST is out of turn; n counts up by one, with two under way at most.",
+            reason: .postOutOfTurn
+        )
+    )
+}

@@ -1095,6 +1095,7 @@ class HTTPSocket {
   #mostAtOnce = 16_384
   /** @type {Promise<any>} */
   #inOrder = Promise.resolve()
+  #isOver = false
   #ending = new AbortController()
 
   /**
@@ -1134,16 +1135,17 @@ class HTTPSocket {
   /** @param {number} [code] */
   close(code) {
     // A client that comes back says nothing, as if its connection were lost.
-    const says = code !== I_COME_BACK && this.#resume && !this.#ending.signal.aborted
-    this.#ending.abort()
-    if (!says) return
+    const says = code !== I_COME_BACK && this.#resume && !this.#isOver
+    this.#isOver = true
+    const abort = () => this.#ending.abort()
+    if (!says) return abort()
     this.#outgoing.push('{"type":"$close"}')
-    // It outlives the page.
-    this.#post('application/json', undefined, { keepalive: true }).catch(() => {})
+    // It outlives the page. What was sent before it must not be taken back.
+    this.#post('application/json', undefined, { keepalive: true }).then(abort, abort)
   }
 
   #flush() {
-    if (this.#ending.signal.aborted || this.#outgoing.length === 0) return
+    if (this.#isOver || this.#outgoing.length === 0) return
     if (!this.#isStream) return this.#inFlight < 2 && this.#poll()
     if (this.#inFlight > 0) return
     this.#inFlight += 1
@@ -1191,11 +1193,11 @@ class HTTPSocket {
       // An empty answer, too, is a sign of life.
       for (const frame of frames.length ? frames : [{ type: '$pong' }]) this.#deliver(frame)
       this.#flush()
-      if (this.#inFlight > 0 || this.#ending.signal.aborted) return
+      if (this.#inFlight > 0 || this.#isOver) return
       if (frames.length > 0) return this.#poll()
       // A server that does not wait is not to be asked all the time.
       const early = 1_000 - (this.#world.performance.now() - this.#polledAt)
-      const pollAgain = () => this.#inFlight === 0 && !this.#ending.signal.aborted && this.#poll()
+      const pollAgain = () => this.#inFlight === 0 && !this.#isOver && this.#poll()
       this.#world.setTimeout(pollAgain, Math.max(0, early))
     })
     this.#inOrder.catch(error => this.#fail(error))
@@ -1209,9 +1211,9 @@ class HTTPSocket {
    */
   async #post(accept, place, how = { signal: this.#ending.signal }) {
     const head = JSON.stringify({ resume: this.#resume, key: this.#key, n: (this.#n += 1), ...place })
-    // The server takes three times its maxBytes at once, and a character has up to three bytes.
+    // Not more than the server takes at once; each frame costs it more than its characters.
     let size = 0
-    let count = this.#outgoing.findIndex(text => (size += text.length) > this.#mostAtOnce)
+    let count = this.#outgoing.findIndex(text => (size += text.length + 256) > this.#mostAtOnce)
     const send = this.#outgoing.splice(0, count < 0 ? Infinity : count || 1)
     /** @type {Record<string, string>} */
     const headers = { 'Content-Type': 'application/vnd.sidesocket.v1+json', Accept: accept }
@@ -1238,7 +1240,7 @@ class HTTPSocket {
 
   /** @param {any} frame */
   #deliver(frame) {
-    if (this.#ending.signal.aborted) return
+    if (this.#isOver) return
     if (frame.type === '$welcome') {
       this.#resume = frame.resume
       this.#key = undefined
@@ -1250,7 +1252,8 @@ class HTTPSocket {
 
   /** @param {{ message: string, code?: number, after?: number }} error */
   #fail({ message, code, after }) {
-    if (this.#ending.signal.aborted) return
+    if (this.#isOver) return
+    this.#isOver = true
     this.#ending.abort()
     // A fetch that failed has its own kind of code, or none.
     this.onclose?.({ code: typeof code === 'number' && code >= 1000 ? code : 1006, reason: message, after })

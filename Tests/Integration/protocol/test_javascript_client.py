@@ -11,7 +11,7 @@ import pytest
 from support.api import API
 from support.app import Reply, gate
 from support.history import Relay
-from support.net import PATIENCE
+from support.net import PATIENCE, eventually
 from support.process import ROOT
 from support.publishing import TEXT
 
@@ -20,11 +20,17 @@ PACKAGE = json.loads((FOLDER / "package.json").read_text())
 
 # Says what happens, a line of JSON each, and does what it is told, a line of JavaScript each.
 CLIENT = """
-const [address] = process.argv.slice(-1)
+const [address, transport] = process.argv.slice(-2)
 const { connect } = await import(process.env.CLIENT)
 const { default: WebSocket } = await import('/usr/share/nodejs/ws/wrapper.mjs')
 const say = (what, more) => console.log(JSON.stringify([what, more]))
-const s = connect(address, { WebSocket })
+// A network that no WebSocket passes, and perhaps no stream either.
+class Blocked { constructor() { setTimeout(() => this.onclose({ code: 1006, reason: '' }), 1) } close() {} }
+const { fetch } = globalThis
+if (transport === 'poll') globalThis.fetch = (url, how) =>
+  how.headers.Accept === 'text/event-stream' ? Promise.reject(new TypeError('blocked')) : fetch(url, how)
+const http = address.replace('ws:', 'http:')
+const s = connect(address, transport === 'websocket' ? { WebSocket } : { WebSocket: Blocked, http })
 s.on('state', event => say('state', event))
 s.on('message', frame => say('message', frame))
 const room = s.channel('room')
@@ -67,10 +73,10 @@ def need(program, *files):
 class NodeClient:
     """The client in a process of Node."""
 
-    def __init__(self, address):
+    def __init__(self, address, transport):
         need("node", "/usr/share/nodejs/ws")
         self.process = subprocess.Popen(
-            ["node", "--input-type=module", "-e", CLIENT, address],
+            ["node", "--input-type=module", "-e", CLIENT, address, transport],
             env={**os.environ, "CLIENT": str(FOLDER / "sidesocket.js")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -107,7 +113,8 @@ class NodeClient:
 
 @pytest.fixture
 def edge(script, sidesocket):
-    return sidesocket(script, HISTORY_SIZE="100", CHANNEL_POLICIES="room=client-events=on")
+    policy = "room=client-events=on"
+    return sidesocket(script, HISTORY_SIZE="100", CHANNEL_POLICIES=policy, HTTP_PATHS="/ws", POLL_TIMEOUT="2s")
 
 
 @pytest.fixture
@@ -117,12 +124,12 @@ def relay(edge):
     relay.stop()
 
 
-@pytest.fixture
-def node(relay):
+@pytest.fixture(params=["websocket", "stream", "poll"])
+def node(relay, request):
     clients = []
 
     def start(query="user=42&join=room"):
-        client = NodeClient(f"ws://127.0.0.1:{relay.port}/ws?{query}")
+        client = NodeClient(f"ws://127.0.0.1:{relay.port}/ws?{query}", request.param)
         clients.append(client)
         client.until("state", state="open", resumed=False)
         client.next("room joined")
@@ -176,7 +183,7 @@ def test_a_request_that_was_under_way_is_handled_once(edge, relay, script, node)
     script.on(Reply(200, "1", {"Content-Type": "application/json"}, gate=held), event="message")
     one = node()
     one.do("ask('post', 1)")
-    script.wait_head("/ws")
+    eventually(lambda: any(head.event == "message" for head in list(script.heads)), "the app is asked")
     relay.cut()
     one.until("state", state="open", resumed=True)
     held.set()

@@ -517,7 +517,7 @@ test('a page that is put aside says nothing, since it comes back', async () => {
 test('a POST brings no more than the server takes', async () => {
   const { open, serve } = streams()
   const { http, s } = await start(serve)
-  open[0].give({ ...WELCOME, maxBytes: 1_000 })
+  open[0].give({ ...WELCOME, maxBytes: 2_000 })
   await settle()
   for (let i = 0; i < 30; i++) s.send('x', 'y'.repeat(100))
   for (let i = 0; i < 10; i++) await settle()

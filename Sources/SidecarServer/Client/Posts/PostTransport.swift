@@ -84,9 +84,10 @@ final class PostQueue {
         }
     }
 
-    /// Whether there is room for what a POST brings; always when nothing waits.
+    /// Whether there is room for what a POST brings; always when that is nothing, or nothing waits.
     private func fits(_ post: ProtocolPost) -> Bool {
-        frames.isEmpty || heldBytes + Self.cost(of: post.frames) <= loop.configuration.maxPostBytes
+        frames.isEmpty || post.frames.isEmpty
+            || heldBytes + Self.cost(of: post.frames) <= loop.configuration.maxPostBytes
     }
 
     private func takeBlocked() {

@@ -50,6 +50,7 @@ public enum SidesocketMetricCatalogue {
         .counter("message_bytes_total", "Bytes of WebSocket data messages, on the wire and as payload."),
         .gauge("sessions_detached", "Sessions of the client protocol that wait for their clients."),
         .gauge("session_buffer_bytes", "Bytes kept for clients of the protocol until they have acknowledged them."),
+        .counter("posts_total", "POSTs of the client protocol over HTTP, by result."),
         .counter("resumes_total", "Attempts of clients to resume a session, by result."),
         .counter("handovers_total", "Sessions given to another node, by result."),
         .counter("protocol_errors_total", "Errors that clients of the protocol were told, by code."),

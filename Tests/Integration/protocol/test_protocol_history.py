@@ -19,6 +19,8 @@ CLIENTS = int(os.environ.get("SIDESOCKET_HISTORY_CLIENTS", "16"))
 SECONDS = float(os.environ.get("SIDESOCKET_HISTORY_SECONDS", "12"))
 SEED = int(os.environ.get("SIDESOCKET_HISTORY_SEED", str(time.time_ns() % 1_000_000)))
 SETTINGS = {
+    "HTTP_PATHS": "/ws",
+    "POLL_TIMEOUT": "2s",
     "HISTORY_SIZE": "100000",
     "HISTORY_TTL": "1h",
     "MAX_SEND_BUFFER_BYTES": "4MiB",

@@ -16,6 +16,7 @@ import msgpack
 
 from .app import Reply
 from .net import eventually
+from .polled import Polled
 from .protocol import JSON, MSGPACK, ProtocolClient
 from .ws import CLOSE, close_payload
 
@@ -44,6 +45,7 @@ class Wanderer(threading.Thread):
         self.world, self.name = world, f"client {number}"
         self.random = random.Random(f"{world.seed} {number}")
         self.encoding = self.random.choice([JSON, MSGPACK])
+        self.polls = self.encoding == JSON and world.polls
         self.client = None
         self.session, self.sessions = None, []
         # Requests without an answer, in their order; how many had one.
@@ -91,12 +93,20 @@ class Wanderer(threading.Thread):
     def _try_once(self):
         door = self.random.choice(self.world.doors())
         target = f"/ws?join={CHANNEL}&user=u{self.name.split()[1]}"
+        polls = self.polls and self.random.random() < 0.7
         if self.session is None:
-            made = ProtocolClient(door, target, protocol=self.encoding)
+            if polls:
+                made = Polled(self.world.doors, target, self.random, key=f"{self.world.seed} {self.name} of this test")
+            else:
+                made = ProtocolClient(door, target, protocol=self.encoding)
             return self._welcomed(made, made.welcome)
         self.claimed = self.client.positions[CHANNEL]["offset"], max(self.heard, default=None)
         self.how = "replay"
-        made = self.client.returns(edge=door, target=target)
+        if polls:
+            made = Polled(self.world.doors, target, self.random, self.client)
+            self.returns["polled"] += 1
+        else:
+            made = ProtocolClient.returns(self.client, edge=door, target=target)
         try:
             return self._comes_back(made)
         except (EOFError, OSError, AssertionError):
@@ -252,9 +262,9 @@ class Wanderer(threading.Thread):
 class World:
     """All of it: clients, an app, publishers, and what disturbs them."""
 
-    def __init__(self, app, doors, api, *, seed, clients, doubles=0.002, patience=4.0):
+    def __init__(self, app, doors, api, *, seed, clients, doubles=0.002, patience=4.0, polls=True):
         self.app, self.doors, self.api, self.seed = app, doors, api, seed
-        self.doubles, self.patience = doubles, patience
+        self.doubles, self.patience, self.polls = doubles, patience, polls
         self.random = random.Random(seed)
         self.stopping = threading.Event()
         self.session_of, self.promised = {}, collections.defaultdict(list)

@@ -28,6 +28,16 @@ extension RedisEngine {
     }
 
     /// See ``ClusterEngine``.
+    public func park(_ session: String, _ record: [UInt8]) async -> Bool {
+        await front.broker?.query { ParkedSessions.put(session, record, by: $0.context, $1) } ?? false
+    }
+
+    /// See ``ClusterEngine``.
+    public func takeParked() async -> [ParkedSession] {
+        await front.broker?.query { ParkedSessions.take(by: $0.context, $1) } ?? []
+    }
+
+    /// See ``ClusterEngine``.
     public func others() async -> (nodes: [NodeInfo], areCurrent: Bool) {
         await front.broker?.query { node, completion in
             node.readNodes { completion($0.map { ($0, true) } ?? (node.knownOthers, false)) }

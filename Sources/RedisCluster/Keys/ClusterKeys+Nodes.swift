@@ -31,6 +31,8 @@ extension ClusterKeys {
     func buried(_ node: NodeID) -> String { name(":b:", of: node) }
     /// Lost nodes with connections of whose end the app has not been told: a hash by node.
     var lostConnections: String { name(0, ":lostc") }
+    /// Sessions that the last node has left: a hash by session.
+    var parked: String { name(0, ":parked") }
     /// Exists when other nodes tell, or have told, the app of a connection's end.
     func told(_ connection: String) -> String { name(Self.tag(ofText: connection), ":d:", connection) }
 }

@@ -30,6 +30,14 @@ public protocol ClusterEngine: Sendable {
     /// The other node that has registered a connection; nil when none has, or when it is not known.
     func node(of connection: String) async -> NodeInfo?
 
+    /// Keeps a session of a node that stops, since there is no other one, for the next one that starts.
+    ///
+    /// - Parameter record: The session (``SessionRecord``).
+    /// - Returns: Whether it is kept.
+    func park(_ session: String, _ record: [UInt8]) async -> Bool
+    /// Takes some of the sessions that are kept; none when there are no more, or the engine cannot be reached.
+    func takeParked() async -> [ParkedSession]
+
     /// The app has been told whether a channel has subscribers, or need not be told any more.
     func told(of channel: ChannelName, isOccupied: Bool)
     /// The connections that are registered.
@@ -38,6 +46,20 @@ public protocol ClusterEngine: Sendable {
     var users: any ClusterUsers { get }
     /// Bans.
     var bans: any ClusterBans { get }
+}
+
+/// A session that the engine has kept.
+public struct ParkedSession: Sendable, Equatable {
+    /// The session (``SessionRecord``).
+    public let record: [UInt8]
+    /// For how long it was kept.
+    public let age: TimeAmount
+
+    /// A session.
+    public init(record: [UInt8], age: TimeAmount) {
+        self.record = record
+        self.age = age
+    }
 }
 
 /// What identifies one run of a node: random, and new after each restart.

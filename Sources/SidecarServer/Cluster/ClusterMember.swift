@@ -17,6 +17,7 @@ final class ClusterMember: ClusterNode {
     /// From now on questions can be answered.
     func begin(with edge: EdgeService) {
         running.withLock { $0 = edge }
+        edge.state.moves?.begin { [weak edge] in edge?.shards }
         edge.state.channels.sendReports { counts, report, node in
             let counts = DeliveryCounts(matched: counts.matched, queued: counts.queued, dropped: counts.dropped)
             Task { _ = await edge.state.engine?.ask([node], .wrote(report: report, counts)) }
@@ -134,7 +135,11 @@ final class ClusterMember: ClusterNode {
 
     func userIsOn(_ nodes: Int, _ user: UserName) { edge?.userIsOn(nodes, user) }
 
-    func nodesAre(_ nodes: Set<NodeID>) { edge?.state.channels.memberSync?.nodesAre(nodes) }
+    func nodesAre(_ nodes: Set<NodeID>) {
+        edge?.state.channels.memberSync?.nodesAre(nodes)
+        guard let moves = edge?.state.moves else { return }
+        Task { await moves.adoptParked() }
+    }
 
     func registerAgain(_ which: Reregistration) {
         bans.share()

@@ -438,16 +438,6 @@ def resumed(client, node):
     return back
 
 
-def test_the_last_node_ends_its_sessions(two):
-    one = comes(two, 0)
-    two.kill(1)
-    eventually(lambda: len(two.api(0).want(200, "GET", "/v1/nodes").json["nodes"]) == 1, "it is alone", 20, 0.1)
-    stops(two, 0)
-    one.frame_of("$bye", code=1012, reconnect=True)
-    two.nodes[0].process.wait(30)
-    assert events(two.app) == ["open", "close"]
-
-
 def test_the_app_is_told_of_absences_on_any_node(make_cluster, redis):
     two = make_cluster(2, redis, SESSION_EVENTS="on")
     one = comes(two, 0)

@@ -6,6 +6,7 @@ import json
 import pytest
 from support.api import API
 from support.app import Reply, gate
+from support.browser import browser, page
 from support.net import eventually
 from support.polling import PollClient, StreamClient
 from support.protocol import ProtocolClient
@@ -422,3 +423,35 @@ def test_a_drain_says_goodbye_to_polls(script, poll, edge):
     assert (bye["type"], bye["code"], bye["reconnect"]) == ("$bye", 1012, True)
     script.wait_events(2, "close")
     edge.wait_exit()
+
+
+# A browser
+
+PAGE = """<!doctype html><pre id=log></pre><script type=module>
+import { connect } from '//EDGE/sidesocket.js'
+const log = text => (document.getElementById('log').textContent += text + '\\n')
+// A network that no WebSocket passes.
+class Blocked { constructor() { setTimeout(() => this.onclose({ code: 1006, reason: '' }), 1) } close() {} }
+const { fetch } = window
+if (location.search === '?poll') window.fetch = (url, how) =>
+  how.headers.Accept === 'text/event-stream' ? Promise.reject(new TypeError('blocked')) : fetch(url, how)
+const s = connect('ws://EDGE/ws', { http: 'http://EDGE/http?join=room', WebSocket: Blocked, queue: 1 })
+s.on('state', ({ state }) => log(state))
+s.channel('room').on('message', ({ payload }) => log('heard ' + payload))
+s.request('post', 'zw\\u00f6lf').then(({ payload }) => log('answer ' + payload), error => log('error ' + error.code))
+</script>"""
+
+
+@pytest.mark.skipif(browser() is None, reason="chromium is not installed")
+@pytest.mark.parametrize("transport", ["stream", "poll"])
+def test_a_page_of_another_origin(script, make_app, sidesocket, tmp_path, transport):
+    shop = make_app()
+    origin = f"http://localhost:{shop.port}"
+    edge = sidesocket(script, **SETTINGS, ALLOWED_ORIGINS=origin, CLIENT_SCRIPT="/sidesocket.js")
+    text = PAGE.replace("EDGE", f"127.0.0.1:{edge.port}")
+    shop.on(Reply(200, text, {"Content-Type": "text/html; charset=utf-8"}))
+    with page(f"{origin}/{'?poll' if transport == 'poll' else ''}", tmp_path) as shows:
+        shows("log", "answer zwölf")
+        API(edge).want(200, "POST", "/v1/channels/room/messages", "für alle".encode(), TEXT)
+        shows("log", "heard für alle")
+    assert script.wait_events(1, "open")[0].header("ce-transport") == transport

@@ -83,6 +83,8 @@ final class FakeEngine: ClusterEngine, ConnectionRegister, ClusterUsers, Cluster
     func ask(_ nodes: [NodeID], _ request: NodeRequest) async -> [NodeID: NodeAnswer] { [:] }
     func others() async -> (nodes: [NodeInfo], areCurrent: Bool) { ([], true) }
     func subscribers(of channel: ChannelName) async throws(ChannelFailure) -> [NodeInfo] { [] }
+    func park(_ session: String, _ record: [UInt8]) async -> Bool { false }
+    func takeParked() async -> [ParkedSession] { [] }
     func told(of channel: ChannelName, isOccupied: Bool) {}
     func node(of connection: String) async -> NodeInfo? { nil }
     func put(_ ban: ClusterBan, isAutomatic: Bool) async throws(StoreFailure) -> BanTable.Addition { .added }

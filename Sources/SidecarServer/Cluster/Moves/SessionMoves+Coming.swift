@@ -42,7 +42,7 @@ extension SessionMoves {
     }
 
     private func find(_ request: NodeRequest, _ token: ResumeToken) async -> Whereabouts {
-        for _ in 0..<Self.mostSearches {
+        for search in 0..<Self.mostSearches {
             let others = await engine.others().nodes.map(\.id)
             var answers: [NodeID: NodeAnswer] = [:]
             if let maker = token.node, others.contains(maker) {
@@ -56,7 +56,12 @@ extension SessionMoves {
             let isComing = answers.values.contains { answer in
                 if case .failed(.unavailable) = answer { true } else { answer == .sessionIsBusy }
             }
-            guard isComing || isLeaving(token.hash) else { return .nowhere }
+            guard isComing || isLeaving(token.hash) else {
+                guard search == 0 else { return .nowhere }
+                // The last node may have left it behind.
+                await adoptParked()
+                return resumes[token.hash] == nil ? .nowhere : .here
+            }
             try? await Task.sleep(for: Self.pause)
         }
         return .nowhere

@@ -77,8 +77,9 @@ extension SessionMoves {
         }
         let move = depart(record, moved, context)
         Task {
-            let isGiven = await give(MovingSession(move: move, record: bytes))
-            if isGiven { _ = await commit(move, as: .drained) }
+            let result = await give(record.id, MovingSession(move: move, record: bytes))
+            let isGiven = result != .failed
+            if isGiven { _ = await commit(move, as: result) }
             bound.eventLoop.execute {
                 if !isGiven {
                     guard self.departures.withLock({ $0.remove(move) }) != nil else { return }
@@ -89,19 +90,22 @@ extension SessionMoves {
         }
     }
 
-    private func give(_ moving: MovingSession) async -> Bool {
-        for node in await receivers() {
+    private func give(_ id: String, _ moving: MovingSession) async -> HandoverResult {
+        let receivers = await receivers()
+        for node in receivers {
             // Without the engine nothing is sent.
-            guard engine.status.isUp else { return false }
+            guard engine.status.isUp else { return .failed }
             var answer = await engine.ask([node], .giveSession(moving))[node]
             while isUnknown(answer), engine.status.isUp, await isThere(node) {
                 // It may have it all the same.
                 try? await Task.sleep(for: Self.pause)
                 answer = await engine.ask([node], .hasSession(move: moving.move))[node]
             }
-            if answer == .done { return true }
+            if answer == .done { return .drained }
         }
-        return false
+        // Those that have refused it would not take it from the engine either.
+        guard receivers.isEmpty, engine.status.isUp else { return .failed }
+        return await engine.park(id, moving.record.bytes) ? .parked : .failed
     }
 
     private func isUnknown(_ answer: NodeAnswer?) -> Bool {

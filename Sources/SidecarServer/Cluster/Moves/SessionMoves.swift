@@ -22,7 +22,10 @@ final class SessionMoves: Sendable {
     let unconfirmed = Atomic<Int>(0)
     let results = LabelledCounters<HandoverResult>("sidesocket_handovers_total", "result")
     private let absentUsers: AbsentUsers
-    private let next = Atomic<Int>(0)
+    let next = Atomic<Int>(0)
+    let shards = Mutex<(@Sendable () -> ShardDirectory?)?>(nil)
+    /// What is taken from the engine at the moment.
+    let adoption = Mutex<Task<Void, Never>?>(nil)
 
     init(_ engine: any ClusterEngine, _ resumes: ResumeDirectory, _ absentUsers: AbsentUsers) {
         self.engine = engine
@@ -102,12 +105,9 @@ final class SessionMoves: Sendable {
         for move in departures.withLock({ $0.moves(of: record.id) }) {
             _ = await commit(move, as: .resumed, returnsHere: true)
         }
-        let loop = next.wrappingAdd(1, ordering: .relaxed).oldValue % max(1, shards.loops.count)
-        let isHere = await shards.collect(on: [loop]) {
-            $0.takesAbsent && BridgeSession.restore(record, nil, in: $0.sessionContext) != nil
-        }
-        arrivals.withLock { $0.end(moving.move, isTaken: isHere == [true], at: .now()) }
-        return isHere == [true] ? .done : .failed(.refused("There is no room for the session."))
+        let isHere = await restore(record, shards)
+        arrivals.withLock { $0.end(moving.move, isTaken: isHere, at: .now()) }
+        return isHere ? .done : .failed(.refused("There is no room for the session."))
     }
 }
 
@@ -117,6 +117,8 @@ enum HandoverResult: String, CaseIterable {
     case resumed
     /// This node stops, and another one has taken it.
     case drained
+    /// This node stops, there is no other one, and the engine keeps it for the next.
+    case parked
     /// This node stops, and no other one has taken it.
     case failed
     /// The other node did not take it after all.

@@ -136,7 +136,7 @@ extension BridgeSession {
     }
 
     private func waitForClient(_ absence: SessionRecord.Absence) {
-        _ = detachIfPossible(
+        let isWaiting = detachIfPossible(
             code: absence.code,
             reason: absence.reason,
             initiator: absence.initiator,
@@ -145,6 +145,7 @@ extension BridgeSession {
             wasTold: absence.isTold,
             left: absence.left
         )
+        if !isWaiting { endUntaken(absence) }
     }
 
     /// Counts and registers a session that has come from another node.

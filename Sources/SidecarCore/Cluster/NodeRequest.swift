@@ -24,6 +24,8 @@ public enum NodeRequest: Codable, Sendable, Equatable {
     case memberPage(channel: ChannelName, after: UserName?, limit: Int)
     /// Whether the node has a session that can be resumed with a token, by a client with these terms.
     case findSession(token: String, terms: WireBytes, user: UserName?)
+    /// Ends a session whose client has begun anew elsewhere, since the node did not answer.
+    case endSession(token: String, terms: WireBytes, user: UserName?)
     /// Ends the session of a user that has waited for its client for longest, if there is one.
     case endAbsentSession(user: UserName)
     /// Gives up a session to the asking node, whose client has everything up to `seq` and was let in `age` milliseconds

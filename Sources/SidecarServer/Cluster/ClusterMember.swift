@@ -96,7 +96,8 @@ final class ClusterMember: ClusterNode {
                 members?.page(of: channel, after: user, limit: min(max(1, limit), 1000))
                     ?? MemberPage([], limit: 1, version: 0)
             )
-        case .findSession, .takeSession, .tookSession, .refusedSession, .hasSession, .giveSession, .endAbsentSession:
+        case .findSession, .takeSession, .tookSession, .refusedSession, .hasSession, .giveSession, .endAbsentSession,
+            .endSession:
             let edge = local.edge
             guard let moves = edge.state.moves else { return .failed(.unknownRequest) }
             return await moves.answer(request, from: node, shards: edge.shards)

@@ -265,6 +265,22 @@ def test_without_the_engine_there_is_a_new_session_and_the_old_one_ends_in_time(
     redis.start()
 
 
+def test_an_old_session_ends_as_soon_as_its_node_is_heard_of_again(make_cluster, redis):
+    two = make_cluster(2, redis, CLUSTER_LEASE="20s", CLUSTER_TIMEOUT="300ms", relayed=True)
+    one, stays = comes(two, 0, user="42"), comes(two, 0)
+    lose(one)
+    two.relays[0].hold()
+    back = one.returns(edge=two.nodes[1])
+    back.welcome = back.frame_of("$welcome", resumed=False)
+    assert two.nodes[0].metric("sessions_detached") == 1
+    two.relays[0].flow()
+    eventually(lambda: two.nodes[0].metric("sessions_detached") == 0, "the old one has ended")
+    two.app.wait_events(1, "close")
+    stays.quiet()
+    back.give(type="$ping")
+    assert events(two.app) == ["open", "open", "open", "close"]
+
+
 @pytest.mark.parametrize("lost", ["the answer", "the confirmation"])
 def test_a_session_is_with_one_node_whatever_is_lost(two, lost):
     one = comes(two, 0, join="room")

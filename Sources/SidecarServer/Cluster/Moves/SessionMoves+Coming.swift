@@ -6,6 +6,10 @@ import Synchronization
 extension SessionMoves {
     /// How often a session that is on its way is looked for.
     private static let mostSearches = 12
+    /// The most sessions that are to be ended on nodes that do not answer.
+    private static let mostLeftovers = 10_000
+    /// For how long that is tried; by then most have ended by themselves.
+    private static let memoryOfLeftovers = TimeAmount.minutes(10)
 
     /// Where a session is.
     enum Whereabouts: Sendable {
@@ -36,18 +40,44 @@ extension SessionMoves {
         let bound = NIOLoopBound(completion, eventLoop: eventLoop)
         let request = NodeRequest.findSession(token: token.hash.text, terms: WireBytes(terms.record), user: user)
         Task {
-            let found = await find(request, token)
+            let (found, isSilent) = await find(request, token)
             eventLoop.execute { bound.value(found) }
+            if isSilent, let owner = token.node {
+                await endLater(.endSession(token: token.hash.text, terms: WireBytes(terms.record), user: user), at: owner)
+            }
         }
     }
 
-    private func find(_ request: NodeRequest, _ token: ResumeToken) async -> Whereabouts {
+    /// The session of a client that begins anew here may live on a node that does not answer now: it ends as soon as that
+    /// is heard of.
+    private func endLater(_ request: NodeRequest, at node: NodeID) async {
+        guard leftovers.wrappingAdd(1, ordering: .relaxed).newValue <= Self.mostLeftovers else {
+            leftovers.wrappingSubtract(1, ordering: .relaxed)
+            return
+        }
+        defer { leftovers.wrappingSubtract(1, ordering: .relaxed) }
+        let end = NIODeadline.now() + Self.memoryOfLeftovers
+        while NIODeadline.now() < end, await isThere(node) {
+            if await engine.ask([node], request)[node] != nil { return }
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
+    /// - Returns: Where it is, and whether the node that made the token is there and did not answer.
+    private func find(_ request: NodeRequest, _ token: ResumeToken) async -> (Whereabouts, isSilent: Bool) {
+        var isSilent = false
+        let found = await find(request, token, &isSilent)
+        return (found, isSilent)
+    }
+
+    private func find(_ request: NodeRequest, _ token: ResumeToken, _ isSilent: inout Bool) async -> Whereabouts {
         for search in 0..<Self.mostSearches {
             let others = await engine.others().nodes.map(\.id)
             var answers: [NodeID: NodeAnswer] = [:]
             if let maker = token.node, others.contains(maker) {
                 answers = await engine.ask([maker], request)
                 if answers[maker] == .done { return .on(maker) }
+                isSilent = answers[maker] == nil
             }
             answers.merge(await engine.ask(others.filter { $0 != token.node }, request)) { $1 }
             if let owner = answers.first(where: { $0.value == .done })?.key { return .on(owner) }

@@ -23,6 +23,8 @@ final class SessionMoves: Sendable {
     let results = LabelledCounters<HandoverResult>("sidesocket_handovers_total", "result")
     private let absentUsers: AbsentUsers
     let next = Atomic<Int>(0)
+    /// How many sessions are to be ended on nodes that do not answer.
+    let leftovers = Atomic<Int>(0)
     let shards = Mutex<(@Sendable () -> ShardDirectory?)?>(nil)
     /// What is taken from the engine at the moment.
     let adoption = Mutex<Task<Void, Never>?>(nil)
@@ -67,6 +69,7 @@ final class SessionMoves: Sendable {
         case .findSession(let token, let terms, let user): await find(token, terms.bytes, user)
         case .takeSession(let token, let seq, let age): await surrender(token, seq: seq, age: age, to: node)
         case .endAbsentSession(let user): absentUsers.endOldest(of: user) ? .done : .failed(.noConnection)
+        case .endSession(let token, let terms, let user): await end(token, terms.bytes, user)
         case .tookSession(let move): await commit(move, as: .resumed)
         case .refusedSession(let move): await takeBack(move)
         case .hasSession(let move):
@@ -92,6 +95,18 @@ final class SessionMoves: Sendable {
         }
         // On its way to another node, or from one event loop to another.
         return isLeaving(hash) || resumes[hash] != nil ? .sessionIsBusy : .failed(.noConnection)
+    }
+
+    /// The client of a session has begun anew on another node.
+    private func end(_ token: String, _ terms: [UInt8], _ user: UserName?) async -> NodeAnswer {
+        guard let hash = ResumeToken.Hash(token), let terms = try? ResumeTerms(record: terms),
+            let place = resumes[hash]
+        else { return .done }
+        try? await place.registry.eventLoop.submit {
+            guard let session = place.registry.value[place.id], session.accepts(terms, user: user) else { return }
+            session.endReplaced()
+        }.get()
+        return .done
     }
 
     /// Takes a session over from a node that stops.

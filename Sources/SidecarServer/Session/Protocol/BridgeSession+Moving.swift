@@ -106,10 +106,13 @@ extension BridgeSession {
         return moved
     }
 
-    private func endBehind() {
+    private func endBehind() { endReplaced(reason: "another connection cannot resume the session") }
+
+    /// It goes on nowhere: its client has another one.
+    func endReplaced(reason: String = "the client has begun anew") {
         if let transport {
             self.transport = nil
-            transport.close(code: .replaced, reason: "another connection cannot resume the session")
+            transport.close(code: .replaced, reason: reason)
         }
         if conversation?.absence != nil { return endAbsent() }
         end(code: .abnormal, reason: "", initiator: .network)

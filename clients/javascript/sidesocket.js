@@ -650,7 +650,9 @@ class Session extends Emitter {
     const { webSocket, transport, until } = known.get(place) ?? { until: 0 }
     if (!hasHTTP || webSocket) return 'websocket'
     if (transport && this.#world.Date.now() < until) return transport
-    return TRANSPORTS[this.#tries++ % TRANSPORTS.length]
+    // Node has no WebSocket of its own before version 22.
+    const usable = this.#options.WebSocket ?? this.#world.WebSocket ? TRANSPORTS : TRANSPORTS.slice(2)
+    return usable[this.#tries++ % usable.length]
   }
 
   /** @param {Transport} transport */

@@ -1,6 +1,7 @@
 """A client of Sidesocket's protocol: requests, channels, and a session that outlives its connection.
 
 Needs `pip install websockets`. Start it with: python3 client.py ws://localhost:8080/ws
+It sends each line that is typed as the payload of a `post`.
 """
 
 import asyncio
@@ -96,7 +97,8 @@ class Session:
             if kind != "$error":
                 self.settle(frame["re"], frame)
             elif frame["code"] != "in_progress":  # then the answer follows
-                self.settle(frame["re"], RuntimeError(f"{frame['code']}: {frame['message']}"))
+                why = f"{frame['code']}: {frame['message']} {json.dumps(frame.get('payload'))}"
+                self.settle(frame["re"], RuntimeError(why))
         elif kind not in ("$joined", "$pong"):
             self.on_frame(frame)
         if kind != "$welcome" and "seq" in frame:
@@ -124,7 +126,10 @@ async def main(address):
     running = asyncio.create_task(session.run())
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(await session.request("post", line.strip()))
+        try:
+            print(await session.request("post", line.strip()))
+        except (RuntimeError, ConnectionError) as error:
+            print(error)
     running.cancel()
 
 

@@ -69,6 +69,8 @@ public struct HTTPResponseWriter: Sendable {
             case .ours(let name, let value): buffer.writeField(named: name, value)
             case .app(let name, let value):
                 if dropsTrailer, HTTPField.equals(name, "trailer") { return }
+                // Two values for a page's origin are as good as none.
+                if crossOriginGrant != nil, HTTPField.hasPrefix(name, "access-control-") { return }
                 buffer.writeField(name, value)
             case .framing: writeFraming(of: head.body, into: &buffer)
             }

@@ -23,10 +23,9 @@ final class PostRelays: Sendable {
     /// - Parameters:
     ///   - node: The node that has made its token.
     ///   - time: How long it may wait for something to answer.
-    func pass(_ post: ProtocolPost, _ terms: ResumeTerms, to node: NodeID, for time: TimeAmount, _ pending: PendingPost)
-    {
+    func pass(_ body: ByteBuffer, _ terms: ResumeTerms, to node: NodeID, for time: TimeAmount, _ pending: PendingPost) {
         let request = NodeRequest.post(
-            body: WireBytes(Array(post.body.readableBytesView)),
+            body: WireBytes(Array(body.readableBytesView)),
             terms: WireBytes(terms.record),
             wait: time.nanoseconds / 1_000_000
         )
@@ -39,9 +38,16 @@ final class PostRelays: Sendable {
                 pending.reply(
                     .refused(Refusal(status: status, sentence: sentence, reason: reason, retryAfter: retryAfter))
                 )
-            default: pending.reply(.ended)
+            case .failed(.noConnection)?: pending.reply(.ended)
+            default: pending.reply(await isThere(node) ? .silent() : .ended)
             }
         }
+    }
+
+    /// Whether a node is alive, as far as that can be known.
+    private func isThere(_ node: NodeID) async -> Bool {
+        let (others, areCurrent) = await engine.others()
+        return !areCurrent || others.contains { $0.id == node }
     }
 
     /// Answers a POST that another node has passed on.
@@ -62,7 +68,7 @@ final class PostRelays: Sendable {
             answer = farewells[token.hash] ?? .ended
         }
         switch answer {
-        case .frames(let body): return .posted(frames: WireBytes(Array(body.readableBytesView)))
+        case .frames(let body, _): return .posted(frames: WireBytes(Array(body.readableBytesView)))
         case .nothing: return .posted(frames: nil)
         case .refused(let refusal):
             return .postRefused(

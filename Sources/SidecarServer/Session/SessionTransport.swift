@@ -26,6 +26,8 @@ protocol SessionTransport: AnyObject {
 
     /// Itself, if a returning client gets a replay on it.
     var replay: (any ReplayTransport)? { get }
+    /// Whether a frame shows that the client has got `$welcome`.
+    var confirmsByFrames: Bool { get }
     /// Whether the client has sent something that has not been processed.
     var hasInputWaiting: Bool { get }
     /// The session accepts messages again.
@@ -37,6 +39,8 @@ extension SessionTransport {
     func close(code: SessionCloseCode, reason: String) { close(code: code, reason: reason, farewell: []) }
 
     func sendIfPossible(_ format: MessageFormat, _ payload: ByteBuffer, of channel: ChannelName) -> Bool { false }
+
+    var confirmsByFrames: Bool { true }
 
     // Defaults for transports on which the client sends nothing.
     var hasInputWaiting: Bool { false }

@@ -125,7 +125,12 @@ def test_a_node_that_dies_leaves_the_positions(two):
     one.until("message")
     two.kill(0)
     two.publish(1, "room", "missed")
-    assert one.frames(edge=two.nodes[1])[-1]["type"] == "$bye"
+    # Until the others know that it is dead, they cannot say what has become of the session.
+    body = {"resume": one.token, "n": one.n + 1}
+    answer = one.post(body, edge=two.nodes[1]).wait()
+    while answer.status == 503:
+        answer = one.post(body, edge=two.nodes[1]).wait()
+    assert answer.types == ["$bye"]
     frames = one.begins(edge=two.nodes[1])
     assert frames[0]["resumed"] is False
     assert [frame["payload"] for frame in frames if frame["type"] == "message"] == ["missed"]
@@ -148,3 +153,25 @@ def test_the_api_reaches_a_client_that_polls(two):
     assert [(c["node"], c["state"]) for c in listed] == [("web-1", "attached")]
     two.api(1).want(200, "POST", "/v1/users/42/messages", "hello", TEXT)
     assert [frame["payload"] for frame in one.frames()] == ["hello"]
+
+
+def test_a_node_that_does_not_answer_for_a_while_costs_nothing(make_cluster, redis):
+    settings = {"CLUSTER_LEASE": "30s", "CLUSTER_TIMEOUT": "300ms", "HTTP_PATHS": "/http", "POLL_TIMEOUT": "1s"}
+    two = make_cluster(2, redis, **settings, relayed=True)
+    one = comes(two, 0)
+    one.begins()
+    one.frames({"type": "$ping"})
+    two.relays[0].hold()
+    body = {"resume": one.token, "n": one.n + 1, "send": [post("x", id="a")]}
+    answer = one.post(body, edge=two.nodes[1]).wait()
+    assert answer.status == 503 and "retry-after" in answer.headers
+    two.relays[0].flow()
+    answers = []
+
+    def repeat():
+        answers.append(one.post(body, edge=two.nodes[1]).wait())
+        return answers[-1].status == 200
+
+    eventually(repeat, "the node answers again", interval=0.2)
+    assert len(two.app.events("message")) == 1 and events(two.app)[:1] == ["open"]
+    assert "open" not in events(two.app)[1:]

@@ -9,7 +9,7 @@ from support.app import Reply, gate
 from support.browser import browser, page
 from support.net import eventually
 from support.polling import PollClient, StreamClient
-from support.protocol import ProtocolClient
+from support.protocol import ProtocolClient, lose
 from support.publishing import TEXT
 
 SETTINGS = {"HTTP_PATHS": "/http", "HISTORY_SIZE": "100", "POLL_TIMEOUT": "1s"}
@@ -87,15 +87,84 @@ def test_a_newer_poll_ends_the_older(poll, edge):
     assert edge.metric("posts_total", result="replaced") == 1
 
 
-def test_what_the_first_post_brings_is_taken_after_the_welcome(script, poll, stream):
+def test_what_the_first_post_brings_is_taken_after_the_welcome_and_once(script, poll):
     one = poll()
-    frames = one.begins(send=[post("x", id="a")])
-    while frames[-1]["type"] != "reply":
-        frames += one.frames()
-    assert [frame["type"] for frame in frames] == ["$welcome", "reply"]
-    two = stream()
-    two.begins(send=[post("y", id="b")])
-    two.frame_of("reply", re="b", payload="y")
+    body = {"key": "0123456789abcdef", "n": 1, "send": [post("x")]}
+    first, again = one.post(body).wait(), one.post(body).wait()
+    assert first.frames[0] == again.frames[0] and first.types[0] == "$welcome"
+    one.note(first.frames[0])
+    one.n, frames = 1, first.frames[1:]
+    while not frames:
+        frames = one.frames()
+    assert [(frame["type"], frame["seq"]) for frame in frames] == [("message", 1)]
+    # The same with a resume: its answer may be lost, too.
+    body = one.first(send=[post("y")], seq=0)
+    first, again = one.post(body).wait(), one.post(body).wait()
+    assert first.frames[0] == again.frames[0] and first.frames[0]["resumed"] is True
+    eventually(lambda: len(script.events("message")) == 2, "both are there")
+    assert [json.loads(event.body) for event in script.events("message")] == ["x", "y"]
+    assert len(script.events("open")) == 1
+
+
+def test_a_stream_is_not_opened_with_frames(script, stream):
+    answer = stream().begins(send=[post("x")])
+    assert answer.status == 400 and b"beside the stream" in answer.body
+    assert script.events() == []
+
+
+@pytest.mark.parametrize("size", [20, 5_000])
+@pytest.mark.parametrize("kind", ["poll", "stream", "websocket"])
+def test_a_long_absence_is_replayed_whole_and_in_order(script, sidesocket, kind, size):
+    edge = sidesocket(script, **SETTINGS, RESUME_WINDOW="1h")
+    api, target = API(edge), "/http?join=room"
+    if kind == "websocket":
+        one = ProtocolClient(edge, target)
+        lose(one)
+    else:
+        one = StreamClient(edge, target)
+        one.begins()
+        one.lose()
+        eventually(lambda: edge.metric("sessions_detached") == 1, "the session waits")
+    path, count = f"/v1/connections/{one.welcome['session']}/messages", 200_000 // size if size > 20 else 900
+    for number in range(count):
+        api.want(200, "POST", path, f"{number} " + "x" * size, TEXT)
+    for number in range(5):
+        publish(api, "room", f"news {number}")
+    if kind == "poll":
+        two = PollClient(edge, target)
+        two.seq, two.positions, two.token, two.welcome = one.seq, one.positions, one.token, one.welcome
+        frames = two.begins()
+        while frames[-1]["type"] != "$live":
+            frames += two.frames()
+        frames = frames[1:-1]
+    elif kind == "stream":
+        assert one.begins()["resumed"] is True
+        frames = list(iter(one.frame, {"type": "$live"}))
+    else:
+        frames = one.resumes().missed
+    direct = [int(frame["payload"].split()[0]) for frame in frames if "channel" not in frame]
+    assert direct == list(range(count))
+    assert [frame["payload"] for frame in frames[count:]] == [f"news {number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("size, count", [(20_000, 10), (60_000, 10), (1_000, 200)])
+def test_a_replay_that_is_larger_than_the_buffer_comes_in_portions(script, sidesocket, size, count):
+    edge = sidesocket(script, **{**SETTINGS, "HISTORY_SIZE": "1000"}, MAX_SEND_BUFFER_BYTES="64KiB")
+    api, one = API(edge), StreamClient(edge, "/http?join=room")
+    one.begins()
+    one.lose()
+    eventually(lambda: edge.metric("sessions_detached") == 1, "the session waits")
+    for number in range(count):
+        publish(api, "room", f"{number} " + "x" * size)
+    two = PollClient(edge, "/http?join=room")
+    two.seq, two.positions, two.token, two.welcome = one.seq, one.positions, one.token, one.welcome
+    answers = [two.begins()]
+    while answers[-1][-1]["type"] != "$live":
+        answers.append(two.frames())
+    frames = [frame for answer in answers for frame in answer]
+    heard = [int(frame["payload"].split()[0]) for frame in frames if frame["type"] == "message"]
+    assert heard == list(range(count))
+    assert len(answers) > 2
 
 
 def test_an_app_that_refuses_is_relayed_and_its_cookies_come_with_the_acceptance(script, poll):
@@ -103,8 +172,10 @@ def test_an_app_that_refuses_is_relayed_and_its_cookies_come_with_the_acceptance
     refused = poll().post({"n": 1}).wait()
     assert (refused.status, refused.body, refused.headers["x-why"]) == (403, b"not you", "because")
     script.on(Reply(200, "", {"Set-Cookie": "s=1; HttpOnly", "Content-Type": "text/plain"}), event="open", times=1)
-    accepted = poll().post({"n": 1}).wait()
-    assert accepted.headers["set-cookie"] == "s=1; HttpOnly" and accepted.types == ["$welcome"]
+    opening = {"n": 1, "key": "0123456789abcdef"}
+    accepted = poll().post(opening).wait()
+    again = poll().post(opening).wait()
+    assert accepted.headers["set-cookie"] == again.headers["set-cookie"] == "s=1; HttpOnly" and accepted.types == ["$welcome"]
     assert accepted.headers["content-type"] == "application/json" and accepted.headers["cache-control"] == "no-store"
 
 

@@ -378,3 +378,122 @@ def test_lost_connections_while_the_app_decides(script, sidesocket):
     held.set()
     script.wait_events(5, "close")
     assert edge.metric("connections", transport="poll") == 0
+
+
+# What a review has found
+
+
+@pytest.mark.parametrize("how", ["cut", "resume"])
+@pytest.mark.parametrize("kind", [StreamClient, PollClient], ids=["stream", "poll"])
+def test_what_was_taken_over_reaches_the_app_whatever_becomes_of_the_connection(script, sidesocket, kind, how):
+    held = gate()
+    script.on(Reply(204), event="message")
+    script.on(Reply(204, gate=held), event="message", times=1)
+    edge = sidesocket(script, **SETTINGS, MESSAGE_RATE="50/1s,burst=100", MAX_PENDING_BYTES="4KiB")
+    one = kind(edge)
+    one.begins()
+    waiting = one.next([post(number) for number in range(400)])
+    if kind is StreamClient:
+        assert waiting.wait().status == 204
+        if how == "cut":
+            one.lose()
+            eventually(lambda: edge.metric("sessions_detached") == 1, "the session waits")
+    else:
+        eventually(lambda: edge.metric("pending_bytes") > 0, "they are there")
+    if how == "resume" or kind is PollClient:
+        again = kind(edge)
+        again.seq, again.positions, again.token, again.welcome = one.seq, one.positions, one.token, one.welcome
+        again.begins()
+    held.set()
+    script.wait_events(400, "message", timeout=30)
+    assert [json.loads(event.body) for event in script.events("message")] == list(range(400))
+    assert edge.metric("messages_dropped_total", reason="closed") == 0
+
+
+def test_bodies_are_not_kept_for_what_little_they_bring(script, sidesocket):
+    held = gate()
+    script.on(Reply(204, gate=held), event="message")
+    edge = sidesocket(script, **SETTINGS, MESSAGE_RATE="off", BYTE_RATE="off")
+    one = StreamClient(edge)
+    one.begins()
+    before = edge.rss
+    for number in range(2, 302):
+        small = {"type": "post", "payload": 1, "pad": "p" * 20_000}
+        body = {"resume": one.token, "n": number, "pad": "p" * 160_000, "send": [small]}
+        assert one.post(body).wait().status == 204
+    assert edge.rss - before < 25 << 20
+    held.set()
+
+
+def test_requests_that_are_sent_ahead_keep_their_order_and_their_answers(script, sidesocket):
+    edge = sidesocket(script, **SETTINGS, THREADS="1")
+    one = PollClient(edge)
+    one.begins()
+
+    def request(body):
+        text = json.dumps(body).encode()
+        return f"POST /http HTTP/1.1\r\nHost: a\r\nContent-Type: {TYPE}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text
+
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as ahead:
+        second = {"resume": one.token, "n": 4, "send": [post("second", id="s")]}
+        ahead.sendall(request({"resume": one.token, "n": 2}) + request(second))
+        eventually(lambda: edge.metric("connections", transport="poll") == 1, "it is there")
+        first = one.post({"resume": one.token, "n": 3, "send": [post("first", id="f")]})
+        answers = b""
+        while answers.count(b"HTTP/1.1 ") < 2 or b'"re":"s"' not in answers and first.is_waiting:
+            answers += ahead.recv(65536)
+        assert answers.startswith(b"HTTP/1.1 20")
+    eventually(lambda: len(script.events("message")) == 2, "both are there")
+    assert [json.loads(event.body) for event in script.events("message")] == ["first", "second"]
+
+
+def test_a_client_that_asks_and_does_not_read_is_not_answered_for_ever(script, sidesocket):
+    edge = sidesocket(script, **SETTINGS, MESSAGE_RATE="off", BYTE_RATE="off")
+    one = PollClient(edge, "/http?join=room")
+    one.begins()
+    body = {"resume": one.token, "n": 2, "send": [post("x" * 60_000, id="a")]}
+    one.post(body).wait()
+    text = json.dumps({"resume": one.token, "n": 2}).encode()
+    head = f"POST /http HTTP/1.1\r\nHost: a\r\nContent-Type: {TYPE}\r\nContent-Length: {len(text)}\r\n\r\n".encode()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(5)
+        deaf.connect(("127.0.0.1", edge.port))
+        try:
+            for _ in range(2_000):
+                deaf.sendall(head + text)
+        except OSError:
+            pass
+        assert edge.metric("send_buffer_bytes") < 4 << 20
+
+
+def test_those_that_poll_count_as_connections(script, sidesocket):
+    edge = sidesocket(script, **SETTINGS, MAX_CONNECTIONS="20", MAX_CONNECTIONS_PER_IP="off", CONNECT_RATE_PER_IP="off")
+    answers = [PollClient(edge).post({"n": 1}).wait() for _ in range(25)]
+    assert [answer.status for answer in answers] == [200] * 20 + [503] * 5
+    assert edge.metric("limited_total", limit="max_connections", action="refused") == 5
+
+
+def test_a_refusal_of_the_app_has_one_origin(script, listed):
+    headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "X", "Vary": "Cookie"}
+    script.on(Reply(403, "no", headers), event="open")
+    one = PollClient(listed, headers={"Origin": PAGE}).post({"n": 1})
+    assert one.wait().status == 403
+    assert one.answer.all("access-control-allow-origin") == [PAGE]
+    assert sorted(one.answer.all("vary")) == ["Cookie", "Origin"]
+
+
+def test_two_under_way_are_allowed_also_while_there_is_no_room(script, sidesocket):
+    held = gate()
+    script.on(Reply(204, gate=held), event="message")
+    edge = sidesocket(script, **SETTINGS, MESSAGE_RATE="off", BYTE_RATE="off", MAX_PENDING_BYTES="4KiB")
+    one = PollClient(edge)
+    one.begins()
+    posts = [one.next([post("x" * 60_000, id=f"{number}-{i}") for i in range(3)]) for number in range(2)]
+    posts.append(one.next([post("last", id="last")]))
+    # Longer than one waits whose predecessor never comes.
+    posts[2].thread.join(6)
+    assert posts[1].is_waiting and posts[2].is_waiting
+    held.set()
+    assert {p.wait().status for p in posts} <= {200, 204}
+    script.wait_events(7, "message")

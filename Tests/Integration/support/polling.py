@@ -17,10 +17,15 @@ class Answer:
 
     def __init__(self, response):
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.fields = [(name.lower(), value) for name, value in response.getheaders()]
+        self.headers = dict(self.fields)
         self.body = response.read()
         is_json = self.headers.get("content-type") == POLL
         self.frames = json.loads(self.body)["frames"] if is_json else None
+
+    def all(self, wanted):
+        """All values of a header."""
+        return [value for name, value in self.fields if name == wanted]
 
     @property
     def types(self):

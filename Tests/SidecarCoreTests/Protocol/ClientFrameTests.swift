@@ -468,7 +468,7 @@ struct ClientFrameTests {
         ]
     )
     func malformedJSON(text: String) {
-        #expect(json(text) == Outcome.failure(.notAFrame("a frame must be a JSON object")))
+        #expect(json(text) == Outcome.failure(.notAFrame("a frame must be a well-formed JSON object")))
     }
 
     @Test("Bytes that are no map of MessagePack are no frame")
@@ -603,7 +603,7 @@ private func encoded(_ encoding: ProtocolEncoding, _ members: [(String, Value)])
 
 // MARK: Reading them
 
-private let notAMap = Outcome.failure(.notAFrame("a frame must be a MessagePack map"))
+private let notAMap = Outcome.failure(.notAFrame("a frame must be a well-formed MessagePack map"))
 
 private func badFrame(_ id: String?, _ message: String) -> Outcome {
     .failure(.badFrame(id: id, message: message))

@@ -41,6 +41,13 @@ struct SettingsWarningsTests {
         #expect(try warnings([:]) == [])
     }
 
+    @Test("The protocol over HTTP without the protocol is warned about")
+    func protocolOff() throws {
+        let warning = try #require(try warnings(["HTTP_PATHS": "/ws", "PROTOCOL": "off"]).first)
+        #expect(warning.contains("SIDESOCKET_HTTP_PATHS") && warning.contains("SIDESOCKET_PROTOCOL"))
+        #expect(try warnings(["HTTP_PATHS": "/ws"]) == [])
+    }
+
     @Test("Settings that open a door to anybody are warned about")
     func openDoors() throws {
         let page = try #require(try warnings(["ALLOWED_ORIGINS": "*"]).first)

@@ -22,6 +22,8 @@ class FakeTransport: SessionTransport {
     var hasInputWaiting = false
     /// Called before a message is recorded.
     var onSend: (() -> Void)?
+    /// Called before a publication is recorded, for the same reason.
+    var onPublish: (() -> Void)?
     /// Called when it is closed, as a write may show that the client has gone.
     var onClose: (() -> Void)?
 
@@ -37,6 +39,7 @@ class FakeTransport: SessionTransport {
     }
 
     func send(_ message: PreparedMessage) -> Bool {
+        onPublish?()
         guard hasRoom else { return false }
         log.append("publish \(String(buffer: message.payload))")
         return true

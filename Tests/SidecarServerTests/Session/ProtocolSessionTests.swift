@@ -47,4 +47,27 @@ struct ProtocolSessionTests {
         client.leaves()
         other.leaves()
     }
+
+    @Test("A reply whose publication shows that the client has gone is an answer all the same")
+    func goneDuringTheReply() throws {
+        let client = try rig.makeClient()
+        let head = try Samples.head("GET /ws?room=1 HTTP/1.1", "Host: a")
+        client.session.speak(.json, ResumeTerms(head, .json, cookies: []))
+        client.session.start(responder: client.responder)
+        try rig.app.answer(204, "Sidesocket-Subscribe: room\r\n")
+        rig.loop.run()
+        let post = ByteBuffer(string: #"{"type":"post","id":"a"}"#)
+        client.session.received(.text, post, at: .now())
+        client.transport.onPublish = {
+            client.session.transportEnded(client.transport, code: .abnormal, reason: "", initiator: .network)
+        }
+        try rig.app.answer(200, "Sidesocket-Publish: room\r\nContent-Type: text/plain\r\n", body: "news")
+        rig.loop.run()
+        #expect(client.session.conversation?.absence != nil, "the client has gone")
+        let known = client.session.conversation?.requests.received("a", at: .now())
+        guard case .answered(.acknowledged)? = known else {
+            Issue.record("the answer is not known: \(String(describing: known))")
+            return
+        }
+    }
 }

@@ -76,6 +76,19 @@ test('two WebSockets are tried first', async () => {
   s.close()
 })
 
+test('where there is no WebSocket class, HTTP is used at once', async () => {
+  const { open, serve } = streams()
+  const world = new World()
+  delete world.WebSocket
+  new FakeHTTP(world, post => serve(post, post.headers.Accept === 'text/event-stream' ? 'stream' : 'poll'))
+  const s = connect(freshAddress(), { world, http: '/http' })
+  await settle()
+  open[0].give(WELCOME)
+  await settle()
+  assert.equal(s.state, 'open')
+  s.close()
+})
+
 test('a page in which a WebSocket was welcomed never uses HTTP for this address', async () => {
   const world = new World()
   const http = new FakeHTTP(world, noStream)

@@ -93,7 +93,9 @@ struct FrameFields {
     private mutating func note(_ fault: String) { if self.fault == nil { self.fault = fault } }
 
     mutating func scanJSON() throws(ClientFrameFault) {
-        do throws(ScanFault) { try scanMembersOfJSON() } catch { try handle(error, "a frame must be a JSON object") }
+        do throws(ScanFault) { try scanMembersOfJSON() } catch {
+            try handle(error, "a frame must be a well-formed JSON object")
+        }
     }
 
     private mutating func scanMembersOfJSON() throws(ScanFault) {
@@ -123,7 +125,7 @@ struct FrameFields {
         do throws(ScanFault) {
             try scanMembersOfMessagePack()
         } catch {
-            try handle(error, "a frame must be a MessagePack map")
+            try handle(error, "a frame must be a well-formed MessagePack map")
         }
     }
 
@@ -245,14 +247,20 @@ struct FrameFields {
     private func payload() -> (MessageFormat, ByteBuffer) {
         switch encoding {
         case .json:
-            return (.json, slice(.payload) ?? ByteBuffer(string: "null"))
+            return (.json, slice(.payload).map(compact) ?? ByteBuffer(string: "null"))
         case .messagePack:
             guard let value = slice(.payload) else { return (.messagePack, ByteBuffer(bytes: [0xC0])) }
             if let bytes = value.withUnsafeReadableBytes({ MessagePackReader.bytes(in: $0) }) {
                 return (.binary, value.getSlice(at: value.readerIndex + bytes.lowerBound, length: bytes.count) ?? value)
             }
-            return (.messagePack, value)
+            return (.messagePack, compact(value))
         }
+    }
+
+    /// A payload that waits must not keep a frame that is mostly something else.
+    private func compact(_ payload: ByteBuffer) -> ByteBuffer {
+        guard message.readableBytes > 1024, payload.readableBytes < message.readableBytes / 2 else { return payload }
+        return ByteBuffer(bytes: payload.readableBytesView)
     }
 
     private func slice(_ name: Name) -> ByteBuffer? {

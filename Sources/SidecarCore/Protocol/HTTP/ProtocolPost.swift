@@ -26,8 +26,6 @@ public struct ProtocolPost: Sendable {
     /// The longest `key`, in bytes.
     public static let maxKeyBytes = 128
 
-    /// The body itself.
-    public let body: ByteBuffer
     /// Whose it is.
     public let sender: Sender
     /// What identifies the first POST of a client, so that its repeat opens no second session.
@@ -37,7 +35,7 @@ public struct ProtocolPost: Sendable {
     /// What the client has got; counts in a first POST, and where a stream is opened again.
     public let position: ResumeRequest
     /// What the client sends, each as it stands in the body.
-    public let frames: [ByteBuffer]
+    public var frames: [ByteBuffer]
 
     /// Reads a body.
     public init(body: ByteBuffer) throws(Fault) {
@@ -48,21 +46,23 @@ public struct ProtocolPost: Sendable {
                 try fields.scan(bytes)
                 return .success(try fields.post())
             } catch {
-                return .failure(Fault(what: fields.fault ?? "must be a JSON object; \(error.sentence.dropLast())"))
+                return .failure(
+                    Fault(
+                        what: fields.fault ?? "must be a well-formed JSON object, at most \(ClientFrame.maxDepth) deep"
+                    )
+                )
             }
         }
         self = try read.get()
     }
 
     fileprivate init(
-        _ body: ByteBuffer,
         sender: Sender,
         key: String?,
         number: UInt64,
         position: ResumeRequest,
         frames: [ByteBuffer]
     ) {
-        self.body = body
         self.sender = sender
         self.key = key
         self.number = number
@@ -163,8 +163,11 @@ private struct Fields {
         let sender: ProtocolPost.Sender =
             token.map { ResumeToken($0).map { .session($0) } ?? .positions } ?? (hasPosition ? .positions : .new)
         if number > 1, token == nil { throw wrong("must have the token as resume when n is above 1") }
+        // Frames that wait must not keep what else was in the body.
+        if frames.reduce(0, { $0 + $1.readableBytes }) < body.readableBytes / 2 {
+            frames = frames.map { ByteBuffer(bytes: $0.readableBytesView) }
+        }
         return ProtocolPost(
-            body,
             sender: sender,
             key: key,
             number: number,

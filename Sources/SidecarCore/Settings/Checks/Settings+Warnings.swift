@@ -2,7 +2,7 @@ extension Settings {
     /// Settings that are allowed but probably not intended, one sentence each without its full stop; for `check` and
     /// the log at the start.
     public var warnings: [String] {
-        [anyPage, anyProxy, namelessProxy, unsignedWebhook].compactMap(\.self) + clusterWarnings
+        [anyPage, anyProxy, namelessProxy, unsignedWebhook, protocolOff].compactMap(\.self) + clusterWarnings
     }
 
     private var anyPage: String? {
@@ -23,6 +23,12 @@ extension Settings {
         guard webhookTarget != nil, webhookIsOnApp, webhookSecrets == nil else { return nil }
         return "SIDESOCKET_WEBHOOK_URL is on the app, but SIDESOCKET_WEBHOOK_SECRET is not set: clients are kept "
             + "from that path, but nothing proves that an event is genuine; set a secret, and verify the signature"
+    }
+
+    private var protocolOff: String? {
+        guard !clientProtocol, httpPaths != nil else { return nil }
+        return
+            "SIDESOCKET_HTTP_PATHS is set, but SIDESOCKET_PROTOCOL is off, so requests there go to the app; set it to on"
     }
 
     /// Behind an untrusted proxy, all clients count as one.

@@ -28,6 +28,9 @@ class StreamHandler: ChannelDuplexHandler, TimerOwner {
     /// The connection has gone; the session is told after that.
     func connectionLost() {}
 
+    /// The session knows it.
+    func sessionTold() {}
+
     /// Itself, as what carries its session.
     var transport: (any SessionTransport)? { nil }
 
@@ -73,6 +76,7 @@ class StreamHandler: ChannelDuplexHandler, TimerOwner {
         isEnding = true
         connectionLost()
         session.transportEnded(transport, code: .abnormal, reason: "", initiator: .network)
+        sessionTold()
         loop.registry.streamEnded()
         context.fireChannelInactive()
         self.context = nil

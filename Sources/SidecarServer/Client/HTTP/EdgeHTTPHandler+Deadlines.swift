@@ -32,7 +32,18 @@ extension EdgeHTTPHandler {
             case .wait(let next): return next
             case .close: endNow()
             }
-        case .posting, .gone:
+        case .posting(let exchange):
+            exchange.clientGone()
+            refuse(
+                Refusal(
+                    status: 503,
+                    sentence: "The session has no room for the POST; repeat it.",
+                    reason: .timeout,
+                    retryAfter: ServerConfiguration.retryAfter()
+                )
+            )
+            return now + ServerConfiguration.linger
+        case .gone:
             break
         }
         return nil

@@ -49,8 +49,19 @@ extension EdgeHTTPHandler {
         } catch {
             return refuse(Refusal(status: 400, sentence: "The body \(error.what).", reason: .badPost))
         }
+        // A stream cannot say whether it has taken them.
+        guard !asksForStream || post.frames.isEmpty else {
+            return refuse(
+                Refusal(
+                    status: 400,
+                    sentence: "A POST that asks for a stream has no send; send frames beside the stream.",
+                    reason: .badPost
+                )
+            )
+        }
         let exchange = PostExchange(
             post,
+            held.body,
             held.head,
             from: resolved,
             asksForStream: asksForStream,
@@ -58,25 +69,36 @@ extension EdgeHTTPHandler {
             loop: loop
         )
         phase = .posting(exchange)
+        waitForAnswer()
         exchange.start()
+    }
+
+    /// Who has not got an answer long after the time of a poll gets none any more.
+    private func waitForAnswer() {
+        armTimer(after: loop.configuration.settings.pollTimeout + loop.configuration.settings.handshakeTimeout * 6)
     }
 
     /// It begins a connection, of a new session or of one that waits for its client.
     func open(_ exchange: PostExchange) {
         guard case .posting = phase, hasRoom(for: exchange.client) else { return }
+        // Those that poll have no connections of their own that would be counted.
+        if !exchange.asksForStream, loop.state.sessions(on: .poll) >= loop.configuration.maxConnections {
+            return refuseAsFull()
+        }
         admit(exchange.asksForStream ? .stream(exchange) : .poll(exchange), exchange.head, exchange.client)
     }
 
     func becomePoll(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?) {
         guard case .upgrading = phase else { return }
         loop.metrics.count(.accepted)
-        loop.timers.cancel(timer)
-        exchange.acceptance = acceptance
-        exchange.waits(at: session)
+        waitForAnswer()
         phase = .posting(exchange)
-        let transport = PollTransport(session, token: exchange.shownToken, key: exchange.key, loop)
+        let opening = PollTransport.Opening(token: exchange.shownToken, key: exchange.key, acceptance: acceptance)
+        let transport = PollTransport(session, opening, loop)
+        exchange.transport = transport
         session.attach(transport)
         transport.posts.take(exchange.post, exchange.pending)
+        exchange.forgetBody()
     }
 
     func becomeStream(_ session: BridgeSession, _ exchange: PostExchange, _ acceptance: HTTPReplyHead?) {
@@ -106,7 +128,9 @@ extension EdgeHTTPHandler {
     /// Writes a complete response, the last one if the connection is to end.
     private func write(_ head: ClientResponseHead, _ body: ByteBuffer) {
         loop.scratch.clear()
-        response.write(head, isLast: isClosingSoon || loop.state.isDraining, into: &loop.scratch)
+        // What is sent to a client that asks and does not read must not grow.
+        let isLast = isClosingSoon || loop.state.isDraining || !isWritable
+        response.write(head, isLast: isLast, into: &loop.scratch)
         write(loop.scratch, response.framing == .none ? nil : body)
         guard response.keepsAlive else {
             phase = .lingering

@@ -96,19 +96,22 @@ final class EdgeHTTPHandler: ChannelDuplexHandler, RemovableChannelHandler, Send
         peer = ClientPeer(context.remoteAddress)
         client = peer.identity(scheme)
         guard countSocket(context) else { return }
-        if open > loop.configuration.maxConnections, context.channel.isActive {
-            loop.metrics.limited(.maxConnections, action: .refused)
-            noteRefused(.maxConnections, ["limit": .stringConvertible(loop.configuration.maxConnections)])
-            refuse(
-                Refusal(
-                    status: 503,
-                    sentence: "The server has no room for more connections.",
-                    reason: .connectionLimit,
-                    retryAfter: ServerConfiguration.retryAfter()
-                ),
-                handshake: .connectionLimit
-            )
-        }
+        if open > loop.configuration.maxConnections, context.channel.isActive { refuseAsFull() }
+    }
+
+    /// There are `MAX_CONNECTIONS`.
+    func refuseAsFull() {
+        loop.metrics.limited(.maxConnections, action: .refused)
+        noteRefused(.maxConnections, ["limit": .stringConvertible(loop.configuration.maxConnections)])
+        refuse(
+            Refusal(
+                status: 503,
+                sentence: "The server has no room for more connections.",
+                reason: .connectionLimit,
+                retryAfter: ServerConfiguration.retryAfter()
+            ),
+            handshake: .connectionLimit
+        )
     }
 
     /// Counts the connection with those of its address; false when there are too many, and the connection closes

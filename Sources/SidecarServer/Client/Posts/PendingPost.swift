@@ -1,3 +1,4 @@
+import HTTP1
 import NIOCore
 import SidecarCore
 
@@ -15,8 +16,8 @@ final class PendingPost: Sendable {
 
 /// What a POST gets.
 enum PostAnswer: Sendable {
-    /// Frames for the client, as the whole body.
-    case frames(ByteBuffer)
+    /// Frames for the client, as the whole body; with the first ones, the app's acceptance, whose fields go along.
+    case frames(ByteBuffer, HTTPReplyHead? = nil)
     /// Nothing: it only sent something, or a newer one waits in its place.
     case nothing
     /// The session has ended, is on another transport or has lost its client: the client has to resume it.
@@ -28,7 +29,7 @@ enum PostAnswer: Sendable {
     case refused(Refusal)
 
     /// A body with frames.
-    static func frames(_ frames: [ByteBuffer]) -> PostAnswer {
+    static func frames(_ frames: [ByteBuffer], _ acceptance: HTTPReplyHead? = nil) -> PostAnswer {
         var body = ByteBufferAllocator().buffer(capacity: frames.reduce(16) { $0 + $1.readableBytes + 1 })
         body.writeStaticString("{\"frames\":[")
         for (index, frame) in frames.enumerated() {
@@ -36,11 +37,23 @@ enum PostAnswer: Sendable {
             body.writeImmutableBuffer(frame)
         }
         body.writeStaticString("]}")
-        return .frames(body)
+        return .frames(body, acceptance)
     }
 
     /// The client resumes its session at once.
     static let resume = frames([ProtocolEncoding.json.write(.bye(.resumeTimeout, reconnectAfter: 0))])
+
+    /// The node that has the session does not answer, and may have taken the POST: the client repeats it.
+    static func silent() -> PostAnswer {
+        .refused(
+            Refusal(
+                status: 503,
+                sentence: "The node that has the session does not answer; repeat the POST.",
+                reason: .connectionLimit,
+                retryAfter: 1
+            )
+        )
+    }
 
     static let outOfTurn = refused(
         Refusal(

@@ -1,4 +1,5 @@
 import CoreMetrics
+import HTTP1
 import NIOCore
 import SidecarCore
 
@@ -9,7 +10,17 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     /// How long a client may take for its next poll before its session waits for it as for any lost client.
     static let patience = TimeAmount.seconds(15)
     /// A replay goes out in answers of about this size, in bytes.
-    private static let portion = 64 << 10
+    private var portion: Int { min(64 << 10, loop.configuration.settings.maxSendBufferBytes / 4) }
+
+    /// How it began; kept until the client is known to have got the answer.
+    struct Opening {
+        /// What the first POST has shown.
+        let token: ResumeToken.Hash?
+        /// What identifies the first POST.
+        let key: OpeningKey?
+        /// What the app has said; nil where it was not asked.
+        let acceptance: HTTPReplyHead?
+    }
 
     private struct Poll {
         let number: UInt64
@@ -21,7 +32,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     private let loop: ClientContext
     private let output: ClientOutput
     let posts: PostQueue
-    private let opening: (token: ResumeToken.Hash?, key: OpeningKey?)
+    private var opening: Opening?
     private var waiting: Poll?
     private var idleSince = NIODeadline.now()
     private let timer = TimerEntry()
@@ -29,13 +40,10 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     private var isEnding = false
     private var accountedBytes = 0
 
-    /// - Parameters:
-    ///   - token: What the first POST has shown.
-    ///   - key: What identifies the first POST.
-    init(_ session: BridgeSession, token: ResumeToken.Hash?, key: OpeningKey?, _ loop: ClientContext) {
+    init(_ session: BridgeSession, _ opening: Opening, _ loop: ClientContext) {
         self.session = session
         self.loop = loop
-        opening = (token, key)
+        self.opening = opening
         output = ClientOutput(owner: session, codec: .protocolPolls, flushes: loop.flushes, buffers: loop.sendBuffers)
         posts = PostQueue(of: session, loop)
         posts.attach(self)
@@ -44,7 +52,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     // MARK: Polls
 
     func wasOpened(by post: ProtocolPost, _ key: OpeningKey?) -> Bool {
-        guard posts.last == 1 else { return false }
+        guard let opening else { return false }
         if case .session(let token) = post.sender { return token.hash == opening.token }
         return key != nil && key == opening.key
     }
@@ -54,6 +62,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
         waiting = Poll(number: post.number, pending: pending, since: .now())
         arm()
         if post.number > 1 {
+            opening = nil
             session.conversation?.confirm()
             // Those that bring nothing are counted like a message, so that they are not for free.
             if post.frames.isEmpty, !session.isAllowed(payloadBytes: 0, at: .now()) { return }
@@ -94,7 +103,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     private func answer() {
         guard let waiting, !isEnding, output.hasWaiting else { return }
         let messages = output.takeWaiting()
-        respond(to: waiting, .frames(messages.map(\.header)), as: .frames)
+        respond(to: waiting, .frames(messages.map(\.header), opening?.acceptance), as: .frames)
         for message in messages {
             for receipt in message.receipts { receipt.settle(wasWritten: true) }
         }
@@ -107,7 +116,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
         idleSince = .now()
         let seq = session.conversation.flatMap { $0.isLive ? $0.stream.last : nil }
         var byteCount = 0
-        if case .frames(let body) = answer { byteCount = body.readableBytes }
+        if case .frames(let body, _) = answer { byteCount = body.readableBytes }
         posts.answered(poll.number, .init(answer: answer, seq: byteCount > 0 ? seq : nil, byteCount: byteCount))
         accountUnsent(unsentBytes)
         arm()
@@ -118,7 +127,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
 
     func send(_ format: MessageFormat, _ payload: ByteBuffer) {
         guard !isEnding else { return loop.metrics.messagesDropped(1, reason: .clientGone) }
-        guard output.makeRoom(for: payload.readableBytes) else { return }
+        guard isClear || output.makeRoom(for: payload.readableBytes) else { return }
         output.append(.init(header: payload, payload: nil))
         answerSoon()
     }
@@ -137,14 +146,11 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
 
     func send(_ delivery: ChannelDelivery) -> Bool {
         let message = delivery.message
-        guard !isEnding,
-            output.makeRoom(
-                for: message.payload.readableBytes,
-                of: delivery.channel,
-                in: delivery,
-                message.action
-            )
-        else { return false }
+        guard !isEnding else { return false }
+        let byteCount = message.payload.readableBytes
+        guard isClear || output.makeRoom(for: byteCount, of: delivery.channel, in: delivery, message.action) else {
+            return false
+        }
         var waiting = SendQueue.Message(header: message.encoded(by: .protocolPolls, in: delivery), payload: nil)
         waiting.channel = delivery.channel
         waiting.delivery = delivery
@@ -154,7 +160,7 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     }
 
     /// More is written into an answer until it has a fair size.
-    var isClear: Bool { output.unsentBytes < Self.portion }
+    var isClear: Bool { output.unsentBytes < portion }
 
     func whenWritten(_ receipt: WriteReceipt) { output.whenWritten(receipt) }
 
@@ -169,7 +175,8 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
         guard !isEnding else { return }
         let last = farewell.isEmpty ? [ProtocolEncoding.json.write(.bye(code, reconnectAfter: nil))] : farewell
         let answer = PostAnswer.frames(output.takeWaiting().map(\.header) + last)
-        if let token = session.conversation?.keys.hashes.last ?? newestToken { loop.state.farewells[token] = answer }
+        // Of what waits nothing is kept for a client that may not ask.
+        if let newestToken { loop.state.farewells[newestToken] = .frames(last) }
         if let waiting { respond(to: waiting, answer, as: .frames) }
         end()
         // The session may be in the middle of its own end.
@@ -185,8 +192,8 @@ final class PollTransport: PostTransport, SendBufferHolder, TimerOwner {
     /// No poll has come for too long.
     private func lose() {
         guard !isEnding else { return }
-        end()
         session.transportEnded(self, code: .abnormal, reason: "", initiator: .network)
+        end()
     }
 
     private func end() {

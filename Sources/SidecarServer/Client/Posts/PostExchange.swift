@@ -6,7 +6,7 @@ import SidecarCore
 /// A POST of the client protocol whose body has been read, until it is answered. Its session may be on another event loop
 /// or on another node.
 final class PostExchange {
-    let post: ProtocolPost
+    private(set) var post: ProtocolPost
     let head: HTTPRequestHead
     let client: ResolvedClient
     /// Whether it asks for one long answer.
@@ -14,13 +14,15 @@ final class PostExchange {
     let key: OpeningKey?
     /// What has to be the same in all POSTs of a session.
     let terms: ResumeTerms
-    /// The app's acceptance, whose fields go along with the first answer.
-    var acceptance: HTTPReplyHead?
 
     private weak var handler: EdgeHTTPHandler?
     private let loop: ClientContext
+    /// The whole body, until it is known whether it goes to another node.
+    private var body: ByteBuffer?
     /// Where it waits; nil while that is not known.
     private var place: ResumeDirectory.Place?
+    /// The transport that it has begun.
+    weak var transport: PollTransport?
     private(set) var pending = PendingPost { _ in }
     /// Until when it is asked again for a session about which the app has not answered.
     private let deadline: NIODeadline
@@ -28,6 +30,7 @@ final class PostExchange {
 
     init(
         _ post: ProtocolPost,
+        _ body: ByteBuffer,
         _ head: HTTPRequestHead,
         from client: ResolvedClient,
         asksForStream: Bool,
@@ -35,6 +38,7 @@ final class PostExchange {
         loop: ClientContext
     ) {
         self.post = post
+        self.body = body
         self.head = head
         self.client = client
         self.asksForStream = asksForStream
@@ -46,7 +50,7 @@ final class PostExchange {
         deadline = .now() + settings.handshakeTimeout
         let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
         pending = PendingPost { answer in
-            if bound.eventLoop.inEventLoop { return bound.value.answered(answer) }
+            // In a turn of its own: the connection goes on with its next request, which may be for the same session.
             bound.eventLoop.execute { bound.value.answered(answer) }
         }
     }
@@ -58,7 +62,10 @@ final class PostExchange {
         }
         if asksForStream { return answered(.opens) }
         if let place = loop.state.resumes[token.hash] {
-            return ask(place) { [post, key, terms, pending] session in
+            let post = post
+            // A first one may turn out to be a new one.
+            if post.number > 1 { forgetBody() }
+            return ask(place) { [key, terms, pending] session in
                 guard let session else { return pending.reply(post.number == 1 ? .opens : .ended) }
                 session.post(post, key, terms, pending)
             }
@@ -69,7 +76,15 @@ final class PostExchange {
             return answered(.ended)
         }
         loop.metrics.posts[.relayed].increment()
-        relays.pass(post, terms, to: owner, for: loop.configuration.settings.pollTimeout, pending)
+        guard let body else { return }
+        forgetBody()
+        relays.pass(body, terms, to: owner, for: loop.configuration.settings.pollTimeout, pending)
+    }
+
+    /// Others have what it brings.
+    func forgetBody() {
+        body = nil
+        post.frames = []
     }
 
     /// A first POST without a token may be a repeat.
@@ -88,24 +103,23 @@ final class PostExchange {
         eventLoop.execute { body(place.registry.value[place.id]) }
     }
 
-    /// From now on it waits at a session of this event loop.
-    func waits(at session: BridgeSession) { place = loop.sessions.place(of: session.id) }
-
     func clientGone() {
         handler = nil
+        if let transport { return transport.left(pending) }
         guard let place else { return }
         ask(place) { [pending] session in (session?.transport as? any PostTransport)?.left(pending) }
     }
 
     private func answered(_ answer: PostAnswer) {
-        guard let handler else { return }
+        guard let handler, case .posting(let current) = handler.phase, current === self else { return }
         switch answer {
         case .opens: handler.open(self)
         case .notYet where NIODeadline.now() < deadline:
             loop.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { if self.handler != nil { self.start() } }
         case .notYet: handler.open(self)
-        case .frames(let body): handler.answer(.frames(acceptance, byteCount: body.readableBytes), body)
-        case .nothing: handler.answer(.frames(acceptance, byteCount: nil), nil)
+        case .frames(let body, let acceptance):
+            handler.answer(.frames(acceptance, byteCount: body.readableBytes), body)
+        case .nothing: handler.answer(.frames(nil, byteCount: nil), nil)
         case .refused(let refusal): handler.refuse(refusal)
         case .ended: endUnknown(handler)
         }
@@ -116,7 +130,7 @@ final class PostExchange {
         loop.metrics.posts[.ended].increment()
         do throws(HandshakeRejection) {
             try loop.admission.count(client)
-            guard case .frames(let body) = PostAnswer.resume else { return }
+            guard case .frames(let body, _) = PostAnswer.resume else { return }
             handler.answer(.frames(nil, byteCount: body.readableBytes), body)
         } catch {
             handler.refuse(error.refusal)

@@ -16,6 +16,11 @@ protocol PostTransport: SessionTransport {
     func left(_ pending: PendingPost)
 }
 
+extension PostTransport {
+    /// The number of its POST does: the first one may bring frames, too.
+    var confirmsByFrames: Bool { false }
+}
+
 /// The POSTs of one client: brings them in order, answers repeats, and passes the frames on as fast as they are taken.
 final class PostQueue {
     /// How long a POST waits for the one before.
@@ -76,10 +81,12 @@ final class PostQueue {
         case .answered(let kept):
             loop.metrics.posts[.repeated].increment()
             pending.reply(kept.answer)
+            // Like a message, so that it is not for free.
+            _ = session.isAllowed(payloadBytes: 0, at: .now())
         case .early:
             refuseEarly()
             early = (post, pending)
-            earlyTimer.arm(in: loop.timers, at: .now() + Self.patience) { [weak self] _ in self?.refuseEarly() }
+            waitForTurn()
         case .outOfTurn: refuse(pending)
         }
     }
@@ -98,6 +105,14 @@ final class PostQueue {
         guard let next = early.take() else { return }
         earlyTimer.cancel(in: loop.timers)
         take(next.post, next.pending)
+    }
+
+    private func waitForTurn() {
+        earlyTimer.arm(in: loop.timers, at: .now() + Self.patience) { [weak self] _ in
+            guard let self, early != nil else { return }
+            // The one before is there, and waits for room.
+            if blocked == nil { refuseEarly() } else { waitForTurn() }
+        }
     }
 
     private func refuseEarly() {
@@ -143,7 +158,7 @@ final class PostQueue {
 
     private func hold(_ byteCount: Int) {
         heldBytes += byteCount
-        loop.state.inspectionBytes.adjust(by: byteCount)
+        loop.state.pendingBytes.adjust(by: byteCount)
     }
 
     /// Passes frames on to the session, as fast as it takes them.
@@ -167,6 +182,20 @@ final class PostQueue {
             guard frame.readableBytes <= loop.configuration.settings.maxMessageBytes else { return refuseAsTooBig() }
             session.received(.text, frame, at: .now())
         }
+    }
+
+    /// The connection ends: passes on all that was taken over, whether the session wants it now or not, unless that would
+    /// be far too much.
+    func passOnRest() {
+        guard session.conversation?.isWelcomed == true, session.isRunning, !isProcessing else { return }
+        let most = loop.configuration.settings.maxPendingBytes + loop.configuration.maxPostBytes
+        isProcessing = true
+        while let frame = frames.first, session.isRunning, session.pendingBytes < most {
+            frames.removeFirst()
+            hold(-Self.cost(of: [frame]))
+            session.received(.text, frame, at: .now())
+        }
+        isProcessing = false
     }
 
     private func refuseAsTooBig() {

@@ -16,7 +16,7 @@ final class ProtocolStreamHandler: StreamHandler, PostTransport {
 
     override var transport: (any SessionTransport)? { self }
 
-    override func connectionLost() { posts.end() }
+    override func sessionTold() { posts.end() }
 
     // MARK: POSTs
 

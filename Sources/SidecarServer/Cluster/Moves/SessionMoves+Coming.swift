@@ -43,7 +43,10 @@ extension SessionMoves {
             let (found, isSilent) = await find(request, token)
             eventLoop.execute { bound.value(found) }
             if isSilent, let owner = token.node {
-                await endLater(.endSession(token: token.hash.text, terms: WireBytes(terms.record), user: user), at: owner)
+                await endLater(
+                    .endSession(token: token.hash.text, terms: WireBytes(terms.record), user: user),
+                    at: owner
+                )
             }
         }
     }

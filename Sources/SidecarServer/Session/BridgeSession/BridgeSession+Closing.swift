@@ -18,6 +18,7 @@ extension BridgeSession {
         }
         guard machine.isRunning else { return }
         if discarding { context.metrics.messagesDropped(discardQueue(), reason: .closed) }
+        if cause?.leavesSession == true { passOnPosts() }
         // The session ends first, since the transport's write may show that the client has gone. A close event that
         // fails at once releases the transport.
         let transport = transport
@@ -91,6 +92,7 @@ extension BridgeSession {
             return
         }
         isDraining = true
+        passOnPosts()
         guard machine.isRunning, machine.isQuiet else { return }
         if !slots.isSettled, context.state.moves != nil {
             // It is known soon whether its user counts, and then it can go.

@@ -109,6 +109,9 @@ extension BridgeSession {
     /// True while a rate keeps it from taking more.
     var isThrottled: Bool { backPressure.isThrottled }
 
+    /// What waits for the app, in bytes.
+    var pendingBytes: Int { backPressure.pendingBytes }
+
     /// True when so much of this connection waits that nothing more is read.
     var isPaused: Bool { backPressure.pendingBytes >= context.settings.maxPendingBytes }
 

@@ -219,6 +219,7 @@ final class BridgeSession: TimerOwner {
         initiator: CloseInitiator
     ) {
         if let ended, ended !== transport { return }
+        passOnPosts()
         if attemptEnded() { return }
         if mayReturn(code, initiator), detachIfPossible(code: code, reason: reason, initiator: initiator, nil) {
             return

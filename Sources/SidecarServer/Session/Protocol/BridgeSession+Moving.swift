@@ -42,6 +42,7 @@ extension BridgeSession {
     ) -> MovedSession? {
         guard let conversation, slots.isSettled, canGoOn(from: seq, attemptedAt: attemptedAt) else { return nil }
         let wasAbsent = conversation.absence != nil
+        passOnPosts()
         if let transport {
             self.transport = nil
             closeAsReplaced(transport, conversation.encoding)

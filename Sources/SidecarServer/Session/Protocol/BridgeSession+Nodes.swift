@@ -20,6 +20,7 @@ extension BridgeSession {
     ///   - attemptedAt: When that connection's handshake was accepted.
     func surrenderToNode(seq: UInt64, attemptedAt: NIODeadline) -> Surrender {
         guard let conversation, canGoOn(from: seq, attemptedAt: attemptedAt) else { return .gone }
+        passOnPosts()
         // It is the same client, so the app is told nothing.
         let absence =
             conversation.absence?.facts(at: .now())

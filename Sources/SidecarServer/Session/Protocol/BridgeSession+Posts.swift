@@ -35,6 +35,12 @@ extension BridgeSession {
         pending.reply(.opens)
     }
 
+    /// Its connection ends: what its client has sent over HTTP, and was told to have arrived, still goes to the app.
+    func passOnPosts() {
+        guard conversation != nil else { return }
+        (transport as? any PostTransport)?.posts.passOnRest()
+    }
+
     /// The client has said that it leaves.
     func clientCloses() {
         guard let transport = transport as? any PostTransport else {

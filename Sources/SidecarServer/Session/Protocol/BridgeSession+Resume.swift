@@ -147,7 +147,7 @@ extension BridgeSession {
     private func abandonResume() {
         guard let attempt = resumeAttempt, attempt.stage == .awaitsFrame else { return }
         endAttempt(.timeout)
-        close(asUnresumable: .resumeTimeout, "no $resume came in time", returnAfter: nil)
+        close(asUnresumable: .resumeTimeout, "no valid $resume came in time", returnAfter: nil)
     }
 
     private func endAttempt(_ result: ResumeResult) {

@@ -46,9 +46,9 @@ extension ProtocolConversation {
             },
             features: context.features
         )
+        // All of it is there before anything is sent, since what is sent may show that more can be.
         phase = .replaying
-        send(.welcome(welcome))
-        for frame in stream.frames(after: seq) ?? [] { send(frame) }
+        missed = [encoding.write(.welcome(welcome))] + (stream.frames(after: seq) ?? [])
         for channel in channels { queueReplay(of: channel) }
         goOn()
     }
@@ -64,10 +64,20 @@ extension ProtocolConversation {
     ///
     /// What waits here is not in the send buffer: it is in the history.
     func goOn() {
-        guard isWelcomed else { return }
+        guard isWelcomed, !isGoingOn else { return }
+        isGoingOn = true
+        replay()
+        isGoingOn = false
+    }
+
+    private func replay() {
+        while let frame = missed.first {
+            guard let transport = session.transport, session.isRunning, transport.isClear else { return }
+            missed.removeFirst()
+            send(frame)
+        }
         while let replay = replays.first {
-            guard let transport = session.transport, session.isRunning else { return }
-            guard transport.isClear else { return }
+            guard let transport = session.transport, session.isRunning, transport.isClear else { return }
             guard let message = replay.messages.first else {
                 replays.removeFirst()
                 if phase == .live { passOn(replay.channel) }

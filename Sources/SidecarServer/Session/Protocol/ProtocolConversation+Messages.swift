@@ -19,7 +19,7 @@ extension ProtocolConversation {
         } catch {
             return refuse(error)
         }
-        if isWelcomed { confirm() }
+        if isWelcomed, session.transport?.confirmsByFrames != false { confirm() }
         if session.resumeAttempt != nil {
             guard case .resume(let request) = frame else {
                 return tell(ProtocolError(.badFrame, about: frame.id, "the first frame must be $resume"))

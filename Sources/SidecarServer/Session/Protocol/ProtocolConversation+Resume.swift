@@ -108,9 +108,10 @@ extension ProtocolConversation {
     func detach(_ absence: ClientAbsence) {
         phase = .detached
         start = Start()
-        answering = nil
+        // A reply that is being applied, which may have shown that the client has gone, is remembered all the same.
         feeds = ChannelFeeds()
         replays = []
+        missed = []
         staleMembers = []
         dropHeld()
         self.absence = absence

@@ -54,6 +54,10 @@ final class ProtocolConversation {
     var feeds = ChannelFeeds()
     var places = ChannelPlaces()
     var replays: Deque<Replay> = []
+    /// The messages to the client alone that it has missed.
+    var missed: ArraySlice<ByteBuffer> = []
+    /// True while a replay is sent.
+    var isGoingOn = false
 
     /// Where the client was too slow to be told who came and went.
     var staleMembers: Set<ChannelName> = []
@@ -127,7 +131,8 @@ final class ProtocolConversation {
 
     func tell(_ error: ProtocolError) {
         context.metrics.protocolErrors[error.code].increment()
-        write(.error(error))
+        // A client that has yet to say what it has would otherwise wait for its own time-out.
+        if session.resumeAttempt == nil { write(.error(error)) } else { send(.error(error)) }
     }
 }
 

@@ -1,9 +1,12 @@
 """Cases of several nodes over a Redis."""
 
+import signal
+
 from ..api import API
 from ..cluster import admit
 from ..guard import enter
 from ..net import eventually, free_port
+from ..polling import PollClient
 from ..redis_servers import RedisServer, needs_redis
 from .quotes import PLAIN, closed, problem, said, shows
 
@@ -70,3 +73,21 @@ def an_engine_that_is_a_cache(app, start):
     with RedisServer(start.folder / "redis", maxmemory="100mb", maxmemory_policy="allkeys-lru") as redis:
         edge = start(CLUSTER_URL=redis.start().url)
         return [said(edge, "Redis removes keys when its memory is full", "allkeys-lru")]
+
+
+@shows((503, "The node that has the session does not answer; repeat the POST."))
+def a_session_on_a_silent_node(app, start):
+    needs_redis()
+    app.on(admit, event="open")
+    with RedisServer(start.folder / "redis") as redis:
+        redis.start()
+        how = {"CLUSTER_URL": redis.url, "HTTP_PATHS": "/poll", "POLL_TIMEOUT": "1s"}
+        one, two = (start(**how, NODE_NAME=f"web-{number}") for number in (1, 2))
+        for node in (one, two):
+            node.wait_metric("cluster_nodes", 2)
+        client = PollClient(one, "/poll")
+        client.begins()
+        one.process.send_signal(signal.SIGSTOP)
+        answer = client.post({"resume": client.token, "n": 2}, edge=two).wait()
+        one.process.send_signal(signal.SIGCONT)
+        return [(answer.status, answer.body.decode())]

@@ -8,6 +8,7 @@ from ..api import API
 from ..app import Reply
 from ..guard import Guest, enter, knock, proxy_v1
 from ..net import eventually, free_port
+from ..polling import TYPE, PollClient
 from ..raw import close_clients, encode
 from ..sse import EventStream
 from ..tokens import mint
@@ -243,3 +244,15 @@ def tokens_in_messages(app, start):
     app.on(Reply(403), event="open")
     refused.text(mint(SECRET))
     return [closed(refused), closed(silent)]
+
+
+@shows(
+    (415, "The Content-Type must be exactly application/vnd.sidesocket.v1+json."),
+    (409, "The POST is out of turn; n counts up by one, with two under way at most."),
+)
+def posts_of_the_protocol(app, start):
+    one = PollClient(start(HTTP_PATHS="/poll"), "/poll")
+    charset = one.post({"n": 1}, headers={"Content-Type": f"{TYPE}; charset=utf-8"}).wait()
+    one.begins()
+    far = one.post({"resume": one.token, "n": 9}).wait()
+    return [(charset.status, charset.body.decode()), (far.status, far.body.decode())]

@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-import threading
 
 import pytest
 from support.api import API
@@ -374,7 +373,8 @@ def test_lost_connections_while_the_app_decides(script, sidesocket):
     lost = [PollClient(edge).post({"n": 1}) for _ in range(5)]
     script.wait_events(5, "open")
     for one in lost:
-        threading.Thread(target=one.lose).start()
+        one.lose()
+    edge.wait_metric("handshakes_total", 5, result="client_gone")
     held.set()
     script.wait_events(5, "close")
     assert edge.metric("connections", transport="poll") == 0

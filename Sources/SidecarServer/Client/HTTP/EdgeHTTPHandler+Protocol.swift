@@ -107,7 +107,7 @@ extension EdgeHTTPHandler {
         loop.metrics.count(.accepted)
         let handler = ProtocolStreamHandler(
             session: session,
-            beginningWith: exchange.post,
+            after: exchange.post.number,
             isEncrypted: isEncrypted,
             loop: loop
         )

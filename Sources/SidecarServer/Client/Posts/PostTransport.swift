@@ -47,14 +47,11 @@ final class PostQueue {
     private var heldBytes = 0
     private var isProcessing = false
 
-    /// - Parameter first: The POST that began the transport, if that is not to be taken like the others.
-    init(of session: BridgeSession, after first: ProtocolPost? = nil, _ loop: ClientContext) {
+    /// - Parameter number: That of the last POST that is not to be taken any more.
+    init(of session: BridgeSession, after number: UInt64 = 0, _ loop: ClientContext) {
         self.session = session
         self.loop = loop
-        ledger = PostLedger(last: first?.number ?? 0)
-        guard let first else { return }
-        frames = Deque(first.frames)
-        hold(Self.cost(of: first.frames))
+        ledger = PostLedger(last: number)
     }
 
     /// - Parameter transport: Whose POSTs these are.

@@ -7,9 +7,9 @@ import SidecarCore
 final class ProtocolStreamHandler: StreamHandler, PostTransport {
     let posts: PostQueue
 
-    /// - Parameter post: The POST that asked for it.
-    init(session: BridgeSession, beginningWith post: ProtocolPost, isEncrypted: Bool, loop: ClientContext) {
-        posts = PostQueue(of: session, after: post, loop)
+    /// - Parameter number: That of the POST that asked for it.
+    init(session: BridgeSession, after number: UInt64, isEncrypted: Bool, loop: ClientContext) {
+        posts = PostQueue(of: session, after: number, loop)
         super.init(session: session, codec: .protocolEvents, isEncrypted: isEncrypted, loop: loop)
         posts.attach(self)
     }
@@ -47,7 +47,7 @@ final class ProtocolStreamHandler: StreamHandler, PostTransport {
         } else if output.makeRoom(for: payload.readableBytes) {
             output.append(.init(header: event, payload: nil))
         }
-        // What came with the first POST is taken after $welcome.
+        // What has come before $welcome is taken after it.
         if posts.hasFrames { loop.eventLoop.assumeIsolated().execute { self.posts.process() } }
     }
 

@@ -497,3 +497,17 @@ def test_two_under_way_are_allowed_also_while_there_is_no_room(script, sidesocke
     held.set()
     assert {p.wait().status for p in posts} <= {200, 204}
     script.wait_events(7, "message")
+
+
+def test_a_frame_that_is_too_big_does_not_slip_through_at_the_end(script, sidesocket):
+    held = gate()
+    script.on(Reply(204, gate=held), event="message")
+    edge = sidesocket(script, **SETTINGS, MAX_MESSAGE_BYTES="1000", MAX_PENDING_BYTES="1KiB")
+    one = StreamClient(edge)
+    one.begins()
+    one.send(post("x" * 900), post("x" * 900), post("y" * 2_000), post("last"))
+    one.lose()
+    eventually(lambda: edge.metric("limited_total", limit="message_too_big", action="closed") == 1, "it is refused")
+    held.set()
+    script.wait_events(1, "close")
+    assert [len(event.body) for event in script.events("message")] == [902, 902]

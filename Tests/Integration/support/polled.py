@@ -76,11 +76,10 @@ class Polled(PollClient):
         else:
             error, answer = made, None
         if error is not None:
-            if self.random.random() < 0.3 or number == 1:
+            if self.random.random() < 0.3 or number == 1 or not isinstance(made, Post):
                 raise EOFError(f"{error}")
             # The same again, at another door.
             self._posts.popleft()
-            time.sleep(0.05)
             self._send(number, body)
             self._posts.rotate(1)
             return

@@ -18,6 +18,7 @@ public struct PostLedger<Answer> {
 
     /// The number of the last one that was handled.
     public private(set) var last: UInt64
+    private var lastAnswered: UInt64 = 0
     private var answers: [(number: UInt64, answer: Answer)] = []
 
     /// - Parameter last: The number of the last one that was handled.
@@ -32,7 +33,8 @@ public struct PostLedger<Answer> {
     public mutating func arrived(_ number: UInt64) -> Arrival {
         if number <= last {
             if let known = answers.first(where: { $0.number == number }) { return .answered(known.answer) }
-            return number == last ? .unanswered : .outOfTurn
+            // An answer that is no longer kept cannot be given again.
+            return number == last && number != lastAnswered ? .unanswered : .outOfTurn
         }
         guard number - last <= 2 else { return .outOfTurn }
         guard number == last + 1 else { return .early }
@@ -45,6 +47,7 @@ public struct PostLedger<Answer> {
     /// - Returns: The answer to the last but one, which the client has got, as it would not have sent this one.
     @discardableResult
     public mutating func answered(_ number: UInt64, _ answer: Answer) -> Answer? {
+        lastAnswered = max(lastAnswered, number)
         answers.removeAll { $0.number == number }
         answers.append((number, answer))
         guard answers.count > 2 else { return nil }

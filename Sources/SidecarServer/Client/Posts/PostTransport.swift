@@ -174,11 +174,16 @@ final class PostQueue {
             session.conversation?.isWelcomed == true
         {
             guard !session.mustPauseReading else { return session.inputWaits() }
-            frames.removeFirst()
-            hold(-Self.cost(of: [frame]))
-            guard frame.readableBytes <= loop.configuration.settings.maxMessageBytes else { return refuseAsTooBig() }
-            session.received(.text, frame, at: .now())
+            pass(frame)
         }
+    }
+
+    /// Passes the first frame on.
+    private func pass(_ frame: ByteBuffer) {
+        frames.removeFirst()
+        hold(-Self.cost(of: [frame]))
+        guard frame.readableBytes <= loop.configuration.settings.maxMessageBytes else { return refuseAsTooBig() }
+        session.received(.text, frame, at: .now())
     }
 
     /// The connection ends: passes on all that was taken over, whether the session wants it now or not, unless that would
@@ -187,11 +192,7 @@ final class PostQueue {
         guard session.conversation?.isWelcomed == true, session.isRunning, !isProcessing else { return }
         let most = loop.configuration.settings.maxPendingBytes + loop.configuration.maxPostBytes
         isProcessing = true
-        while let frame = frames.first, session.isRunning, session.pendingBytes < most {
-            frames.removeFirst()
-            hold(-Self.cost(of: [frame]))
-            session.received(.text, frame, at: .now())
-        }
+        while let frame = frames.first, session.isRunning, session.pendingBytes < most { pass(frame) }
         isProcessing = false
     }
 

@@ -40,9 +40,10 @@ extension BridgeSession {
         seq: UInt64,
         attemptedAt: NIODeadline
     ) -> MovedSession? {
+        // First, since that may end the session.
+        passOnPosts()
         guard let conversation, slots.isSettled, canGoOn(from: seq, attemptedAt: attemptedAt) else { return nil }
         let wasAbsent = conversation.absence != nil
-        passOnPosts()
         if let transport {
             self.transport = nil
             closeAsReplaced(transport, conversation.encoding)

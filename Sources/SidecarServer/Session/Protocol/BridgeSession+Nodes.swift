@@ -19,8 +19,9 @@ extension BridgeSession {
     ///   - seq: The last message that the client has.
     ///   - attemptedAt: When that connection's handshake was accepted.
     func surrenderToNode(seq: UInt64, attemptedAt: NIODeadline) -> Surrender {
-        guard let conversation, canGoOn(from: seq, attemptedAt: attemptedAt) else { return .gone }
+        // First, since that may end the session.
         passOnPosts()
+        guard let conversation, canGoOn(from: seq, attemptedAt: attemptedAt) else { return .gone }
         // It is the same client, so the app is told nothing.
         let absence =
             conversation.absence?.facts(at: .now())
